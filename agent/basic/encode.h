@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Hex and base64 (RFC 4648), strict: no whitespace, no missing or surplus padding, no other alphabet. */
+
+#include "basic/macros.h"
+
+/* Writes 2 * n lower-case digits and a NUL. */
+void hex_encode(const void *data, size_t n, char *out);
+/* Exactly n bytes from exactly 2 * n digits of either case; -EINVAL otherwise. */
+int hex_decode(const char *text, void *out, size_t n) _must_check_;
+
+/* A malloc'ed NUL-terminated string; -ENOMEM. */
+int base64_encode(const void *data, size_t n, char **ret) _must_check_;
+/* malloc'ed bytes (never NULL on success, even when empty); -EINVAL, -ENOMEM. */
+int base64_decode(const char *text, size_t length, uint8_t **ret, size_t *ret_n) _must_check_;

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "basic/json.h"
+
+#include <limits.h>
+
+enum { JSON_DEPTH = 16 };
+
+DEFINE_CLEANUP(json_tokener *, json_tokener_free, json_tokener_freep)
+
+/* json-c keeps the last of two equal keys without a word, and two readers that keep different ones can be made to
+ * disagree about a policy. So the text, known by now to be well-formed, is walked once more: every key it holds must
+ * have survived. */
+static size_t count_keys(json_object *o) {
+        size_t n = 0;
+
+        if (json_object_is_type(o, json_type_object)) {
+                json_object_object_foreach(o, key, value) {
+                        (void) key;
+                        n += 1 + count_keys(value);
+                }
+        } else if (json_object_is_type(o, json_type_array))
+                for (size_t i = 0; i < json_object_array_length(o); i++)
+                        n += count_keys(json_object_array_get_idx(o, i));
+        return n;
+}
+
+/* In well-formed JSON every colon outside a string follows one key. */
+static size_t count_colons(const char *text, size_t size) {
+        bool in_string = false;
+        size_t n = 0;
+
+        for (size_t i = 0; i < size; i++) {
+                if (in_string && text[i] == '\\')
+                        i++;
+                else if (text[i] == '"')
+                        in_string = !in_string;
+                else if (!in_string && text[i] == ':')
+                        n++;
+        }
+        return n;
+}
+
+int json_parse(const char *text, size_t size, enum failure failure, const char *subject, json_object **ret, struct error *e) {
+        _cleanup_(json_tokener_freep) json_tokener *tokener = NULL;
+        _cleanup_json_ json_object *o = NULL;
+        enum json_tokener_error status;
+
+        if (size > INT_MAX - 1 || memchr(text, 0, size))
+                return fail(e, failure, -EBADMSG, subject, "is not JSON text");
+        tokener = json_tokener_new_ex(JSON_DEPTH);
+        if (!tokener)
+                return fail_oom(e);
+        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+        o = json_tokener_parse_ex(tokener, text, (int) size);
+        status = json_tokener_get_error(tokener);
+        for (size_t end = json_tokener_get_parse_end(tokener); status == json_tokener_success && end < size; end++)
+                if (!strchr(" \t\r\n", text[end]))
+                        return fail(e, failure, -EBADMSG, subject, "is not one JSON value: more follows at byte %zu", end);
+        if (status == json_tokener_continue)
+                return fail(e, failure, -EBADMSG, subject, "is not valid JSON: it is cut short");
+        if (status != json_tokener_success)
+                return fail(e, failure, -EBADMSG, subject, "is not valid JSON: %s at byte %zu",
+                            json_tokener_error_desc(status), json_tokener_get_parse_end(tokener));
+        if (count_colons(text, size) != count_keys(o))
+                return fail(e, failure, -EBADMSG, subject, "has an object with the same key twice");
+        *ret = TAKE(o);
+        return 0;
+}
+
+static bool in_range(json_object *o, const struct json_field *f) {
+        int64_t v;
+
+        if (f->min == 0 && f->max == 0)
+                return true;
+        if (f->type == json_type_int)
+                v = json_object_get_int64(o);
+        else if (f->type == json_type_string)
+                v = json_object_get_string_len(o);
+        else if (f->type == json_type_array)
+                v = (int64_t) json_object_array_length(o);
+        else
+                return true;
+        return v >= f->min && v <= f->max;
+}
+
+int json_fields(json_object *object, const struct json_field *fields, size_t n, enum failure failure, const char *subject,
+                const char *where, struct error *e) {
+        const char *dot = where[0] ? "." : "";
+
+        if (!json_object_is_type(object, json_type_object))
+                return fail(e, failure, -EINVAL, subject, "%s must be an object, not %s", where[0] ? where : "the top level",
+                            json_type_to_name(json_object_get_type(object)));
+        json_object_object_foreach(object, key, value) {
+                const struct json_field *f = NULL;
+
+                for (size_t i = 0; i < n && !f; i++)
+                        if (streq(fields[i].key, key))
+                                f = &fields[i];
+                if (!f)
+                        return fail(e, failure, -EINVAL, subject, "unknown key \"%s%s%s\"", where, dot, key);
+                if (!json_object_is_type(value, f->type))
+                        return fail(e, failure, -EINVAL, subject, "\"%s%s%s\" must be %s, not %s", where, dot, key,
+                                    f->expected, json_type_to_name(json_object_get_type(value)));
+                /* A text secret cut at an embedded NUL, or a path, would read differently elsewhere. */
+                if (f->type == json_type_string &&
+                    strlen(json_object_get_string(value)) != (size_t) json_object_get_string_len(value))
+                        return fail(e, failure, -EINVAL, subject, "\"%s%s%s\" holds a NUL character", where, dot, key);
+                if (!in_range(value, f))
+                        return fail(e, failure, -ERANGE, subject, "\"%s%s%s\" is %.64s, expected %s", where, dot, key,
+                                    json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN), f->expected);
+                if (f->ret)
+                        *f->ret = value;
+        }
+        for (size_t i = 0; i < n; i++)
+                if (fields[i].required && !json_object_object_get_ex(object, fields[i].key, NULL))
+                        return fail(e, failure, -EINVAL, subject, "\"%s%s%s\" is missing; expected %s", where, dot,
+                                    fields[i].key, fields[i].expected);
+        return 0;
+}
+
+const char *json_text(json_object *o) {
+        return o ? json_object_get_string(o) : NULL;
+}
+
+int64_t json_integer(json_object *o, int64_t absent) {
+        return o ? json_object_get_int64(o) : absent;
+}
+
+bool json_boolean(json_object *o, bool absent) {
+        return o ? json_object_get_boolean(o) : absent;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What every verb of `sealboot` is: one cmd_<verb>() in its own file, parsing its own options with getopt_long and
+ * returning the exit code: 0, an enum failure, or what its man page documents beyond that. */
+
+#include "basic/failure.h"
+
+#define PROGRAM "sealboot"
+
+struct command {
+        const char *verb;
+        const char *synopsis; /* "UKI.efi... [--event-log]" */
+        const char *summary;  /* one line */
+        int (*run)(int argc, char *argv[]); /* argv[0] is the verb */
+};
+
+int cmd_digest(int argc, char *argv[]);
+
+/* Prints the error block on standard error and returns its exit code. */
+int command_failed(const struct error *e);
+/* "sealboot VERB: ..." with a pointer to --help; returns FAILURE_USAGE. */
+int command_usage(const char *verb, const char *format, ...) _printf_(2, 3);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* sealboot: the people's side. A table of verbs; each verb is a file of its own. */
+
+#include <stdarg.h>
+
+#include "basic/secret.h"
+#include "command.h"
+
+static const struct command commands[] = {
+        { "digest", "FILE|DIRECTORY", "print the model digest and the PCR15 value it leads to", cmd_digest },
+};
+
+int command_failed(const struct error *e) {
+        failure_print(stderr, PROGRAM, e);
+        return (int) e->failure;
+}
+
+int command_usage(const char *verb, const char *format, ...) {
+        va_list ap;
+
+        fprintf(stderr, PROGRAM " %s: ", verb);
+        va_start(ap, format);
+        vfprintf(stderr, format, ap);
+        va_end(ap);
+        fprintf(stderr, "\nTry '" PROGRAM " %s --help'.\n", verb);
+        return FAILURE_USAGE;
+}
+
+static void help(FILE *f) {
+        fprintf(f, "Usage: " PROGRAM " VERB [OPTION...]\n\n"
+                   "Seal models for attestable AMIs, and check what runs there.\n\n");
+        for (size_t i = 0; i < ELEMENTS(commands); i++)
+                fprintf(f, "  %-10s %s\n", commands[i].verb, commands[i].summary);
+        fprintf(f, "\n'" PROGRAM " VERB --help' explains a verb; 'man sealboot-VERB' tells it all.\n");
+}
+
+int main(int argc, char *argv[]) {
+        int r;
+
+        if (argc < 2 || streq(argv[1], "--help") || streq(argv[1], "-h") || streq(argv[1], "help")) {
+                help(argc < 2 ? stderr : stdout);
+                return argc < 2 ? FAILURE_USAGE : 0;
+        }
+        if (streq(argv[1], "--version")) {
+                puts(PROGRAM " " SEALBOOT_VERSION);
+                return 0;
+        }
+        r = secret_init();
+        if (r < 0) {
+                fprintf(stderr, PROGRAM ": cannot set up locked memory: %s (raise RLIMIT_MEMLOCK)\n", strerror(-r));
+                return FAILURE_INTERNAL;
+        }
+        for (size_t i = 0; i < ELEMENTS(commands); i++)
+                if (streq(commands[i].verb, argv[1]))
+                        return commands[i].run(argc - 1, argv + 1);
+        fprintf(stderr, PROGRAM ": there is no verb '%s'\nTry '" PROGRAM " --help'.\n", argv[1]);
+        return FAILURE_USAGE;
+}

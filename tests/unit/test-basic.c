@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include <sys/prctl.h>
+
+#include "basic/encode.h"
+#include "basic/json.h"
+#include "basic/reader.h"
+#include "basic/secret.h"
+
+static void test_reader_stays_where_it_failed(void **state) {
+        static const uint8_t bytes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+        struct reader r = reader_over(bytes, sizeof bytes), sub;
+        uint64_t u64;
+        uint32_t u32 = 42;
+        uint16_t u16;
+        uint8_t u8;
+
+        (void) state;
+        assert_int_equal(reader_be64(&r, &u64), 0);
+        assert_true(u64 == 0x0102030405060708);
+        assert_int_equal(reader_be32(&r, &u32), -EBADMSG);
+        assert_int_equal(u32, 42);
+        assert_int_equal(r.offset, 8);
+        assert_int_equal(reader_u8(&r, &u8), 0);
+        assert_int_equal(u8, 9);
+        assert_int_equal(reader_u8(&r, &u8), -EBADMSG);
+        assert_int_equal(reader_seek(&r, 10), -EBADMSG);
+        assert_int_equal(reader_seek(&r, 1), 0);
+        assert_int_equal(reader_sub(&r, 3, &sub), 0);
+        assert_int_equal(reader_le16(&sub, &u16), 0);
+        assert_int_equal(u16, 0x0302);
+        assert_int_equal(reader_le16(&sub, &u16), -EBADMSG);
+        assert_int_equal(reader_skip(&r, SIZE_MAX), -EBADMSG);
+}
+
+static void test_base64_is_strict(void **state) {
+        static const struct {
+                const char *text;
+                int r;
+                size_t n;
+        } table[] = {
+                { "", 0, 0 },          { "AA==", 0, 1 },      { "AAA=", 0, 2 },      { "AAAA", 0, 3 },
+                { "A", -EINVAL, 0 },   { "AA", -EINVAL, 0 },  { "AA=A", -EINVAL, 0 }, { "A===", -EINVAL, 0 },
+                { "====", -EINVAL, 0 }, { "AA==AAAA", -EINVAL, 0 }, { "AA\n=", -EINVAL, 0 }, { " AAA", -EINVAL, 0 },
+                { "AA-_", -EINVAL, 0 },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                _cleanup_free_ uint8_t *out = NULL;
+                size_t n = 0;
+
+                assert_int_equal(base64_decode(table[i].text, strlen(table[i].text), &out, &n), table[i].r);
+                assert_int_equal(n, table[i].n);
+        }
+}
+
+static void test_hex(void **state) {
+        uint8_t out[3];
+        char text[7];
+
+        (void) state;
+        assert_int_equal(hex_decode("00fFa9", out, 3), 0);
+        hex_encode(out, 3, text);
+        assert_string_equal(text, "00ffa9");
+        assert_int_equal(hex_decode("00ff", out, 3), -EINVAL);
+        assert_int_equal(hex_decode("00ffa9aa", out, 3), -EINVAL);
+        assert_int_equal(hex_decode("00ffg9", out, 3), -EINVAL);
+}
+
+static void test_json_refuses(void **state) {
+        static const struct {
+                const char *text, *words;
+        } table[] = {
+                { "{\"a\": 1, \"a\": 2}", "same key twice" },
+                { "{\"a\": {\"b\": 1, \"b\": 1}}", "same key twice" },
+                { "{\"a\": \"x:y\", \"a\": \"\\\":\"}", "same key twice" },
+                { "{} x", "JSON" },
+                { "{'a': 1}", "JSON" },
+                { "{\"a\": 1", "JSON" },
+                { "{\"a\": /* */ 1}", "JSON" },
+                { "{\"a\": 1,}", "JSON" },
+                { "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]", "JSON" },
+                { "{\"a\": \"\xff\"}", "JSON" },
+                { "", "JSON" },
+                { " ", "JSON" },
+                { "nul", "JSON" },
+        };
+        struct error e;
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                _cleanup_json_ json_object *o = NULL;
+
+                assert_refused(json_parse(table[i].text, strlen(table[i].text), FAILURE_CONFIG, "test", &o, &e), &e,
+                               FAILURE_CONFIG, table[i].words);
+        }
+}
+
+static int check(const char *text, struct error *e) {
+        _cleanup_json_ json_object *o = NULL;
+        json_object *n = NULL, *s = NULL;
+        const struct json_field fields[] = {
+                { "n", json_type_int, true, 1, 9, "a number from 1 to 9", &n },
+                { "s", json_type_string, false, 0, 3, "text", &s },
+        };
+        int r;
+
+        r = json_parse(text, strlen(text), FAILURE_CONFIG, "test", &o, e);
+        if (r < 0)
+                return r;
+        r = json_fields(o, fields, ELEMENTS(fields), FAILURE_CONFIG, "test", "x", e);
+        if (r < 0)
+                return r;
+        return (int) json_integer(n, 0);
+}
+
+static void test_json_fields_name_what_is_wrong(void **state) {
+        struct error e;
+
+        (void) state;
+        assert_int_equal(check(" {\"n\": 3, \"s\": \"a:\\\"\"} \n", &e), 3);
+        assert_refused(check("{\"n\": 3, \"z\": 1}", &e), &e, FAILURE_CONFIG, "unknown key \"x.z\"");
+        assert_refused(check("{\"s\": \"\"}", &e), &e, FAILURE_CONFIG, "\"x.n\" is missing");
+        assert_refused(check("{\"n\": \"3\"}", &e), &e, FAILURE_CONFIG, "must be a number from 1 to 9, not string");
+        assert_refused(check("{\"n\": 10}", &e), &e, FAILURE_CONFIG, "\"x.n\" is 10, expected a number from 1 to 9");
+        assert_refused(check("{\"n\": 1, \"s\": \"a\\u0000\"}", &e), &e, FAILURE_CONFIG, "NUL");
+        assert_refused(check("{\"n\": 1, \"s\": \"abcd\"}", &e), &e, FAILURE_CONFIG, "\"x.s\"");
+        assert_refused(check("[]", &e), &e, FAILURE_CONFIG, "must be an object, not array");
+}
+
+static void test_failures_are_unique_and_complete(void **state) {
+        const struct failure_info *table;
+        size_t n;
+
+        (void) state;
+        table = failure_table(&n);
+        for (size_t i = 0; i < n; i++) {
+                assert_int_equal(strlen(table[i].message_id), 32);
+                assert_true(table[i].failure == FAILURE_NONE || table[i].advice[0]);
+                for (size_t j = 0; j < i; j++) {
+                        assert_true(table[j].failure < table[i].failure);
+                        assert_string_not_equal(table[j].message_id, table[i].message_id);
+                        assert_string_not_equal(table[j].name, table[i].name);
+                }
+        }
+}
+
+static void test_reasons_cannot_steer_a_terminal(void **state) {
+        struct error e;
+
+        (void) state;
+        assert_int_equal(fail(&e, FAILURE_IO, -EIO, "a\x1b[2J", "b\n%s\xc2\x9b", "\x7f"), -EIO);
+        assert_string_equal(e.subject, "a?[2J");
+        assert_string_equal(e.reason, "b????");
+        assert_int_equal(fail(NULL, FAILURE_IO, -EIO, "x", "y"), -EIO);
+}
+
+static void test_secret_is_locked_and_undumpable(void **state) {
+        _cleanup_secret_ struct secret *s = NULL;
+
+        (void) state;
+        assert_int_equal(secret_init(), 0);
+        assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
+        assert_int_equal(secret_copy("abc", 3, &s), 0);
+        assert_string_equal((char *) s->data, "abc");
+        assert_int_equal(s->size, 3);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_reader_stays_where_it_failed),
+                cmocka_unit_test(test_base64_is_strict),
+                cmocka_unit_test(test_hex),
+                cmocka_unit_test(test_json_refuses),
+                cmocka_unit_test(test_json_fields_name_what_is_wrong),
+                cmocka_unit_test(test_failures_are_unique_and_complete),
+                cmocka_unit_test(test_reasons_cannot_steer_a_terminal),
+                cmocka_unit_test(test_secret_is_locked_and_undumpable),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
