@@ -24,7 +24,8 @@ static size_t count_keys(json_object *o) {
         return n;
 }
 
-/* In well-formed JSON every colon outside a string follows one key. */
+/* In well-formed JSON every colon outside a string follows one key. An apostrophe there can only be one of the quotes that
+ * json-c forgives even when told to be strict: answered with a count that matches nothing. */
 static size_t count_colons(const char *text, size_t size) {
         bool in_string = false;
         size_t n = 0;
@@ -36,6 +37,8 @@ static size_t count_colons(const char *text, size_t size) {
                         in_string = !in_string;
                 else if (!in_string && text[i] == ':')
                         n++;
+                else if (!in_string && text[i] == '\'')
+                        return SIZE_MAX;
         }
         return n;
 }
@@ -61,8 +64,10 @@ int json_parse(const char *text, size_t size, enum failure failure, const char *
         if (status != json_tokener_success)
                 return fail(e, failure, -EBADMSG, subject, "is not valid JSON: %s at byte %zu",
                             json_tokener_error_desc(status), json_tokener_get_parse_end(tokener));
+        if (!json_object_is_type(o, json_type_object) && !json_object_is_type(o, json_type_array))
+                return fail(e, failure, -EBADMSG, subject, "is not a JSON object or array");
         if (count_colons(text, size) != count_keys(o))
-                return fail(e, failure, -EBADMSG, subject, "has an object with the same key twice");
+                return fail(e, failure, -EBADMSG, subject, "is not strict JSON, or has an object with the same key twice");
         *ret = TAKE(o);
         return 0;
 }
