@@ -8,7 +8,7 @@
 #include "command.h"
 
 static const struct command commands[] = {
-        { "digest", "FILE|DIRECTORY", "print the model digest and the PCR15 value it leads to", cmd_digest },
+        {},
 };
 
 int command_failed(const struct error *e) {
@@ -30,8 +30,8 @@ int command_usage(const char *verb, const char *format, ...) {
 static void help(FILE *f) {
         fprintf(f, "Usage: " PROGRAM " VERB [OPTION...]\n\n"
                    "Seal models for attestable AMIs, and check what runs there.\n\n");
-        for (size_t i = 0; i < ELEMENTS(commands); i++)
-                fprintf(f, "  %-10s %s\n", commands[i].verb, commands[i].summary);
+        for (const struct command *c = commands; c->verb; c++)
+                fprintf(f, "  %-10s %s\n", c->verb, c->summary);
         fprintf(f, "\n'" PROGRAM " VERB --help' explains a verb; 'man sealboot-VERB' tells it all.\n");
 }
 
@@ -51,9 +51,9 @@ int main(int argc, char *argv[]) {
                 fprintf(stderr, PROGRAM ": cannot set up locked memory: %s (raise RLIMIT_MEMLOCK)\n", strerror(-r));
                 return FAILURE_INTERNAL;
         }
-        for (size_t i = 0; i < ELEMENTS(commands); i++)
-                if (streq(commands[i].verb, argv[1]))
-                        return commands[i].run(argc - 1, argv + 1);
+        for (const struct command *c = commands; c->verb; c++)
+                if (streq(c->verb, argv[1]))
+                        return c->run(argc - 1, argv + 1);
         fprintf(stderr, PROGRAM ": there is no verb '%s'\nTry '" PROGRAM " --help'.\n", argv[1]);
         return FAILURE_USAGE;
 }
