@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Reference measurements: the PCR values an image is expected to produce, in the JSON shape that nitro-tpm-pcr-compute
+ * (and nitro-cli, for enclaves) prints and that existing scripts read:
+ *
+ *     {"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR4": "<96 hex digits>", "PCR7": ..., "PCR12": ...}}
+ *
+ * A file holds one such object, or an array of them: several accepted images, as during a rolling update. Keys beside
+ * "Measurements" say more about an image and are ignored; a key inside it that is not known is refused, because a value
+ * that nobody compares would pass for one that was compared. */
+
+#include "basic/json.h"
+
+enum {
+        REFERENCE_PCRS = 32, /* NitroTPM has 24, Nitro Enclaves number theirs up to 31 */
+        REFERENCE_SIZE = 48, /* SHA-384, the only bank that attestation documents carry */
+};
+
+struct reference {
+        char *source;     /* "image.json", or "images.json[1]" in an array: names the set in messages */
+        uint32_t present; /* bit n set: pcr[n] is given */
+        uint8_t pcr[REFERENCE_PCRS][REFERENCE_SIZE];
+};
+
+/* Zero-initialise; owns its items. */
+struct references {
+        struct reference *items;
+        size_t n;
+};
+
+static inline bool reference_has(const struct reference *r, unsigned pcr) {
+        return pcr < REFERENCE_PCRS && (r->present & (UINT32_C(1) << pcr)) != 0;
+}
+
+void reference_set(struct reference *r, unsigned pcr, const uint8_t value[static REFERENCE_SIZE]);
+
+/* Append every set in the text or file ("-": standard input) to `to`, which is unchanged on failure:
+ * FAILURE_IO for a file that cannot be read, FAILURE_USAGE for text that is not this shape. */
+int references_parse(struct references *to, const char *text, size_t size, const char *source, struct error *e);
+int references_read(struct references *to, const char *path, struct error *e);
+
+/* The object shown above, PCRs in ascending order. */
+int reference_to_json(const struct reference *r, json_object **ret, struct error *e);
+
+void references_done(struct references *r);
+#define _cleanup_references_ _cleanup_(references_done)

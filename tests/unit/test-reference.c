@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include "reference.h"
+
+#define HEX8 "00112233445566ff"
+#define HEX96 HEX8 HEX8 HEX8 HEX8 HEX8 HEX8
+#define SET(inside) "{\"Measurements\": {" inside "}}"
+
+static void test_accepts(void **state _unused_) {
+        static const struct {
+                const char *text;
+                size_t sets;
+                uint32_t present;
+        } cases[] = {
+                { SET("\"HashAlgorithm\": \"SHA384 { ... }\", \"PCR4\": \"" HEX96 "\", \"PCR12\": \"" HEX96 "\""), 1, 0x1010 },
+                { SET("\"HashAlgorithm\": \"Sha384 { ... }\", \"PCR0\": \"" HEX96 "\", \"PCR8\": \"" HEX96 "\""), 1, 0x101 },
+                { SET("\"PCR31\": \"" HEX96 "\""), 1, UINT32_C(1) << 31 },
+                { "[" SET("\"PCR4\": \"" HEX96 "\"") ", " SET("\"PCR4\": \"" HEX96 "\"") "]", 2, 0x10 },
+                { "{\"SecureBoot\": true, \"Measurements\": {\"PCR7\": \"" HEX96 "\"}}", 1, 0x80 },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                _cleanup_references_ struct references r = {};
+                struct error e;
+
+                assert_ok(references_parse(&r, cases[i].text, strlen(cases[i].text), "t", &e), &e);
+                assert_int_equal(r.n, cases[i].sets);
+                assert_int_equal(r.items[0].present, cases[i].present);
+        }
+}
+
+static void test_refuses(void **state _unused_) {
+        static const struct {
+                const char *text, *why;
+        } cases[] = {
+                { "", "not valid JSON" },
+                { "[]", "holds 0 sets" },
+                { "{}", "no \"Measurements\"" },
+                { "{\"Measurements\": []}", "no \"Measurements\"" },
+                { SET(""), "holds no PCR" },
+                { SET("\"PCR4\": \"00\""), "PCR4 is not 96 hex digits" },
+                { SET("\"PCR4\": \"" HEX96 "0\""), "PCR4 is not 96 hex digits" },
+                { SET("\"PCR4\": \"" HEX8 HEX8 HEX8 HEX8 HEX8 "zz112233445566ff\""), "PCR4 is not 96 hex digits" },
+                { SET("\"PCR4\": 4"), "PCR4 is not 96 hex digits" },
+                { SET("\"PCR04\": \"" HEX96 "\""), "unknown measurement \"PCR04\"" },
+                { SET("\"PCR32\": \"" HEX96 "\""), "unknown measurement \"PCR32\"" },
+                { SET("\"pcr4\": \"" HEX96 "\""), "unknown measurement \"pcr4\"" },
+                { SET("\"HashAlgorithm\": \"SHA256\", \"PCR4\": \"" HEX96 "\""), "SHA-384 bank only" },
+                { SET("\"PCR4\": \"" HEX96 "\", \"PCR4\": \"" HEX96 "\""), "same key twice" },
+                { "[" SET("\"PCR4\": \"" HEX96 "\"") ", {}]", "no \"Measurements\"" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                struct references r = {};
+                struct error e;
+
+                assert_refused(references_parse(&r, cases[i].text, strlen(cases[i].text), "t", &e), &e, FAILURE_USAGE,
+                               cases[i].why);
+                assert_int_equal(r.n, 0);
+                references_done(&r);
+        }
+}
+
+static void test_round_trip(void **state _unused_) {
+        _cleanup_references_ struct references r = {};
+        _cleanup_json_ json_object *o = NULL;
+        struct reference written = {};
+        uint8_t value[REFERENCE_SIZE];
+        const char *text;
+        struct error e;
+
+        for (unsigned pcr = 0; pcr < 24; pcr++) {
+                memset(value, (int) pcr, sizeof value);
+                reference_set(&written, pcr, value);
+        }
+        assert_ok(reference_to_json(&written, &o, &e), &e);
+        text = json_object_to_json_string(o);
+        assert_ok(references_parse(&r, text, strlen(text), "t", &e), &e);
+        assert_int_equal(r.items[0].present, 0xffffff);
+        assert_memory_equal(r.items[0].pcr, written.pcr, sizeof written.pcr);
+        assert_true(reference_has(&r.items[0], 23));
+        assert_false(reference_has(&r.items[0], 24));
+        assert_false(reference_has(&r.items[0], 99));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_accepts),
+                cmocka_unit_test(test_refuses),
+                cmocka_unit_test(test_round_trip),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
