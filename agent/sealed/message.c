@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sealed/message.h"
+
+#include <endian.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+
+#include "basic/reader.h"
+
+enum { VERSION_1 = 0x01, VERSION_2 = 0x02, CONTENT_SINGLE = 0x01, CONTENT_FRAMED = 0x02 };
+
+DEFINE_CLEANUP(EVP_KDF *, EVP_KDF_free, kdf_freep)
+DEFINE_CLEANUP(EVP_KDF_CTX *, EVP_KDF_CTX_free, kdf_ctx_freep)
+DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free, cipher_ctx_freep)
+
+void message_header_free(struct message_header *h) {
+        if (!h)
+                return;
+        for (size_t i = 0; i < h->n_context; i++) {
+                free(h->context[i].key);
+                free(h->context[i].value);
+        }
+        for (size_t i = 0; i < h->n_data_keys; i++) {
+                free(h->data_keys[i].provider);
+                free(h->data_keys[i].info);
+                free(h->data_keys[i].ciphertext);
+        }
+        free(h->context);
+        free(h->data_keys);
+        free(h->bytes);
+        free(h);
+}
+
+/* ---- parsing: every helper returns -EBADMSG with e->reason set for bytes that can never become a header, and -EAGAIN when the
+ * input ends too early. */
+
+struct parse {
+        struct reader r;
+        const char *subject;
+        struct error *e;
+};
+
+static int malformed(struct parse *p, const char *what) {
+        return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject, "the message header is malformed at byte %zu: %s",
+                    p->r.offset, what);
+}
+
+static int counted_bytes(struct parse *p, const uint8_t **ret, uint16_t *ret_n) {
+        return reader_be16(&p->r, ret_n) < 0 || reader_bytes(&p->r, *ret_n, ret) < 0 ? -EAGAIN : 0;
+}
+
+/* Bytes of a counted field, copied, with a NUL after them. */
+static int counted_copy(struct parse *p, char **ret, size_t *ret_n) {
+        const uint8_t *bytes;
+        uint16_t n;
+        char *s;
+
+        if (counted_bytes(p, &bytes, &n) < 0)
+                return -EAGAIN;
+        s = calloc(1, (size_t) n + 1);
+        if (!s)
+                return fail_oom(p->e);
+        memcpy(s, bytes, n);
+        *ret = s;
+        *ret_n = n;
+        return 0;
+}
+
+static int counted_text(struct parse *p, char **ret) {
+        size_t n;
+        int r;
+
+        r = counted_copy(p, ret, &n);
+        if (r == 0 && strlen(*ret) != n)
+                return malformed(p, "a NUL character in text");
+        return r;
+}
+
+static int refuse_suite(struct parse *p, uint16_t suite) {
+        const char *why;
+
+        switch (suite) {
+        case 0x0578:
+                why = "it is signed: the signature needs a serial hash over the whole message before any byte may be used";
+                break;
+        case 0x0014: case 0x0046: case 0x0078: case 0x0114: case 0x0146: case 0x0178: case 0x0214: case 0x0346: case 0x0378:
+                why = "it has no key commitment: one ciphertext could open to different plaintexts under different keys";
+                break;
+        default:
+                why = "no such suite is known";
+        }
+        return fail(p->e, FAILURE_SUITE, -EOPNOTSUPP, p->subject, "algorithm suite 0x%04x is not accepted, only 0x%04x: %s",
+                    suite, MESSAGE_SUITE, why);
+}
+
+static int parse_version(struct parse *p) {
+        uint8_t version;
+        uint16_t suite;
+
+        if (reader_u8(&p->r, &version) < 0)
+                return -EAGAIN;
+        if (version == VERSION_1) {
+                uint8_t type;
+
+                /* Format 1 is only ever used with suites that lack commitment, but 01 also starts many other files. */
+                if (reader_u8(&p->r, &type) < 0 || reader_be16(&p->r, &suite) < 0)
+                        return -EAGAIN;
+                if (type == 0x80)
+                        return refuse_suite(p, suite);
+        }
+        if (version != VERSION_2)
+                return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject,
+                            "is not a sealed file: it starts with byte %02x instead of message format version 02", version);
+        if (reader_be16(&p->r, &suite) < 0)
+                return -EAGAIN;
+        return suite == MESSAGE_SUITE ? 0 : refuse_suite(p, suite);
+}
+
+static int parse_context(struct parse *p, struct message_header *h) {
+        struct reader outer;
+        struct reader section;
+        uint16_t size, n;
+        int r;
+
+        if (reader_be16(&p->r, &size) < 0)
+                return -EAGAIN;
+        if (size == 0)
+                return 0;
+        if (reader_sub(&p->r, size, &section) < 0)
+                return -EAGAIN;
+        /* From here on, bytes missing inside the section are malformed, however many more would follow. */
+        outer = p->r;
+        p->r = section;
+        if (reader_be16(&p->r, &n) < 0 || n == 0)
+                return malformed(p, "an encryption context without entries");
+        h->context = calloc(n, sizeof *h->context);
+        if (!h->context)
+                return fail_oom(p->e);
+        for (size_t i = 0; i < n; i++) {
+                struct message_pair *pair = &h->context[i];
+
+                h->n_context++;
+                r = counted_text(p, &pair->key);
+                if (r == 0)
+                        r = counted_text(p, &pair->value);
+                if (r == -EAGAIN)
+                        return malformed(p, "an encryption context entry longer than the context");
+                if (r < 0)
+                        return r;
+                if (i > 0 && strcmp(h->context[i - 1].key, pair->key) >= 0)
+                        return malformed(p, "encryption context keys that are not in ascending order");
+        }
+        if (reader_left(&p->r) > 0)
+                return malformed(p, "bytes after the encryption context's last entry");
+        p->r = outer;
+        return 0;
+}
+
+static int parse_data_keys(struct parse *p, struct message_header *h) {
+        uint16_t n;
+        int r;
+
+        if (reader_be16(&p->r, &n) < 0)
+                return -EAGAIN;
+        if (n == 0)
+                return malformed(p, "no encrypted data key");
+        h->data_keys = calloc(n, sizeof *h->data_keys);
+        if (!h->data_keys)
+                return fail_oom(p->e);
+        for (size_t i = 0; i < n; i++) {
+                struct message_data_key *k = &h->data_keys[i];
+                char *ciphertext;
+
+                h->n_data_keys++;
+                r = counted_text(p, &k->provider);
+                if (r == 0)
+                        r = counted_copy(p, &k->info, &k->info_size);
+                if (r == 0)
+                        r = counted_copy(p, &ciphertext, &k->ciphertext_size);
+                if (r < 0)
+                        return r;
+                k->ciphertext = (uint8_t *) ciphertext;
+        }
+        return 0;
+}
+
+static int parse_rest(struct parse *p, struct message_header *h) {
+        uint8_t content;
+
+        if (reader_u8(&p->r, &content) < 0)
+                return -EAGAIN;
+        if (content == CONTENT_SINGLE)
+                return fail(p->e, FAILURE_SUITE, -EOPNOTSUPP, p->subject,
+                            "the body is not framed: nothing could be authenticated before the last byte; seal it with a frame length");
+        if (content != CONTENT_FRAMED)
+                return malformed(p, "an unknown content type");
+        if (reader_be32(&p->r, &h->frame_length) < 0)
+                return -EAGAIN;
+        if (h->frame_length == 0)
+                return malformed(p, "a frame length of zero");
+        if (reader_copy(&p->r, h->commit_key, sizeof h->commit_key) < 0)
+                return -EAGAIN;
+        h->body_size = p->r.offset;
+        if (reader_copy(&p->r, h->tag, sizeof h->tag) < 0)
+                return -EAGAIN;
+        h->size = p->r.offset;
+        return 0;
+}
+
+static int keep_bytes(struct message_header *h, const uint8_t *data, struct error *e) {
+        h->bytes = malloc(h->size);
+        if (!h->bytes)
+                return fail_oom(e);
+        memcpy(h->bytes, data, h->size);
+        return 0;
+}
+
+int message_header_parse(const uint8_t *data, size_t size, const char *subject, struct message_header **ret, struct error *e) {
+        struct parse p = { reader_over(data, MIN_OF(size, (size_t) MESSAGE_HEADER_MAX)), subject, e };
+        _cleanup_message_header_ struct message_header *h = NULL;
+        int r;
+
+        h = calloc(1, sizeof *h);
+        if (!h)
+                return fail_oom(e);
+        r = parse_version(&p);
+        if (r == 0)
+                r = reader_copy(&p.r, h->id, sizeof h->id) < 0 ? -EAGAIN : 0;
+        if (r == 0)
+                r = parse_context(&p, h);
+        if (r == 0)
+                r = parse_data_keys(&p, h);
+        if (r == 0)
+                r = parse_rest(&p, h);
+        if (r == 0)
+                r = keep_bytes(h, data, e);
+        if (r == -EAGAIN && size >= MESSAGE_HEADER_MAX)
+                return malformed(&p, "longer than any header may be");
+        if (r == -EAGAIN)
+                return fail(e, FAILURE_SEALED_FORMAT, -EAGAIN, subject, "is truncated inside the message header, after %zu bytes", size);
+        if (r < 0)
+                return r;
+        *ret = TAKE(h);
+        return 0;
+}
+
+bool message_header_same_key(const struct message_header *a, const struct message_header *b) {
+        if (a->n_context != b->n_context || a->n_data_keys != b->n_data_keys)
+                return false;
+        for (size_t i = 0; i < a->n_context; i++)
+                if (!streq(a->context[i].key, b->context[i].key) || !streq(a->context[i].value, b->context[i].value))
+                        return false;
+        for (size_t i = 0; i < a->n_data_keys; i++) {
+                const struct message_data_key *x = &a->data_keys[i], *y = &b->data_keys[i];
+
+                if (!streq(x->provider, y->provider) || x->info_size != y->info_size || memcmp(x->info, y->info, x->info_size) != 0 || x->ciphertext_size != y->ciphertext_size ||
+                    memcmp(x->ciphertext, y->ciphertext, x->ciphertext_size) != 0)
+                        return false;
+        }
+        return true;
+}
+
+const char *message_header_context(const struct message_header *h, const char *key) {
+        for (size_t i = 0; i < h->n_context; i++)
+                if (streq(h->context[i].key, key))
+                        return h->context[i].value;
+        return NULL;
+}
+
+/* ---- keys */
+
+static int derive(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key, const char *info, size_t info_size,
+                  uint8_t *out) {
+        _cleanup_(kdf_freep) EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+        _cleanup_(kdf_ctx_freep) EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
+        OSSL_PARAM params[] = {
+                OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *) "SHA512", 0),
+                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, data_key->data, data_key->size),
+                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *) id, MESSAGE_ID_SIZE),
+                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *) info, info_size),
+                OSSL_PARAM_construct_end(),
+        };
+
+        return ctx && EVP_KDF_derive(ctx, out, MESSAGE_KEY_SIZE, params) == 1 ? 0 : -EIO;
+}
+
+static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key, struct secret **ret_file_key,
+                       uint8_t commit_key[static MESSAGE_KEY_SIZE], struct error *e) {
+        /* The suite id comes first in the encryption key's info, in the message's byte order. */
+        static const char key_info[] = { MESSAGE_SUITE >> 8, MESSAGE_SUITE & 0xff, 'D', 'E', 'R', 'I', 'V', 'E', 'K', 'E', 'Y' };
+        static const char commit_info[] = { 'C', 'O', 'M', 'M', 'I', 'T', 'K', 'E', 'Y' };
+        _cleanup_secret_ struct secret *key = NULL;
+
+        if (data_key->size != MESSAGE_KEY_SIZE)
+                return fail(e, FAILURE_SEALED_FORMAT, -EINVAL, "", "the data key has %zu bytes instead of 32", data_key->size);
+        if (secret_new(MESSAGE_KEY_SIZE, &key) < 0)
+                return fail_oom(e);
+        if (derive(id, data_key, key_info, sizeof key_info, key->data) < 0 ||
+            derive(id, data_key, commit_info, sizeof commit_info, commit_key) < 0)
+                return fail(e, FAILURE_INTERNAL, -EIO, "", "HKDF-SHA512 is not available in OpenSSL");
+        *ret_file_key = TAKE(key);
+        return 0;
+}
+
+/* The header tag: GCM over no plaintext at all, IV zero. `tag` is made or checked. */
+static int header_tag(const struct secret *key, const uint8_t *body, size_t size, bool make, uint8_t tag[static MESSAGE_TAG_SIZE]) {
+        _cleanup_(cipher_ctx_freep) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+        static const uint8_t iv[MESSAGE_IV_SIZE];
+        uint8_t none[1];
+        int n;
+
+        if (!ctx || EVP_CipherInit_ex(ctx, EVP_aes_256_gcm(), NULL, key->data, iv, make) != 1 ||
+            EVP_CipherUpdate(ctx, NULL, &n, body, (int) size) != 1)
+                return -EIO;
+        if (!make && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, MESSAGE_TAG_SIZE, tag) != 1)
+                return -EIO;
+        if (EVP_CipherFinal_ex(ctx, none, &n) != 1)
+                return make ? -EIO : -EBADMSG;
+        if (make && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, MESSAGE_TAG_SIZE, tag) != 1)
+                return -EIO;
+        return 0;
+}
+
+int message_file_key(const struct message_header *h, const struct secret *data_key, const char *subject, struct secret **ret,
+                     struct error *e) {
+        _cleanup_secret_ struct secret *key = NULL;
+        uint8_t commit[MESSAGE_KEY_SIZE], tag[MESSAGE_TAG_SIZE];
+        int r;
+
+        r = derive_both(h->id, data_key, &key, commit, e);
+        if (r < 0)
+                return r;
+        if (CRYPTO_memcmp(commit, h->commit_key, sizeof commit) != 0)
+                return fail(e, FAILURE_AUTHENTICATION, -EBADMSG, subject, "the key commitment does not match: it was sealed under "
+                            "another data key, or its header was altered");
+        memcpy(tag, h->tag, sizeof tag);
+        r = header_tag(key, h->bytes, h->body_size, false, tag);
+        if (r == -EBADMSG)
+                return fail(e, FAILURE_AUTHENTICATION, r, subject, "the message header was altered: its tag does not verify");
+        if (r < 0)
+                return fail(e, FAILURE_INTERNAL, r, subject, "AES-256-GCM is not available in OpenSSL");
+        *ret = TAKE(key);
+        return 0;
+}
+
+/* ---- building */
+
+struct writer {
+        uint8_t *p;
+        size_t n;
+};
+
+static void put(struct writer *w, const void *data, size_t n) {
+        if (w->p && n > 0)
+                memcpy(w->p + w->n, data, n);
+        w->n += n;
+}
+
+static void put_u16(struct writer *w, size_t v) {
+        put(w, &(uint16_t) { htobe16((uint16_t) v) }, 2);
+}
+
+static void put_counted(struct writer *w, const void *data, size_t n) {
+        put_u16(w, n);
+        put(w, data, n);
+}
+
+static size_t put_context(struct writer *w, const struct message_pair *context, size_t n) {
+        size_t before = w->n;
+
+        put_u16(w, n);
+        for (size_t i = 0; i < n; i++) {
+                put_counted(w, context[i].key, strlen(context[i].key));
+                put_counted(w, context[i].value, strlen(context[i].value));
+        }
+        return w->n - before;
+}
+
+/* Run twice: once to count, once to write. */
+static void put_body(struct writer *w, const uint8_t id[static MESSAGE_ID_SIZE], const struct message_pair *context, size_t n_context,
+                     const struct message_data_key *keys, size_t n_keys, uint32_t frame_length,
+                     const uint8_t commit[static MESSAGE_KEY_SIZE]) {
+        struct writer count = { 0 };
+
+        put(w, &(uint8_t) { VERSION_2 }, 1);
+        put_u16(w, MESSAGE_SUITE);
+        put(w, id, MESSAGE_ID_SIZE);
+        put_u16(w, n_context > 0 ? put_context(&count, context, n_context) : 0);
+        if (n_context > 0)
+                put_context(w, context, n_context);
+        put_u16(w, n_keys);
+        for (size_t i = 0; i < n_keys; i++) {
+                put_counted(w, keys[i].provider, strlen(keys[i].provider));
+                put_counted(w, keys[i].info, keys[i].info_size);
+                put_counted(w, keys[i].ciphertext, keys[i].ciphertext_size);
+        }
+        put(w, &(uint8_t) { CONTENT_FRAMED }, 1);
+        put(w, &(uint32_t) { htobe32(frame_length) }, 4);
+        put(w, commit, MESSAGE_KEY_SIZE);
+}
+
+static int compare_pairs(const void *a, const void *b) {
+        return strcmp(((const struct message_pair *) a)->key, ((const struct message_pair *) b)->key);
+}
+
+static int sorted_context(const struct message_pair *context, size_t n, struct message_pair **ret, struct error *e) {
+        struct message_pair *sorted;
+        size_t total = 2;
+
+        for (size_t i = 0; i < n; i++)
+                total += 4 + strlen(context[i].key) + strlen(context[i].value);
+        if (total > UINT16_MAX)
+                return fail(e, FAILURE_CONTEXT, -E2BIG, "encryption context", "has %zu bytes; at most 65535 fit a message", total);
+        sorted = calloc(n + 1, sizeof *sorted);
+        if (!sorted)
+                return fail_oom(e);
+        if (n > 0)
+                memcpy(sorted, context, n * sizeof *sorted);
+        qsort(sorted, n, sizeof *sorted, compare_pairs);
+        *ret = sorted;
+        return 0;
+}
+
+int message_header_new(const struct message_pair *context, size_t n_context, const struct message_data_key *data_keys,
+                       size_t n_data_keys, uint32_t frame_length, const struct secret *data_key, struct message_header **ret,
+                       struct secret **ret_file_key, struct error *e) {
+        _cleanup_free_ struct message_pair *sorted = NULL;
+        _cleanup_secret_ struct secret *key = NULL;
+        _cleanup_free_ uint8_t *bytes = NULL;
+        uint8_t id[MESSAGE_ID_SIZE], commit[MESSAGE_KEY_SIZE];
+        struct writer w = { 0 };
+        int r;
+
+        if (RAND_bytes(id, sizeof id) != 1)
+                return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
+        r = sorted_context(context, n_context, &sorted, e);
+        if (r == 0)
+                r = derive_both(id, data_key, &key, commit, e);
+        if (r < 0)
+                return r;
+        put_body(&w, id, sorted, n_context, data_keys, n_data_keys, frame_length, commit);
+        bytes = malloc(w.n + MESSAGE_TAG_SIZE);
+        if (!bytes)
+                return fail_oom(e);
+        w = (struct writer) { .p = bytes };
+        put_body(&w, id, sorted, n_context, data_keys, n_data_keys, frame_length, commit);
+        if (header_tag(key, bytes, w.n, true, bytes + w.n) < 0)
+                return fail(e, FAILURE_INTERNAL, -EIO, "", "AES-256-GCM is not available in OpenSSL");
+        /* The parser makes the structure, and so proves each header we write readable. */
+        r = message_header_parse(bytes, w.n + MESSAGE_TAG_SIZE, "new header", ret, e);
+        if (r < 0)
+                return r;
+        *ret_file_key = TAKE(key);
+        return 0;
+}
+
+/* ---- geometry */
+
+int message_geometry(const struct message_header *h, uint64_t object_size, const char *subject, struct message_geometry *ret,
+                     struct error *e) {
+        uint64_t stride = (uint64_t) h->frame_length + MESSAGE_FRAME_EXTRA, body, regular, rest;
+
+        if (object_size < h->size + MESSAGE_FINAL_EXTRA)
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "is truncated: %llu bytes cannot hold the header and a final frame",
+                            (unsigned long long) object_size);
+        body = object_size - h->size - MESSAGE_FINAL_EXTRA;
+        regular = body / stride;
+        rest = body % stride;
+        if (rest > h->frame_length)
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has %llu bytes, which no sequence of %u-byte frames has: truncated, "
+                            "or with trailing bytes", (unsigned long long) object_size, h->frame_length);
+        /* FFFFFFFF marks the final frame, so no frame may have it as its number. */
+        if (regular + 1 >= MESSAGE_FINAL_MARK)
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has more frames than can be numbered");
+        *ret = (struct message_geometry) {
+                .object_size = object_size,
+                .header_size = h->size,
+                .plaintext_size = regular * h->frame_length + rest,
+                .frame_length = h->frame_length,
+                .n_frames = (uint32_t) regular + 1,
+                .final_length = (uint32_t) rest,
+        };
+        return 0;
+}
+
+uint64_t message_frame_offset(const struct message_geometry *g, uint32_t index) {
+        return g->header_size + (uint64_t) index * ((uint64_t) g->frame_length + MESSAGE_FRAME_EXTRA);
+}
+
+uint32_t message_frame_plaintext(const struct message_geometry *g, uint32_t index) {
+        return message_frame_is_final(g, index) ? g->final_length : g->frame_length;
+}
+
+uint64_t message_object_size(size_t header_size, uint32_t frame_length, uint64_t plaintext_size) {
+        uint64_t regular = plaintext_size > 0 ? (plaintext_size - 1) / frame_length : 0;
+
+        return header_size + regular * MESSAGE_FRAME_EXTRA + MESSAGE_FINAL_EXTRA + plaintext_size;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* A sealed file is one AWS Encryption SDK message, format version 2, algorithm suite 0x0478 (AES-256-GCM, HKDF-SHA512, key
+ * commitment, no signature), framed.
+ * Source: AWS Encryption SDK specification, data-format/message-header.md, message-body.md, message-body-aad.md and
+ * framework/algorithm-suites.md.
+ *
+ *   header body  02 | suite u16 | message id 32 | u16 length of [u16 n, (u16 len key, u16 len value) * n]
+ *                | u16 count of (u16 len provider, u16 len info, u16 len ciphertext) | content type 02
+ *                | u32 frame length L | commit key 32
+ *   header tag   16 bytes: AES-256-GCM(file key, IV 0^12, no plaintext, AAD = header body)
+ *   frame        u32 seq | IV 12 | ciphertext L | tag 16
+ *   final frame  FFFFFFFF | u32 seq | IV 12 | u32 n | ciphertext n | tag 16, 0 <= n <= L
+ *
+ * Integers are big-endian. What is parsed here is hostile until message_file_key() has returned 0. */
+
+#include "basic/failure.h"
+#include "basic/secret.h"
+
+enum {
+        MESSAGE_SUITE = 0x0478,
+        MESSAGE_ID_SIZE = 32,
+        MESSAGE_KEY_SIZE = 32,      /* data key, file key, commit key */
+        MESSAGE_IV_SIZE = 12,
+        MESSAGE_TAG_SIZE = 16,
+        MESSAGE_FRAME_HEAD = 4 + MESSAGE_IV_SIZE,
+        MESSAGE_FINAL_HEAD = 4 + 4 + MESSAGE_IV_SIZE + 4,
+        MESSAGE_FRAME_EXTRA = MESSAGE_FRAME_HEAD + MESSAGE_TAG_SIZE,
+        MESSAGE_FINAL_EXTRA = MESSAGE_FINAL_HEAD + MESSAGE_TAG_SIZE,
+        MESSAGE_FRAME_LENGTH = 1024 * 1024, /* what we write; we read any */
+        /* Far above what any SDK writes (one aws-kms key and a short context are 400 bytes); a cap for hostile headers. */
+        MESSAGE_HEADER_MAX = 64 * 1024,
+};
+
+#define MESSAGE_FINAL_MARK UINT32_C(0xffffffff)
+
+struct message_pair {
+        char *key, *value; /* UTF-8 without NUL */
+};
+
+struct message_data_key {
+        char *provider; /* "aws-kms" */
+        char *info;     /* the key ARN for aws-kms; other providers put bytes here. One NUL after info_size bytes */
+        size_t info_size;
+        uint8_t *ciphertext;
+        size_t ciphertext_size;
+};
+
+struct message_header {
+        uint8_t id[MESSAGE_ID_SIZE];
+        struct message_pair *context; /* ascending by key */
+        size_t n_context;
+        struct message_data_key *data_keys;
+        size_t n_data_keys;
+        uint32_t frame_length; /* >= 1 */
+        uint8_t commit_key[MESSAGE_KEY_SIZE];
+        uint8_t tag[MESSAGE_TAG_SIZE];
+        uint8_t *bytes;   /* body and tag as they stand in the object */
+        size_t body_size; /* of the body alone: what the tag authenticates */
+        size_t size;      /* body and tag */
+};
+
+/* Where the frames of a message lie; known from the header and the object's size alone. */
+struct message_geometry {
+        uint64_t object_size;
+        uint64_t header_size;
+        uint64_t plaintext_size;
+        uint32_t frame_length;
+        uint32_t n_frames;     /* the final frame included; >= 1 */
+        uint32_t final_length; /* plaintext bytes of the final frame */
+};
+
+/* Parses a header at the start of `data`. -EAGAIN: a well-formed beginning, more bytes are needed (never once `size` has
+ * reached MESSAGE_HEADER_MAX). Refuses other suites (FAILURE_SUITE), with the reason each is refused for, and anything malformed
+ * (FAILURE_SEALED_FORMAT). The caller frees *ret. */
+int message_header_parse(const uint8_t *data, size_t size, const char *subject, struct message_header **ret, struct error *e);
+void message_header_free(struct message_header *h);
+DEFINE_CLEANUP(struct message_header *, message_header_free, message_header_freep)
+#define _cleanup_message_header_ _cleanup_(message_header_freep)
+
+/* Builds a new header: fresh message id, keys derived from `data_key`, tag made. Context and data keys are copied; the context
+ * may come in any order but with distinct keys. *ret_file_key is the key its frames are encrypted under. */
+int message_header_new(const struct message_pair *context, size_t n_context, const struct message_data_key *data_keys,
+                       size_t n_data_keys, uint32_t frame_length, const struct secret *data_key, struct message_header **ret,
+                       struct secret **ret_file_key, struct error *e);
+
+/* True when both carry the same encryption context and encrypted data keys: one KMS call opens both. */
+bool message_header_same_key(const struct message_header *a, const struct message_header *b);
+/* The value of a context key, or NULL. */
+const char *message_header_context(const struct message_header *h, const char *key);
+
+/* Derives the file key, and proves it: the key commitment in constant time, then the header tag.
+ * FAILURE_AUTHENTICATION when either does not match. */
+int message_file_key(const struct message_header *h, const struct secret *data_key, const char *subject, struct secret **ret,
+                     struct error *e);
+
+/* Refuses sizes that no sequence of frames can have: truncated inside a frame, or with bytes after the final one. */
+int message_geometry(const struct message_header *h, uint64_t object_size, const char *subject, struct message_geometry *ret,
+                     struct error *e);
+/* Frames are numbered from 0 here; their sequence number in the message is index + 1. */
+uint64_t message_frame_offset(const struct message_geometry *g, uint32_t index);
+uint32_t message_frame_plaintext(const struct message_geometry *g, uint32_t index);
+static inline bool message_frame_is_final(const struct message_geometry *g, uint32_t index) {
+        return index == g->n_frames - 1;
+}
+/* The size of the object that `plaintext_size` bytes are sealed into. */
+uint64_t message_object_size(size_t header_size, uint32_t frame_length, uint64_t plaintext_size);

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sealed/model.h"
+
+#include <openssl/evp.h>
+
+#include "basic/encode.h"
+#include "basic/json.h"
+
+void model_free(struct model *m) {
+        if (!m)
+                return;
+        for (size_t i = 0; i < m->n_files; i++) {
+                free(m->files[i].path);
+                free(m->files[i].object);
+        }
+        free(m->files);
+        free(m->name);
+        free(m->version);
+        free(m);
+}
+
+int model_new(struct model **ret, struct error *e) {
+        *ret = calloc(1, sizeof **ret);
+        return *ret ? 0 : fail_oom(e);
+}
+
+static const char *path_problem(const char *path) {
+        if (!path[0])
+                return "it is empty";
+        if (path[0] == '/')
+                return "it is absolute";
+        if (strlen(path) > MODEL_PATH_MAX)
+                return "it is too long";
+        for (const unsigned char *c = (const unsigned char *) path; *c; c++)
+                if (*c < 0x20 || *c == 0x7f)
+                        return "it has a control character";
+        for (const char *part = path;; part++) {
+                size_t n = strcspn(part, "/");
+
+                if (n == 0)
+                        return "it has an empty part";
+                if (n > 255)
+                        return "a part of it is longer than a file name may be";
+                if (strncmp(part, "..", MAX_OF(n, (size_t) 2)) == 0)
+                        return "it has a part \"..\"";
+                if (n == 1 && part[0] == '.')
+                        return "it has a part \".\"";
+                part += n;
+                if (!*part)
+                        return NULL;
+        }
+}
+
+int model_add(struct model *m, const char *subject, const char *path, const char *object, uint64_t size, struct model_file **ret, struct error *e) {
+        const char *problem = path_problem(path);
+        struct model_file f = { .size = size };
+
+        if (problem)
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the path \"%.200s\" is refused: %s", path, problem);
+        if (m->n_files >= MODEL_FILES_MAX)
+                return fail(e, FAILURE_MANIFEST, -E2BIG, subject, "has more than %d files", MODEL_FILES_MAX);
+        /* Grown by doubling: room is always the power of two that holds n_files. */
+        if ((m->n_files & (m->n_files - 1)) == 0) {
+                struct model_file *larger = realloc(m->files, MAX_OF(2 * m->n_files, (size_t) 1) * sizeof *larger);
+
+                if (!larger)
+                        return fail_oom(e);
+                m->files = larger;
+        }
+        f.path = strdup(path);
+        f.object = object ? strdup(object) : NULL;
+        if (!f.path || (object && !f.object)) {
+                free(f.path);
+                free(f.object);
+                return fail_oom(e);
+        }
+        m->files[m->n_files++] = f;
+        if (ret)
+                *ret = &m->files[m->n_files - 1];
+        return 0;
+}
+
+static int compare_paths(const void *a, const void *b) {
+        return strcmp(((const struct model_file *) a)->path, ((const struct model_file *) b)->path);
+}
+
+/* "a" and "a/b" cannot both be files. Sorted, others may stand between them ("a.b"), so each directory is looked up. */
+static bool is_directory_of_another(const struct model *m, const struct model_file *f) {
+        char parent[MODEL_PATH_MAX + 1];
+        char *slash;
+
+        snprintf(parent, sizeof parent, "%s", f->path);
+        while ((slash = strrchr(parent, '/'))) {
+                struct model_file key = { .path = parent };
+
+                *slash = '\0';
+                if (bsearch(&key, m->files, m->n_files, sizeof *m->files, compare_paths))
+                        return true;
+        }
+        return false;
+}
+
+int model_sort(struct model *m, const char *subject, struct error *e) {
+        if (m->n_files == 0)
+                return 0;
+        qsort(m->files, m->n_files, sizeof *m->files, compare_paths);
+        for (size_t i = 1; i < m->n_files; i++)
+                if (streq(m->files[i - 1].path, m->files[i].path))
+                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the path \"%.200s\" stands in it twice", m->files[i].path);
+        for (size_t i = 0; i < m->n_files; i++)
+                if (is_directory_of_another(m, &m->files[i]))
+                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "a directory of the path \"%.200s\" is a file, too", m->files[i].path);
+        return 0;
+}
+
+int model_text(const struct model *m, char **ret, size_t *ret_n, struct error *e) {
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
+        FILE *f = open_memstream(&text, &size);
+        bool failed;
+
+        if (!f)
+                return fail_oom(e);
+        for (size_t i = 0; i < m->n_files; i++) {
+                char hex[2 * VERITY_DIGEST + 1];
+
+                hex_encode(m->files[i].digest, VERITY_DIGEST, hex);
+                fprintf(f, "sha256:%s %s\n", hex, m->files[i].path);
+        }
+        failed = ferror(f);
+        if (fclose(f) != 0 || failed)
+                return fail_oom(e);
+        *ret = TAKE(text);
+        *ret_n = size;
+        return 0;
+}
+
+static int sha384(const void *data, size_t n, uint8_t ret[static MODEL_DIGEST], struct error *e) {
+        if (EVP_Digest(data, n, ret, NULL, EVP_sha384(), NULL) != 1)
+                return fail(e, FAILURE_INTERNAL, -EIO, "", "SHA-384 is not available in OpenSSL");
+        return 0;
+}
+
+int model_digest(const char *text, size_t n, uint8_t ret[static MODEL_DIGEST], struct error *e) {
+        return sha384(text, n, ret, e);
+}
+
+int model_pcr15(const uint8_t digest[static MODEL_DIGEST], uint8_t ret[static MODEL_DIGEST], struct error *e) {
+        uint8_t both[2 * MODEL_DIGEST] = { 0 };
+
+        memcpy(both + MODEL_DIGEST, digest, MODEL_DIGEST);
+        return sha384(both, sizeof both, ret, e);
+}
+
+uint64_t model_size(const struct model *m) {
+        uint64_t sum = 0;
+
+        for (size_t i = 0; i < m->n_files; i++)
+                sum += m->files[i].size;
+        return sum;
+}
+
+/* ---- the manifest */
+
+static int parse_digest(const char *text, const char *prefix, uint8_t *out, size_t n, const char *subject, const char *where, struct error *e) {
+        if (strncmp(text, prefix, strlen(prefix)) != 0 || hex_decode(text + strlen(prefix), out, n) < 0)
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "\"%s\" must be %s and %zu hex digits", where, prefix, 2 * n);
+        return 0;
+}
+
+static int parse_file(struct model *m, json_object *o, size_t index, const char *subject, struct error *e) {
+        json_object *path = NULL, *size = NULL, *digest = NULL, *object = NULL;
+        const struct json_field fields[] = {
+                { "path", json_type_string, true, 1, MODEL_PATH_MAX, "a relative path of at most 1024 bytes", &path },
+                { "size", json_type_int, true, 0, INT64_MAX, "a number of bytes", &size },
+                { "digest", json_type_string, true, 0, 0, "sha256: and 64 hex digits", &digest },
+                { "object", json_type_string, true, 1, 1024, "an object key below the prefix", &object },
+        };
+        struct model_file *f;
+        char where[32];
+        int r;
+
+        snprintf(where, sizeof where, "files[%zu]", index);
+        r = json_fields(o, fields, ELEMENTS(fields), FAILURE_MANIFEST, subject, where, e);
+        if (r == 0)
+                r = model_add(m, subject, json_text(path), json_text(object), (uint64_t) json_integer(size, 0), &f, e);
+        if (r < 0)
+                return r;
+        return parse_digest(json_text(digest), "sha256:", f->digest, VERITY_DIGEST, subject, where, e);
+}
+
+/* Each object is fetched once, under the file it is listed for. */
+static int compare_objects(const void *a, const void *b) {
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+static int check_objects(const struct model *m, const char *subject, struct error *e) {
+        _cleanup_free_ const char **objects = calloc(m->n_files + 1, sizeof *objects);
+
+        if (!objects)
+                return fail_oom(e);
+        for (size_t i = 0; i < m->n_files; i++)
+                objects[i] = m->files[i].object;
+        qsort(objects, m->n_files, sizeof *objects, compare_objects);
+        for (size_t i = 1; i < m->n_files; i++)
+                if (streq(objects[i - 1], objects[i]))
+                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the object \"%.200s\" stands in it twice", objects[i]);
+        return 0;
+}
+
+static int check_sum(const struct model *m, const char *subject, struct error *e) {
+        uint64_t sum = 0;
+
+        for (size_t i = 0; i < m->n_files; i++)
+                if (__builtin_add_overflow(sum, m->files[i].size, &sum) || sum > INT64_MAX)
+                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the sizes add up to more than any memory");
+        return 0;
+}
+
+static int check_digest(const struct model *m, const char *subject, struct error *e) {
+        _cleanup_free_ char *text = NULL;
+        uint8_t digest[MODEL_DIGEST];
+        size_t n;
+        int r;
+
+        r = model_text(m, &text, &n, e);
+        if (r == 0)
+                r = model_digest(text, n, digest, e);
+        if (r == 0 && memcmp(digest, m->digest, sizeof digest) != 0)
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "its model digest is not that of the files it lists");
+        return r;
+}
+
+int manifest_parse(const char *text, size_t n, const char *subject, struct model **ret, struct error *e) {
+        json_object *format = NULL, *name = NULL, *version = NULL, *digest = NULL, *files = NULL;
+        const struct json_field fields[] = {
+                { "sealboot", json_type_int, true, 1, 1, "1, the manifest format", &format },
+                { "name", json_type_string, true, 1, 256, "text of 1 to 256 bytes", &name },
+                { "version", json_type_string, true, 1, 256, "text of 1 to 256 bytes", &version },
+                { "digest", json_type_string, true, 0, 0, "sha384: and 96 hex digits", &digest },
+                { "files", json_type_array, true, 1, MODEL_FILES_MAX, "a list of 1 to 10000 files", &files },
+        };
+        _cleanup_model_ struct model *m = NULL;
+        _cleanup_json_ json_object *o = NULL;
+        int r;
+
+        r = json_parse(text, n, FAILURE_MANIFEST, subject, &o, e);
+        if (r == 0)
+                r = json_fields(o, fields, ELEMENTS(fields), FAILURE_MANIFEST, subject, "", e);
+        if (r == 0)
+                r = model_new(&m, e);
+        if (r < 0)
+                return r;
+        m->name = strdup(json_text(name));
+        m->version = strdup(json_text(version));
+        if (!m->name || !m->version)
+                return fail_oom(e);
+        r = parse_digest(json_text(digest), "sha384:", m->digest, MODEL_DIGEST, subject, "digest", e);
+        for (size_t i = 0; r == 0 && i < json_object_array_length(files); i++)
+                r = parse_file(m, json_object_array_get_idx(files, i), i, subject, e);
+        if (r == 0)
+                r = check_objects(m, subject, e);
+        if (r == 0)
+                r = check_sum(m, subject, e);
+        if (r == 0)
+                r = model_sort(m, subject, e);
+        if (r == 0)
+                r = check_digest(m, subject, e);
+        if (r < 0)
+                return r;
+        *ret = TAKE(m);
+        return 0;
+}
+
+static json_object *digest_text(const char *prefix, const uint8_t *digest, size_t n) {
+        char text[8 + 2 * MODEL_DIGEST];
+
+        snprintf(text, sizeof text, "%s", prefix);
+        hex_encode(digest, n, text + strlen(prefix));
+        return json_object_new_string(text);
+}
+
+int manifest_write(const struct model *m, char **ret, struct error *e) {
+        _cleanup_json_ json_object *o = json_object_new_object();
+        json_object *files = json_object_new_array();
+        const char *text;
+
+        if (!o || !files)
+                return fail_oom(e);
+        json_object_object_add(o, "sealboot", json_object_new_int(1));
+        json_object_object_add(o, "name", json_object_new_string(m->name));
+        json_object_object_add(o, "version", json_object_new_string(m->version));
+        json_object_object_add(o, "digest", digest_text("sha384:", m->digest, MODEL_DIGEST));
+        json_object_object_add(o, "files", files);
+        for (size_t i = 0; i < m->n_files; i++) {
+                json_object *f = json_object_new_object();
+
+                json_object_object_add(f, "path", json_object_new_string(m->files[i].path));
+                json_object_object_add(f, "size", json_object_new_int64((int64_t) m->files[i].size));
+                json_object_object_add(f, "digest", digest_text("sha256:", m->files[i].digest, VERITY_DIGEST));
+                json_object_object_add(f, "object", json_object_new_string(m->files[i].object));
+                json_object_array_add(files, f);
+        }
+        text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+        *ret = text ? strdup(text) : NULL;
+        return *ret ? 0 : fail_oom(e);
+}

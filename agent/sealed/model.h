@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What a model is, once opened: a set of files with paths and digests; its digest; and its manifest.
+ *
+ * Model digest: SHA-384 of the text with one line "sha256:<hex> <path>\n" per file (<hex>: the fs-verity digest), sorted bytewise by
+ * path. PCR15 is extended with that text by the rules of each bank, so that a SHA-384 bank which was zero holds
+ * SHA384(0^48 || model digest). Anybody can reproduce it:
+ *   (cd model; find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest) | sha384sum
+ *
+ * Manifest: JSON {"sealboot": 1, "name": text, "version": text, "digest": "sha384:<hex>", "files": [{"path": text, "size": bytes,
+ * "digest": "sha256:<hex>", "object": text}]}. It is sealed like any file, as `manifest.sealed`; "object" is a key relative to its
+ * prefix. */
+
+#include "sealed/verity.h"
+
+enum {
+        MODEL_DIGEST = 48,
+        MODEL_FILES_MAX = 10000,
+        MODEL_PATH_MAX = 1024,
+        MODEL_MANIFEST_MAX = 16 * 1024 * 1024,
+};
+
+#define MODEL_MANIFEST_OBJECT "manifest.sealed"
+
+struct model_file {
+        char *path;   /* relative, '/' between parts */
+        char *object; /* key below the prefix; NULL when not from a manifest */
+        uint64_t size;
+        uint8_t digest[VERITY_DIGEST];
+};
+
+struct model {
+        char *name, *version; /* NULL when not from a manifest */
+        struct model_file *files;
+        size_t n_files;
+        uint8_t digest[MODEL_DIGEST]; /* what the manifest claims, or model_finish() computed */
+};
+
+void model_free(struct model *m);
+DEFINE_CLEANUP(struct model *, model_free, model_freep)
+#define _cleanup_model_ _cleanup_(model_freep)
+
+int model_new(struct model **ret, struct error *e);
+/* Appends a file; path and object are copied. Refuses unsafe paths (FAILURE_MANIFEST): absolute, empty parts, "." or "..", control
+ * characters, longer than MODEL_PATH_MAX, and more than MODEL_FILES_MAX files. *ret stays valid until the next append. */
+int model_add(struct model *m, const char *subject, const char *path, const char *object, uint64_t size, struct model_file **ret, struct error *e);
+/* Sorts the files bytewise by path; refuses equal paths, and a path that is a directory of another. */
+int model_sort(struct model *m, const char *subject, struct error *e);
+
+/* The text the model digest is taken of; the files must be sorted and their digests known. The caller frees it. */
+int model_text(const struct model *m, char **ret, size_t *ret_n, struct error *e);
+int model_digest(const char *text, size_t n, uint8_t ret[static MODEL_DIGEST], struct error *e);
+/* PCR15 of the SHA-384 bank after one extend from zero. */
+int model_pcr15(const uint8_t digest[static MODEL_DIGEST], uint8_t ret[static MODEL_DIGEST], struct error *e);
+
+uint64_t model_size(const struct model *m);
+
+/* Parses and checks everything a manifest says, its own model digest included. */
+int manifest_parse(const char *text, size_t n, const char *subject, struct model **ret, struct error *e);
+/* The caller frees *ret. */
+int manifest_write(const struct model *m, char **ret, struct error *e);
+
+/* The name that seal gives to the object of file `index`. The agent counts on it in one place: it starts fetching the first object
+ * before it can read the manifest. A manifest may name objects otherwise; that costs time, nothing else. */
+#define MODEL_OBJECT_FORMAT "%05zu.sealed"
