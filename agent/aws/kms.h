@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* AWS KMS: Decrypt for an attested recipient (the agent), plain Decrypt and GenerateDataKey (the owner). JSON 1.1 over SigV4.
+ * Retried under a deadline: ThrottlingException, KeyUnavailableException, DependencyTimeoutException, KMSInternalException,
+ * ExpiredTokenException (after a refresh), 5xx and network faults; nothing else.
+ * Failures: KMS_DENIED, KMS_KEY, KMS_CIPHERTEXT, KMS_UNAVAILABLE, KMS_ANSWER, CLOCK, CREDENTIALS, NETWORK; the reason carries KMS's
+ * own words, the error its request id. Source: KMS API Reference, Decrypt, GenerateDataKey. */
+
+#include "aws/credentials.h"
+#include "aws/http.h"
+
+struct kms;
+
+enum { KMS_KEY_ARN_SIZE = 2048 + 1, KMS_REQUEST_ID_SIZE = 96, KMS_DATA_KEY_SIZE = 32 };
+
+/* `region` signs requests whose key is not an ARN (an ARN's own region wins), and may be NULL when all are. `endpoint` NULL:
+ * AWS's for the region. `deadline_ms` bounds each function's attempts; 0: 30 s. Arguments but the strings must outlive it. */
+int kms_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
+            unsigned deadline_ms, struct kms **ret, struct error *e);
+void kms_free(struct kms *kms);
+DEFINE_CLEANUP(struct kms *, kms_free, kms_freep)
+
+struct kms_pair {
+        const char *name, *value; /* UTF-8 */
+};
+
+struct kms_ciphertext {
+        const char *key_arn; /* the pinned key: sent as KeyId, and the answer must name it */
+        const uint8_t *blob; /* an encrypted data key, at most 6144 bytes */
+        size_t size;
+        const struct kms_pair *context; /* the encryption context */
+        size_t n_context;
+};
+
+/* Makes an attestation document over the ephemeral public key; called anew for every attempt. The caller of it frees *ret. */
+typedef int (*kms_attest)(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e);
+
+struct kms_release {
+        uint8_t *envelope; /* CiphertextForRecipient: CMS EnvelopedData in BER */
+        size_t size;
+        char request_id[KMS_REQUEST_ID_SIZE];
+        unsigned attempts;
+};
+static inline void kms_release_done(struct kms_release *r) {
+        free(r->envelope);
+}
+
+/* Decrypt with Recipient. An answer with a Plaintext is refused. On failure *ret is untouched. */
+int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_attest attest, void *userdata,
+                struct kms_release *ret, struct error *e);
+
+/* Decrypt to a data key of KMS_DATA_KEY_SIZE bytes, owner side. */
+int kms_decrypt(struct kms *kms, const struct kms_ciphertext *ciphertext, struct secret **ret, struct error *e);
+
+struct kms_data_key {
+        struct secret *plaintext; /* KMS_DATA_KEY_SIZE bytes */
+        uint8_t *blob;            /* the same, encrypted */
+        size_t size;
+        char key_arn[KMS_KEY_ARN_SIZE]; /* the key that KMS used; an alias resolved */
+};
+static inline void kms_data_key_done(struct kms_data_key *k) {
+        secret_free(k->plaintext);
+        free(k->blob);
+}
+
+/* `key`: ARN, id, alias/NAME or alias ARN. */
+int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pair *context, size_t n_context,
+                          struct kms_data_key *ret, struct error *e);
+
+/* The region of an ARN ("arn:aws:kms:us-east-1:111122223333:key/..."); -EINVAL when it is no ARN. */
+int kms_arn_region(const char *arn, char **ret);
+
+/* The judgement of one answer, and what is taken out of it, for tests and fuzzing. `text` is NUL-terminated, and changed: the plaintext is
+ * moved out. Exactly one of ret_plaintext and ret_envelope is not NULL: the one that the request asked for. */
+enum http_verdict kms_judge_error(long status, const char *text, size_t n, const char *date, const char *subject, struct error *e);
+int kms_parse_answer(char *text, size_t n, const char *key_arn, const char *subject, struct secret **ret_plaintext,
+                     uint8_t **ret_envelope, size_t *ret_envelope_n, struct kms_data_key *ret_generated, struct error *e);

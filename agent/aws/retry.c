@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aws/retry.h"
+
+#include <sys/random.h>
+#include <time.h>
+
+enum { NS_PER_MS = 1000000 };
+
+int64_t retry_clock_ns(void) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_BOOTTIME, &now);
+        return (int64_t) now.tv_sec * 1000 * NS_PER_MS + now.tv_nsec;
+}
+
+void retry_begin(struct retry *r, const struct retry_policy *policy) {
+        *r = (struct retry) { .policy = *policy, .began_ns = retry_clock_ns() };
+}
+
+/* Uniform in [0, limit]; the modulo's bias is beside the point for a wait. */
+static unsigned jitter(unsigned limit) {
+        uint32_t random = 0;
+
+        if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+                random = (uint32_t) (retry_clock_ns() >> 8);
+        return (unsigned) (random % ((uint64_t) limit + 1));
+}
+
+static void count(struct retry *r, const struct error *why) {
+        size_t i = 0;
+
+        while (i < RETRY_KINDS - 1 && r->tally[i].times > 0 &&
+               strncmp(r->tally[i].what, why->reason, sizeof r->tally[i].what - 1) != 0)
+                i++;
+        snprintf(r->tally[i].what, sizeof r->tally[i].what, "%.*s", (int) sizeof r->tally[i].what - 1, why->reason);
+        r->tally[i].times++;
+        r->attempts++;
+}
+
+bool retry_next(struct retry *r, const struct error *why, unsigned *ret_wait_ms) {
+        unsigned doublings = MIN_OF(r->attempts, 16u), wait;
+
+        count(r, why);
+        wait = jitter((unsigned) MIN_OF((uint64_t) r->policy.base_ms << doublings, (uint64_t) r->policy.cap_ms));
+        if (retry_clock_ns() + (int64_t) wait * NS_PER_MS > r->began_ns + (int64_t) r->policy.deadline_ms * NS_PER_MS)
+                return false;
+        *ret_wait_ms = wait;
+        return true;
+}
+
+void retry_explain(const struct retry *r, struct error *e) {
+        double seconds = (double) (retry_clock_ns() - r->began_ns) / (1000.0 * NS_PER_MS);
+        size_t n;
+
+        if (!e || r->attempts < 2)
+                return;
+        n = strlen(e->reason);
+        n += (size_t) snprintf(e->reason + n, sizeof e->reason - n, " (%u attempts in %.1f s", r->attempts, seconds);
+        for (size_t i = 0; i < RETRY_KINDS && r->tally[i].times > 0 && r->tally[1].times > 0 && n < sizeof e->reason; i++)
+                n += (size_t) snprintf(e->reason + n, sizeof e->reason - n, "%s%u x %s", i == 0 ? ": " : "; ",
+                                       r->tally[i].times, r->tally[i].what);
+        if (n < sizeof e->reason)
+                snprintf(e->reason + n, sizeof e->reason - n, ")");
+}
