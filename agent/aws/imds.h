@@ -38,3 +38,7 @@ struct imds_identity {
         char zone[48];
 };
 int imds_identity(struct imds *imds, struct imds_identity *ret, struct error *e);
+
+/* What the service's texts mean, for tests and fuzzing. `text` is NUL-terminated; the first changes it (secrets are moved out). */
+int imds_parse_credentials(char *text, size_t n, const char *subject, struct credentials **ret, struct error *e);
+int imds_parse_identity(const char *text, size_t n, const char *subject, struct imds_identity *ret, struct error *e);

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aws/imds.h"
+
+#include <openssl/crypto.h>
+#include <pthread.h>
+
+#include "aws/answer.h"
+#include "aws/service.h"
+
+enum {
+        TOKEN_TTL_SECONDS = 6 * 60 * 60,
+        TOKEN_MAX = 256,
+        ATTEMPT_MS = 4000, /* it is sometimes slower than a second */
+        NAME_MAX_BYTES = 64,
+        TEXT_MAX = 1024,
+        JSON_MAX = 16 * 1024,
+};
+
+static const struct retry_policy policy = { .deadline_ms = 20000, .base_ms = 100, .cap_ms = 2000 };
+
+struct imds {
+        struct http *http;
+        struct endpoint endpoint;
+        pthread_mutex_t lock;
+        char token[TOKEN_MAX + 1]; /* "": none */
+        int64_t token_until_ns;
+};
+
+int imds_new(struct http *http, const char *endpoint, struct imds **ret, struct error *e) {
+        _cleanup_(imds_freep) struct imds *imds = calloc(1, sizeof *imds);
+        int r;
+
+        if (!imds)
+                return fail_oom(e);
+        imds->http = http;
+        pthread_mutex_init(&imds->lock, NULL);
+        r = endpoint_parse(endpoint ?: IMDS_ENDPOINT, "instance metadata endpoint", &imds->endpoint, e);
+        if (r < 0)
+                return r;
+        *ret = TAKE(imds);
+        return 0;
+}
+
+void imds_free(struct imds *imds) {
+        if (!imds)
+                return;
+        endpoint_done(&imds->endpoint);
+        pthread_mutex_destroy(&imds->lock);
+        OPENSSL_cleanse(imds->token, sizeof imds->token);
+        free(imds);
+}
+
+struct imds_get {
+        struct imds *imds;
+        const char *path;
+        size_t max;
+        bool optional; /* 404 is an answer, too */
+};
+
+static int prepare(const struct imds_get *get, const char *method, const struct http_header *header, CURL *easy,
+                   struct http_call **ret, struct error *e) {
+        _cleanup_free_ char *url = NULL;
+
+        if (asprintf(&url, "%s%s", get->imds->endpoint.origin, get->path) < 0)
+                return fail_oom(e);
+        return http_prepare(get->imds->http, easy, &(struct http_request) {
+                .method = method, .url = url, .headers = header, .n_headers = 1, .max_answer = get->max, .timeout_ms = ATTEMPT_MS,
+                .subject = url, .malformed = FAILURE_IMDS,
+        }, ret, e);
+}
+
+/* Network faults are IMDS's here: its advice is the one that helps. */
+static enum http_verdict judge_transfer(struct http_call *call, CURLcode code, struct error *e) {
+        enum http_verdict verdict = http_judge(call, code, e);
+
+        if (verdict != HTTP_OK && e && e->failure == FAILURE_NETWORK)
+                e->failure = FAILURE_IMDS;
+        return verdict;
+}
+
+static enum http_verdict judge_status(struct http_call *call, struct error *e) {
+        long status = http_call_status(call);
+
+        if (status == 403)
+                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_IMDS,
+                                         "HTTP 403: the instance's metadata options forbid access");
+        return http_verdict_fail(call, status >= 500 || status == 429 ? HTTP_RETRY : HTTP_FINAL, e, FAILURE_IMDS, "HTTP %ld", status);
+}
+
+static int token_prepare(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
+        char ttl[sizeof "4294967295"];
+
+        (void) refresh;
+        snprintf(ttl, sizeof ttl, "%u", (unsigned) TOKEN_TTL_SECONDS);
+        return prepare(userdata, "PUT", &(struct http_header) { "X-aws-ec2-metadata-token-ttl-seconds", ttl }, easy, ret, e);
+}
+
+static bool token_valid(const char *text, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (text[i] <= ' ' || text[i] > '~')
+                        return false;
+        return n > 0 && n <= TOKEN_MAX;
+}
+
+static enum http_verdict token_judge(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
+        enum http_verdict verdict = judge_transfer(call, code, e);
+        long status = http_call_status(call);
+        const char *text;
+        size_t n;
+
+        (void) userdata;
+        if (verdict != HTTP_OK)
+                return verdict;
+        if (status == 404 || status == 405 || status == 501) {
+                http_verdict_fail(call, HTTP_FINAL, e, FAILURE_IMDS,
+                                  "HTTP %ld to the PUT that asks for a session token: this metadata service speaks version 1 only", status);
+                fail_advice(e, "sealboot uses IMDSv2 alone. Set the instance's metadata options to HttpEndpoint=enabled, "
+                               "HttpTokens=required (aws ec2 modify-instance-metadata-options), and check what answers at this address.");
+                return HTTP_FINAL;
+        }
+        if (status != 200)
+                return judge_status(call, e);
+        text = http_call_text(call, &n);
+        if (!token_valid(text, n))
+                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_IMDS, "the session token has %zu bytes or is not printable", n);
+        return HTTP_OK;
+}
+
+/* Copies the token; fetches one when there is none or it is about to end. */
+static int token_get(struct imds *imds, char token[static TOKEN_MAX + 1], struct error *e) {
+        struct imds_get get = { .imds = imds, .path = "/latest/api/token", .max = TOKEN_MAX };
+        struct http_exchange exchange = { .prepare = token_prepare, .judge = token_judge, .userdata = &get };
+        _cleanup_http_call_ struct http_call *call = NULL;
+        const char *text;
+        int64_t began;
+        size_t n;
+        int r;
+
+        pthread_mutex_lock(&imds->lock);
+        memcpy(token, imds->token, TOKEN_MAX + 1);
+        began = retry_clock_ns();
+        if (began >= imds->token_until_ns)
+                token[0] = '\0';
+        pthread_mutex_unlock(&imds->lock);
+        if (token[0])
+                return 0;
+        r = http_perform(imds->http, &exchange, &policy, &call, e);
+        if (r < 0)
+                return r;
+        text = http_call_text(call, &n);
+        memcpy(token, text, n + 1);
+        pthread_mutex_lock(&imds->lock);
+        memcpy(imds->token, token, n + 1);
+        imds->token_until_ns = began + (int64_t) (TOKEN_TTL_SECONDS - 60) * 1000000000;
+        pthread_mutex_unlock(&imds->lock);
+        return 0;
+}
+
+static void token_drop(struct imds *imds) {
+        pthread_mutex_lock(&imds->lock);
+        imds->token[0] = '\0';
+        pthread_mutex_unlock(&imds->lock);
+}
+
+static int get_prepare(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
+        struct imds_get *get = userdata;
+        char token[TOKEN_MAX + 1];
+        int r;
+
+        if (refresh)
+                token_drop(get->imds);
+        r = token_get(get->imds, token, e);
+        if (r == 0)
+                r = prepare(get, "GET", &(struct http_header) { "X-aws-ec2-metadata-token", token }, easy, ret, e);
+        OPENSSL_cleanse(token, sizeof token);
+        return r;
+}
+
+static enum http_verdict get_judge(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
+        const struct imds_get *get = userdata;
+        enum http_verdict verdict = judge_transfer(call, code, e);
+        long status = http_call_status(call);
+
+        if (verdict != HTTP_OK || status == 200 || (status == 404 && get->optional))
+                return verdict;
+        if (status == 401)
+                return http_verdict_fail(call, HTTP_REFRESH, e, FAILURE_IMDS, "HTTP 401: the session token is not accepted");
+        return judge_status(call, e);
+}
+
+/* *ret is NULL after a 404 that is an answer. */
+static int imds_fetch(struct imds *imds, const char *path, size_t max, bool optional, struct http_call **ret, struct error *e) {
+        struct imds_get get = { .imds = imds, .path = path, .max = max, .optional = optional };
+        struct http_exchange exchange = { .prepare = get_prepare, .judge = get_judge, .userdata = &get };
+        _cleanup_http_call_ struct http_call *call = NULL;
+        int r;
+
+        r = http_perform(imds->http, &exchange, &policy, &call, e);
+        if (r < 0)
+                return r;
+        *ret = http_call_status(call) == 200 ? TAKE(call) : NULL;
+        return 0;
+}
+
+/* A name of the service's: one line of A-Za-z0-9 and + = , . @ _ - */
+static bool name_valid(const char *text, size_t n, size_t max) {
+        static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+=,.@_-";
+
+        return n > 0 && n <= max && strspn(text, allowed) == n;
+}
+
+/* *ret stays NULL when it is optional and absent. */
+static int get_name(struct imds *imds, const char *path, bool optional, char **ret, struct error *e) {
+        _cleanup_http_call_ struct http_call *call = NULL;
+        char *text, *copy;
+        size_t n;
+        int r;
+
+        r = imds_fetch(imds, path, TEXT_MAX, optional, &call, e);
+        if (r < 0 || !call)
+                return r;
+        text = http_call_text(call, &n);
+        if (n > 0 && text[n - 1] == '\n')
+                text[--n] = '\0';
+        if (!name_valid(text, n, NAME_MAX_BYTES))
+                return fail(e, FAILURE_IMDS, -EBADMSG, http_call_subject(call), "\"%.80s\" is not a name", text);
+        copy = strdup(text);
+        if (!copy)
+                return fail_oom(e);
+        *ret = copy;
+        return 0;
+}
+
+int imds_region(struct imds *imds, char **ret, struct error *e) {
+        _cleanup_free_ char *region = NULL;
+        int r;
+
+        r = get_name(imds, "/latest/meta-data/placement/region", false, &region, e);
+        if (r < 0)
+                return r;
+        if (!region_valid(region))
+                return fail(e, FAILURE_IMDS, -EBADMSG, imds->endpoint.origin, "\"%s\" is not a Region", region);
+        *ret = TAKE(region);
+        return 0;
+}
+
+int imds_lifecycle_state(struct imds *imds, char **ret, struct error *e) {
+        _cleanup_free_ char *state = NULL;
+        int r;
+
+        r = get_name(imds, "/latest/meta-data/autoscaling/target-lifecycle-state", true, &state, e);
+        if (r == 0)
+                *ret = TAKE(state);
+        return r;
+}
+
+int imds_user_data(struct imds *imds, uint8_t **ret, size_t *ret_n, struct error *e) {
+        _cleanup_http_call_ struct http_call *call = NULL;
+        uint8_t *copy = NULL;
+        char *text;
+        size_t n = 0;
+        int r;
+
+        r = imds_fetch(imds, "/latest/user-data", IMDS_USER_DATA_MAX, true, &call, e);
+        if (r < 0)
+                return r;
+        if (call) {
+                text = http_call_text(call, &n);
+                copy = malloc(n + 1);
+                if (!copy)
+                        return fail_oom(e);
+                memcpy(copy, text, n + 1);
+        }
+        *ret = copy;
+        *ret_n = n;
+        return 0;
+}
+
+static int role_name(struct imds *imds, char **ret, struct error *e) {
+        _cleanup_free_ char *role = NULL;
+        int r;
+
+        r = get_name(imds, "/latest/meta-data/iam/security-credentials/", true, &role, e);
+        if (r < 0)
+                return r;
+        if (!role)
+                return fail(e, FAILURE_CREDENTIALS, -ENOENT, imds->endpoint.origin, "no IAM role is attached to this instance");
+        *ret = TAKE(role);
+        return 0;
+}
+
+int imds_credentials(struct imds *imds, struct credentials **ret, struct error *e) {
+        _cleanup_http_call_ struct http_call *call = NULL;
+        _cleanup_free_ char *role = NULL, *path = NULL;
+        char *text;
+        size_t n;
+        int r;
+
+        r = role_name(imds, &role, e);
+        if (r < 0)
+                return r;
+        if (asprintf(&path, "/latest/meta-data/iam/security-credentials/%s", role) < 0)
+                return fail_oom(e);
+        r = imds_fetch(imds, path, JSON_MAX, false, &call, e);
+        if (r < 0)
+                return r;
+        text = http_call_text(call, &n);
+        return imds_parse_credentials(text, n, http_call_subject(call), ret, e);
+}
+
+/* What goes into a header must stay in it. */
+static bool header_safe(const char *text) {
+        for (; *text; text++)
+                if (*text <= ' ' || *text > '~')
+                        return false;
+        return true;
+}
+
+int imds_parse_credentials(char *text, size_t n, const char *subject, struct credentials **ret, struct error *e) {
+        _cleanup_secret_ struct secret *key = NULL, *token = NULL;
+        _cleanup_json_ json_object *o = NULL;
+        const char *code, *id, *expiration;
+        int64_t expires;
+        int r, k, t;
+
+        k = answer_take_secret(text, n, "SecretAccessKey", &key);
+        t = answer_take_secret(text, n, "Token", &token);
+        if (k == -ENOMEM || t == -ENOMEM)
+                return fail_oom(e);
+        r = json_parse(text, n, FAILURE_IMDS, subject, &o, e);
+        if (r < 0)
+                return r;
+        code = answer_text(o, "Code");
+        if (!code || !streq(code, "Success"))
+                return fail(e, FAILURE_CREDENTIALS, -EACCES, subject, "the metadata service has no credentials for the role: %s: %s",
+                            code ?: "no Code", answer_text(o, "Message") ?: "no Message");
+        id = answer_text(o, "AccessKeyId");
+        expiration = answer_text(o, "Expiration");
+        if (k < 0 || t < 0 || !id || !name_valid(id, strlen(id), 128) || !header_safe((const char *) key->data) ||
+            !header_safe((const char *) token->data) || key->size == 0 || token->size == 0)
+                return fail(e, FAILURE_IMDS, -EBADMSG, subject, "lacks a well-formed AccessKeyId, SecretAccessKey or Token");
+        if (!expiration || answer_time(expiration, &expires) < 0)
+                return fail(e, FAILURE_IMDS, -EBADMSG, subject, "lacks a well-formed Expiration");
+        return credentials_new(id, (const char *) key->data, (const char *) token->data, expires, ret, e);
+}
+
+int imds_parse_identity(const char *text, size_t n, const char *subject, struct imds_identity *ret, struct error *e) {
+        struct imds_identity out = {};
+        const struct {
+                const char *key;
+                char *to;
+                size_t room;
+        } table[] = {
+                { "accountId", out.account, sizeof out.account },
+                { "instanceId", out.instance_id, sizeof out.instance_id },
+                { "instanceType", out.instance_type, sizeof out.instance_type },
+                { "imageId", out.image_id, sizeof out.image_id },
+                { "region", out.region, sizeof out.region },
+                { "availabilityZone", out.zone, sizeof out.zone },
+        };
+        _cleanup_json_ json_object *o = NULL;
+        int r;
+
+        r = json_parse(text, n, FAILURE_IMDS, subject, &o, e);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                const char *value = answer_text(o, table[i].key);
+
+                if (!value || !name_valid(value, strlen(value), table[i].room - 1))
+                        return fail(e, FAILURE_IMDS, -EBADMSG, subject, "lacks a well-formed \"%s\"", table[i].key);
+                strcpy(table[i].to, value);
+        }
+        *ret = out;
+        return 0;
+}
+
+int imds_identity(struct imds *imds, struct imds_identity *ret, struct error *e) {
+        _cleanup_http_call_ struct http_call *call = NULL;
+        const char *text;
+        size_t n;
+        int r;
+
+        r = imds_fetch(imds, "/latest/dynamic/instance-identity/document", JSON_MAX, false, &call, e);
+        if (r < 0)
+                return r;
+        text = http_call_text(call, &n);
+        return imds_parse_identity(text, n, http_call_subject(call), ret, e);
+}

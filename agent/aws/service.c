@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aws/service.h"
+
+#include <time.h>
+
+#include "aws/sigv4.h"
+
+enum { MAX_HEADERS = 16 };
+
+DEFINE_CLEANUP(CURLU *, curl_url_cleanup, curl_url_cleanupp)
+DEFINE_CLEANUP(char *, curl_free, curl_freep)
+#define _cleanup_curl_ _cleanup_(curl_freep)
+
+static bool has_part(CURLU *u, CURLUPart part) {
+        _cleanup_curl_ char *text = NULL;
+
+        return curl_url_get(u, part, &text, 0) == CURLUE_OK;
+}
+
+int endpoint_parse(const char *url, const char *what, struct endpoint *ret, struct error *e) {
+        _cleanup_(curl_url_cleanupp) CURLU *u = curl_url();
+        _cleanup_curl_ char *scheme = NULL, *host = NULL, *port = NULL, *path = NULL;
+        _cleanup_endpoint_ struct endpoint out = {};
+        bool shown;
+
+        if (!u)
+                return fail_oom(e);
+        if (curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
+            curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK || curl_url_get(u, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+            curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK ||
+            curl_url_get(u, CURLUPART_PATH, &path, 0) != CURLUE_OK)
+                return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" is not a URL", url);
+        if (!streq(scheme, "http") && !streq(scheme, "https"))
+                return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" is neither http nor https", url);
+        if (!streq(path, "/") || has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD) || has_part(u, CURLUPART_QUERY) ||
+            has_part(u, CURLUPART_FRAGMENT))
+                return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" has more than a scheme, a host and a port", url);
+        shown = !streq(port, streq(scheme, "http") ? "80" : "443");
+        if (asprintf(&out.host, "%s%s%s", host, shown ? ":" : "", shown ? port : "") < 0 ||
+            asprintf(&out.origin, "%s://%s", scheme, out.host) < 0)
+                return fail_oom(e);
+        *ret = out;
+        out = (struct endpoint) {};
+        return 0;
+}
+
+int endpoint_aws(const char *prefix, const char *service, const char *region, struct endpoint *ret) {
+        const char *suffix = strncmp(region, "cn-", 3) == 0 ? ".cn" : "";
+        _cleanup_endpoint_ struct endpoint out = {};
+
+        if (asprintf(&out.host, "%s%s%s.%s.amazonaws.com%s", prefix ?: "", prefix ? "." : "", service, region, suffix) < 0 ||
+            asprintf(&out.origin, "https://%s", out.host) < 0)
+                return -ENOMEM;
+        *ret = out;
+        out = (struct endpoint) {};
+        return 0;
+}
+
+int endpoint_copy(const struct endpoint *from, struct endpoint *ret) {
+        _cleanup_endpoint_ struct endpoint out = { .origin = strdup(from->origin), .host = strdup(from->host) };
+
+        if (!out.origin || !out.host)
+                return -ENOMEM;
+        *ret = out;
+        out = (struct endpoint) {};
+        return 0;
+}
+
+void endpoint_done(struct endpoint *endpoint) {
+        free(endpoint->origin);
+        free(endpoint->host);
+        *endpoint = (struct endpoint) {};
+}
+
+bool region_valid(const char *region) {
+        size_t n = strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+        return n > 0 && n < 32 && !region[n] && region[0] != '-' && region[n - 1] != '-';
+}
+
+/* Host first: add_header() never sees a full table, for requests bring at most MAX_HEADERS / 2. */
+static void add_header(struct http_header *headers, size_t *n, const char *name, const char *value) {
+        headers[(*n)++] = (struct http_header) { name, value };
+}
+
+int service_prepare(struct http *http, struct credential_source *source, const struct service_request *request, CURL *easy,
+                    bool refresh, struct http_call **ret, struct error *e) {
+        _cleanup_credentials_ struct credentials *credentials = NULL;
+        _cleanup_free_ char *authorization = NULL, *url = NULL;
+        char date[SIGV4_DATE_SIZE], hash[SIGV4_HASH_SIZE] = SIGV4_UNSIGNED_PAYLOAD;
+        struct http_header headers[MAX_HEADERS];
+        struct http_request out = request->http;
+        size_t n = 0;
+        int r;
+
+        r = credentials_get(source, refresh, &credentials, e);
+        if (r < 0)
+                return r;
+        if (out.n_headers > MAX_HEADERS / 2)
+                return fail(e, FAILURE_INTERNAL, -EINVAL, out.subject, "too many request headers");
+        if (!request->unsigned_payload && sigv4_hash(out.body, out.body_size, hash) < 0)
+                return fail_oom(e);
+        sigv4_date(time(NULL), date);
+        add_header(headers, &n, "host", request->endpoint->host);
+        add_header(headers, &n, "x-amz-date", date);
+        add_header(headers, &n, "x-amz-content-sha256", hash);
+        if (credentials->session_token)
+                add_header(headers, &n, "x-amz-security-token", (const char *) credentials->session_token->data);
+        for (size_t i = 0; i < out.n_headers; i++)
+                add_header(headers, &n, out.headers[i].name, out.headers[i].value);
+        r = sigv4_authorization(&(struct sigv4_request) {
+                .method = out.method, .path = request->path, .query = request->query, .headers = headers, .n_headers = n,
+                .payload_hash = hash, .date = date, .region = request->region, .service = request->service,
+        }, credentials, &authorization);
+        if (r < 0)
+                return fail(e, FAILURE_INTERNAL, r, out.subject, "the request cannot be signed: %s", strerror(-r));
+        add_header(headers, &n, "authorization", authorization);
+        if (asprintf(&url, "%s%s%s%s", request->endpoint->origin, request->path, request->query ? "?" : "",
+                     request->query ?: "") < 0)
+                return fail_oom(e);
+        out.url = url;
+        out.headers = headers;
+        out.n_headers = n;
+        return http_prepare(http, easy, &out, ret, e);
+}
+
+enum http_verdict service_clock_fail(struct http_call *call, const char *words, struct error *e) {
+        const char *theirs = http_call_header(call, "date");
+        time_t now = time(NULL), then = theirs ? curl_getdate(theirs, NULL) : -1;
+        char ours[SIGV4_DATE_SIZE];
+
+        sigv4_date(now, ours);
+        if (then < 0)
+                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_CLOCK, "%s; this machine's clock says %s", words, ours);
+        return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_CLOCK, "%s; the service's clock says %s, this machine's %s: %lld s %s",
+                                 words, theirs, ours, (long long) llabs((long long) (now - then)),
+                                 now < then ? "behind" : "ahead");
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What KMS and S3 have in common: an endpoint, and requests signed with the credentials of the moment. */
+
+#include "aws/credentials.h"
+#include "aws/http.h"
+
+/* Where requests go: "https://kms.us-east-1.amazonaws.com". */
+struct endpoint {
+        char *origin; /* scheme://host[:port], without a trailing slash */
+        char *host;   /* as in the Host header: host[:port], without the scheme's default port */
+};
+
+/* Accepts http and https URLs of nothing but a host, a port and "/". `what` names the setting in errors. */
+int endpoint_parse(const char *url, const char *what, struct endpoint *ret, struct error *e);
+/* AWS's own endpoint: https://[PREFIX.]SERVICE.REGION.amazonaws.com (.com.cn in China). */
+int endpoint_aws(const char *prefix, const char *service, const char *region, struct endpoint *ret);
+int endpoint_copy(const struct endpoint *from, struct endpoint *ret);
+void endpoint_done(struct endpoint *endpoint);
+#define _cleanup_endpoint_ _cleanup_(endpoint_done)
+
+/* "us-east-1": lower-case letters, digits, dashes; it becomes part of a host name. */
+bool region_valid(const char *region);
+
+struct service_request {
+        const struct endpoint *endpoint;
+        const char *service, *region; /* of the signature's scope */
+        const char *path, *query;     /* encoded; query may be NULL */
+        bool unsigned_payload;        /* otherwise the body's hash is signed */
+        struct http_request http;     /* without url; its headers are signed, names in lower case */
+};
+
+/* Signs the request and readies the handle as http_prepare() does; adds host, x-amz-date, x-amz-content-sha256 and
+ * x-amz-security-token. */
+int service_prepare(struct http *http, struct credential_source *credentials, const struct service_request *request, CURL *easy,
+                    bool refresh, struct http_call **ret, struct error *e);
+
+/* For an answer that says the request's time is off: FAILURE_CLOCK with the answer's Date beside our own. HTTP_FINAL. */
+enum http_verdict service_clock_fail(struct http_call *call, const char *words, struct error *e);
