@@ -15,6 +15,8 @@ struct command {
         int (*run)(int argc, char *argv[]); /* argv[0] is the verb */
 };
 
+int cmd_verify(int argc, char *argv[]);
+
 /* Prints the error block on standard error and returns its exit code. */
 int command_failed(const struct error *e);
 /* "sealboot VERB: ..." with a pointer to --help; returns FAILURE_USAGE. */

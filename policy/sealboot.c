@@ -8,6 +8,7 @@
 #include "command.h"
 
 static const struct command commands[] = {
+        { "verify", "DOCUMENT [OPTION...]", "check an attestation document", cmd_verify },
         {},
 };
 
