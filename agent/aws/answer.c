@@ -3,6 +3,9 @@
 
 #include <time.h>
 
+/* A role's session token is 1 to 2 KiB; locked memory is scarce. */
+enum { MAX_SECRET_TEXT = 8 * 1024 };
+
 /* The end of a string's content: the index of its closing quote, or n. */
 static size_t string_end(const char *text, size_t n, size_t i) {
         while (i < n && text[i] != '"')
@@ -54,6 +57,8 @@ int answer_take_secret(char *text, size_t n, const char *key, struct secret **re
         r = find_text(text, n, key, &start, &end);
         if (r < 0)
                 return r;
+        if (end - start > MAX_SECRET_TEXT)
+                return -EBADMSG;
         r = secret_new(end - start, &s);
         if (r < 0)
                 return r;

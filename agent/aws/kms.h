@@ -71,8 +71,19 @@ int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pai
 /* The region of an ARN ("arn:aws:kms:us-east-1:111122223333:key/..."); -EINVAL when it is no ARN. */
 int kms_arn_region(const char *arn, char **ret);
 
-/* The judgement of one answer, and what is taken out of it, for tests and fuzzing. `text` is NUL-terminated, and changed: the plaintext is
- * moved out. Exactly one of ret_plaintext and ret_envelope is not NULL: the one that the request asked for. */
-enum http_verdict kms_judge_error(long status, const char *text, size_t n, const char *date, const char *subject, struct error *e);
-int kms_parse_answer(char *text, size_t n, const char *key_arn, const char *subject, struct secret **ret_plaintext,
-                     uint8_t **ret_envelope, size_t *ret_envelope_n, struct kms_data_key *ret_generated, struct error *e);
+/* What an answer's text holds; absent members are NULL. */
+struct kms_answer {
+        char *key_arn;
+        struct secret *plaintext;
+        uint8_t *blob; /* CiphertextBlob */
+        size_t blob_size;
+        uint8_t *envelope; /* CiphertextForRecipient */
+        size_t envelope_size;
+};
+void kms_answer_done(struct kms_answer *answer);
+
+/* For tests and fuzzing. `text` is NUL-terminated, and changed: the plaintext is moved out of it. */
+int kms_parse_answer(char *text, size_t n, const char *subject, struct kms_answer *ret, struct error *e);
+/* Judges an answer whose status is not 200; fills e. */
+struct service_answer;
+enum http_verdict kms_judge_error(const struct service_answer *answer, struct error *e);

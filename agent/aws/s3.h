@@ -47,7 +47,7 @@ struct s3_range {
 };
 
 /* For the write callback, from the first byte on. 1: the body is the range described in *ret. 0: it is an error's, or headers that
- * do not fit the request: give it to http_call_body() (and return what that accepts). Cheap: parsed once. */
+ * do not fit the request: give it to http_call_body(), and let the transfer end when that refuses it. Cheap: parsed once. */
 int s3_range_answer(struct http_call *call, struct s3_range *ret);
 
 /* After the transfer. HTTP_OK: status 206, headers that fit the request, and as many body bytes as they say. */
@@ -66,11 +66,13 @@ struct s3_request {
         size_t n_headers;
         const void *body;
         size_t body_size;
-        size_t max_answer;
+        size_t max_answer;    /* 0: only short ones are expected */
+        unsigned deadline_ms; /* 0: 30 s */
         /* More judgement on an answer that HTTP says is fine (an error inside a 200); may be NULL. */
         enum http_verdict (*judge)(struct http_call *call, struct error *e);
 };
 int s3_perform(struct s3 *s3, const struct s3_request *request, struct http_call **ret, struct error *e);
 
-/* What an answer of this status and body means, for tests and fuzzing; fills e unless HTTP_OK. */
-enum http_verdict s3_judge(struct http_call *call, struct error *e);
+/* Judges an answer whose status is not 2xx (or a 200 that holds an error), for tests and fuzzing; fills e. */
+struct service_answer;
+enum http_verdict s3_judge_error(const struct service_answer *answer, struct error *e);

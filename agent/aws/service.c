@@ -124,15 +124,29 @@ int service_prepare(struct http *http, struct credential_source *source, const s
         return http_prepare(http, easy, &out, ret, e);
 }
 
-enum http_verdict service_clock_fail(struct http_call *call, const char *words, struct error *e) {
-        const char *theirs = http_call_header(call, "date");
-        time_t now = time(NULL), then = theirs ? curl_getdate(theirs, NULL) : -1;
+struct service_answer service_answer(struct http_call *call) {
+        struct service_answer answer = {
+                .status = http_call_status(call),
+                .date = http_call_header(call, "date"),
+                .subject = http_call_subject(call),
+        };
+
+        answer.text = http_call_text(call, &answer.n);
+        return answer;
+}
+
+int64_t service_clock_ahead(const struct service_answer *answer) {
+        time_t theirs = answer->date ? curl_getdate(answer->date, NULL) : -1;
+
+        return theirs < 0 ? 0 : (int64_t) time(NULL) - theirs;
+}
+
+enum http_verdict service_clock_fail(const struct service_answer *answer, const char *words, struct error *e) {
+        int64_t ahead = service_clock_ahead(answer);
         char ours[SIGV4_DATE_SIZE];
 
-        sigv4_date(now, ours);
-        if (then < 0)
-                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_CLOCK, "%s; this machine's clock says %s", words, ours);
-        return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_CLOCK, "%s; the service's clock says %s, this machine's %s: %lld s %s",
-                                 words, theirs, ours, (long long) llabs((long long) (now - then)),
-                                 now < then ? "behind" : "ahead");
+        sigv4_date(time(NULL), ours);
+        fail(e, FAILURE_CLOCK, -EIO, answer->subject, "%s; this machine's clock says %s, the service's %s: it is %lld s %s", words,
+             ours, answer->date ?: "nothing", (long long) llabs(ahead), ahead < 0 ? "behind" : "ahead");
+        return HTTP_FINAL;
 }

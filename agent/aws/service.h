@@ -36,5 +36,17 @@ struct service_request {
 int service_prepare(struct http *http, struct credential_source *credentials, const struct service_request *request, CURL *easy,
                     bool refresh, struct http_call **ret, struct error *e);
 
-/* For an answer that says the request's time is off: FAILURE_CLOCK with the answer's Date beside our own. HTTP_FINAL. */
-enum http_verdict service_clock_fail(struct http_call *call, const char *words, struct error *e);
+/* An answer as the judges of errors see it, so that tests and fuzzers can make one. */
+struct service_answer {
+        long status;
+        const char *text; /* NUL-terminated */
+        size_t n;
+        const char *date; /* the Date header, or NULL */
+        const char *subject;
+};
+struct service_answer service_answer(struct http_call *call);
+
+/* FAILURE_CLOCK: the service says that the request's time is off; its Date stands beside our clock in the reason. HTTP_FINAL. */
+enum http_verdict service_clock_fail(const struct service_answer *answer, const char *words, struct error *e);
+/* How many seconds our clock is ahead of the answer's Date; 0 when it has none. */
+int64_t service_clock_ahead(const struct service_answer *answer);

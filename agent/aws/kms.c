@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aws/kms.h"
+
+#include <openssl/crypto.h>
+
+#include "aws/answer.h"
+#include "aws/service.h"
+#include "basic/encode.h"
+
+enum { DEADLINE_MS = 30000, ATTEMPT_MS = 15000, MAX_ANSWER = 64 * 1024, MAX_SKEW_SECONDS = 5 * 60 };
+
+struct kms {
+        struct http *http;
+        struct credential_source *credentials;
+        char *region;
+        struct endpoint endpoint; /* .host NULL: AWS's own */
+        struct retry_policy policy;
+};
+
+int kms_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
+            unsigned deadline_ms, struct kms **ret, struct error *e) {
+        _cleanup_(kms_freep) struct kms *kms = calloc(1, sizeof *kms);
+        int r;
+
+        if (!kms)
+                return fail_oom(e);
+        kms->http = http;
+        kms->credentials = credentials;
+        kms->policy = (struct retry_policy) { .deadline_ms = deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 5000 };
+        if (region && !region_valid(region))
+                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region", region);
+        kms->region = region ? strdup(region) : NULL;
+        if (region && !kms->region)
+                return fail_oom(e);
+        if (endpoint) {
+                r = endpoint_parse(endpoint, "KMS endpoint", &kms->endpoint, e);
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE(kms);
+        return 0;
+}
+
+void kms_free(struct kms *kms) {
+        if (!kms)
+                return;
+        endpoint_done(&kms->endpoint);
+        free(kms->region);
+        free(kms);
+}
+
+void kms_answer_done(struct kms_answer *answer) {
+        free(answer->key_arn);
+        secret_free(answer->plaintext);
+        free(answer->blob);
+        free(answer->envelope);
+        *answer = (struct kms_answer) {};
+}
+
+int kms_arn_region(const char *arn, char **ret) {
+        _cleanup_free_ char *copy = strdup(arn), *region = NULL;
+        char *parts[6], *cursor = copy;
+
+        if (!copy)
+                return -ENOMEM;
+        for (size_t i = 0; i < ELEMENTS(parts); i++) {
+                parts[i] = i < 5 ? strsep(&cursor, ":") : cursor;
+                if (!parts[i] || !parts[i][0])
+                        return -EINVAL;
+        }
+        if (!streq(parts[0], "arn") || strncmp(parts[1], "aws", 3) != 0 || !streq(parts[2], "kms") || !region_valid(parts[3]))
+                return -EINVAL;
+        region = strdup(parts[3]);
+        if (!region)
+                return -ENOMEM;
+        *ret = TAKE(region);
+        return 0;
+}
+
+/* "com.amazonaws.kms#NotFoundException:http://..." names the same error as "NotFoundException". */
+static void short_type(const char *type, char *out, size_t room) {
+        const char *hash = strchr(type, '#');
+
+        type = hash ? hash + 1 : type;
+        snprintf(out, room, "%.*s", (int) strcspn(type, ":"), type);
+}
+
+static const struct {
+        const char *type;
+        enum failure failure;
+        enum http_verdict verdict;
+} errors[] = {
+        { "AccessDeniedException", FAILURE_KMS_DENIED, HTTP_FINAL },
+        { "InvalidCiphertextException", FAILURE_KMS_CIPHERTEXT, HTTP_FINAL },
+        { "IncorrectKeyException", FAILURE_KMS_CIPHERTEXT, HTTP_FINAL },
+        { "NotFoundException", FAILURE_KMS_KEY, HTTP_FINAL },
+        { "DisabledException", FAILURE_KMS_KEY, HTTP_FINAL },
+        { "KMSInvalidStateException", FAILURE_KMS_KEY, HTTP_FINAL },
+        { "InvalidKeyUsageException", FAILURE_KMS_KEY, HTTP_FINAL },
+        { "InvalidArnException", FAILURE_KMS_KEY, HTTP_FINAL },
+        { "KeyUnavailableException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
+        { "DependencyTimeoutException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
+        { "KMSInternalException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
+        { "ThrottlingException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
+        { "ExpiredTokenException", FAILURE_CREDENTIALS, HTTP_REFRESH },
+        { "UnrecognizedClientException", FAILURE_CREDENTIALS, HTTP_FINAL },
+        { "InvalidClientTokenId", FAILURE_CREDENTIALS, HTTP_FINAL },
+        { "IncompleteSignatureException", FAILURE_CREDENTIALS, HTTP_FINAL },
+        { "MissingAuthenticationTokenException", FAILURE_CREDENTIALS, HTTP_FINAL },
+        { "InvalidSignatureException", FAILURE_CREDENTIALS, HTTP_FINAL },
+        { "RequestTimeTooSkewed", FAILURE_CLOCK, HTTP_FINAL },
+        { "RequestExpired", FAILURE_CLOCK, HTTP_FINAL },
+};
+
+/* A signature whose date is off is called invalid, like one by the wrong key. */
+static bool is_skew(const struct service_answer *answer, const char *type, const char *message) {
+        if (!streq(type, "InvalidSignatureException"))
+                return false;
+        return strstr(message, "Signature expired") || strstr(message, "Signature not yet current") ||
+               llabs(service_clock_ahead(answer)) > MAX_SKEW_SECONDS;
+}
+
+enum http_verdict kms_judge_error(const struct service_answer *answer, struct error *e) {
+        enum failure failure = answer->status >= 500 ? FAILURE_KMS_UNAVAILABLE : FAILURE_KMS_ANSWER;
+        enum http_verdict verdict = answer->status >= 500 ? HTTP_RETRY : HTTP_FINAL;
+        _cleanup_json_ json_object *o = NULL;
+        const char *full, *message;
+        char type[80], words[512];
+
+        if (json_parse(answer->text, answer->n, FAILURE_KMS_ANSWER, answer->subject, &o, NULL) < 0 ||
+            !(full = answer_text(o, "__type"))) {
+                fail(e, failure, -EIO, answer->subject, "HTTP %ld without a KMS error in it", answer->status);
+                return verdict;
+        }
+        message = answer_text(o, "message") ?: answer_text(o, "Message") ?: "no message";
+        short_type(full, type, sizeof type);
+        snprintf(words, sizeof words, "HTTP %ld %s: %s", answer->status, type, message);
+        for (size_t i = 0; i < ELEMENTS(errors); i++)
+                if (streq(errors[i].type, type)) {
+                        failure = errors[i].failure;
+                        verdict = errors[i].verdict;
+                }
+        if (streq(type, "ValidationException"))
+                failure = strcasestr(message, "attestation") ? FAILURE_ATTESTATION : FAILURE_KMS_CIPHERTEXT;
+        if (failure == FAILURE_CLOCK || is_skew(answer, type, message))
+                return service_clock_fail(answer, words, e);
+        fail(e, failure, -EIO, answer->subject, "%s", words);
+        return verdict;
+}
+
+/* Base64 of a member, if it is there. */
+static int take_bytes(json_object *o, const char *key, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {
+        const char *text = answer_text(o, key);
+        int r;
+
+        if (!text)
+                return 0;
+        r = base64_decode(text, strlen(text), ret, ret_n);
+        if (r == -ENOMEM)
+                return fail_oom(e);
+        if (r < 0 || *ret_n == 0)
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "%s is not base64 of anything", key);
+        return 0;
+}
+
+/* The plaintext passes from one locked secret to another by way of a buffer that is wiped. */
+static int decode_plaintext(const struct secret *text, const char *subject, struct secret **ret, struct error *e) {
+        uint8_t *bytes = NULL;
+        size_t n = 0;
+        int r;
+
+        r = base64_decode((const char *) text->data, text->size, &bytes, &n);
+        if (r == -EINVAL)
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "Plaintext is not base64");
+        if (r < 0)
+                return fail_oom(e);
+        r = secret_copy(bytes, n, ret);
+        OPENSSL_cleanse(bytes, n);
+        free(bytes);
+        return r < 0 ? fail_oom(e) : 0;
+}
+
+int kms_parse_answer(char *text, size_t n, const char *subject, struct kms_answer *ret, struct error *e) {
+        _cleanup_(kms_answer_done) struct kms_answer out = {};
+        _cleanup_secret_ struct secret *plaintext = NULL;
+        _cleanup_json_ json_object *o = NULL;
+        const char *arn, *algorithm;
+        int r, p;
+
+        p = answer_take_secret(text, n, "Plaintext", &plaintext);
+        if (p == -ENOMEM)
+                return fail_oom(e);
+        r = json_parse(text, n, FAILURE_KMS_ANSWER, subject, &o, e);
+        if (r < 0)
+                return r;
+        if (p == -EBADMSG && answer_text(o, "Plaintext"))
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "Plaintext is not base64");
+        arn = answer_text(o, "KeyId");
+        if (!arn || strlen(arn) >= KMS_KEY_ARN_SIZE)
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the answer names no KeyId");
+        algorithm = answer_text(o, "EncryptionAlgorithm");
+        if (algorithm && !streq(algorithm, "SYMMETRIC_DEFAULT"))
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the encryption algorithm is %.64s, not SYMMETRIC_DEFAULT",
+                            algorithm);
+        out.key_arn = strdup(arn);
+        if (!out.key_arn)
+                return fail_oom(e);
+        if (plaintext && plaintext->size > 0 && (r = decode_plaintext(plaintext, subject, &out.plaintext, e)) < 0)
+                return r;
+        r = take_bytes(o, "CiphertextBlob", subject, &out.blob, &out.blob_size, e);
+        if (r == 0)
+                r = take_bytes(o, "CiphertextForRecipient", subject, &out.envelope, &out.envelope_size, e);
+        if (r < 0)
+                return r;
+        *ret = out;
+        out = (struct kms_answer) {};
+        return 0;
+}
+
+struct operation {
+        struct kms *kms;
+        const char *target; /* "Decrypt" */
+        const char *key;
+        const char *region;
+        const struct endpoint *endpoint;
+        char subject[sizeof "kms key " + KMS_KEY_ARN_SIZE];
+        json_object *body; /* all but the Recipient */
+        kms_attest attest;
+        void *userdata;
+        unsigned attempts;
+};
+
+static int add_text(json_object *o, const char *key, const char *text) {
+        json_object *s = json_object_new_string(text);
+
+        return s && json_object_object_add(o, key, s) == 0 ? 0 : -ENOMEM;
+}
+
+static int add_base64(json_object *o, const char *key, const void *data, size_t n) {
+        _cleanup_free_ char *text = NULL;
+
+        if (base64_encode(data, n, &text) < 0)
+                return -ENOMEM;
+        return add_text(o, key, text);
+}
+
+static int add_context(json_object *o, const struct kms_pair *context, size_t n) {
+        _cleanup_json_ json_object *map = json_object_new_object();
+
+        if (!map)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                if (add_text(map, context[i].name, context[i].value) < 0)
+                        return -ENOMEM;
+        return n == 0 || json_object_object_add(o, "EncryptionContext", TAKE(map)) == 0 ? 0 : -ENOMEM;
+}
+
+static int add_recipient(struct operation *op, struct error *e) {
+        _cleanup_json_ json_object *recipient = NULL;
+        _cleanup_free_ uint8_t *document = NULL;
+        size_t n = 0;
+        int r;
+
+        r = op->attest(op->userdata, &document, &n, e);
+        if (r < 0)
+                return r;
+        recipient = json_object_new_object();
+        if (!recipient || add_text(recipient, "KeyEncryptionAlgorithm", "RSAES_OAEP_SHA_256") < 0 ||
+            add_base64(recipient, "AttestationDocument", document, n) < 0 ||
+            json_object_object_add(op->body, "Recipient", TAKE(recipient)) != 0)
+                return fail_oom(e);
+        return 0;
+}
+
+static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
+        struct operation *op = userdata;
+        _cleanup_free_ char *body = NULL, *target = NULL;
+        const char *text;
+        int r;
+
+        op->attempts++;
+        if (op->attest) {
+                r = add_recipient(op, e);
+                if (r < 0)
+                        return r;
+        }
+        text = json_object_to_json_string_ext(op->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+        body = text ? strdup(text) : NULL;
+        if (!body || asprintf(&target, "TrentService.%s", op->target) < 0)
+                return fail_oom(e);
+        r = service_prepare(op->kms->http, op->kms->credentials, &(struct service_request) {
+                .endpoint = op->endpoint, .service = "kms", .region = op->region, .path = "/",
+                .http = {
+                        .method = "POST",
+                        .headers = (struct http_header[]) { { "content-type", "application/x-amz-json-1.1" }, { "x-amz-target", target } },
+                        .n_headers = 2,
+                        .body = body, .body_size = strlen(body),
+                        .max_answer = MAX_ANSWER, .timeout_ms = ATTEMPT_MS,
+                        .subject = op->subject, .malformed = FAILURE_KMS_ANSWER,
+                },
+        }, easy, refresh, ret, e);
+        if (r == 0)
+                http_call_attach(*ret, TAKE(body), free);
+        return r;
+}
+
+static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
+        enum http_verdict verdict = http_judge(call, code, e);
+        struct service_answer answer;
+
+        (void) userdata;
+        if (verdict != HTTP_OK || http_call_status(call) == 200)
+                return verdict;
+        answer = service_answer(call);
+        verdict = kms_judge_error(&answer, e);
+        if (e)
+                snprintf(e->request_id, sizeof e->request_id, "%s", http_call_request_id(call));
+        return verdict;
+}
+
+/* An ARN must be the very one; an id must be its end; what an alias stands for only KMS knows. */
+static bool key_matches(const char *asked, const char *answered) {
+        _cleanup_free_ char *region = NULL;
+        size_t n = strlen(asked), m = strlen(answered);
+
+        if (strstr(asked, ":key/"))
+                return streq(asked, answered);
+        if (kms_arn_region(answered, &region) < 0 || !strstr(answered, ":key/"))
+                return false;
+        if (strncmp(asked, "alias/", 6) == 0 || strstr(asked, ":alias/"))
+                return true;
+        return m > n && streq(answered + m - n, asked) && answered[m - n - 1] == '/';
+}
+
+static int run(struct operation *op, struct http_call **ret, struct error *e) {
+        struct http_exchange exchange = { .prepare = prepare, .judge = judge, .userdata = op };
+        _cleanup_endpoint_ struct endpoint endpoint = {};
+        _cleanup_free_ char *region = NULL;
+
+        snprintf(op->subject, sizeof op->subject, "kms key %s", op->key);
+        if (strlen(op->key) >= KMS_KEY_ARN_SIZE || (strncmp(op->key, "arn:", 4) == 0 && kms_arn_region(op->key, &region) < 0))
+                return fail(e, FAILURE_KMS_KEY, -EINVAL, op->subject, "is not the ARN of a KMS key");
+        op->region = region ?: op->kms->region;
+        if (!op->region)
+                return fail(e, FAILURE_CONFIG, -EINVAL, op->subject, "no Region: the key is not named by its ARN, and none is configured");
+        op->endpoint = &op->kms->endpoint;
+        if (!op->endpoint->host) {
+                if (endpoint_aws(NULL, "kms", op->region, &endpoint) < 0)
+                        return fail_oom(e);
+                op->endpoint = &endpoint;
+        }
+        return http_perform(op->kms->http, &exchange, &op->kms->policy, ret, e);
+}
+
+/* Runs the operation and takes its answer apart. */
+static int ask(struct operation *op, struct kms_answer *ret, char request_id[static KMS_REQUEST_ID_SIZE], struct error *e) {
+        _cleanup_(kms_answer_done) struct kms_answer answer = {};
+        _cleanup_http_call_ struct http_call *call = NULL;
+        char *text;
+        size_t n;
+        int r;
+
+        r = run(op, &call, e);
+        if (r < 0)
+                return r;
+        text = http_call_text(call, &n);
+        r = kms_parse_answer(text, n, op->subject, &answer, e);
+        if (r == 0 && !key_matches(op->key, answer.key_arn))
+                r = fail(e, FAILURE_KMS_ANSWER, -EBADMSG, op->subject, "the answer is for another key, %s", answer.key_arn);
+        snprintf(request_id, KMS_REQUEST_ID_SIZE, "%s", http_call_request_id(call));
+        if (r < 0) {
+                if (e)
+                        snprintf(e->request_id, sizeof e->request_id, "%s", request_id);
+                return r;
+        }
+        *ret = answer;
+        answer = (struct kms_answer) {};
+        return 0;
+}
+
+static int decrypt(struct kms *kms, const struct kms_ciphertext *c, kms_attest attest, void *userdata, struct kms_answer *ret,
+                   char request_id[static KMS_REQUEST_ID_SIZE], unsigned *ret_attempts, struct error *e) {
+        _cleanup_json_ json_object *body = json_object_new_object();
+        struct operation op = { .kms = kms, .target = "Decrypt", .key = c->key_arn, .body = body, .attest = attest, .userdata = userdata };
+        int r;
+
+        if (!body || add_text(body, "KeyId", c->key_arn) < 0 || add_base64(body, "CiphertextBlob", c->blob, c->size) < 0 ||
+            add_context(body, c->context, c->n_context) < 0)
+                return fail_oom(e);
+        r = ask(&op, ret, request_id, e);
+        *ret_attempts = op.attempts;
+        return r;
+}
+
+int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_attest attest, void *userdata,
+                struct kms_release *ret, struct error *e) {
+        _cleanup_(kms_answer_done) struct kms_answer answer = {};
+        struct kms_release out = {};
+        int r;
+
+        r = decrypt(kms, ciphertext, attest, userdata, &answer, out.request_id, &out.attempts, e);
+        if (r < 0)
+                return r;
+        if (answer.plaintext) {
+                fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn,
+                     "the answer has the plaintext data key in it, although the request named a recipient");
+                fail_advice(e, "What answered did not honour Recipient and has seen the data key: treat it as disclosed, check the KMS "
+                               "endpoint, and seal the model again.");
+                return -EBADMSG;
+        }
+        if (!answer.envelope)
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn, "the answer has no CiphertextForRecipient");
+        out.envelope = TAKE(answer.envelope);
+        out.size = answer.envelope_size;
+        *ret = out;
+        return 0;
+}
+
+static int check_data_key(const struct kms_answer *answer, const char *subject, struct error *e) {
+        if (!answer->plaintext || answer->plaintext->size != KMS_DATA_KEY_SIZE)
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the answer has no data key of %d bytes", KMS_DATA_KEY_SIZE);
+        return 0;
+}
+
+int kms_decrypt(struct kms *kms, const struct kms_ciphertext *ciphertext, struct secret **ret, struct error *e) {
+        _cleanup_(kms_answer_done) struct kms_answer answer = {};
+        char request_id[KMS_REQUEST_ID_SIZE];
+        unsigned attempts;
+        int r;
+
+        r = decrypt(kms, ciphertext, NULL, NULL, &answer, request_id, &attempts, e);
+        if (r == 0)
+                r = check_data_key(&answer, ciphertext->key_arn, e);
+        if (r == 0)
+                *ret = TAKE(answer.plaintext);
+        return r;
+}
+
+int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pair *context, size_t n_context,
+                          struct kms_data_key *ret, struct error *e) {
+        _cleanup_(kms_answer_done) struct kms_answer answer = {};
+        _cleanup_json_ json_object *body = json_object_new_object();
+        struct operation op = { .kms = kms, .target = "GenerateDataKey", .key = key, .body = body };
+        char request_id[KMS_REQUEST_ID_SIZE];
+        int r;
+
+        if (!body || add_text(body, "KeyId", key) < 0 || add_text(body, "KeySpec", "AES_256") < 0 || add_context(body, context, n_context) < 0)
+                return fail_oom(e);
+        r = ask(&op, &answer, request_id, e);
+        if (r == 0)
+                r = check_data_key(&answer, key, e);
+        if (r < 0)
+                return r;
+        if (!answer.blob)
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, key, "the answer has no CiphertextBlob");
+        *ret = (struct kms_data_key) { .plaintext = TAKE(answer.plaintext), .blob = TAKE(answer.blob), .size = answer.blob_size };
+        snprintf(ret->key_arn, sizeof ret->key_arn, "%s", answer.key_arn);
+        return 0;
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aws/s3.h"
+
+#include <inttypes.h>
+
+#include "aws/service.h"
+#include "aws/sigv4.h"
+#include "aws/xml.h"
+
+enum { DEADLINE_MS = 30000, MAX_ERROR = 64 * 1024, MAX_KEY = 1024 };
+
+struct s3 {
+        struct http *http;
+        struct credential_source *credentials;
+        char *region;
+        struct endpoint endpoint; /* .host NULL: AWS's own */
+};
+
+int s3_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint, struct s3 **ret,
+           struct error *e) {
+        _cleanup_(s3_freep) struct s3 *s3 = calloc(1, sizeof *s3);
+        int r;
+
+        if (!s3)
+                return fail_oom(e);
+        s3->http = http;
+        s3->credentials = credentials;
+        if (!region_valid(region))
+                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region", region);
+        s3->region = strdup(region);
+        if (!s3->region)
+                return fail_oom(e);
+        if (endpoint) {
+                r = endpoint_parse(endpoint, "S3 endpoint", &s3->endpoint, e);
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE(s3);
+        return 0;
+}
+
+void s3_free(struct s3 *s3) {
+        if (!s3)
+                return;
+        endpoint_done(&s3->endpoint);
+        free(s3->region);
+        free(s3);
+}
+
+/* The name becomes part of a host name or path: 3 to 63 of a-z 0-9 . -, a letter or digit at both ends, no empty label. */
+static bool bucket_valid(const char *bucket) {
+        size_t n = strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-");
+
+        return n >= 3 && n <= 63 && !bucket[n] && !strchr(".-", bucket[0]) && !strchr(".-", bucket[n - 1]) && !strstr(bucket, "..");
+}
+
+int s3_parse_uri(const char *uri, enum failure failure, char **ret_bucket, char **ret_key, struct error *e) {
+        _cleanup_free_ char *bucket = NULL, *key = NULL;
+        const char *slash;
+
+        if (strncmp(uri, "s3://", 5) != 0)
+                return fail(e, failure, -EINVAL, uri, "is not of the form s3://bucket/key");
+        slash = strchrnul(uri + 5, '/');
+        bucket = strndup(uri + 5, (size_t) (slash - uri - 5));
+        key = strdup(*slash ? slash + 1 : "");
+        if (!bucket || !key)
+                return fail_oom(e);
+        if (!bucket_valid(bucket))
+                return fail(e, failure, -EINVAL, uri, "\"%s\" is not the name of a bucket", bucket);
+        if (strlen(key) > MAX_KEY)
+                return fail(e, failure, -EINVAL, uri, "the key is longer than %d bytes", MAX_KEY);
+        *ret_bucket = TAKE(bucket);
+        *ret_key = TAKE(key);
+        return 0;
+}
+
+bool s3_etag_valid(const char *text) {
+        size_t n = strlen(text);
+
+        if (n < 3 || n >= S3_ETAG_SIZE || text[0] != '"' || text[n - 1] != '"')
+                return false;
+        for (size_t i = 1; i < n - 1; i++)
+                if (text[i] <= ' ' || text[i] > '~' || text[i] == '"')
+                        return false;
+        return true;
+}
+
+/* Digits alone, without the signs, spaces and wrap-around that strtoull() takes. */
+static int parse_number(const char **cursor, uint64_t *ret) {
+        const char *p = *cursor;
+        uint64_t v = 0;
+
+        for (; *p >= '0' && *p <= '9'; p++)
+                if (__builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t) (*p - '0'), &v))
+                        return -EBADMSG;
+        if (p == *cursor || (**cursor == '0' && p - *cursor > 1))
+                return -EBADMSG;
+        *cursor = p;
+        *ret = v;
+        return 0;
+}
+
+static int parse_length(const char *text, uint64_t *ret) {
+        return text && parse_number(&text, ret) == 0 && !*text ? 0 : -EBADMSG;
+}
+
+int s3_parse_content_range(const char *text, uint64_t *ret_first, uint64_t *ret_last, uint64_t *ret_total) {
+        uint64_t first, last, total;
+
+        if (strncmp(text, "bytes ", 6) != 0)
+                return -EBADMSG;
+        text += 6;
+        if (parse_number(&text, &first) < 0 || *text++ != '-' || parse_number(&text, &last) < 0 || *text++ != '/' ||
+            parse_length(text, &total) < 0 || first > last || last >= total)
+                return -EBADMSG;
+        *ret_first = first;
+        *ret_last = last;
+        *ret_total = total;
+        return 0;
+}
+
+struct s3_error {
+        char code[80];
+        char message[512];
+        char region[32];
+};
+
+static void parse_error(const struct service_answer *answer, struct s3_error *ret) {
+        const struct {
+                const char *path;
+                char *to;
+                size_t room;
+        } table[] = {
+                { "Error/Code", ret->code, sizeof ret->code },
+                { "Error/Message", ret->message, sizeof ret->message },
+                { "Error/Region", ret->region, sizeof ret->region },
+        };
+        _cleanup_free_ char *copy = strndup(answer->text, answer->n);
+        struct xml_item item;
+        struct xml x;
+
+        if (!copy)
+                return;
+        x = xml_over(copy, strlen(copy));
+        while (xml_next(&x, &item) > 0)
+                for (size_t i = 0; item.text && i < ELEMENTS(table); i++)
+                        if (streq(item.path, table[i].path))
+                                snprintf(table[i].to, table[i].room, "%s", item.text);
+}
+
+static const struct {
+        const char *code;
+        enum failure failure;
+        enum http_verdict verdict;
+} errors[] = {
+        { "ExpiredToken", FAILURE_CREDENTIALS, HTTP_REFRESH },
+        { "TokenRefreshRequired", FAILURE_CREDENTIALS, HTTP_REFRESH },
+        { "InvalidAccessKeyId", FAILURE_CREDENTIALS, HTTP_FINAL },
+        { "InvalidToken", FAILURE_CREDENTIALS, HTTP_FINAL },
+        { "SignatureDoesNotMatch", FAILURE_CREDENTIALS, HTTP_FINAL },
+        { "RequestTimeTooSkewed", FAILURE_CLOCK, HTTP_FINAL },
+        { "RequestExpired", FAILURE_CLOCK, HTTP_FINAL },
+        { "SlowDown", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
+        { "ServiceUnavailable", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
+        { "InternalError", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
+        { "RequestTimeout", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
+        { "OperationAborted", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
+        { "PermanentRedirect", FAILURE_S3_NOT_FOUND, HTTP_FINAL },
+        { "TemporaryRedirect", FAILURE_S3_NOT_FOUND, HTTP_FINAL },
+        { "AuthorizationHeaderMalformed", FAILURE_S3_NOT_FOUND, HTTP_FINAL },
+};
+
+/* What the status alone says; a HEAD's answer has nothing else. */
+static enum http_verdict judge_status(long status, enum failure *ret) {
+        *ret = status == 403 ? FAILURE_S3_DENIED : status == 404 || status == 301 || status == 307 ? FAILURE_S3_NOT_FOUND :
+               status == 412 ? FAILURE_S3_CHANGED : status == 416 ? FAILURE_SEALED_FORMAT :
+               status >= 500 || status == 429 ? FAILURE_S3_UNAVAILABLE : FAILURE_S3_ANSWER;
+        return *ret == FAILURE_S3_UNAVAILABLE ? HTTP_RETRY : HTTP_FINAL;
+}
+
+static void advise(const struct service_answer *answer, const struct s3_error *s3, enum failure failure, struct error *e) {
+        if (failure == FAILURE_S3_DENIED)
+                fail_advice(e, "The role needs s3:GetObject on the object named above, and the bucket policy must allow it. To a role without "
+                               "s3:ListBucket S3 answers the same for a key that does not exist.");
+        else if (failure == FAILURE_S3_NOT_FOUND && answer->status != 404)
+                fail_advice(e, "The bucket is in another Region%s%s; use that Region.", s3->region[0] ? ": " : "", s3->region);
+        else if (failure == FAILURE_SEALED_FORMAT)
+                fail_advice(e, "The object ends before the bytes that were asked for: it is empty, or too short to be a sealed file.");
+}
+
+enum http_verdict s3_judge_error(const struct service_answer *answer, struct error *e) {
+        struct s3_error s3 = {};
+        enum http_verdict verdict;
+        enum failure failure;
+        char words[640];
+
+        verdict = judge_status(answer->status, &failure);
+        parse_error(answer, &s3);
+        snprintf(words, sizeof words, "HTTP %ld%s%s%s%s", answer->status, s3.code[0] ? " " : "", s3.code, s3.message[0] ? ": " : "",
+                 s3.message);
+        for (size_t i = 0; i < ELEMENTS(errors); i++)
+                if (streq(errors[i].code, s3.code)) {
+                        failure = errors[i].failure;
+                        verdict = errors[i].verdict;
+                }
+        if (failure == FAILURE_CLOCK)
+                return service_clock_fail(answer, words, e);
+        fail(e, failure, -EIO, answer->subject, "%s", words);
+        advise(answer, &s3, failure, e);
+        return verdict;
+}
+
+static enum http_verdict judge_call(struct http_call *call, struct error *e) {
+        struct service_answer answer = service_answer(call);
+        enum http_verdict verdict = s3_judge_error(&answer, e);
+
+        if (e)
+                snprintf(e->request_id, sizeof e->request_id, "%s", http_call_request_id(call));
+        return verdict;
+}
+
+/* A bucket whose name has dots is no name that AWS's wildcard certificate covers. */
+static int locate(const struct s3 *s3, const char *bucket, const char *key, struct endpoint *ret_endpoint, char **ret_path) {
+        bool path_style = s3->endpoint.host || strchr(bucket, '.');
+        _cleanup_free_ char *encoded = NULL;
+        int r;
+
+        r = sigv4_encode(key, true, &encoded);
+        if (r < 0)
+                return r;
+        r = s3->endpoint.host ? endpoint_copy(&s3->endpoint, ret_endpoint) :
+                                endpoint_aws(path_style ? NULL : bucket, "s3", s3->region, ret_endpoint);
+        if (r < 0)
+                return r;
+        return asprintf(ret_path, "/%s%s%s", path_style ? bucket : "", path_style && key[0] ? "/" : "", encoded) < 0 ? -ENOMEM : 0;
+}
+
+static int prepare_request(struct s3 *s3, const struct s3_request *q, CURL *easy, bool refresh, struct http_call **ret,
+                           struct error *e) {
+        _cleanup_endpoint_ struct endpoint endpoint = {};
+        _cleanup_free_ char *path = NULL, *subject = NULL;
+        const char *key = q->key ?: "";
+
+        if (asprintf(&subject, "s3://%s/%s", q->bucket, key) < 0)
+                return fail_oom(e);
+        if (!bucket_valid(q->bucket) || strlen(key) > MAX_KEY)
+                return fail(e, FAILURE_S3_NOT_FOUND, -EINVAL, subject, "is not the name of an object");
+        if (locate(s3, q->bucket, key, &endpoint, &path) < 0)
+                return fail_oom(e);
+        return service_prepare(s3->http, s3->credentials, &(struct service_request) {
+                .endpoint = &endpoint, .service = "s3", .region = s3->region, .path = path, .query = q->query, .unsigned_payload = true,
+                .http = {
+                        .method = q->method, .headers = q->headers, .n_headers = q->n_headers, .body = q->body, .body_size = q->body_size,
+                        .max_answer = MAX_OF(q->max_answer, (size_t) MAX_ERROR), .subject = subject, .malformed = FAILURE_S3_ANSWER,
+                },
+        }, easy, refresh, ret, e);
+}
+
+struct exchange {
+        struct s3 *s3;
+        const struct s3_request *request;
+};
+
+static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
+        const struct exchange *x = userdata;
+
+        return prepare_request(x->s3, x->request, easy, refresh, ret, e);
+}
+
+static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
+        const struct exchange *x = userdata;
+        enum http_verdict verdict = http_judge(call, code, e);
+
+        if (verdict != HTTP_OK)
+                return verdict;
+        if (http_call_status(call) / 100 == 2)
+                return x->request->judge ? x->request->judge(call, e) : HTTP_OK;
+        /* An expired token's 400 to a HEAD says nothing; if it is something else, the next answer is the same. */
+        if (http_call_status(call) == 400 && streq(x->request->method, "HEAD")) {
+                judge_call(call, e);
+                return HTTP_REFRESH;
+        }
+        return judge_call(call, e);
+}
+
+int s3_perform(struct s3 *s3, const struct s3_request *request, struct http_call **ret, struct error *e) {
+        struct exchange userdata = { s3, request };
+        struct http_exchange exchange = { .prepare = prepare, .judge = judge, .userdata = &userdata };
+        struct retry_policy policy = { .deadline_ms = request->deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 5000 };
+
+        return http_perform(s3->http, &exchange, &policy, ret, e);
+}
+
+static enum http_verdict malformed(struct http_call *call, const char *header, struct error *e) {
+        return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER, "HTTP %ld, and its %s header is %.200s", http_call_status(call),
+                                 header, http_call_header(call, header) ?: "missing or sent twice");
+}
+
+static enum http_verdict read_head(struct http_call *call, struct s3_head *ret, struct error *e) {
+        const char *etag = http_call_header(call, "etag");
+
+        if (!etag || !s3_etag_valid(etag))
+                return malformed(call, "ETag", e);
+        if (parse_length(http_call_header(call, "content-length"), &ret->size) < 0)
+                return malformed(call, "Content-Length", e);
+        snprintf(ret->etag, sizeof ret->etag, "%s", etag);
+        return HTTP_OK;
+}
+
+static enum http_verdict judge_head(struct http_call *call, struct error *e) {
+        struct s3_head head;
+
+        return read_head(call, &head, e);
+}
+
+int s3_head(struct s3 *s3, const char *bucket, const char *key, struct s3_head *ret, struct error *e) {
+        struct s3_request request = { .method = "HEAD", .bucket = bucket, .key = key, .judge = judge_head };
+        _cleanup_http_call_ struct http_call *call = NULL;
+        struct s3_head out = {};
+        int r;
+
+        r = s3_perform(s3, &request, &call, e);
+        if (r < 0)
+                return r;
+        (void) read_head(call, &out, e);
+        *ret = out;
+        return 0;
+}
+
+int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n, struct s3_head *ret_head,
+           struct error *e) {
+        struct s3_request request = { .method = "GET", .bucket = bucket, .key = key, .max_answer = max, .judge = judge_head };
+        _cleanup_http_call_ struct http_call *call = NULL;
+        struct s3_head head = {};
+        uint8_t *copy;
+        char *text;
+        size_t n;
+        int r;
+
+        r = s3_perform(s3, &request, &call, e);
+        if (r < 0)
+                return r;
+        (void) read_head(call, &head, e);
+        text = http_call_text(call, &n);
+        if (n > max || n != head.size)
+                return fail(e, FAILURE_S3_ANSWER, -EFBIG, http_call_subject(call), "the object has %" PRIu64 " bytes, at most %zu were expected",
+                            head.size, max);
+        copy = malloc(n + 1);
+        if (!copy)
+                return fail_oom(e);
+        memcpy(copy, text, n + 1);
+        if (ret_head)
+                *ret_head = head;
+        *ret = copy;
+        *ret_n = n;
+        return 0;
+}
+
+/* What belongs to the call of one range. */
+struct range {
+        uint64_t first, last;
+        char if_match[S3_ETAG_SIZE]; /* "": any version */
+        bool judged;
+        const char *wrong; /* the header that does not fit; NULL: none */
+        struct s3_range answer;
+};
+
+int s3_prepare_range(struct s3 *s3, CURL *easy, const char *bucket, const char *key, uint64_t first, uint64_t last,
+                     const char *if_match, bool refresh, struct http_call **ret, struct error *e) {
+        char bytes[sizeof "bytes=18446744073709551615-18446744073709551615"];
+        struct http_header headers[2] = { { "range", bytes }, { "if-match", if_match } };
+        struct s3_request request = { .method = "GET", .bucket = bucket, .key = key, .headers = headers, .n_headers = if_match ? 2 : 1 };
+        struct range *range;
+        int r;
+
+        if (first > last || (if_match && !s3_etag_valid(if_match)))
+                return fail(e, FAILURE_INTERNAL, -EINVAL, key, "bytes %" PRIu64 "-%" PRIu64 " of version %s", first, last, if_match ?: "any");
+        snprintf(bytes, sizeof bytes, "bytes=%" PRIu64 "-%" PRIu64, first, last);
+        range = calloc(1, sizeof *range);
+        if (!range)
+                return fail_oom(e);
+        *range = (struct range) { .first = first, .last = last };
+        if (if_match)
+                snprintf(range->if_match, sizeof range->if_match, "%s", if_match);
+        r = prepare_request(s3, &request, easy, refresh, ret, e);
+        if (r < 0)
+                free(range);
+        else
+                http_call_attach(*ret, range, free);
+        return r;
+}
+
+/* The first header of a 206 that does not fit what was asked. */
+static const char *check_range(struct http_call *call, struct range *range) {
+        const char *content_range = http_call_header(call, "content-range");
+        struct s3_range *a = &range->answer;
+        uint64_t length;
+
+        if (!content_range || s3_parse_content_range(content_range, &a->first, &a->last, &a->total) < 0 || a->first != range->first ||
+            a->last != MIN_OF(range->last, a->total - 1))
+                return "Content-Range";
+        if (parse_length(http_call_header(call, "content-length"), &length) < 0 || length != a->last - a->first + 1)
+                return "Content-Length";
+        a->etag = http_call_header(call, "etag");
+        if (!a->etag || !s3_etag_valid(a->etag) || (range->if_match[0] && !streq(a->etag, range->if_match)))
+                return "ETag";
+        return NULL;
+}
+
+int s3_range_answer(struct http_call *call, struct s3_range *ret) {
+        struct range *range = http_call_context(call);
+
+        if (http_call_status(call) != 206)
+                return 0;
+        if (!range->judged) {
+                range->wrong = check_range(call, range);
+                range->judged = true;
+        }
+        if (range->wrong)
+                return 0;
+        *ret = range->answer;
+        return 1;
+}
+
+enum http_verdict s3_judge_range(struct http_call *call, CURLcode code, struct error *e) {
+        const struct range *range = http_call_context(call);
+        long status = http_call_status(call);
+        enum http_verdict verdict;
+        struct s3_range answer;
+
+        if (status == 200)
+                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER, "HTTP 200: the whole object instead of the range asked for");
+        if (status == 206 && !s3_range_answer(call, &answer))
+                return malformed(call, range->wrong, e);
+        verdict = http_judge(call, code, e);
+        return verdict != HTTP_OK || status == 206 ? verdict : judge_call(call, e);
+}
