@@ -61,7 +61,8 @@ struct verity_tree {
         uint64_t size, n_units, n_groups;
         uint8_t *units;
         uint8_t *groups;
-        atomic_uint *done; /* units put, for each group */
+        atomic_uint *done; /* units settled, for each group */
+        atomic_uint_fast64_t groups_done;
         uint8_t first_leaf[VERITY_DIGEST]; /* of a file of one block that leaf is the root */
 };
 
@@ -117,16 +118,21 @@ static int close_group(struct verity_tree *t, struct verity_hash *h, uint64_t gr
         return 0;
 }
 
-int verity_tree_put(struct verity_tree *t, struct verity_hash *h, uint64_t unit, const uint8_t *leaves, size_t n_leaves) {
+int verity_tree_set(struct verity_tree *t, struct verity_hash *h, uint64_t unit, const uint8_t *leaves, size_t n_leaves) {
+        if (unit == 0)
+                memcpy(t->first_leaf, leaves, VERITY_DIGEST);
+        return hash_block(h, leaves, n_leaves * VERITY_DIGEST, t->units + unit * VERITY_DIGEST);
+}
+
+int verity_tree_settle(struct verity_tree *t, struct verity_hash *h, uint64_t unit) {
         uint64_t group = unit / VERITY_FANOUT;
         uint64_t in_group = MIN_OF((uint64_t) VERITY_FANOUT, t->n_units - group * VERITY_FANOUT);
 
-        if (unit == 0)
-                memcpy(t->first_leaf, leaves, VERITY_DIGEST);
-        if (hash_block(h, leaves, n_leaves * VERITY_DIGEST, t->units + unit * VERITY_DIGEST) < 0)
+        if (atomic_fetch_add(&t->done[group], 1) + 1 < in_group)
+                return 0;
+        if (close_group(t, h, group, in_group) < 0)
                 return -EIO;
-        if (atomic_fetch_add(&t->done[group], 1) + 1 == in_group)
-                return close_group(t, h, group, in_group);
+        atomic_fetch_add(&t->groups_done, 1);
         return 0;
 }
 
@@ -169,6 +175,8 @@ static int root_hash(struct verity_tree *t, struct verity_hash *h, uint8_t root[
 int verity_tree_digest(struct verity_tree *t, struct verity_hash *h, uint8_t ret[static VERITY_DIGEST]) {
         uint8_t descriptor[256] = { 1, 1, 12, 0 };
 
+        if (atomic_load(&t->groups_done) != t->n_groups)
+                return -EAGAIN;
         memcpy(descriptor + 8, &(uint64_t) { htole64(t->size) }, 8);
         if (root_hash(t, h, descriptor + 16) < 0 || EVP_DigestInit_ex(h->ctx, NULL, NULL) != 1 ||
             EVP_DigestUpdate(h->ctx, descriptor, sizeof descriptor) != 1 || EVP_DigestFinal_ex(h->ctx, ret, NULL) != 1)

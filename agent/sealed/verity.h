@@ -33,8 +33,10 @@ void verity_tree_free(struct verity_tree *t);
 DEFINE_CLEANUP(struct verity_tree *, verity_tree_free, verity_tree_freep)
 uint64_t verity_tree_units(const struct verity_tree *t);
 
-/* Puts one whole unit: the digests of its leaves (fewer than 128 in the file's last unit). Each unit exactly once; units of
- * different threads may come at the same time. */
-int verity_tree_put(struct verity_tree *t, struct verity_hash *h, uint64_t unit, const uint8_t *leaves, size_t n_leaves);
-/* After every unit was put. */
+/* Sets the digests of one whole unit's leaves (fewer than 128 in the file's last unit). May be repeated: data that was hashed on the
+ * way may turn out not to be authentic, and be fetched again. Units of different threads may come at the same time. */
+int verity_tree_set(struct verity_tree *t, struct verity_hash *h, uint64_t unit, const uint8_t *leaves, size_t n_leaves);
+/* The unit as set last is authentic. Each unit exactly once; its hash block above may be folded away at once. */
+int verity_tree_settle(struct verity_tree *t, struct verity_hash *h, uint64_t unit);
+/* After every unit was settled; -EAGAIN if not. */
 int verity_tree_digest(struct verity_tree *t, struct verity_hash *h, uint8_t ret[static VERITY_DIGEST]);

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The S3 source: each worker thread drives its share of the connections with one curl_multi. A slot is one connection and the part
+ * on it. A slot whose part came before the key waits with it, so what is fetched ahead is one part a connection. */
+
+#include <curl/curl.h>
+#include <sched.h>
+
+#include "aws/s3.h"
+#include "sealed/part.h"
+
+enum {
+        CONNECTIONS_MIN = 16,        /* S3 gives about 85 MB/s on each: 16 fill 10 Gb/s */
+        CONNECTIONS_MAX = 64,
+        CONNECTIONS_PER_WORKER = 8,
+        RECEIVE_BUFFER = 256 * 1024, /* what curl reads at once; TLS hands out records of 16 KiB in any case */
+        POLL_MS = 1000,
+};
+
+static const struct retry_policy range_policy = { .deadline_ms = 60 * 1000, .base_ms = 50, .cap_ms = 5000 };
+
+enum slot_state { SLOT_IDLE, SLOT_BACKOFF, SLOT_RUNNING, SLOT_WAITS_FOR_KEY };
+
+struct slot {
+        enum slot_state state;
+        struct part part;
+        CURL *easy;
+        struct http_call *call;
+        struct retry retry;
+        bool refresh;     /* credentials, on the next attempt */
+        int64_t again_ns; /* SLOT_BACKOFF: when */
+        uint64_t fed;     /* bytes of this attempt */
+};
+
+struct lane { /* what one worker thread has */
+        struct unseal *job;
+        CURLM *multi;
+        struct verity_hash *hash;
+        struct slot *slots;
+        size_t n_slots;
+};
+
+static void slot_release(struct slot *s) {
+        http_call_free(s->call);
+        s->call = NULL;
+        s->part.file = NULL;
+        s->state = SLOT_IDLE;
+}
+
+/* Ends the part with an error: the job's, or its file's alone. */
+static void slot_fail(struct slot *s, int r, const struct error *e) {
+        job_file_fail(s->part.file, r, e);
+        slot_release(s);
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *userdata) {
+        struct slot *s = userdata;
+        struct file *f = s->part.file;
+        struct s3_range range;
+
+        n *= size;
+        if (job_stopped(f->job) || f->state == FILE_DROPPED)
+                return 0;
+        if (s3_range_answer(s->call, &range) == 0)
+                return http_call_body(s->call, data, n) == 0 ? n : 0;
+        if (f->header && range.total != f->geometry.object_size) {
+                fail(&s->part.error, FAILURE_S3_CHANGED, -ESTALE, f->subject, "had %llu bytes and now has %llu",
+                     (unsigned long long) f->geometry.object_size, (unsigned long long) range.total);
+                return 0;
+        }
+        s->fed += n;
+        atomic_fetch_add_explicit(&f->job->fetched, n, memory_order_relaxed);
+        return part_feed(&s->part, (const uint8_t *) data, n, range.total, range.last + 1, range.etag) < 0 ? 0 : n;
+}
+
+static int slot_transfer(struct lane *l, struct slot *s, struct error *e) {
+        struct unseal_options *o = &l->job->options;
+        struct file *f = s->part.file;
+        uint64_t first, last;
+        int r;
+
+        part_range(&s->part, &first, &last);
+        r = s3_prepare_range(o->s3, s->easy, o->bucket, f->key, first, last, f->header ? f->etag : NULL, s->refresh, &s->call, e);
+        if (r < 0)
+                return r;
+        s->fed = 0;
+        s->refresh = false;
+        if (curl_easy_setopt(s->easy, CURLOPT_WRITEFUNCTION, on_body) != CURLE_OK ||
+            curl_easy_setopt(s->easy, CURLOPT_WRITEDATA, s) != CURLE_OK || curl_easy_setopt(s->easy, CURLOPT_PRIVATE, s) != CURLE_OK ||
+            curl_easy_setopt(s->easy, CURLOPT_BUFFERSIZE, (long) RECEIVE_BUFFER) != CURLE_OK ||
+            curl_multi_add_handle(l->multi, s->easy) != CURLM_OK)
+                return fail(e, FAILURE_INTERNAL, -EIO, f->subject, "libcurl refused a transfer");
+        s->state = SLOT_RUNNING;
+        return 0;
+}
+
+static void slot_begin(struct lane *l, struct slot *s) {
+        struct error e = { 0 };
+        int r;
+
+        r = slot_transfer(l, s, &e);
+        if (r < 0)
+                slot_fail(s, r, &e);
+}
+
+/* False: nothing to take now. */
+static bool slot_take(struct lane *l, struct slot *s) {
+        uint32_t first, end;
+        struct file *f;
+        int r;
+
+        if (!job_take(l->job, &f, &first, &end))
+                return false;
+        retry_begin(&s->retry, &range_policy);
+        r = part_begin(&s->part, f, first, end);
+        if (r < 0)
+                slot_fail(s, r, &s->part.error);
+        else
+                slot_begin(l, s);
+        return true;
+}
+
+static void slot_finish(struct slot *s) {
+        int r;
+
+        if (s->part.n_raw > 0 && !atomic_load_explicit(&s->part.file->job->has_key, memory_order_acquire)) {
+                s->state = SLOT_WAITS_FOR_KEY;
+                return;
+        }
+        r = part_finish(&s->part);
+        if (r < 0)
+                slot_fail(s, r, &s->part.error);
+        else
+                slot_release(s);
+}
+
+static void slot_retry(struct slot *s, bool refresh, struct error *why) {
+        struct unseal *u = s->part.file->job;
+        unsigned wait_ms;
+
+        /* A transfer that moved before it broke starts the count anew: the deadline is for standing still. */
+        if (s->fed > 0)
+                retry_begin(&s->retry, &range_policy);
+        if (!retry_next(&s->retry, why, &wait_ms)) {
+                retry_explain(&s->retry, why);
+                slot_fail(s, -ETIMEDOUT, why);
+                return;
+        }
+        atomic_fetch_add(&u->retries, 1);
+        s->refresh = refresh;
+        part_rewind(&s->part);
+        s->again_ns = retry_clock_ns() + (int64_t) wait_ms * 1000 * 1000;
+        s->state = SLOT_BACKOFF;
+}
+
+static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
+        struct file *f = s->part.file;
+        struct error e = { 0 };
+        enum http_verdict verdict = s3_judge_range(s->call, code, &e);
+        struct error *reason = s->part.error.failure != FAILURE_NONE ? &s->part.error : &e;
+
+        curl_multi_remove_handle(l->multi, s->easy);
+        http_call_free(TAKE(s->call));
+        if (job_stopped(l->job) || f->state == FILE_DROPPED)
+                slot_release(s);
+        else if (s->part.error.failure != FAILURE_NONE)
+                slot_fail(s, -EBADMSG, &s->part.error);
+        else if (verdict == HTTP_OK && part_full(&s->part))
+                slot_finish(s);
+        else if (verdict == HTTP_OK) {
+                fail(&e, FAILURE_SEALED_FORMAT, -EBADMSG, f->subject, "is truncated: it ends inside %s",
+                     s->part.phase == PART_HEADER ? "the message header" : "a frame");
+                slot_fail(s, -EBADMSG, &e);
+        } else if (verdict == HTTP_FINAL)
+                slot_fail(s, -EIO, reason);
+        else
+                slot_retry(s, verdict == HTTP_REFRESH, &e);
+}
+
+/* Gives every slot that can go on something to do; says how long the lane may sleep, and whether anything is left at all. */
+static bool lane_advance(struct lane *l, int *ret_sleep_ms) {
+        bool busy = false, has_key = atomic_load_explicit(&l->job->has_key, memory_order_acquire);
+        int64_t now = retry_clock_ns();
+        int sleep_ms = POLL_MS;
+
+        for (size_t i = 0; i < l->n_slots; i++) {
+                struct slot *s = &l->slots[i];
+
+                if (s->state == SLOT_WAITS_FOR_KEY && s->part.file->state == FILE_DROPPED)
+                        slot_release(s);
+                if (s->state == SLOT_WAITS_FOR_KEY && has_key) {
+                        slot_finish(s);
+                        sleep_ms = 0;
+                }
+                if (s->state == SLOT_BACKOFF && s->again_ns <= now)
+                        slot_begin(l, s);
+                else if (s->state == SLOT_BACKOFF)
+                        sleep_ms = MIN_OF(sleep_ms, (int) ((s->again_ns - now) / 1000000) + 1);
+                if (s->state == SLOT_IDLE && slot_take(l, s))
+                        sleep_ms = 0;
+                busy = busy || s->state != SLOT_IDLE;
+        }
+        *ret_sleep_ms = sleep_ms;
+        return busy || !job_idle_forever(l->job);
+}
+
+static int lane_transfer(struct lane *l, int sleep_ms) {
+        int running, left;
+        CURLMsg *m;
+
+        if (curl_multi_poll(l->multi, NULL, 0, sleep_ms, NULL) != CURLM_OK || curl_multi_perform(l->multi, &running) != CURLM_OK)
+                return -EIO;
+        while ((m = curl_multi_info_read(l->multi, &left))) {
+                struct slot *s;
+
+                if (m->msg == CURLMSG_DONE && curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **) &s) == CURLE_OK)
+                        slot_ended(l, s, m->data.result);
+        }
+        return 0;
+}
+
+static void *run(void *userdata) {
+        struct lane *l = userdata;
+        int sleep_ms;
+
+        while (!job_stopped(l->job) && lane_advance(l, &sleep_ms))
+                if (lane_transfer(l, sleep_ms) < 0) {
+                        struct error e;
+                        int r = fail(&e, FAILURE_INTERNAL, -EIO, "", "libcurl's multi interface failed");
+
+                        job_fail(l->job, r, &e);
+                }
+        return NULL;
+}
+
+/* ---- setting up and taking down */
+
+static void lane_free(struct lane *l) {
+        if (!l)
+                return;
+        for (size_t i = 0; i < l->n_slots; i++) {
+                struct slot *s = &l->slots[i];
+
+                if (s->state == SLOT_RUNNING)
+                        curl_multi_remove_handle(l->multi, s->easy);
+                http_call_free(s->call);
+                part_done(&s->part);
+                curl_easy_cleanup(s->easy);
+        }
+        free(l->slots);
+        curl_multi_cleanup(l->multi);
+        verity_hash_free(l->hash);
+        free(l);
+}
+DEFINE_CLEANUP(struct lane *, lane_free, lane_freep)
+
+static int lane_new(struct unseal *u, size_t n_slots, struct lane **ret, struct error *e) {
+        _cleanup_(lane_freep) struct lane *l = calloc(1, sizeof *l);
+        int r;
+
+        if (!l)
+                return fail_oom(e);
+        l->job = u;
+        l->multi = curl_multi_init();
+        l->slots = calloc(n_slots, sizeof *l->slots);
+        if (!l->multi || !l->slots || curl_multi_setopt(l->multi, CURLMOPT_MAXCONNECTS, (long) n_slots) != CURLM_OK)
+                return fail_oom(e);
+        r = verity_hash_new(&l->hash, e);
+        for (; r == 0 && l->n_slots < n_slots; l->n_slots++) {
+                struct slot *s = &l->slots[l->n_slots];
+
+                s->easy = curl_easy_init();
+                r = s->easy ? part_init(&s->part, l->hash, e) : fail_oom(e);
+        }
+        if (r < 0)
+                return r;
+        *ret = TAKE(l);
+        return 0;
+}
+
+static void wake(struct unseal *u) {
+        for (size_t i = 0; i < u->n_threads; i++)
+                curl_multi_wakeup(((struct lane *) u->worker_state[i])->multi);
+}
+
+unsigned fetch_workers(const struct unseal_options *o) {
+        cpu_set_t cpus;
+
+        if (o->workers > 0)
+                return o->workers;
+        return sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (unsigned) CPU_COUNT(&cpus) : 1;
+}
+
+static unsigned choose_connections(const struct unseal_options *o, unsigned workers) {
+        unsigned n = o->connections ?: MIN_OF(MAX_OF(CONNECTIONS_PER_WORKER * workers, (unsigned) CONNECTIONS_MIN), (unsigned) CONNECTIONS_MAX);
+
+        return MAX_OF(n, workers);
+}
+
+int fetch_s3_start(struct unseal *u, struct error *e) {
+        unsigned workers = fetch_workers(&u->options), connections;
+        int r;
+
+        /* A worker without a connection would have nothing to do. */
+        workers = u->options.connections > 0 ? MIN_OF(workers, u->options.connections) : workers;
+        connections = choose_connections(&u->options, workers);
+        u->wake = wake;
+        u->threads = calloc(workers, sizeof *u->threads);
+        u->worker_state = calloc(workers, sizeof *u->worker_state);
+        if (!u->threads || !u->worker_state)
+                return fail_oom(e);
+        for (unsigned i = 0; i < workers; i++) {
+                struct lane *l;
+
+                r = lane_new(u, connections / workers + (i < connections % workers), &l, e);
+                if (r < 0)
+                        return r;
+                u->worker_state[i] = l;
+                r = pthread_create(&u->threads[i], NULL, run, l);
+                if (r != 0) {
+                        u->worker_state[i] = NULL;
+                        lane_free(l);
+                        return fail(e, FAILURE_INTERNAL, -r, "", "cannot start a thread: %s", strerror(r));
+                }
+                pthread_mutex_lock(&u->lock);
+                u->n_threads = i + 1;
+                pthread_mutex_unlock(&u->lock);
+        }
+        return 0;
+}
+
+void fetch_free(struct unseal *u) {
+        for (size_t i = 0; u->options.s3 && i < u->n_threads; i++)
+                lane_free(u->worker_state[i]);
+        free(u->worker_state);
+        free(u->threads);
+}
