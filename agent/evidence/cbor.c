@@ -1,28 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "evidence/cbor.h"
 
+#include "basic/utf8.h"
+
 enum { LEVELS_MAX = 16 };
-
-/* Well-formed UTF-8 (RFC 3629: shortest form, no surrogates) without NUL. */
-static bool text_valid(const uint8_t *s, size_t n) {
-        for (size_t i = 0; i < n;) {
-                uint32_t c = s[i];
-                size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : n;
-
-                if (c == 0 || more >= n - i)
-                        return false;
-                c &= more == 0 ? 0x7f : 0x3fu >> more;
-                for (size_t k = 1; k <= more; k++) {
-                        if ((s[i + k] & 0xc0) != 0x80)
-                                return false;
-                        c = c << 6 | (s[i + k] & 0x3f);
-                }
-                if ((more == 2 && (c < 0x800 || (c >= 0xd800 && c < 0xe000))) || (more == 3 && (c < 0x10000 || c > 0x10ffff)))
-                        return false;
-                i += more + 1;
-        }
-        return true;
-}
 
 /* The initial byte and the argument after it (RFC 8949, section 3). 0, -EAGAIN with the bytes wanted from the cursor's place on, or
  * -EBADMSG. */
@@ -59,7 +40,7 @@ static int take_string(struct reader *r, struct cbor_item *item, size_t *ret_wan
         *ret_wanted += item->size;
         if (reader_bytes(r, item->size, &item->data) < 0)
                 return -EAGAIN;
-        return item->kind == CBOR_TEXT && !text_valid(item->data, item->size) ? -EBADMSG : 0;
+        return item->kind == CBOR_TEXT && !utf8_valid(item->data, item->size) ? -EBADMSG : 0;
 }
 
 /* As take_head(), for an item with its string. */
@@ -177,7 +158,7 @@ int cbor_measure(const void *data, size_t n, size_t *ret) {
 
 static int take_value(struct reader *r, const struct cbor_field *f) {
         struct cbor_item item;
-        size_t start;
+        size_t start = r->offset;
 
         if (cbor_take(r, &item) < 0)
                 return -EBADMSG;
@@ -188,7 +169,6 @@ static int take_value(struct reader *r, const struct cbor_field *f) {
         if ((item.kind == CBOR_BYTES || item.kind == CBOR_TEXT) && (item.size < f->min || item.size > f->max))
                 return -EBADMSG;
         if (item.kind == CBOR_ARRAY || item.kind == CBOR_MAP) {
-                start = r->offset;
                 for (uint64_t i = 0; i < item.value; i++)
                         if (cbor_skip(r) < 0 || (item.kind == CBOR_MAP && cbor_skip(r) < 0))
                                 return -EBADMSG;

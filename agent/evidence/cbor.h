@@ -55,8 +55,8 @@ struct cbor_field {
         bool required;
         bool nullable;   /* null counts as absent */
         size_t min, max; /* CBOR_BYTES, CBOR_TEXT: the inclusive range of the size */
-        struct cbor_item *ret; /* left alone when the key is absent or null. An array's or map's items are passed over: its `data` and
-                                * `size` are then the encoded items, to be read by a cursor of their own. */
+        struct cbor_item *ret; /* left alone when the key is absent or null. An array or map is passed over: its `data` and `size` are
+                                * then its whole encoding, head included, to be read by a cursor of its own. */
 };
 
 enum { CBOR_FIELDS_MAX = 32 };

@@ -205,8 +205,8 @@ static void test_fields(void **state) {
                 assert_int_equal(a.value, 1);
                 if (l.data) {
                         assert_int_equal(l.value, 2);
-                        assert_int_equal(l.size, 3);
-                        assert_memory_equal(l.data, ((uint8_t[]) { 0x01, 0x81, 0x02 }), 3);
+                        assert_int_equal(l.size, 4);
+                        assert_memory_equal(l.data, ((uint8_t[]) { 0x82, 0x01, 0x81, 0x02 }), 4);
                 }
         }
 }

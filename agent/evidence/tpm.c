@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "evidence/tpm.h"
+
+#include <fcntl.h>
+#include <time.h>
+#include <tss2/tss2_tctildr.h>
+#if HAVE_TSS2_RC
+#include <tss2/tss2_rc.h>
+#endif
+
+#include "evidence/tpm-internal.h"
+
+enum { BUSY_RETRY_MS = 20 };
+
+struct tpm {
+        TSS2_TCTI_CONTEXT *tcti;
+        ESYS_CONTEXT *esys;
+        char *name;
+        char *fallback;
+        unsigned busy_wait_ms;
+};
+
+const char *tpm_name(const struct tpm *t) {
+        return t->name;
+}
+
+const char *tpm_fallback(const struct tpm *t) {
+        return t->fallback;
+}
+
+ESYS_CONTEXT *tpm_esys(struct tpm *t) {
+        return t->esys;
+}
+
+unsigned tpm_busy_wait_ms(const struct tpm *t) {
+        return t->busy_wait_ms;
+}
+
+int64_t monotonic_ms(void) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void sleep_ms(unsigned ms) {
+        nanosleep(&(struct timespec) { .tv_sec = ms / 1000, .tv_nsec = (long) (ms % 1000) * 1000000 }, NULL);
+}
+
+static const char *decoded(TSS2_RC rc) {
+#if HAVE_TSS2_RC
+        return Tss2_RC_Decode(rc);
+#else
+        return (rc & TSS2_RC_LAYER_MASK) == 0 ? "TPM error" : "TSS error";
+#endif
+}
+
+int tpm_fail(struct error *e, enum failure failure, const struct tpm *t, const char *command, TSS2_RC rc) {
+        return fail(e, failure, -EIO, t->name, "%s: %s (0x%08x)", command, decoded(rc), rc);
+}
+
+void tpm_close(struct tpm *t) {
+        if (!t)
+                return;
+        Esys_Finalize(&t->esys);
+        Tss2_TctiLdr_Finalize(&t->tcti);
+        free(t->name);
+        free(t->fallback);
+        free(t);
+}
+
+static int tpm_new(const char *name, unsigned busy_wait_ms, struct tpm **ret) {
+        _cleanup_tpm_ struct tpm *t = NULL;
+
+        t = calloc(1, sizeof *t);
+        if (!t)
+                return -ENOMEM;
+        t->busy_wait_ms = busy_wait_ms;
+        t->name = strdup(name);
+        if (!t->name)
+                return -ENOMEM;
+        *ret = TAKE(t);
+        return 0;
+}
+
+static int connect_esys(struct tpm *t, struct error *e) {
+        TSS2_RC rc;
+
+        rc = Esys_Initialize(&t->esys, t->tcti, NULL);
+        return rc == TSS2_RC_SUCCESS ? 0 : tpm_fail(e, FAILURE_TPM, t, "Esys_Initialize", rc);
+}
+
+static bool is_absent(int r) {
+        return r == -ENOENT || r == -ENODEV || r == -ENXIO || r == -ENOTDIR;
+}
+
+/* The TCTI hides errno, so ask the device first. */
+static int probe(const char *path) {
+        _cleanup_close_ int fd = -1;
+
+        fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+        return fd < 0 ? -errno : 0;
+}
+
+/* -errno from the device, or -EIO with *ret_rc from the TCTI. */
+static int connect_device(struct tpm *t, TSS2_RC *ret_rc) {
+        int64_t deadline = monotonic_ms() + t->busy_wait_ms;
+        _cleanup_free_ char *conf = NULL;
+        int r;
+
+        if (asprintf(&conf, "device:%s", t->name) < 0)
+                return -ENOMEM;
+        for (;;) {
+                r = probe(t->name);
+                if (r == 0) {
+                        *ret_rc = Tss2_TctiLdr_Initialize(conf, &t->tcti);
+                        if (*ret_rc == TSS2_RC_SUCCESS)
+                                return 0;
+                        /* Somebody may have come between the two. */
+                        r = probe(t->name);
+                        if (r == 0)
+                                return -EIO;
+                }
+                if (r != -EBUSY || monotonic_ms() >= deadline)
+                        return r;
+                sleep_ms(BUSY_RETRY_MS);
+        }
+}
+
+static int device_error(const struct tpm *t, int r, TSS2_RC rc, struct error *e) {
+        if (r == -EBUSY)
+                return fail(e, FAILURE_TPM_BUSY, r, t->name, "another process held it for all of %u ms", t->busy_wait_ms);
+        if (r == -EIO)
+                return tpm_fail(e, FAILURE_TPM, t, "cannot talk to the device", rc);
+        errno = -r;
+        fail(e, FAILURE_TPM, r, t->name, "cannot open: %m");
+        if (r == -EACCES)
+                fail_advice(e, "Run as root or as a member of the group that owns the device (often tss).");
+        return r;
+}
+
+int tpm_open_device(const char *const devices[], unsigned busy_wait_ms, struct tpm **ret, struct error *e) {
+        char names[256] = "";
+
+        setenv("TSS2_LOG", "all+none", 0);
+        for (size_t i = 0; devices[i]; i++) {
+                _cleanup_tpm_ struct tpm *t = NULL;
+                TSS2_RC rc = TSS2_RC_SUCCESS;
+                size_t n = strlen(names);
+                int r;
+
+                snprintf(names + n, sizeof names - n, "%s%s", i > 0 ? ", " : "", devices[i]);
+                r = tpm_new(devices[i], busy_wait_ms, &t);
+                if (r < 0)
+                        return fail_oom(e);
+                r = connect_device(t, &rc);
+                if (r == -ENOMEM)
+                        return fail_oom(e);
+                if (is_absent(r))
+                        continue;
+                if (r < 0)
+                        return device_error(t, r, rc, e);
+                if (devices[i + 1]) {
+                        t->fallback = strdup(devices[i + 1]);
+                        if (!t->fallback)
+                                return fail_oom(e);
+                }
+                r = connect_esys(t, e);
+                if (r < 0)
+                        return r;
+                *ret = TAKE(t);
+                return 0;
+        }
+        return fail(e, FAILURE_TPM_ABSENT, -ENOENT, names, "there is no such device");
+}
+
+int tpm_open(const char *tcti, unsigned busy_wait_ms, struct tpm **ret, struct error *e) {
+        static const char *const machine[] = { "/dev/tpmrm0", "/dev/tpm0", NULL };
+        _cleanup_tpm_ struct tpm *t = NULL;
+        TSS2_RC rc;
+        int r;
+
+        if (!tcti || streq(tcti, "device"))
+                return tpm_open_device(machine, busy_wait_ms, ret, e);
+        if (strncmp(tcti, "device:", 7) == 0)
+                return tpm_open_device((const char *const[]) { tcti + 7, NULL }, busy_wait_ms, ret, e);
+        setenv("TSS2_LOG", "all+none", 0);
+        r = tpm_new(tcti, busy_wait_ms, &t);
+        if (r < 0)
+                return fail_oom(e);
+        rc = Tss2_TctiLdr_Initialize(tcti, &t->tcti);
+        if (rc == TSS2_TCTI_RC_IO_ERROR || rc == TSS2_TCTI_RC_NO_CONNECTION) {
+                fail(e, FAILURE_TPM_ABSENT, -ECONNREFUSED, tcti, "nothing answers there: %s (0x%08x)", decoded(rc), rc);
+                fail_advice(e, "Check the TCTI string, and that what it names is running.");
+                return -ECONNREFUSED;
+        }
+        if (rc != TSS2_RC_SUCCESS) {
+                tpm_fail(e, FAILURE_TPM, t, "cannot load this TCTI", rc);
+                fail_advice(e, "A TCTI string is a module's name, a colon and its configuration, as in device:/dev/tpmrm0 or "
+                               "swtpm:host=127.0.0.1,port=2321.");
+                return -EIO;
+        }
+        r = connect_esys(t, e);
+        if (r < 0)
+                return r;
+        *ret = TAKE(t);
+        return 0;
+}
+
+int tpm_property(struct tpm *t, TPM2_PT property, uint32_t absent, uint32_t *ret, struct error *e) {
+        _cleanup_esys_ TPMS_CAPABILITY_DATA *data = NULL;
+        const TPML_TAGGED_TPM_PROPERTY *list;
+        TSS2_RC rc;
+
+        rc = Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, property, 1, NULL, &data);
+        if (rc != TSS2_RC_SUCCESS)
+                return tpm_fail(e, FAILURE_TPM, t, "TPM2_GetCapability", rc);
+        list = &data->data.tpmProperties;
+        /* A TPM that lacks the property answers with the next one it has. */
+        *ret = list->count > 0 && list->tpmProperty[0].property == property ? list->tpmProperty[0].value : absent;
+        return 0;
+}
