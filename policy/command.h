@@ -15,6 +15,7 @@ struct command {
         int (*run)(int argc, char *argv[]); /* argv[0] is the verb */
 };
 
+int cmd_attest(int argc, char *argv[]);
 int cmd_verify(int argc, char *argv[]);
 
 /* Prints the error block on standard error and returns its exit code. */

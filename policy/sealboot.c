@@ -8,6 +8,7 @@
 #include "command.h"
 
 static const struct command commands[] = {
+        { "attest", "[OPTION...]", "ask the NitroTPM for an attestation document", cmd_attest },
         { "verify", "DOCUMENT [OPTION...]", "check an attestation document", cmd_verify },
         {},
 };
