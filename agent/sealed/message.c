@@ -121,8 +121,7 @@ static int parse_version(struct parse *p) {
 }
 
 static int parse_context(struct parse *p, struct message_header *h) {
-        struct reader outer;
-        struct reader section;
+        size_t whole = p->r.size;
         uint16_t size, n;
         int r;
 
@@ -130,11 +129,10 @@ static int parse_context(struct parse *p, struct message_header *h) {
                 return -EAGAIN;
         if (size == 0)
                 return 0;
-        if (reader_sub(&p->r, size, &section) < 0)
+        if (reader_left(&p->r) < size)
                 return -EAGAIN;
-        /* From here on, bytes missing inside the section are malformed, however many more would follow. */
-        outer = p->r;
-        p->r = section;
+        /* From here to the end of the section, bytes missing in it are malformed, however many more would follow. */
+        p->r.size = p->r.offset + size;
         if (reader_be16(&p->r, &n) < 0 || n == 0)
                 return malformed(p, "an encryption context without entries");
         h->context = calloc(n, sizeof *h->context);
@@ -156,7 +154,7 @@ static int parse_context(struct parse *p, struct message_header *h) {
         }
         if (reader_left(&p->r) > 0)
                 return malformed(p, "bytes after the encryption context's last entry");
-        p->r = outer;
+        p->r.size = whole;
         return 0;
 }
 
@@ -435,6 +433,9 @@ int message_header_new(const struct message_pair *context, size_t n_context, con
         struct writer w = { 0 };
         int r;
 
+        for (size_t i = 0; i < n_data_keys; i++)
+                if (data_keys[i].info_size > UINT16_MAX || data_keys[i].ciphertext_size > UINT16_MAX)
+                        return fail(e, FAILURE_SEALED_FORMAT, -E2BIG, "encrypted data key", "does not fit a message: a field has more than 65535 bytes");
         if (RAND_bytes(id, sizeof id) != 1)
                 return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
         r = sorted_context(context, n_context, &sorted, e);
