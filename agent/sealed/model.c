@@ -52,11 +52,13 @@ static const char *path_problem(const char *path) {
 }
 
 int model_add(struct model *m, const char *subject, const char *path, const char *object, uint64_t size, struct model_file **ret, struct error *e) {
-        const char *problem = path_problem(path);
+        const char *problem = path_problem(path), *object_problem = object ? path_problem(object) : NULL;
         struct model_file f = { .size = size };
 
         if (problem)
                 return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the path \"%.200s\" is refused: %s", path, problem);
+        if (object_problem)
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the object \"%.200s\" is refused: %s", object, object_problem);
         if (m->n_files >= MODEL_FILES_MAX)
                 return fail(e, FAILURE_MANIFEST, -E2BIG, subject, "has more than %d files", MODEL_FILES_MAX);
         /* Grown by doubling: room is always the power of two that holds n_files. */
@@ -177,7 +179,7 @@ static int parse_file(struct model *m, json_object *o, size_t index, const char 
                 { "object", json_type_string, true, 1, 1024, "an object key below the prefix", &object },
         };
         struct model_file *f;
-        char where[32];
+        char where[48];
         int r;
 
         snprintf(where, sizeof where, "files[%zu]", index);
@@ -186,6 +188,7 @@ static int parse_file(struct model *m, json_object *o, size_t index, const char 
                 r = model_add(m, subject, json_text(path), json_text(object), (uint64_t) json_integer(size, 0), &f, e);
         if (r < 0)
                 return r;
+        snprintf(where, sizeof where, "files[%zu].digest", index);
         return parse_digest(json_text(digest), "sha256:", f->digest, VERITY_DIGEST, subject, where, e);
 }
 

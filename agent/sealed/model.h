@@ -42,8 +42,8 @@ DEFINE_CLEANUP(struct model *, model_free, model_freep)
 #define _cleanup_model_ _cleanup_(model_freep)
 
 int model_new(struct model **ret, struct error *e);
-/* Appends a file; path and object are copied. Refuses unsafe paths (FAILURE_MANIFEST): absolute, empty parts, "." or "..", control
- * characters, longer than MODEL_PATH_MAX, and more than MODEL_FILES_MAX files. *ret stays valid until the next append. */
+/* Appends a file; path and object are copied. Refuses unsafe paths and objects (FAILURE_MANIFEST): absolute, empty parts, "." or "..",
+ * control characters, longer than MODEL_PATH_MAX, and more than MODEL_FILES_MAX files. *ret stays valid until the next append. */
 int model_add(struct model *m, const char *subject, const char *path, const char *object, uint64_t size, struct model_file **ret, struct error *e);
 /* Sorts the files bytewise by path; refuses equal paths, and a path that is a directory of another. */
 int model_sort(struct model *m, const char *subject, struct error *e);
