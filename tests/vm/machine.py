@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Virtual machines whose firmware measures for real: QEMU (TCG), OVMF's secboot build and a TPM 2.0 from swtpm.
+
+Everything runs in the tool chroot of tests/vm/packages; KVM is never used, so that a run is the same everywhere.
+"""
+
+import base64
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+FIRMWARE = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
+VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+STUBS = "/usr/lib/systemd/boot/efi"
+
+
+def in_tools(command):
+    """The command line that runs COMMAND in the tool chroot; it keeps the process id, so it can be stopped by it."""
+    return [str(SOURCE / "kiwi/chroot"), "--bind", str(SOURCE), "--bind", tempfile.gettempdir(), "trixie",
+            str(SOURCE / "tests/vm/packages"), *map(str, command)]
+
+
+def run(*command, **options):
+    """Runs COMMAND in the tool chroot, where the source tree and the temporary files are, and returns what it printed."""
+    done = subprocess.run(in_tools(command), capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def script(text, **options):
+    return run("bash", "-euo", "pipefail", "-c", text, **options)
+
+
+class Disk:
+    """A raw disk with one EFI system partition, made without loop devices."""
+
+    ESP = "@@1M"
+
+    def __init__(self, path, megabytes=48):
+        self.path = path
+        script(f"""
+            rm -f {path}; truncate -s {megabytes}M {path}
+            sgdisk --clear --new=1:1M:0 --typecode=1:ef00 {path} >/dev/null
+            mformat -i {path}{self.ESP} -F -T $(( ({megabytes} - 2) * 2048 )) ::
+            mmd -i {path}{self.ESP} ::/EFI ::/EFI/BOOT""")
+
+    def put(self, source, name):
+        """Copies a file to NAME on the ESP, making the last folder of NAME if needed."""
+        folder = name.rsplit("/", 1)[0]
+        script(f"""
+            mdir -i {self.path}{self.ESP} ::{folder} >/dev/null 2>&1 || mmd -i {self.path}{self.ESP} ::{folder}
+            mcopy -o -i {self.path}{self.ESP} {source} ::{name}""")
+
+
+class Report:
+    """What the guest said between report-begin and report-end."""
+
+    def __init__(self, text):
+        self.pcrs = {}
+        self.cmdline = self.event_log = None
+        for line in text.splitlines():
+            word, _, rest = line.strip().partition(" ")
+            if word == "pcr":
+                bank, index, value = rest.split()
+                self.pcrs.setdefault(bank, {})[int(index)] = value.lower()
+            elif word == "cmdline":
+                self.cmdline = rest
+            elif word == "event-log":
+                self.event_log = base64.b64decode(rest)
+
+
+class Machine:
+    """One boot of a disk. `tpm` is the control socket of a running TPM; by default the machine starts its own swtpm."""
+
+    def __init__(self, directory, disk, variables=VARIABLES, tpm=None, memory=1024, extra=()):
+        self.directory = directory
+        self.disk = disk
+        self.tpm = tpm
+        self.memory = memory
+        self.extra = list(extra)
+        self.variables = variables
+        self.processes = []
+        self.console = directory / "console.log"
+
+    def start(self):
+        d = self.directory
+        run("cp", self.variables, d / "variables.fd")
+        if self.tpm is None:
+            self.tpm = d / "tpm.socket"
+            (d / "tpm").mkdir(exist_ok=True)
+            self.spawn(["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={d}/tpm", "--flags", "startup-clear",
+                        "--ctrl", f"type=unixio,path={self.tpm}", "--log", f"file={d}/swtpm.log"])
+            wait_until(self.tpm.exists, 20, "swtpm's control socket")
+        self.qemu = self.spawn([
+            "qemu-system-x86_64", "-machine", "q35,smm=on", "-accel", "tcg", "-cpu", "Nehalem", "-smp", "1",
+            "-m", str(self.memory), "-nodefaults", "-display", "none", "-no-reboot",
+            "-global", "driver=cfi.pflash01,property=secure,value=on",
+            "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE}",
+            "-drive", f"if=pflash,unit=1,format=raw,file={d}/variables.fd",
+            "-drive", f"if=none,id=disk,format=raw,snapshot=on,file={self.disk}",
+            "-device", "virtio-blk-pci,drive=disk,bootindex=0", "-device", "virtio-rng-pci",
+            "-chardev", f"socket,id=tpm,path={self.tpm}", "-tpmdev", "emulator,id=tpm0,chardev=tpm",
+            "-device", "tpm-crb,tpmdev=tpm0", "-serial", f"file:{self.console}", *self.extra])
+        return self
+
+    def spawn(self, command):
+        with open(self.directory / f"{pathlib.Path(command[0]).name}.out", "ab") as log:
+            process = subprocess.Popen(in_tools(command), stdin=subprocess.DEVNULL, stdout=log,
+                                       stderr=log)
+        self.processes.append(process)
+        return process
+
+    def text(self):
+        return self.console.read_text(errors="replace") if self.console.exists() else ""
+
+    def wait_for(self, pattern, seconds):
+        """Waits until the console matches PATTERN; says how the console ended when it does not."""
+        found = None
+
+        def look():
+            nonlocal found
+            found = re.search(pattern, self.text(), re.MULTILINE)
+            return found or self.qemu.poll() is not None
+
+        wait_until(look, seconds, f"{pattern!r} on the console", self.tail)
+        look()
+        assert found, f"the machine stopped without {pattern!r} on the console:\n{self.tail()}"
+        return found
+
+    def tail(self):
+        log = self.directory / "qemu-system-x86_64.out"
+        return self.text()[-2500:] + (log.read_text(errors="replace")[-500:] if log.exists() else "")
+
+    def report(self, seconds=240):
+        """The tiny guest's report. A guest that panics also ends QEMU with status 0: only the end marker counts."""
+        self.wait_for(r"^report-end", seconds)
+        return Report(self.text().replace("\r", "").split("report-begin", 1)[1])
+
+    def stop(self):
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        self.processes.clear()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def wait_until(condition, seconds, what, context=lambda: ""):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"no {what} within {seconds} s\n{context()}"
+        time.sleep(0.1)
+
+
+def extended(value, *digests, algorithm="sha384"):
+    """A PCR's value after it is extended with each digest in turn."""
+    import hashlib
+    for digest in digests:
+        value = hashlib.new(algorithm, value + digest).digest()
+    return value
