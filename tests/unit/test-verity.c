@@ -24,7 +24,9 @@ static int put_unit(struct verity_tree *t, struct verity_hash *h, const uint8_t 
 
         if (verity_leaves(h, data + offset, n, leaves) < 0)
                 return -EIO;
-        return verity_tree_put(t, h, unit, leaves, (n + VERITY_BLOCK - 1) / VERITY_BLOCK);
+        if (verity_tree_set(t, h, unit, leaves, (n + VERITY_BLOCK - 1) / VERITY_BLOCK) < 0)
+                return -EIO;
+        return verity_tree_settle(t, h, unit);
 }
 
 static void digest_in_order(const uint8_t *data, uint64_t size, uint64_t first_step, uint8_t ret[static VERITY_DIGEST]) {
