@@ -244,9 +244,20 @@ static int exchange(struct index *x, const uint8_t *request, size_t n, uint8_t *
         return 0;
 }
 
+/* Where the connection broke, the index may be there all the same, even when its definition was not answered. */
+static int clean_up(struct index *x, struct error *e) {
+        size_t cleared;
+        int r;
+
+        if (x->handle != ESYS_TR_NONE && undefine(x->tpm, x->handle, e) == 0)
+                return 0;
+        r = tpm_reconnect(x->tpm, e);
+        return r < 0 ? r : nitrotpm_clear_leftover(x->tpm, &cleared, e);
+}
+
 static int attest(struct tpm *t, const uint8_t *request, size_t n, uint8_t **ret_document, size_t *ret_size, struct error *e) {
         _cleanup_free_ uint8_t *document = NULL;
-        struct index x = { .tpm = t };
+        struct index x = { .tpm = t, .handle = ESYS_TR_NONE };
         size_t cleared, size;
         int r, k;
 
@@ -258,11 +269,10 @@ static int attest(struct tpm *t, const uint8_t *request, size_t n, uint8_t **ret
         if (r < 0)
                 return r;
         r = define(&x, e);
-        if (r == 0) {
+        if (r == 0)
                 r = exchange(&x, request, n, &document, &size, e);
-                k = undefine(t, x.handle, r < 0 ? NULL : e);
-                r = r < 0 ? r : k;
-        }
+        k = clean_up(&x, r < 0 ? NULL : e);
+        r = r < 0 ? r : k;
         OPENSSL_cleanse(&x.auth, sizeof x.auth);
         if (r < 0)
                 return r;

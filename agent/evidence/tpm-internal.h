@@ -8,5 +8,8 @@
 /* The device to try next when this one does not pass a command on; NULL when there is none. */
 const char *tpm_fallback(const struct tpm *t);
 
+/* After a lost connection, which leaves ESYS's context of no use. On error only tpm_close() and another tpm_reconnect() may follow. */
+int tpm_reconnect(struct tpm *t, struct error *e);
+
 int64_t monotonic_ms(void);
 void sleep_ms(unsigned ms);

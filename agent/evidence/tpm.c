@@ -17,6 +17,7 @@ struct tpm {
         ESYS_CONTEXT *esys;
         char *name;
         char *fallback;
+        bool device; /* the name is a path */
         unsigned busy_wait_ms;
 };
 
@@ -56,38 +57,39 @@ static const char *decoded(TSS2_RC rc) {
 }
 
 int tpm_fail(struct error *e, enum failure failure, const struct tpm *t, const char *command, TSS2_RC rc) {
-        return fail(e, failure, -EIO, t->name, "%s: %s (0x%08x)", command, decoded(rc), rc);
+        fail(e, failure, -EIO, t->name, "%s: %s (0x%08x)", command, decoded(rc), rc);
+        if ((rc & TSS2_RC_LAYER_MASK) == TSS2_TCTI_RC_LAYER)
+                fail_advice(e, "The connection to the TPM broke, not the TPM's rules: look at the kernel's log, or at what the TCTI names.");
+        return -EIO;
+}
+
+static void disconnect(struct tpm *t) {
+        Esys_Finalize(&t->esys);
+        Tss2_TctiLdr_Finalize(&t->tcti);
 }
 
 void tpm_close(struct tpm *t) {
         if (!t)
                 return;
-        Esys_Finalize(&t->esys);
-        Tss2_TctiLdr_Finalize(&t->tcti);
+        disconnect(t);
         free(t->name);
         free(t->fallback);
         free(t);
 }
 
-static int tpm_new(const char *name, unsigned busy_wait_ms, struct tpm **ret) {
+static int tpm_new(const char *name, bool device, unsigned busy_wait_ms, struct tpm **ret) {
         _cleanup_tpm_ struct tpm *t = NULL;
 
         t = calloc(1, sizeof *t);
         if (!t)
                 return -ENOMEM;
+        t->device = device;
         t->busy_wait_ms = busy_wait_ms;
         t->name = strdup(name);
         if (!t->name)
                 return -ENOMEM;
         *ret = TAKE(t);
         return 0;
-}
-
-static int connect_esys(struct tpm *t, struct error *e) {
-        TSS2_RC rc;
-
-        rc = Esys_Initialize(&t->esys, t->tcti, NULL);
-        return rc == TSS2_RC_SUCCESS ? 0 : tpm_fail(e, FAILURE_TPM, t, "Esys_Initialize", rc);
 }
 
 static bool is_absent(int r) {
@@ -128,48 +130,75 @@ static int connect_device(struct tpm *t, TSS2_RC *ret_rc) {
 }
 
 static int device_error(const struct tpm *t, int r, TSS2_RC rc, struct error *e) {
+        if (r == -ENOMEM)
+                return fail_oom(e);
         if (r == -EBUSY)
                 return fail(e, FAILURE_TPM_BUSY, r, t->name, "another process held it for all of %u ms", t->busy_wait_ms);
         if (r == -EIO)
                 return tpm_fail(e, FAILURE_TPM, t, "cannot talk to the device", rc);
         errno = -r;
-        fail(e, FAILURE_TPM, r, t->name, "cannot open: %m");
+        fail(e, is_absent(r) ? FAILURE_TPM_ABSENT : FAILURE_TPM, r, t->name, "cannot open: %m");
         if (r == -EACCES)
                 fail_advice(e, "Run as root or as a member of the group that owns the device (often tss).");
         return r;
 }
 
+static int connect_other(struct tpm *t, struct error *e) {
+        TSS2_RC rc;
+
+        rc = Tss2_TctiLdr_Initialize(t->name, &t->tcti);
+        if (rc == TSS2_RC_SUCCESS)
+                return 0;
+        if (rc == TSS2_TCTI_RC_IO_ERROR || rc == TSS2_TCTI_RC_NO_CONNECTION) {
+                fail(e, FAILURE_TPM_ABSENT, -ECONNREFUSED, t->name, "nothing answers there: %s (0x%08x)", decoded(rc), rc);
+                fail_advice(e, "Check the TCTI string, and that what it names is running.");
+                return -ECONNREFUSED;
+        }
+        tpm_fail(e, FAILURE_TPM, t, "cannot load this TCTI", rc);
+        fail_advice(e, "A TCTI string is a module's name, a colon and its configuration, as in device:/dev/tpmrm0 or "
+                       "swtpm:host=127.0.0.1,port=2321.");
+        return -EIO;
+}
+
+static int connect_tpm(struct tpm *t, struct error *e) {
+        TSS2_RC rc = TSS2_RC_SUCCESS;
+        int r;
+
+        r = t->device ? connect_device(t, &rc) : connect_other(t, e);
+        if (r < 0)
+                return t->device ? device_error(t, r, rc, e) : r;
+        rc = Esys_Initialize(&t->esys, t->tcti, NULL);
+        return rc == TSS2_RC_SUCCESS ? 0 : tpm_fail(e, FAILURE_TPM, t, "Esys_Initialize", rc);
+}
+
+int tpm_reconnect(struct tpm *t, struct error *e) {
+        disconnect(t);
+        return connect_tpm(t, e);
+}
+
 int tpm_open_device(const char *const devices[], unsigned busy_wait_ms, struct tpm **ret, struct error *e) {
         char names[256] = "";
+        size_t n = 0;
 
         setenv("TSS2_LOG", "all+none", 0);
         for (size_t i = 0; devices[i]; i++) {
                 _cleanup_tpm_ struct tpm *t = NULL;
-                TSS2_RC rc = TSS2_RC_SUCCESS;
-                size_t n = strlen(names);
                 int r;
 
-                snprintf(names + n, sizeof names - n, "%s%s", i > 0 ? ", " : "", devices[i]);
-                r = tpm_new(devices[i], busy_wait_ms, &t);
-                if (r < 0)
-                        return fail_oom(e);
-                r = connect_device(t, &rc);
-                if (r == -ENOMEM)
-                        return fail_oom(e);
-                if (is_absent(r))
-                        continue;
-                if (r < 0)
-                        return device_error(t, r, rc, e);
-                if (devices[i + 1]) {
+                r = tpm_new(devices[i], true, busy_wait_ms, &t);
+                if (r == 0 && devices[i + 1]) {
                         t->fallback = strdup(devices[i + 1]);
-                        if (!t->fallback)
-                                return fail_oom(e);
+                        r = t->fallback ? 0 : -ENOMEM;
                 }
-                r = connect_esys(t, e);
                 if (r < 0)
+                        return fail_oom(e);
+                r = connect_tpm(t, e);
+                if (r == 0)
+                        *ret = TAKE(t);
+                if (!is_absent(r))
                         return r;
-                *ret = TAKE(t);
-                return 0;
+                n += (size_t) snprintf(names + n, sizeof names - n, "%s%s", i > 0 ? ", " : "", devices[i]);
+                n = MIN_OF(n, sizeof names - 1);
         }
         return fail(e, FAILURE_TPM_ABSENT, -ENOENT, names, "there is no such device");
 }
@@ -177,7 +206,6 @@ int tpm_open_device(const char *const devices[], unsigned busy_wait_ms, struct t
 int tpm_open(const char *tcti, unsigned busy_wait_ms, struct tpm **ret, struct error *e) {
         static const char *const machine[] = { "/dev/tpmrm0", "/dev/tpm0", NULL };
         _cleanup_tpm_ struct tpm *t = NULL;
-        TSS2_RC rc;
         int r;
 
         if (!tcti || streq(tcti, "device"))
@@ -185,26 +213,12 @@ int tpm_open(const char *tcti, unsigned busy_wait_ms, struct tpm **ret, struct e
         if (strncmp(tcti, "device:", 7) == 0)
                 return tpm_open_device((const char *const[]) { tcti + 7, NULL }, busy_wait_ms, ret, e);
         setenv("TSS2_LOG", "all+none", 0);
-        r = tpm_new(tcti, busy_wait_ms, &t);
-        if (r < 0)
+        if (tpm_new(tcti, false, busy_wait_ms, &t) < 0)
                 return fail_oom(e);
-        rc = Tss2_TctiLdr_Initialize(tcti, &t->tcti);
-        if (rc == TSS2_TCTI_RC_IO_ERROR || rc == TSS2_TCTI_RC_NO_CONNECTION) {
-                fail(e, FAILURE_TPM_ABSENT, -ECONNREFUSED, tcti, "nothing answers there: %s (0x%08x)", decoded(rc), rc);
-                fail_advice(e, "Check the TCTI string, and that what it names is running.");
-                return -ECONNREFUSED;
-        }
-        if (rc != TSS2_RC_SUCCESS) {
-                tpm_fail(e, FAILURE_TPM, t, "cannot load this TCTI", rc);
-                fail_advice(e, "A TCTI string is a module's name, a colon and its configuration, as in device:/dev/tpmrm0 or "
-                               "swtpm:host=127.0.0.1,port=2321.");
-                return -EIO;
-        }
-        r = connect_esys(t, e);
-        if (r < 0)
-                return r;
-        *ret = TAKE(t);
-        return 0;
+        r = connect_tpm(t, e);
+        if (r == 0)
+                *ret = TAKE(t);
+        return r;
 }
 
 int tpm_property(struct tpm *t, TPM2_PT property, uint32_t absent, uint32_t *ret, struct error *e) {
