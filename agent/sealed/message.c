@@ -10,6 +10,7 @@
 #include <openssl/rand.h>
 
 #include "basic/reader.h"
+#include "basic/utf8.h"
 
 enum { VERSION_1 = 0x01, VERSION_2 = 0x02, CONTENT_SINGLE = 0x01, CONTENT_FRAMED = 0x02 };
 
@@ -77,6 +78,8 @@ static int counted_text(struct parse *p, char **ret) {
         r = counted_copy(p, ret, &n);
         if (r == 0 && strlen(*ret) != n)
                 return malformed(p, "a NUL character in text");
+        if (r == 0 && !utf8_valid(*ret, n))
+                return malformed(p, "text that is not UTF-8");
         return r;
 }
 

@@ -162,6 +162,23 @@ uint64_t model_size(const struct model *m) {
         return sum;
 }
 
+int model_path_of_object(const char *key, char **ret, struct error *e) {
+        const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key, *problem;
+        size_t n = strlen(name), suffix = strlen(".sealed");
+        _cleanup_free_ char *path = NULL;
+
+        if (n > suffix && streq(name + n - suffix, ".sealed"))
+                n -= suffix;
+        path = strndup(name, n);
+        if (!path)
+                return fail_oom(e);
+        problem = path_problem(path);
+        if (problem)
+                return fail(e, FAILURE_MANIFEST, -EINVAL, key, "gives its file no usable name: %s", problem);
+        *ret = TAKE(path);
+        return 0;
+}
+
 /* ---- the manifest */
 
 static int parse_digest(const char *text, const char *prefix, uint8_t *out, size_t n, const char *subject, const char *where, struct error *e) {

@@ -56,6 +56,10 @@ int model_pcr15(const uint8_t digest[static MODEL_DIGEST], uint8_t ret[static MO
 
 uint64_t model_size(const struct model *m);
 
+/* A single object without a manifest is a model of one file. Its path: the last part of the object's key, without ".sealed".
+ * FAILURE_MANIFEST when nothing safe is left of it. The caller frees *ret. */
+int model_path_of_object(const char *key, char **ret, struct error *e);
+
 /* Parses and checks everything a manifest says, its own model digest included. */
 int manifest_parse(const char *text, size_t n, const char *subject, struct model **ret, struct error *e);
 /* The caller frees *ret. */

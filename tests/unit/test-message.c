@@ -221,6 +221,7 @@ static void test_malformed_headers(void **state) {
                 { HEADER_OF("\0\x18\0\2\0\7version\0\0011\0\5model\0\1m", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "not in ascending order" },
                 { HEADER_OF("\0\x0e\0\2\0\1a\0\1x\0\1a\0\1y", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "not in ascending order" },
                 { HEADER_OF("\0\x09\0\1\0\2a\0\0\1x", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "at byte 43: a NUL character" },
+                { HEADER_OF("\0\x08\0\1\0\1a\0\1\xff", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "not UTF-8" },
                 { HEADER_OF("\0\x02\0\0", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "without entries" },
                 { HEADER_OF("\0\1\0", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "without entries" },
                 { HEADER_OF("\0\x08\0\1\0\1a\0\x09x", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "longer than the context" },

@@ -152,6 +152,28 @@ static void test_digest_is_that_of_the_one_liner(void **state) {
         assert_string_equal(hex, PCR15);
 }
 
+static void test_path_of_a_single_object(void **state) {
+        static const struct {
+                const char *key, *path; /* NULL: refused */
+        } table[] = {
+                { "model.gguf.sealed", "model.gguf" }, { "a/b/model.gguf.sealed", "model.gguf" }, { "model.gguf", "model.gguf" },
+                { "a/.sealed", ".sealed" },            { "a/", NULL },                            { "", NULL },
+                { "a/...sealed", NULL },               { "a/..", NULL },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                _cleanup_free_ char *path = NULL;
+                struct error e = { 0 };
+
+                if (table[i].path) {
+                        assert_ok(model_path_of_object(table[i].key, &path, &e), &e);
+                        assert_string_equal(path, table[i].path);
+                } else
+                        assert_refused(model_path_of_object(table[i].key, &path, &e), &e, FAILURE_MANIFEST, "no usable name");
+        }
+}
+
 static int parse(const char *text, struct model **ret, struct error *e) {
         return manifest_parse(text, strlen(text), "manifest", ret, e);
 }
@@ -258,6 +280,7 @@ int main(void) {
                 cmocka_unit_test(test_sorting),
                 cmocka_unit_test(test_too_many_files),
                 cmocka_unit_test(test_digest_is_that_of_the_one_liner),
+                cmocka_unit_test(test_path_of_a_single_object),
                 cmocka_unit_test(test_manifest),
                 cmocka_unit_test(test_manifests_refused),
                 cmocka_unit_test(test_manifest_with_too_many_files),
