@@ -124,13 +124,20 @@ def check_issued(child: x509.Certificate, parent: x509.Certificate, below: int):
         raise DocumentError("a certificate's signature does not verify") from e
 
 
+def validity(certificate: x509.Certificate) -> tuple[float, float]:
+    if hasattr(certificate, "not_valid_before_utc"):        # cryptography >= 42; the older names warn there
+        moments = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    else:
+        moments = certificate.not_valid_before, certificate.not_valid_after
+    return tuple(moment.replace(tzinfo=datetime.timezone.utc).timestamp() for moment in moments)
+
+
 def check_chain(chain: list[x509.Certificate], root_der: bytes, at: float):
     require(chain[-1].public_bytes(Encoding.DER) == root_der, "chain does not end at the trusted root")
     for certificate in chain:
         key = certificate.public_key()
         require(isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1), "key is not P-384")
-        start, end = (t.replace(tzinfo=datetime.timezone.utc).timestamp()
-                      for t in (certificate.not_valid_before, certificate.not_valid_after))
+        start, end = validity(certificate)
         require(start <= at, "a certificate is not yet valid")
         require(at <= end, "a certificate has expired")
     for below, (child, parent) in enumerate(zip(chain, chain[1:] + chain[-1:])):

@@ -1,0 +1,558 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The local stack itself: stock clients work against it, and what AWS would refuse it refuses."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import pathlib
+import select
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from stack import attestation_check, cbor, cms, malformed, pki, policy
+from stack.identity import role_session, user
+
+TRICKY_KEYS = ["plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x", "a//b",
+               "~t*()'!@:,;$", 'quo"te<>', "trailing/", "dots/../x"]
+
+
+def refused(code: str):
+    return pytest.raises(ClientError, match=code)
+
+
+@pytest.fixture(scope="module")
+def recipient():
+    return rsa.generate_private_key(65537, 2048)
+
+
+def public_der(key) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def openssl_decrypt(enveloped: bytes, key, directory) -> bytes:
+    (directory / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                                          serialization.NoEncryption()))
+    command = ["openssl", "cms", "-decrypt", "-inform", "DER", "-inkey", directory / "key.pem", "-binary"]
+    return subprocess.run(command, input=enveloped, capture_output=True, check=True).stdout
+
+
+# --- KMS
+
+def test_data_key_round_trip(stack):
+    kms, key = stack.kms(), stack.create_key()
+    issued = kms.generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext={"model": "m", "version": "1"})
+    assert len(issued["Plaintext"]) == 32 and issued["KeyId"] == key
+    blob = issued["CiphertextBlob"]
+    again = kms.decrypt(CiphertextBlob=blob, EncryptionContext={"version": "1", "model": "m"})
+    assert again["Plaintext"] == issued["Plaintext"]
+    for context in ({}, {"model": "m"}, {"model": "m", "version": "2"}):
+        with refused("InvalidCiphertextException"):
+            kms.decrypt(CiphertextBlob=blob, EncryptionContext=context)
+    with refused("IncorrectKeyException"):
+        kms.decrypt(CiphertextBlob=blob, EncryptionContext={"version": "1", "model": "m"}, KeyId=stack.create_key())
+    with refused("InvalidCiphertextException"):
+        kms.decrypt(CiphertextBlob=blob[:-1] + bytes([blob[-1] ^ 1]), EncryptionContext={"version": "1", "model": "m"})
+
+
+def test_encrypt_and_without_plaintext(stack):
+    kms, key = stack.kms(), stack.create_key()
+    blob = kms.encrypt(KeyId=key, Plaintext=b"secret")["CiphertextBlob"]
+    assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"secret"
+    answer = kms.generate_data_key_without_plaintext(KeyId=key, NumberOfBytes=64)
+    assert "Plaintext" not in answer
+    assert len(kms.decrypt(CiphertextBlob=answer["CiphertextBlob"])["Plaintext"]) == 64
+
+
+def test_key_states(stack):
+    kms, key = stack.kms(), stack.create_key()
+    blob = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    kms.disable_key(KeyId=key)
+    with refused("DisabledException"):
+        kms.decrypt(CiphertextBlob=blob)
+    kms.enable_key(KeyId=key)
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    with refused("KMSInvalidStateException"):
+        kms.decrypt(CiphertextBlob=blob)
+    with refused("NotFoundException"):
+        kms.describe_key(KeyId="00000000-0000-0000-0000-000000000000")
+
+
+def test_key_policies_are_checked(stack):
+    kms, key = stack.kms(), stack.create_key()
+    assert json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]) == stack.key_policy()
+    for change in ({"Condition": {"StringResembles": {"kms:CallerAccount": "1"}}},
+                   {"Condition": {"StringEquals": {"kms:RecipientAttestation:NitroTPMPCR24": "0"}}},
+                   {"Condition": {"StringEquals": {"kms:RecipientAttestation:PCR4x": "0"}}},
+                   {"Effect": "allow"}, {"Action": "s3:GetObject"}, {"Principal": {"AWS": "somebody"}}):
+        document = stack.key_policy()
+        document["Statement"][1].update(change)
+        with refused("MalformedPolicyDocumentException"):
+            kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(document))
+    locked = {**stack.key_policy(), "Statement": stack.key_policy()["Statement"][1:]}
+    with refused("MalformedPolicyDocumentException"):
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(locked))
+
+
+@pytest.mark.parametrize("shape", cms.SHAPES)
+def test_decrypt_for_recipient(stack, recipient, tmp_path, shape):
+    stack.control.settings(cms=shape)
+    key = stack.create_key(context={"model": "m"})
+    context = {"model": "m"}
+    issued = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)
+    document = stack.control.document(public_key=public_der(recipient))
+    answer = decrypt_attested(stack, issued["CiphertextBlob"], context, document)
+    assert "Plaintext" not in answer
+    enveloped = base64.b64decode(answer["CiphertextForRecipient"])
+    assert openssl_decrypt(enveloped, recipient, tmp_path) == issued["Plaintext"]
+    entry = stack.control.audit(operation="Decrypt")[-1]
+    assert entry["principal"] == stack.info["session_arn"] and entry["encryption_context"] == context
+    assert entry["pcrs"]["15"] == "0" * 96
+
+
+def decrypt_attested(stack, blob: bytes, context: dict, document: bytes) -> dict:
+    """A raw request, since the stock client here is older than Recipient on Decrypt."""
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+    body = json.dumps({"CiphertextBlob": base64.b64encode(blob).decode(), "EncryptionContext": context, "Recipient": {
+        "KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": base64.b64encode(document).decode()}})
+    request = AWSRequest("POST", stack.endpoints["kms"] + "/", data=body, headers={
+        "Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "TrentService.Decrypt"})
+    issued = stack.control.credentials()
+    SigV4Auth(Credentials(issued["AccessKeyId"], issued["SecretAccessKey"], issued["Token"]), "kms",
+              stack.region).add_auth(request)
+    try:
+        with urllib.request.urlopen(urllib.request.Request(request.url, body.encode(), dict(request.headers))) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as e:
+        return json.load(e)
+
+
+def test_release_depends_on_pcrs(stack, recipient):
+    key = stack.create_key()
+    blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
+
+    def attempt():
+        return decrypt_attested(stack, blob, {}, stack.control.document(public_key=public_der(recipient)))
+    assert "CiphertextForRecipient" in attempt()
+    stack.control.tpm_extend(15, sha384=b"\1" * 48)
+    assert attempt()["__type"] == "AccessDeniedException"
+    stack.control.tpm_reset()
+    assert "CiphertextForRecipient" in attempt()
+    stack.control.tpm_extend(12, sha384=b"\1" * 48)
+    assert attempt()["__type"] == "AccessDeniedException"
+
+
+def test_no_release_without_document(stack):
+    key = stack.create_key()
+    blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
+    with refused("AccessDeniedException"):
+        stack.kms(stack.control.credentials()).decrypt(CiphertextBlob=blob)
+
+
+@pytest.mark.parametrize("shape", malformed.SHAPES)
+def test_malformed_documents_release_nothing(stack, recipient, shape):
+    key = stack.create_key(pcrs={})
+    blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
+    document = stack.control.document(shape, public_key=public_der(recipient))
+    assert decrypt_attested(stack, blob, {}, document)["__type"] == "ValidationException"
+
+
+def test_old_documents_release_nothing(stack, recipient):
+    key = stack.create_key()
+    blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
+    stack.control.settings(tpm_clock=-301)
+    answer = decrypt_attested(stack, blob, {}, stack.control.document(public_key=public_der(recipient)))
+    assert answer["__type"] == "ValidationException" and "expired" in answer["message"]
+
+
+# --- signatures and credentials
+
+@pytest.mark.parametrize("service", ["kms", "s3"])
+def test_wrong_secret_is_refused(stack, service):
+    wrong = {"AccessKeyId": stack.variables["AWS_ACCESS_KEY_ID"], "SecretAccessKey": "x" * 40, "Token": None}
+    client = stack.client(service, wrong)
+    with refused("InvalidSignatureException|SignatureDoesNotMatch"):
+        client.list_keys() if service == "kms" else client.list_objects_v2(Bucket=stack.bucket)
+
+
+@pytest.mark.parametrize("service, skew", [("kms", 301), ("kms", -301), ("s3", 901), ("s3", -901)])
+def test_clock_skew_is_refused(stack, service, skew):
+    client = stack.client(service)
+    stack.control.settings(clock=skew)
+    with refused("InvalidSignatureException|RequestTimeTooSkewed"):
+        client.list_keys() if service == "kms" else client.list_objects_v2(Bucket=stack.bucket)
+    stack.control.settings(clock=skew // 2)
+    client.list_keys() if service == "kms" else client.list_objects_v2(Bucket=stack.bucket)
+
+
+@pytest.mark.parametrize("service", ["kms", "s3"])
+def test_expired_and_foreign_tokens_are_refused(stack, service):
+    def call(credentials):
+        client = stack.client(service, credentials)
+        client.list_keys() if service == "kms" else client.list_objects_v2(Bucket=stack.bucket)
+    call(stack.control.credentials(60))
+    with refused("ExpiredToken"):
+        call(stack.control.credentials(-1))
+    with refused("UnrecognizedClientException|InvalidAccessKeyId|InvalidToken"):
+        call({**stack.control.credentials(60), "Token": "another"})
+
+
+def signed_get(stack, key: str) -> tuple[str, dict]:
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+    request = AWSRequest("GET", f"{stack.endpoints['s3']}/{stack.bucket}/{key}", headers={"Range": "bytes=0-3"})
+    S3SigV4Auth(Credentials(stack.variables["AWS_ACCESS_KEY_ID"], stack.variables["AWS_SECRET_ACCESS_KEY"]), "s3",
+                stack.region).add_auth(request)
+    return request.url, dict(request.headers)
+
+
+def status_of(url: str, headers: dict) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read()
+
+
+def test_tampered_requests_are_refused(stack):
+    stack.s3().put_object(Bucket=stack.bucket, Key="signed", Body=b"0123456789")
+    url, headers = signed_get(stack, "signed")
+    assert status_of(url, headers) == (206, b"0123")
+    authorization = headers["Authorization"]
+    for changed in ({"Authorization": authorization[:-1] + ("0" if authorization[-1] != "0" else "1")},
+                    {"Authorization": authorization.replace("us-east-1", "us-east-2")},
+                    {"Authorization": authorization.replace("SignedHeaders=host;", "SignedHeaders=")},
+                    {"X-Amz-Date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() - 60))},
+                    {"X-Amz-Surprise": "unsigned"}, {"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}):
+        status, body = status_of(url, {**headers, **changed})
+        assert status in (400, 403), (changed, body)
+    assert status_of(url + "?versionId=x", headers)[0] == 403
+    assert status_of(url.replace("signed", "Signed"), headers)[0] == 403
+    assert status_of(url, {"Range": "bytes=0-3"})[0] == 403
+
+
+# --- S3
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_objects_with_tricky_keys(stack, tls):
+    s3, bucket = stack.s3(tls=tls), f"tricky-{tls:d}"
+    s3.create_bucket(Bucket=bucket)
+    for key in TRICKY_KEYS:
+        etag = s3.put_object(Bucket=bucket, Key=key, Body=key.encode())["ETag"]
+        assert etag == f'"{hashlib.md5(key.encode()).hexdigest()}"'
+        answer = s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)
+        assert answer["Body"].read() == key.encode()
+        assert s3.head_object(Bucket=bucket, Key=key)["ContentLength"] == len(key.encode())
+    listed = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert listed == sorted(TRICKY_KEYS, key=str.encode)
+    for key in TRICKY_KEYS:
+        s3.delete_object(Bucket=bucket, Key=key)
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+def test_multipart(stack):
+    s3, data = stack.s3(), os.urandom((17 << 20) + 5)
+    s3.upload_fileobj(io.BytesIO(data), stack.bucket, "multi part")
+    head = s3.head_object(Bucket=stack.bucket, Key="multi part")
+    assert head["ContentLength"] == len(data) and head["ETag"].endswith('-3"')
+    answer = s3.get_object(Bucket=stack.bucket, Key="multi part", Range=f"bytes=8388600-{len(data) - 2}")
+    assert answer["ContentRange"] == f"bytes 8388600-{len(data) - 2}/{len(data)}"
+    assert answer["Body"].read() == data[8388600:-1]
+    upload = s3.create_multipart_upload(Bucket=stack.bucket, Key="small")["UploadId"]
+    tags = [s3.upload_part(Bucket=stack.bucket, Key="small", UploadId=upload, PartNumber=n, Body=b"x" * n)["ETag"]
+            for n in (1, 2)]
+
+    def complete(*parts):
+        s3.complete_multipart_upload(Bucket=stack.bucket, Key="small", UploadId=upload, MultipartUpload={
+            "Parts": [{"PartNumber": n, "ETag": tags[n - 1]} for n in parts]})
+    with refused("EntityTooSmall"):
+        complete(1, 2)
+    with refused("InvalidPartOrder"):
+        complete(2, 1)
+    s3.abort_multipart_upload(Bucket=stack.bucket, Key="small", UploadId=upload)
+    with refused("NoSuchUpload"):
+        complete(1)
+
+
+def test_ranges_and_conditions(stack):
+    s3 = stack.s3()
+    etag = s3.put_object(Bucket=stack.bucket, Key="ranges", Body=b"0123456789")["ETag"]
+    for header, expected in (("bytes=0-0", b"0"), ("bytes=7-", b"789"), ("bytes=-3", b"789"), ("bytes=5-100", b"56789")):
+        assert s3.get_object(Bucket=stack.bucket, Key="ranges", Range=header)["Body"].read() == expected
+    with refused("InvalidRange"):
+        s3.get_object(Bucket=stack.bucket, Key="ranges", Range="bytes=10-")
+    new = s3.put_object(Bucket=stack.bucket, Key="ranges", Body=b"9876543210")
+    with refused("PreconditionFailed"):
+        s3.get_object(Bucket=stack.bucket, Key="ranges", IfMatch=etag)
+    assert s3.get_object(Bucket=stack.bucket, Key="ranges", VersionId=new["VersionId"])["Body"].read() == b"9876543210"
+    with refused("NoSuchKey"):
+        s3.get_object(Bucket=stack.bucket, Key="absent")
+    with refused("NoSuchBucket"):
+        s3.get_object(Bucket="absent", Key="absent")
+    with refused("BadDigest"):
+        s3.put_object(Bucket=stack.bucket, Key="ranges", Body=b"x", ContentMD5=base64.b64encode(bytes(16)).decode())
+
+
+def test_listing_pages_and_prefixes(stack):
+    s3 = stack.s3()
+    s3.create_bucket(Bucket="listing")
+    keys = [f"model/{directory}/{n}" for directory in "abc" for n in range(5)] + ["model.json"]
+    for key in keys:
+        s3.put_object(Bucket="listing", Key=key, Body=b"")
+    pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket="listing", PaginationConfig={"PageSize": 4}))
+    assert len(pages) == 4 and [o["Key"] for p in pages for o in p["Contents"]] == sorted(keys)
+    rolled = s3.list_objects_v2(Bucket="listing", Prefix="model/", Delimiter="/")
+    assert [p["Prefix"] for p in rolled["CommonPrefixes"]] == ["model/a/", "model/b/", "model/c/"]
+
+
+def test_instance_role_reads_but_does_not_write(stack):
+    stack.s3().put_object(Bucket=stack.bucket, Key="shared", Body=b"x")
+    s3 = stack.s3(stack.control.credentials())
+    assert s3.get_object(Bucket=stack.bucket, Key="shared")["Body"].read() == b"x"
+    with refused("AccessDenied"):
+        s3.put_object(Bucket=stack.bucket, Key="shared", Body=b"y")
+
+
+# --- metadata
+
+def metadata(stack, path: str, token: str | None = None, method="GET", **headers):
+    if token:
+        headers["X-aws-ec2-metadata-token"] = token
+    request = urllib.request.Request(stack.endpoints["imds"] + path, headers=headers, method=method)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, None
+
+
+def new_token(stack, ttl="60"):
+    return metadata(stack, "/latest/api/token", method="PUT", **{"X-aws-ec2-metadata-token-ttl-seconds": ttl})
+
+
+def test_metadata(stack):
+    stack.control.user_data({"sealboot": {"model": "s3://bucket/prefix/"}})
+    assert metadata(stack, "/latest/user-data")[0] == 401
+    assert metadata(stack, "/latest/user-data", "wrong")[0] == 401
+    assert new_token(stack, "0")[0] == new_token(stack, "21601")[0] == 400
+    _, token = new_token(stack)
+    assert json.loads(metadata(stack, "/latest/user-data", token)[1]) == {"sealboot": {"model": "s3://bucket/prefix/"}}
+    assert metadata(stack, "/latest/meta-data/placement/region", token)[1] == "us-east-1"
+    role = metadata(stack, "/latest/meta-data/iam/security-credentials/", token)[1]
+    credentials = json.loads(metadata(stack, f"/latest/meta-data/iam/security-credentials/{role}", token)[1])
+    stack.s3(credentials).list_objects_v2(Bucket=stack.bucket)
+    document = json.loads(metadata(stack, "/latest/dynamic/instance-identity/document", token)[1])
+    assert document["accountId"] == stack.info["consumer_account"]
+    stack.control.settings(clock=61)
+    assert metadata(stack, "/latest/user-data", token)[0] == 401
+
+
+def test_metadata_modes(stack):
+    stack.control.settings(imds={"mode": "v1-only"})
+    assert new_token(stack)[0] == 404 and metadata(stack, "/latest/meta-data/placement/region")[0] == 200
+    stack.control.settings(imds={"mode": "v2", "role": None})
+    assert metadata(stack, "/latest/meta-data/iam/security-credentials/", new_token(stack)[1])[0] == 404
+    stack.control.settings(imds={"role": "sealboot-instance", "credentials_lifetime": -1})
+    issued = json.loads(metadata(stack, "/latest/meta-data/iam/security-credentials/sealboot-instance",
+                                 new_token(stack)[1])[1])
+    with refused("ExpiredToken"):
+        stack.s3(issued).list_objects_v2(Bucket=stack.bucket)
+
+
+# --- TPM
+
+def test_ordinary_tpm_use_passes_through(stack):
+    assert set(stack.tpm("tpm2_pcrread", "sha384:4,15").split("0x")[1].split()[0]) == {"0"}
+    stack.tpm("tpm2_nvdefine", "0x1500001", "-s", "32", "-a", "ownerread|ownerwrite")
+    stack.tpm("tpm2_nvwrite", "0x1500001", "-C", "o", "-i", "-", input="hello")
+    assert stack.tpm("tpm2_nvread", "0x1500001", "-C", "o", "-s", "5") == "hello"
+    assert stack.control.tpm()["nv"] == [0x1500001]
+    stack.tpm("tpm2_nvundefine", "0x1500001")
+    stack.tpm("tpm2_pcrextend", "16:sha384=" + "01" * 48)
+    assert stack.pcr(16) == hashlib.sha384(bytes(48) + b"\1" * 48).hexdigest()
+
+
+def test_transient_objects_of_earlier_clients_make_room(stack, tmp_path):
+    for _ in range(5):
+        stack.tpm("tpm2_createprimary", "-c", tmp_path / "primary.context")
+
+
+def test_documents(stack):
+    root = pathlib.Path(stack.variables["SEALBOOT_ATTESTATION_ROOT"]).read_bytes()
+    der = pki.x509.load_pem_x509_certificate(root).public_bytes(serialization.Encoding.DER)
+    data = stack.control.document(nonce=b"n" * 1024, user_data=b"u" * 1024, public_key=b"k" * 1024)
+    assert len(cbor.dumps({"Attestation": {"document": data}})) <= 8192
+    document = attestation_check.verify(data, der, time.time())
+    assert (document.nonce, document.user_data, document.public_key) == (b"n" * 1024, b"u" * 1024, b"k" * 1024)
+    assert document.pcrs[17] == b"\xff" * 48 and document.pcrs[15] == bytes(48)
+    with pytest.raises(attestation_check.DocumentError, match="not yet valid"):
+        attestation_check.verify(data, der, time.time() - 4 * 3600)
+    with pytest.raises(attestation_check.DocumentError, match="expired"):
+        attestation_check.verify(data, der, time.time() + 4 * 3600)
+
+
+# --- faults
+
+def test_s3_faults(stack):
+    s3, data = stack.s3(), bytes(range(256)) * 64
+    etag = s3.put_object(Bucket=stack.bucket, Key="f", Body=data)["ETag"]
+
+    def get(header="bytes=100-199"):
+        return s3.get_object(Bucket=stack.bucket, Key="f", Range=header)
+    stack.control.fault("error", service="s3", operation="GetObject", code="SlowDown", count=2, skip=1)
+    get()
+    for _ in range(2):
+        with refused("SlowDown"):
+            get()
+    stack.control.fault("corrupt", service="s3", key="*/f", offset=150)
+    body = get()["Body"].read()
+    assert [i for i in range(100) if body[i] != data[100 + i]] == [50]
+    stack.control.fault("content-range", service="s3")
+    assert get()["ContentRange"] == f"bytes 101-200/{len(data)}"
+    stack.control.fault("whole", service="s3")
+    assert len(get()["Body"].read()) == len(data)
+    for kind in ("truncate", "reset"):
+        stack.control.fault(kind, service="s3", after=10)
+        with pytest.raises(Exception, match="IncompleteRead|[Cc]onnection|reset|more expected"):
+            get()["Body"].read()
+    assert get()["Body"].read() == data[100:200]
+    stack.control.fault("replace", service="s3", operation="GetObject")
+    assert get()["ETag"] != etag
+    assert get()["Body"].read() == bytes(255 - b for b in data[100:200])
+    assert all(f["hits"] == f["count"] for f in stack.control.faults())
+
+
+def test_kms_faults(stack, recipient):
+    key = stack.create_key()
+    issued = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256")
+    stack.control.fault("error", service="kms", code="ThrottlingException", message="Rate exceeded")
+    with pytest.raises(ClientError) as e:
+        stack.kms().describe_key(KeyId=key)
+    assert e.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+    def attempt():
+        return decrypt_attested(stack, issued["CiphertextBlob"], {}, stack.control.document(public_key=public_der(recipient)))
+    for shape in cms.MALFORMED:
+        stack.control.fault("cms", service="kms", operation="Decrypt", shape=shape)
+        answer = attempt()
+        assert ("CiphertextForRecipient" in answer) == (shape != "absent")
+    stack.control.fault("answer", service="kms", members={"Plaintext": "AAAA", "CiphertextForRecipient": None})
+    assert attempt() == {"KeyId": key, "EncryptionAlgorithm": "SYMMETRIC_DEFAULT", "Plaintext": "AAAA"}
+
+
+# --- CMS against real answers
+
+@pytest.mark.parametrize("shape", cms.SHAPES)
+def test_cms_has_the_shape_of_real_answers(shape):
+    places = (directory / f"shared/data/cms/kms-{shape}.ber" for directory in pathlib.Path(__file__).resolve().parents)
+    sample = next((place for place in places if place.exists()), None)
+    if sample is None:
+        pytest.skip("no real answers beside the repository")
+    real = sample.read_bytes()
+    size = {"octet-strings": 32, "primitive": 1}[shape]
+    made = cms.envelop(b"x" * size, public_der(rsa.generate_private_key(65537, 2048)), shape)
+    # Only the subject key id, the wrapped key, the IV and the ciphertext may differ.
+    assert len(made) == len(real)
+    for start, stop in ((0, 33), (65, 131), (387, 415), (431, 435 if shape == "octet-strings" else 433)):
+        assert made[start:stop] == real[start:stop], (start, stop)
+    assert made[-8:] == real[-8:]
+
+
+# --- policies
+
+OWNER = user("111122223333", "model-owner")
+ROLE = role_session("444455556666", "sealboot-instance", "i-0123456789abcdef0")
+
+
+@pytest.mark.parametrize("operator, wanted, found, result", [
+    ("StringEquals", "abc", "abc", True), ("StringEquals", "abc", "ABC", False), ("StringEquals", "abc", None, False),
+    ("StringEquals", ["x", "abc"], "abc", True), ("StringEqualsIgnoreCase", "abc", "ABC", True),
+    ("StringNotEquals", "abc", "abd", True), ("StringNotEquals", ["x", "abc"], "abc", False),
+    ("StringNotEquals", "abc", None, True), ("StringLike", "a*c", "abbc", True), ("StringLike", "a?c", "abbc", False),
+    ("StringLike", "a[b]c", "abc", False), ("StringNotLike", "a*", "abc", False), ("Null", "true", None, True),
+    ("Null", "true", "x", False), ("Null", "false", "x", True), ("Null", False, None, False),
+    ("StringEqualsIfExists", "abc", None, True), ("StringEqualsIfExists", "abc", "x", False),
+    ("ForAllValues:StringEquals", ["a", "b"], ["a"], True), ("ForAllValues:StringEquals", ["a"], ["a", "b"], False),
+    ("ForAllValues:StringEquals", ["a"], None, True), ("ForAnyValue:StringEquals", ["a"], ["a", "b"], True),
+    ("ForAnyValue:StringEquals", ["a"], None, False)])
+def test_conditions(operator, wanted, found, result):
+    key = "kms:EncryptionContextKeys"
+    document = {"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"AWS": OWNER.arn}, "Action": "kms:Decrypt", "Resource": "*",
+        "Condition": {operator: {key: wanted}}}]}
+    policy.validate(json.dumps(document))
+    context = policy.Context("kms:Decrypt", OWNER, keys={} if found is None else {key.upper(): found})
+    assert bool(policy.evaluate(document, context)) == result
+
+
+@pytest.mark.parametrize("principal, named, effect, result", [
+    (ROLE, ROLE.role, "Allow", True), (ROLE, ROLE.arn, "Allow", True), (ROLE, "*", "Allow", True),
+    (ROLE, "arn:aws:iam::444455556666:root", "Allow", True), (ROLE, "444455556666", "Allow", True),
+    (ROLE, "arn:aws:iam::111122223333:root", "Allow", False), (ROLE, "arn:aws:iam::444455556666:role/other", "Allow", False),
+    (OWNER, OWNER.arn, "Allow", True), (OWNER, OWNER.arn, "Deny", False)])
+def test_principals(principal, named, effect, result):
+    document = {"Version": "2012-10-17", "Statement": [
+        {"Effect": effect, "Principal": {"AWS": named}, "Action": "kms:*", "Resource": "*"}]}
+    assert bool(policy.authorize(document, policy.Context("kms:Decrypt", principal), "111122223333")) == result
+
+
+def test_deny_wins_and_identity_policies_count():
+    both = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*"},
+        {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*", "Condition": {
+            "StringNotEqualsIgnoreCase": {"kms:RecipientAttestation:NitroTPMPCR12": "00"}}}]}
+    for value, result in (("00", True), ("01", False), (None, False)):
+        keys = {"kms:RecipientAttestation:NitroTPMPCR12": value} if value else {}
+        assert bool(policy.authorize(both, policy.Context("kms:Decrypt", OWNER, keys=keys), "111122223333")) == result
+    open_key = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": [ROLE.role, "arn:aws:iam::111122223333:root"]}, "Action": "kms:Decrypt",
+         "Resource": "*"}]}
+    for principal in (role_session("444455556666", "sealboot-instance", "i", policies=()), user("111122223333", "u", policies=())):
+        assert not policy.authorize(open_key, policy.Context("kms:Decrypt", principal), "111122223333")
+
+
+# --- up and down
+
+def running(pid) -> bool:
+    """A zombie, which only its parent can remove, does not run."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_up_and_down_leave_nothing(tmp_path):
+    tests = pathlib.Path(__file__).resolve().parent.parent
+    directory = tmp_path / "stack"
+    lines = subprocess.run([tests / "stack/up", "--dir", directory, "--tls"], capture_output=True, text=True, check=True).stdout
+    exported = dict(line.removeprefix("export ").split("=", 1) for line in lines.splitlines())
+    assert exported["AWS_ENDPOINT_URL_S3"].startswith("https://") and exported["SEALBOOT_STACK"] == str(directory)
+    pid = int((directory / "pid").read_text())
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) == 1
+    subprocess.run([tests / "stack/down", directory], check=True)
+    assert not directory.exists()
+    assert not any(running(p) for p in (pid, *children))
+    assert subprocess.run([tests / "stack/down", directory], capture_output=True, check=False).returncode == 1
+
+
+def test_dies_with_its_parent(tmp_path):
+    tests = pathlib.Path(__file__).resolve().parent.parent
+    with subprocess.Popen(["sleep", "60"]) as parent:
+        subprocess.run([tests / "stack/up", "--dir", tmp_path, "--parent-pid", str(parent.pid)], check=True, capture_output=True)
+        process = os.pidfd_open(int((tmp_path / "pid").read_text()))
+        parent.kill()
+    assert select.select([process], [], [], 10)[0]
+    os.close(process)
