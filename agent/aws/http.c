@@ -329,10 +329,9 @@ int http_prepare(struct http *http, CURL *easy, const struct http_request *reque
 
 static bool is_final(CURLcode code) {
         static const CURLcode final[] = {
-                CURLE_UNSUPPORTED_PROTOCOL, CURLE_URL_MALFORMAT, CURLE_NOT_BUILT_IN, CURLE_OUT_OF_MEMORY,
+                CURLE_URL_MALFORMAT, CURLE_NOT_BUILT_IN, CURLE_OUT_OF_MEMORY,
                 CURLE_BAD_FUNCTION_ARGUMENT, CURLE_UNKNOWN_OPTION, CURLE_ABORTED_BY_CALLBACK, CURLE_SSL_CIPHER,
-                CURLE_SSL_CACERT_BADFILE, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_ISSUER_ERROR,
-                CURLE_UNSUPPORTED_PROTOCOL, CURLE_WEIRD_SERVER_REPLY,
+                CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR,
         };
 
         for (size_t i = 0; i < ELEMENTS(final); i++)
@@ -385,6 +384,8 @@ enum http_verdict http_judge(struct http_call *call, CURLcode code, struct error
         }
         if (code == CURLE_PEER_FAILED_VERIFICATION)
                 return judge_tls(call, e);
+        if (code == CURLE_WEIRD_SERVER_REPLY || code == CURLE_UNSUPPORTED_PROTOCOL)
+                return http_verdict_fail(call, HTTP_FINAL, e, call->malformed, "not an HTTP answer: %s", call->curl_error);
         return http_verdict_fail(call, is_final(code) ? HTTP_FINAL : HTTP_RETRY, e, FAILURE_NETWORK, "%s",
                                  call->curl_error[0] ? call->curl_error : curl_easy_strerror(code));
 }

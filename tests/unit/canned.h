@@ -74,8 +74,7 @@ static inline void *canned_serve(void *userdata) {
                 if (fd < 0)
                         break;
                 c->requests[c->n_requests] = canned_read(fd);
-                canned_reply(fd, &c->replies[c->n_requests]);
-                c->n_requests++;
+                canned_reply(fd, &c->replies[c->n_requests++]);
         }
         return NULL;
 }

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include <fcntl.h>
+
+#include "aws/imds.h"
+#include "canned.h"
+
+#define TOKEN { .status = "200 OK", .body = "TOKEN-1" }
+#define ROLE { .status = "200 OK", .body = "model-reader\n" }
+#define CREDENTIALS(expiration) \
+        { .status = "200 OK", .body = "{\"Code\": \"Success\", \"LastUpdated\": \"2026-01-01T00:00:00Z\", \"Type\": \"AWS-HMAC\", " \
+          "\"AccessKeyId\": \"ASIAEXAMPLE\", \"SecretAccessKey\": \"wJalr\\/XUtn+FEMI\", \"Token\": \"IQoJb3JpZ2luX2VjE==\", " \
+          "\"Expiration\": \"" expiration "\", \"New\": {\"Token\": \"not this one\"}}" }
+
+struct fixture {
+        struct http *http;
+        struct imds *imds;
+        struct canned canned;
+};
+
+static void start(struct fixture *f, const struct canned_reply *replies, size_t n) {
+        struct error e = {};
+
+        *f = (struct fixture) {};
+        canned_start(&f->canned, replies, n);
+        assert_ok(http_new(&(struct http_options) {}, &f->http, &e), &e);
+        assert_ok(imds_new(f->http, f->canned.url, &f->imds, &e), &e);
+}
+
+static size_t stop(struct fixture *f) {
+        size_t n = canned_stop(&f->canned);
+
+        canned_done(&f->canned);
+        imds_free(f->imds);
+        http_free(f->http);
+        return n;
+}
+
+static void test_token_is_asked_for_once(void **state) {
+        static const struct canned_reply replies[] = { TOKEN, { .status = "200 OK", .body = "us-east-1" }, { .status = "404 Not Found" },
+                                                       { .status = "404 Not Found" } };
+        _cleanup_free_ char *region = NULL, *lifecycle = NULL;
+        uint8_t *data = NULL;
+        struct error e = {};
+        struct fixture f;
+        size_t n = 1;
+
+        (void) state;
+        start(&f, replies, 4);
+        assert_ok(imds_region(f.imds, &region, &e), &e);
+        assert_string_equal(region, "us-east-1");
+        assert_ok(imds_user_data(f.imds, &data, &n, &e), &e);
+        assert_null(data);
+        assert_int_equal(n, 0);
+        assert_ok(imds_lifecycle_state(f.imds, &lifecycle, &e), &e);
+        assert_null(lifecycle);
+        assert_int_equal(f.canned.n_requests, 4);
+        assert_memory_equal(f.canned.requests[0], "PUT /latest/api/token HTTP/1.1\r\n", 32);
+        assert_non_null(strstr(f.canned.requests[0], "X-aws-ec2-metadata-token-ttl-seconds: 21600\r\n"));
+        assert_non_null(strstr(f.canned.requests[0], "Content-Length: 0\r\n"));
+        assert_memory_equal(f.canned.requests[1], "GET /latest/meta-data/placement/region HTTP/1.1\r\n", 49);
+        for (size_t i = 1; i < 4; i++)
+                assert_non_null(strstr(f.canned.requests[i], "X-aws-ec2-metadata-token: TOKEN-1\r\n"));
+        stop(&f);
+}
+
+static void test_token_is_renewed(void **state) {
+        static const struct canned_reply replies[] = { TOKEN, { .status = "401 Unauthorized" }, { .status = "503 Busy" },
+                                                       { .status = "200 OK", .body = "TOKEN-2" }, { .status = "200 OK", .body = "{}" } };
+        _cleanup_free_ uint8_t *data = NULL;
+        struct error e = {};
+        struct fixture f;
+        size_t n;
+
+        (void) state;
+        start(&f, replies, 5);
+        assert_ok(imds_user_data(f.imds, &data, &n, &e), &e);
+        assert_string_equal((char *) data, "{}");
+        assert_non_null(strstr(f.canned.requests[4], "X-aws-ec2-metadata-token: TOKEN-2\r\n"));
+        assert_int_equal(stop(&f), 5);
+}
+
+static void test_refusals(void **state) {
+        static const struct {
+                struct canned_reply replies[3];
+                size_t n;
+                enum failure failure;
+                const char *words;
+        } table[] = {
+                { { { .status = "405 Method Not Allowed" } }, 1, FAILURE_IMDS, "version 1 only" },
+                { { { .status = "404 Not Found" } }, 1, FAILURE_IMDS, "version 1 only" },
+                { { { .status = "403 Forbidden" } }, 1, FAILURE_IMDS, "metadata options forbid" },
+                { { { .status = "400 Bad Request" } }, 1, FAILURE_IMDS, "HTTP 400" },
+                { { { .status = "200 OK", .body = "two words" } }, 1, FAILURE_IMDS, "not printable" },
+                { { { .status = "200 OK", .body = "" } }, 1, FAILURE_IMDS, "session token has 0 bytes" },
+                { { TOKEN, { .status = "200 OK", .body = "US EAST" } }, 2, FAILURE_IMDS, "is not a name" },
+                { { TOKEN, { .status = "200 OK", .body = "us_east@1" } }, 2, FAILURE_IMDS, "is not a Region" },
+                { { TOKEN, { .status = "404 Not Found" } }, 2, FAILURE_IMDS, "HTTP 404" },
+                { { TOKEN, { .status = "302 Found", .headers = "Location: http://127.0.0.1:9/\r\n" } }, 2, FAILURE_IMDS, "HTTP 302" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                char *region = NULL;
+                struct error e = {};
+                struct fixture f;
+
+                start(&f, table[i].replies, table[i].n);
+                assert_refused(imds_region(f.imds, &region, &e), &e, table[i].failure, table[i].words);
+                assert_null(region);
+                if (i == 0)
+                        assert_non_null(strstr(e.advice, "HttpTokens=required"));
+                assert_int_equal(stop(&f), table[i].n);
+        }
+}
+
+static void test_user_data_is_bounded(void **state) {
+        static char large[IMDS_USER_DATA_MAX + 2];
+        struct canned_reply replies[] = { TOKEN, { .status = "200 OK", .body = large }, { .status = "200 OK", .body = large + 1 } };
+        uint8_t *data = NULL;
+        struct error e = {};
+        struct fixture f;
+        size_t n;
+
+        (void) state;
+        memset(large, ' ', sizeof large - 1);
+        start(&f, replies, 3);
+        assert_refused(imds_user_data(f.imds, &data, &n, &e), &e, FAILURE_IMDS, "more than 16384 bytes");
+        assert_ok(imds_user_data(f.imds, &data, &n, &e), &e);
+        assert_int_equal(n, IMDS_USER_DATA_MAX);
+        free(data);
+        stop(&f);
+}
+
+static void test_parse_credentials(void **state) {
+        static const struct {
+                const char *text;
+                enum failure failure;
+                const char *words;
+        } table[] = {
+                { "{\"Code\": \"AssumeRoleUnauthorizedAccess\", \"Message\": \"EC2 cannot assume the role\"}", FAILURE_CREDENTIALS,
+                  "AssumeRoleUnauthorizedAccess: EC2 cannot assume the role" },
+                { "{}", FAILURE_CREDENTIALS, "no Code" },
+                { "[]", FAILURE_CREDENTIALS, "no Code" },
+                { "", FAILURE_IMDS, "cut short" },
+                { "{\"Code\": \"Success\"", FAILURE_IMDS, "cut short" },
+                { "{\"Code\": \"Success\"}", FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": 7, \"Expiration\": \"2026-01-01T00:00:00Z\"}",
+                  FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"\", \"Token\": \"t\", \"Expiration\": \"2026-01-01T00:00:00Z\"}",
+                  FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\\r\\nX: y\", \"SecretAccessKey\": \"s\", \"Token\": \"t\"}", FAILURE_IMDS,
+                  "lacks a well-formed AccessKeyId" },
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\\r\\nX: y\"}", FAILURE_IMDS,
+                  "lacks a well-formed AccessKeyId" },
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"SecretAccessKey\": \"s\", \"Token\": \"t\"}",
+                  FAILURE_IMDS, "same key twice" },
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\", \"Expiration\": \"2026-01-01\"}",
+                  FAILURE_IMDS, "lacks a well-formed Expiration" },
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\", \"Expiration\": \"2026-01-01T00:00:00Zz\"}",
+                  FAILURE_IMDS, "lacks a well-formed Expiration" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                _cleanup_free_ char *text = strdup(table[i].text);
+                struct credentials *c = NULL;
+                struct error e = {};
+
+                assert_refused(imds_parse_credentials(text, strlen(text), "role", &c, &e), &e, table[i].failure, table[i].words);
+                assert_null(c);
+        }
+}
+
+static void test_parse_identity(void **state) {
+        static const char good[] = "{\"accountId\": \"111122223333\", \"instanceId\": \"i-0123456789abcdef0\", \"instanceType\": \"m7i.xlarge\", "
+                                   "\"imageId\": \"ami-0123456789abcdef0\", \"region\": \"us-east-1\", \"availabilityZone\": \"us-east-1a\", "
+                                   "\"devpayProductCodes\": null, \"version\": \"2017-09-30\"}";
+        static const struct {
+                const char *text, *words;
+        } table[] = {
+                { "{\"accountId\": \"1111222233334444555\"}", "\"accountId\"" },
+                { "{\"accountId\": 111122223333}", "\"accountId\"" },
+                { "{\"accountId\": \"111122223333\", \"instanceId\": \"i 0\"}", "\"instanceId\"" },
+        };
+        struct imds_identity id = {};
+        struct error e = {};
+
+        (void) state;
+        assert_ok(imds_parse_identity(good, strlen(good), "document", &id, &e), &e);
+        assert_string_equal(id.account, "111122223333");
+        assert_string_equal(id.instance_id, "i-0123456789abcdef0");
+        assert_string_equal(id.instance_type, "m7i.xlarge");
+        assert_string_equal(id.zone, "us-east-1a");
+        for (size_t i = 0; i < ELEMENTS(table); i++)
+                assert_refused(imds_parse_identity(table[i].text, strlen(table[i].text), "document", &id, &e), &e, FAILURE_IMDS, table[i].words);
+}
+
+/* The role's credentials: their bytes, that they are kept, and that a forced refresh fetches them anew, but not twice in a row. */
+static void test_role_credentials(void **state) {
+        static const struct canned_reply replies[] = { TOKEN, ROLE, CREDENTIALS("2099-01-01T00:00:00Z"), ROLE, CREDENTIALS("2099-02-01T00:00:00Z") };
+        _cleanup_(credential_source_freep) struct credential_source *source = NULL;
+        _cleanup_credentials_ struct credentials *a = NULL, *b = NULL, *c = NULL, *d = NULL;
+        struct error e = {};
+        struct fixture f;
+
+        (void) state;
+        start(&f, replies, 5);
+        assert_ok(credentials_from_imds(f.imds, &source, &e), &e);
+        assert_int_equal(f.canned.n_requests, 0);
+        assert_ok(credentials_get(source, false, &a, &e), &e);
+        assert_string_equal(a->access_key_id, "ASIAEXAMPLE");
+        assert_string_equal((char *) a->secret_access_key->data, "wJalr/XUtn+FEMI");
+        assert_string_equal((char *) a->session_token->data, "IQoJb3JpZ2luX2VjE==");
+        assert_int_equal(a->expires, 4070908800);
+        assert_ok(credentials_get(source, true, &b, &e), &e);
+        assert_ptr_equal(a, b);
+        a->obtained_ns -= INT64_C(3000000000);
+        assert_ok(credentials_get(source, false, &c, &e), &e);
+        assert_ptr_equal(a, c);
+        assert_ok(credentials_get(source, true, &d, &e), &e);
+        assert_ptr_not_equal(a, d);
+        assert_int_equal(d->expires, 4073587200);
+        assert_int_equal(stop(&f), 5);
+}
+
+/* Within five minutes of their end they are fetched anew; when that fails, the old ones serve as long as they can. */
+static void test_role_credentials_near_their_end(void **state) {
+        char soon[sizeof "2026-01-01T00:00:00Z"];
+        time_t t = time(NULL) + 60;
+        char body[512];
+        struct canned_reply replies[] = { TOKEN, ROLE, { .status = "200 OK", .body = body }, { .status = "404 Not Found" } };
+        _cleanup_(credential_source_freep) struct credential_source *source = NULL;
+        _cleanup_credentials_ struct credentials *a = NULL, *b = NULL, *c = NULL;
+        struct error e = {};
+        struct fixture f;
+        struct tm tm;
+
+        (void) state;
+        strftime(soon, sizeof soon, "%FT%TZ", gmtime_r(&t, &tm));
+        snprintf(body, sizeof body, "{\"Code\":\"Success\",\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\",\"Token\":\"t\",\"Expiration\":\"%s\"}", soon);
+        start(&f, replies, 4);
+        assert_ok(credentials_from_imds(f.imds, &source, &e), &e);
+        assert_ok(credentials_get(source, false, &a, &e), &e);
+        assert_int_equal(f.canned.n_requests, 3);
+        a->obtained_ns -= INT64_C(3000000000);
+        assert_ok(credentials_get(source, false, &b, &e), &e);
+        assert_int_equal(f.canned.n_requests, 4);
+        assert_ok(credentials_get(source, false, &c, &e), &e);
+        assert_ptr_equal(a, c);
+        assert_int_equal(stop(&f), 4);
+}
+
+static void test_no_role(void **state) {
+        static const struct canned_reply replies[] = { TOKEN, { .status = "404 Not Found" } };
+        _cleanup_(credential_source_freep) struct credential_source *source = NULL;
+        struct credentials *c = NULL;
+        struct error e = {};
+        struct fixture f;
+
+        (void) state;
+        start(&f, replies, 2);
+        assert_ok(credentials_from_imds(f.imds, &source, &e), &e);
+        assert_refused(credentials_get(source, false, &c, &e), &e, FAILURE_CREDENTIALS, "no IAM role is attached");
+        stop(&f);
+}
+
+static void clear_environment(void) {
+        static const char *const names[] = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
+                                             "AWS_SHARED_CREDENTIALS_FILE", "HOME" };
+
+        for (size_t i = 0; i < ELEMENTS(names); i++)
+                unsetenv(names[i]);
+}
+
+static void test_environment(void **state) {
+        _cleanup_(credential_source_freep) struct credential_source *source = NULL;
+        _cleanup_credentials_ struct credentials *c = NULL;
+        struct error e = {};
+
+        (void) state;
+        clear_environment();
+        assert_refused(credentials_from_environment(&source, &e), &e, FAILURE_CREDENTIALS, "HOME is not either");
+        setenv("AWS_ACCESS_KEY_ID", "AKID", 1);
+        assert_refused(credentials_from_environment(&source, &e), &e, FAILURE_CREDENTIALS, "AWS_SECRET_ACCESS_KEY is not");
+        setenv("AWS_SECRET_ACCESS_KEY", "key", 1);
+        setenv("AWS_SESSION_TOKEN", "", 1);
+        assert_ok(credentials_from_environment(&source, &e), &e);
+        assert_ok(credentials_get(source, true, &c, &e), &e);
+        assert_string_equal(c->access_key_id, "AKID");
+        assert_null(c->session_token);
+        clear_environment();
+}
+
+static void test_profile(void **state) {
+        static const char text[] = "# comment = x\n[default]\naws_access_key_id=AKDEFAULT\naws_secret_access_key = s1\n\n"
+                                   "[ work ]\r\naws_access_key_id = AKWORK\r\n  aws_secret_access_key =  s/2=+ \r\naws_session_token = tok\r\n"
+                                   "[sso]\nsso_session = corp\n";
+        _cleanup_(credential_source_freep) struct credential_source *source = NULL, *other = NULL;
+        _cleanup_credentials_ struct credentials *a = NULL, *b = NULL;
+        struct credential_source *none = NULL;
+        struct error e = {};
+        char path[] = "/tmp/sealboot-credentials-XXXXXX";
+        int fd = mkstemp(path);
+
+        (void) state;
+        clear_environment();
+        assert_true(write(fd, text, strlen(text)) == (ssize_t) strlen(text));
+        close(fd);
+        setenv("AWS_SHARED_CREDENTIALS_FILE", path, 1);
+        assert_ok(credentials_from_environment(&source, &e), &e);
+        assert_ok(credentials_get(source, false, &a, &e), &e);
+        assert_string_equal(a->access_key_id, "AKDEFAULT");
+        assert_null(a->session_token);
+        setenv("AWS_PROFILE", "work", 1);
+        assert_ok(credentials_from_environment(&other, &e), &e);
+        assert_ok(credentials_get(other, false, &b, &e), &e);
+        assert_string_equal(b->access_key_id, "AKWORK");
+        assert_string_equal((char *) b->secret_access_key->data, "s/2=+");
+        assert_string_equal((char *) b->session_token->data, "tok");
+        setenv("AWS_PROFILE", "sso", 1);
+        assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS, "profile \"sso\" has no aws_access_key_id");
+        unlink(path);
+        assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS, "cannot open");
+        clear_environment();
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_token_is_asked_for_once),
+                cmocka_unit_test(test_token_is_renewed),
+                cmocka_unit_test(test_refusals),
+                cmocka_unit_test(test_user_data_is_bounded),
+                cmocka_unit_test(test_parse_credentials),
+                cmocka_unit_test(test_parse_identity),
+                cmocka_unit_test(test_role_credentials),
+                cmocka_unit_test(test_role_credentials_near_their_end),
+                cmocka_unit_test(test_no_role),
+                cmocka_unit_test(test_environment),
+                cmocka_unit_test(test_profile),
+        };
+
+        return cmocka_run_group_tests_name("imds", tests, NULL, NULL);
+}
