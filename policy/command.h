@@ -16,6 +16,7 @@ struct command {
 };
 
 int cmd_attest(int argc, char *argv[]);
+int cmd_digest(int argc, char *argv[]);
 int cmd_verify(int argc, char *argv[]);
 
 /* Prints the error block on standard error and returns its exit code. */

@@ -9,6 +9,7 @@
 
 static const struct command commands[] = {
         { "attest", "[OPTION...]", "ask the NitroTPM for an attestation document", cmd_attest },
+        { "digest", "FILE|DIRECTORY", "compute a model's digest and the PCR15 it leads to", cmd_digest },
         { "verify", "DOCUMENT [OPTION...]", "check an attestation document", cmd_verify },
         {},
 };
