@@ -14,6 +14,7 @@ enum failure {
         FAILURE_NONE = 0,
         FAILURE_INTERNAL = 1,        /* out of memory, a bug */
         FAILURE_USAGE = 2,           /* the command line */
+        FAILURE_STOPPED = 3,         /* by a signal, before the end */
 
         FAILURE_CONFIG = 10,         /* measured configuration */
         FAILURE_LAUNCH = 11,         /* user data, the operator's launch parameters */

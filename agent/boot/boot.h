@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The boot's steps, in the order sealboot-agent.c takes them. Each returns 0 or a negative errno with e filled, and leaves what it found out in
+ * struct boot for the steps after it. */
+
+#include <pthread.h>
+
+#include "aws/imds.h"
+#include "aws/kms.h"
+#include "aws/s3.h"
+#include "configuration/config.h"
+#include "evidence/pcr.h"
+#include "evidence/recipient.h"
+#include "handoff/directory.h"
+#include "report/report.h"
+#include "sealed/model.h"
+#include "sealed/unseal.h"
+
+struct boot {
+        /* From the command line; NULL: the configuration's. */
+        const char *config_path, *tcti, *report_path;
+
+        struct config *config;
+        struct report *report;
+        struct handoff *handoff;
+        struct tpm *tpm;
+        struct http *http;
+        struct imds *imds;
+        struct credential_source *credentials;
+        struct s3 *s3;
+        struct kms *kms;
+        struct launch launch;
+        char *source; /* "s3://bucket/key" */
+
+        /* An RSA key takes longer to make than the metadata service to answer: it is made on the side. */
+        pthread_t recipient_thread;
+        bool recipient_started;
+        struct recipient *recipient;
+        int recipient_result;
+        struct error recipient_error;
+
+        struct unseal *unseal;
+        size_t first_file;    /* its index in the pipeline */
+        bool has_first_file;  /* begun before the manifest could be read */
+        uint8_t *manifest;    /* sealed, whole; NULL for a single object */
+        size_t manifest_size;
+        struct message_header *manifest_header;
+        const struct message_header *header; /* of the manifest or of the single object: what KMS is asked about */
+        const struct message_data_key *encrypted_key;
+        bool presented; /* pcrs holds what the last attestation document did */
+        uint8_t pcrs[PCR_COUNT][PCR_DIGEST_MAX];
+        struct secret *data_key;
+
+        int64_t unseal_began_ns;
+        struct model *model;
+        size_t *file_of; /* the pipeline's index for each of the model's files */
+        const char *published;
+
+        /* Held while an NV index is defined, and from the measurement on: a stop waits for it. */
+        pthread_mutex_t critical;
+};
+
+int boot_configure(struct boot *b, struct error *e); /* measured configuration, boot report, model directory */
+int boot_begin_key(struct boot *b, struct error *e); /* the ephemeral RSA key, on a thread of its own */
+int boot_open_tpm(struct boot *b, struct error *e);  /* PCR15 must be zero in every bank */
+int boot_locate(struct boot *b, struct error *e);    /* metadata: launch parameters, region, role credentials */
+int boot_prefetch(struct boot *b, struct error *e);  /* the sealed header; the download begins */
+int boot_release(struct boot *b, struct error *e);   /* attestation document -> KMS -> data key */
+int boot_unseal(struct boot *b, struct error *e);    /* manifest; every frame authenticated, every digest checked */
+int boot_measure(struct boot *b, struct error *e);   /* PCR15 is extended and logged */
+int boot_publish(struct boot *b, struct error *e);   /* one rename */
+
+/* Undoes whatever is there: wipes keys, removes plaintext that was not published, closes. */
+void boot_done(struct boot *b);
+
+/* For the service manager: what is going on, and that it is (TimeoutStartSec= counts from the last call). */
+void boot_status(const char *format, ...) _printf_(1, 2);

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* From the data key to a model whose every byte is authenticated and digested, still private. */
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+
+#include "basic/encode.h"
+#include "boot/boot.h"
+#include "sealed/frame.h"
+
+/* ---- which files */
+
+static int open_manifest(struct boot *b, struct error *e) {
+        _cleanup_free_ uint8_t *text = NULL;
+        uint64_t room;
+        size_t n;
+        int r;
+
+        r = message_open(b->manifest_header, b->manifest, b->manifest_size, b->data_key, b->config->allow_any_iv, b->source, &text, &n, e);
+        if (r == 0)
+                r = manifest_parse((char *) text, n, b->source, &b->model, e);
+        /* The manifest is authentic, so a model that must not be loaded is known before its first byte is opened. */
+        if (r == 0)
+                r = config_accept_digest(b->config, b->model->digest, b->source, e);
+        if (r == 0)
+                r = handoff_room(b->handoff, &room, e);
+        if (r < 0)
+                return r;
+        if (model_size(b->model) > room)
+                return fail(e, FAILURE_SPACE, -ENOSPC, b->source, "the model has %llu bytes, and there is room for %llu",
+                            (unsigned long long) model_size(b->model), (unsigned long long) room);
+        return 0;
+}
+
+static int add_files(struct boot *b, struct error *e) {
+        char begun[32];
+        bool met = false;
+        int r;
+
+        snprintf(begun, sizeof begun, MODEL_OBJECT_FORMAT, (size_t) 0);
+        b->file_of = calloc(b->model->n_files, sizeof *b->file_of);
+        if (!b->file_of)
+                return fail_oom(e);
+        for (size_t i = 0; i < b->model->n_files; i++) {
+                const struct model_file *f = &b->model->files[i];
+                _cleanup_free_ char *key = NULL;
+
+                if (streq(f->object, begun)) {
+                        met = true;
+                        b->file_of[i] = b->first_file;
+                        r = unseal_expect(b->unseal, b->first_file, f, e);
+                } else if (asprintf(&key, "%s%s", b->launch.key, f->object) < 0)
+                        r = fail_oom(e);
+                else
+                        r = unseal_add(b->unseal, key, f, false, &b->file_of[i], e);
+                if (r < 0)
+                        return r;
+        }
+        return met ? 0 : unseal_expect(b->unseal, b->first_file, NULL, e);
+}
+
+/* A single object's file is called what its sealer said in the encryption context, which the operator cannot change; or else by the object's
+ * key, less ".sealed". */
+static int name_single(struct boot *b, char **ret, struct error *e) {
+        const char *said = message_header_context(b->header, "file"), *slash = strrchr(b->launch.key, '/');
+        const char *name = said ?: slash ? slash + 1 : b->launch.key;
+        size_t n = strlen(name), suffix = strlen(".sealed");
+
+        if (!said && n > suffix && streq(name + n - suffix, ".sealed"))
+                n -= suffix;
+        if (strchr(name, '/'))
+                return fail(e, FAILURE_CONTEXT, -EINVAL, b->source, "its encryption context has \"file\" = \"%.200s\", which must be one file name", name);
+        *ret = strndup(name, n);
+        return *ret ? 0 : fail_oom(e);
+}
+
+static int describe_single(struct boot *b, struct error *e) {
+        _cleanup_free_ char *name = NULL;
+        struct model_file *f;
+        const char *unused;
+        uint64_t size;
+        uint8_t digest[VERITY_DIGEST];
+        int r;
+
+        unseal_result(b->unseal, b->first_file, &unused, &size, digest);
+        r = name_single(b, &name, e);
+        if (r == 0)
+                r = model_new(&b->model, e);
+        if (r == 0)
+                r = model_add(b->model, b->source, name, NULL, size, &f, e);
+        if (r < 0)
+                return r;
+        memcpy(f->digest, digest, sizeof f->digest);
+        b->file_of = calloc(1, sizeof *b->file_of);
+        if (!b->file_of)
+                return fail_oom(e);
+        b->file_of[0] = b->first_file;
+        return 0;
+}
+
+/* ---- what they are, as one */
+
+static int digest_model(struct boot *b, struct error *e) {
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+        int r;
+
+        r = model_text(b->model, &text, &n, e);
+        return r < 0 ? r : model_digest(text, n, b->model->digest, e);
+}
+
+DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free, md_ctx_freep)
+
+/* AWS's sample application measures the plain SHA-384 of its one file: a serial pass that no number of cores makes faster. */
+static int digest_plain(struct boot *b, struct error *e) {
+        _cleanup_(md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        _cleanup_free_ uint8_t *buffer = malloc(1024 * 1024);
+        _cleanup_close_ int fd = -1;
+        uint8_t unused[VERITY_DIGEST];
+        const char *name;
+        uint64_t size;
+        ssize_t n;
+
+        if (b->model->n_files != 1)
+                return fail(e, FAILURE_CONFIG, -EINVAL, b->source, "\"measure\": \"sha384\" is for models of one file; this one has %zu", b->model->n_files);
+        unseal_result(b->unseal, b->file_of[0], &name, &size, unused);
+        fd = openat(handoff_private_fd(b->handoff), name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (!ctx || !buffer || EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) != 1)
+                return fail_oom(e);
+        if (fd < 0)
+                return fail(e, FAILURE_IO, -errno, b->source, "cannot open the unsealed file: %m");
+        while ((n = read(fd, buffer, 1024 * 1024)) > 0)
+                if (EVP_DigestUpdate(ctx, buffer, (size_t) n) != 1)
+                        return fail(e, FAILURE_INTERNAL, -EIO, "", "SHA-384 failed");
+        if (n < 0 || EVP_DigestFinal_ex(ctx, b->model->digest, NULL) != 1)
+                return fail(e, FAILURE_IO, -EIO, b->source, "cannot read the unsealed file: %m");
+        return 0;
+}
+
+static void report_model(struct boot *b) {
+        json_object *files = json_object_new_array();
+
+        if (b->model->name) {
+                report_text(b->report, "model.name", b->model->name);
+                report_text(b->report, "model.version", b->model->version);
+        }
+        report_put(b->report, "model.bytes", json_object_new_int64((int64_t) model_size(b->model)));
+        report_hex(b->report, "model.digest", "sha384:", b->model->digest, MODEL_DIGEST);
+        report_put(b->report, "model.files", files);
+        for (size_t i = 0; i < b->model->n_files; i++) {
+                json_object *f = json_object_new_object();
+                char text[8 + 2 * VERITY_DIGEST] = "sha256:";
+
+                hex_encode(b->model->files[i].digest, VERITY_DIGEST, text + strlen(text));
+                json_object_object_add(f, "path", json_object_new_string(b->model->files[i].path));
+                json_object_object_add(f, "size", json_object_new_int64((int64_t) b->model->files[i].size));
+                json_object_object_add(f, "digest", json_object_new_string(text));
+                json_object_array_add(files, f);
+        }
+}
+
+/* ---- the way there */
+
+static void progress(void *userdata, const struct unseal_progress *p) {
+        struct boot *b = userdata;
+        unsigned percent = p->total > 0 ? (unsigned) (100.0 * (double) p->bytes / (double) p->total) : 0;
+        double seconds = (double) (retry_clock_ns() - b->unseal_began_ns) / 1e9;
+
+        boot_status("Unsealing: %.1f of %.1f GB (%u%%) at %.2f GB/s", (double) p->bytes / 1e9, (double) p->total / 1e9, percent,
+                    seconds > 0 ? (double) p->bytes / 1e9 / seconds : 0);
+}
+
+static void report_transfer(struct boot *b) {
+        struct unseal_progress p;
+
+        unseal_get_progress(b->unseal, &p);
+        report_put(b->report, "transfer.bytes", json_object_new_int64((int64_t) p.fetched));
+        report_put(b->report, "transfer.retries", json_object_new_int64(p.retries));
+        report_end(b->report, "unseal", p.bytes);
+}
+
+int boot_unseal(struct boot *b, struct error *e) {
+        int r = 0;
+
+        boot_status("Unsealing %s", b->source);
+        report_begin(b->report, "unseal");
+        b->unseal_began_ns = retry_clock_ns();
+        if (b->manifest)
+                r = open_manifest(b, e);
+        if (r == 0 && b->manifest)
+                r = add_files(b, e);
+        if (r == 0) {
+                unseal_set_key(b->unseal, b->data_key, b->header);
+                r = unseal_finish(b->unseal, progress, b, e);
+        }
+        report_transfer(b);
+        if (r == 0 && !b->manifest)
+                r = describe_single(b, e);
+        if (r == 0 && b->config->measure == MEASURE_SHA384) {
+                report_begin(b->report, "sha384");
+                r = digest_plain(b, e);
+                report_end(b->report, "sha384", model_size(b->model));
+        } else if (r == 0)
+                r = digest_model(b, e);
+        if (r == 0)
+                r = config_accept_digest(b->config, b->model->digest, b->source, e);
+        if (r == 0)
+                report_model(b);
+        return r;
+}

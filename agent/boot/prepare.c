@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Before anything secret exists: configuration, TPM, metadata. */
+
+#include <stdarg.h>
+#include <systemd/sd-daemon.h>
+
+#include "boot/boot.h"
+
+/* Enough for the longest silence there can be between two calls: KMS's deadline, or a range's. */
+enum { SILENCE_SECONDS = 120, TPM_BUSY_WAIT_MS = 15 * 1000 };
+
+void boot_status(const char *format, ...) {
+        char text[256];
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(text, sizeof text, format, ap);
+        va_end(ap);
+        sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text, SILENCE_SECONDS * 1000000ULL);
+}
+
+int boot_configure(struct boot *b, struct error *e) {
+        int r;
+
+        boot_status("Reading the measured configuration");
+        r = config_load(b->config_path, &b->config, e);
+        if (r == 0)
+                r = report_new(b->report_path ?: b->config->report, &b->report, e);
+        if (r < 0)
+                return r;
+        report_begin(b->report, "prepare");
+        r = handoff_new(b->config->model_directory, &b->handoff, e);
+        report_end(b->report, "prepare", 0);
+        return r;
+}
+
+static void *make_recipient(void *userdata) {
+        struct boot *b = userdata;
+
+        report_begin(b->report, "recipient-key");
+        b->recipient_result = recipient_new(&b->recipient, &b->recipient_error);
+        report_end(b->report, "recipient-key", 0);
+        return NULL;
+}
+
+int boot_begin_key(struct boot *b, struct error *e) {
+        int r;
+
+        r = pthread_create(&b->recipient_thread, NULL, make_recipient, b);
+        if (r != 0)
+                return fail(e, FAILURE_INTERNAL, -r, "", "cannot start a thread: %s", strerror(r));
+        b->recipient_started = true;
+        return 0;
+}
+
+int boot_open_tpm(struct boot *b, struct error *e) {
+        int r;
+
+        boot_status("Looking at the TPM");
+        report_begin(b->report, "tpm");
+        r = tpm_open(b->tcti ?: b->config->tcti, TPM_BUSY_WAIT_MS, &b->tpm, e);
+        if (r == 0)
+                r = tpm_pcr_require_zero(b->tpm, PCR_MODEL, b->config->measurement_log, e);
+        report_end(b->report, "tpm", 0);
+        return r;
+}
+
+/* Nothing depends on it but the report. */
+static void report_identity(struct boot *b) {
+        struct imds_identity id;
+
+        if (imds_identity(b->imds, &id, NULL) < 0)
+                return;
+        report_text(b->report, "identity.account", id.account);
+        report_text(b->report, "identity.instance_id", id.instance_id);
+        report_text(b->report, "identity.instance_type", id.instance_type);
+        report_text(b->report, "identity.image_id", id.image_id);
+        report_text(b->report, "identity.region", id.region);
+}
+
+static int find_model(struct boot *b, struct error *e) {
+        _cleanup_free_ uint8_t *user_data = NULL;
+        size_t n;
+        int r;
+
+        r = imds_user_data(b->imds, &user_data, &n, e);
+        if (r == 0)
+                r = launch_parse((char *) user_data, n, b->config, &b->launch, e);
+        if (r < 0)
+                return r;
+        if (asprintf(&b->source, "s3://%s/%s", b->launch.bucket, b->launch.key) < 0)
+                return fail_oom(e);
+        report_text(b->report, "model.source", b->source);
+        return 0;
+}
+
+static int connect_services(struct boot *b, struct error *e) {
+        struct config *c = b->config;
+        _cleanup_free_ char *found = NULL;
+        const char *region = c->region;
+        int r = 0;
+
+        if (!region) {
+                r = imds_region(b->imds, &found, e);
+                region = found;
+        }
+        if (r == 0)
+                r = s3_new(b->http, b->credentials, region, c->endpoint_s3, &b->s3, e);
+        if (r == 0)
+                r = kms_new(b->http, b->credentials, region, c->endpoint_kms, c->kms_deadline_ms, &b->kms, e);
+        return r;
+}
+
+int boot_locate(struct boot *b, struct error *e) {
+        const struct http_options options = { .ca_bundle = b->config->ca_bundle, .user_agent = "sealboot-agent/" SEALBOOT_VERSION };
+        int r;
+
+        boot_status("Asking the metadata service");
+        report_begin(b->report, "metadata");
+        r = http_new(&options, &b->http, e);
+        if (r == 0)
+                r = imds_new(b->http, b->config->endpoint_imds, &b->imds, e);
+        if (r == 0)
+                r = credentials_from_imds(b->imds, &b->credentials, e);
+        if (r == 0)
+                r = find_model(b, e);
+        if (r == 0)
+                r = connect_services(b, e);
+        if (r == 0)
+                report_identity(b);
+        report_end(b->report, "metadata", 0);
+        return r;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The measured configuration: a JSON file on the verity root. Everything that decides security is here and nowhere else: user data,
+ * environment and S3 cannot change it. Every key is listed, with its meaning and default, in sealboot-agent(8). */
+
+#include "basic/failure.h"
+#include "sealed/message.h"
+#include "sealed/model.h"
+
+#define CONFIG_PATH "/etc/sealboot/agent.json"
+
+enum measure_mode {
+        MEASURE_MODEL,  /* the model digest: SHA-384 over the fs-verity digests */
+        MEASURE_SHA384, /* the plain SHA-384 of a single file, as AWS's sample application does */
+};
+
+struct config {
+        char **keys; /* ARNs of the KMS keys a model may be sealed under */
+        size_t n_keys;
+        bool discovery; /* any key at all; then n_keys is 0 */
+        struct message_pair *context; /* pairs the encryption context must have */
+        size_t n_context;
+        uint8_t (*digests)[MODEL_DIGEST]; /* models that may be loaded; none: any */
+        size_t n_digests;
+        char *model; /* s3:// URI when user data names none, or NULL */
+        enum measure_mode measure;
+
+        char *region; /* NULL: the instance's */
+        char *endpoint_imds, *endpoint_kms, *endpoint_s3; /* NULL: AWS's */
+        char *ca_bundle; /* NULL: the system's */
+        char *tcti;      /* NULL: the machine's TPM */
+
+        char *model_directory;
+        char *measurement_log;
+        char *report;
+        unsigned workers, connections; /* 0: chosen */
+        unsigned kms_deadline_ms;
+        bool allow_any_iv;
+};
+
+/* FAILURE_CONFIG, naming file, key and what was expected. */
+int config_load(const char *path, struct config **ret, struct error *e);
+int config_parse(const char *text, size_t n, const char *subject, struct config **ret, struct error *e);
+void config_free(struct config *c);
+DEFINE_CLEANUP(struct config *, config_free, config_freep)
+
+/* What the operator may say, in user data: {"sealboot": {"model": "s3://bucket/prefix/"}}. Other keys beside "sealboot" belong to others;
+ * keys inside it that are not known are refused (FAILURE_LAUNCH). `text` NULL: no user data. */
+struct launch {
+        char *bucket;
+        char *key;      /* of a single sealed object; or a prefix, with its slash */
+        bool is_prefix; /* it holds a manifest */
+};
+int launch_parse(const char *text, size_t n, const struct config *c, struct launch *ret, struct error *e);
+void launch_done(struct launch *l);
+
+/* The one encrypted data key of a header that the configuration accepts: FAILURE_KEY_NOT_PINNED, FAILURE_CONTEXT. */
+int config_accept(const struct config *c, const struct message_header *h, const char *subject, const struct message_data_key **ret,
+                  struct error *e);
+/* FAILURE_DIGEST unless the model is one that may be loaded. */
+int config_accept_digest(const struct config *c, const uint8_t digest[static MODEL_DIGEST], const char *subject, struct error *e);

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "handoff/directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+
+#define UNSEALING ".unsealing"
+#define PUBLISHING ".publishing"
+
+struct handoff {
+        char *path, *published;
+        int fd, unsealing, publishing;
+};
+
+/* Removes a tree below a directory we own; symbolic links are removed, not followed. */
+static int remove_tree(int parent, const char *name) {
+        struct dirent *entry;
+        DIR *dir;
+        int fd;
+
+        if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+                return 0;
+        fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        dir = fdopendir(fd);
+        if (!dir) {
+                close(fd);
+                return -ENOMEM;
+        }
+        while ((entry = readdir(dir)))
+                if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
+                        remove_tree(fd, entry->d_name);
+        closedir(dir);
+        return unlinkat(parent, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
+}
+
+static int check_memory(int fd, const char *path, struct error *e) {
+        struct statfs s;
+
+        if (fstatfs(fd, &s) < 0)
+                return fail(e, FAILURE_PUBLISH, -errno, path, "cannot tell its file system: %m");
+        if (s.f_type != TMPFS_MAGIC && s.f_type != RAMFS_MAGIC)
+                return fail(e, FAILURE_PUBLISH, -EMEDIUMTYPE, path, "is not on a tmpfs: plaintext weights would reach a disk");
+        return 0;
+}
+
+static int make_private(struct handoff *h, const char *name, int *ret, struct error *e) {
+        int r;
+
+        r = remove_tree(h->fd, name);
+        if (r < 0)
+                return fail(e, FAILURE_PUBLISH, r, h->path, "cannot remove %s, left by an earlier run: %s", name, strerror(-r));
+        if (mkdirat(h->fd, name, 0700) < 0)
+                return fail(e, FAILURE_PUBLISH, -errno, h->path, "cannot create %s: %m", name);
+        *ret = openat(h->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        return *ret < 0 ? fail(e, FAILURE_PUBLISH, -errno, h->path, "cannot open %s: %m", name) : 0;
+}
+
+int handoff_new(const char *model_directory, struct handoff **ret, struct error *e) {
+        _cleanup_(handoff_freep) struct handoff *h = calloc(1, sizeof *h);
+        struct stat st;
+        int r;
+
+        if (!h)
+                return fail_oom(e);
+        *h = (struct handoff) { .fd = -1, .unsealing = -1, .publishing = -1, .path = strdup(model_directory) };
+        if (!h->path || asprintf(&h->published, "%s/" HANDOFF_PUBLISHED, model_directory) < 0)
+                return fail_oom(e);
+        h->fd = open(model_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (h->fd < 0)
+                return fail(e, FAILURE_PUBLISH, -errno, model_directory, "cannot open the model directory: %m");
+        r = check_memory(h->fd, model_directory, e);
+        if (r < 0)
+                return r;
+        if (fstatat(h->fd, HANDOFF_PUBLISHED, &st, AT_SYMLINK_NOFOLLOW) == 0)
+                return fail(e, FAILURE_PUBLISH, -EEXIST, model_directory, "has a published model already");
+        r = make_private(h, UNSEALING, &h->unsealing, e);
+        if (r == 0)
+                r = make_private(h, PUBLISHING, &h->publishing, e);
+        if (r < 0)
+                return r;
+        *ret = TAKE(h);
+        return 0;
+}
+
+void handoff_free(struct handoff *h) {
+        if (!h)
+                return;
+        if (h->fd >= 0) {
+                remove_tree(h->fd, UNSEALING);
+                remove_tree(h->fd, PUBLISHING);
+                close(h->fd);
+        }
+        closep(&h->unsealing);
+        closep(&h->publishing);
+        free(h->path);
+        free(h->published);
+        free(h);
+}
+
+int handoff_private_fd(const struct handoff *h) {
+        return h->unsealing;
+}
+
+/* MemAvailable; UINT64_MAX when the kernel does not say. */
+static uint64_t memory_available(void) {
+        _cleanup_fclose_ FILE *f = fopen("/proc/meminfo", "re");
+        unsigned long long kib;
+        char line[128];
+
+        while (f && fgets(line, sizeof line, f))
+                if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+                        return (uint64_t) kib * 1024;
+        return UINT64_MAX;
+}
+
+int handoff_room(const struct handoff *h, uint64_t *ret, struct error *e) {
+        struct statvfs s;
+
+        if (fstatvfs(h->fd, &s) < 0)
+                return fail(e, FAILURE_PUBLISH, -errno, h->path, "cannot tell how much room there is: %m");
+        /* A tmpfs without a limit (size=0) has no blocks to count. */
+        *ret = s.f_blocks > 0 ? (uint64_t) s.f_bavail * s.f_frsize : UINT64_MAX;
+        *ret = MIN_OF(*ret, memory_available());
+        return 0;
+}
+
+static int make_parents(struct handoff *h, const char *path, struct error *e) {
+        char parent[PATH_MAX];
+
+        if (snprintf(parent, sizeof parent, "%s", path) >= (int) sizeof parent)
+                return fail(e, FAILURE_PUBLISH, -ENAMETOOLONG, path, "the path is too long");
+        for (char *slash = strchr(parent, '/'); slash; slash = strchr(slash + 1, '/')) {
+                *slash = '\0';
+                /* Mode by fchmodat, since a umask may take the group's rights away. */
+                if (mkdirat(h->publishing, parent, 0750) == 0 && fchmodat(h->publishing, parent, 0750, 0) < 0)
+                        return fail(e, FAILURE_PUBLISH, -errno, path, "cannot open %s to the group: %m", parent);
+                *slash = '/';
+        }
+        return 0;
+}
+
+int handoff_place(struct handoff *h, const char *private_name, const char *path, struct error *e) {
+        int r;
+
+        r = make_parents(h, path, e);
+        if (r < 0)
+                return r;
+        if (fchmodat(h->unsealing, private_name, 0440, 0) < 0 || renameat(h->unsealing, private_name, h->publishing, path) < 0)
+                return fail(e, FAILURE_PUBLISH, -errno, path, "cannot put the file into place: %m");
+        return 0;
+}
+
+int handoff_publish(struct handoff *h, const char **ret, struct error *e) {
+        if (fchmod(h->publishing, 0750) < 0 || renameat(h->fd, PUBLISHING, h->fd, HANDOFF_PUBLISHED) < 0)
+                return fail(e, FAILURE_PUBLISH, -errno, h->published, "cannot publish: %m");
+        *ret = h->published;
+        return 0;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The model directory: where a model is unsealed in private and from where it is handed over.
+ *
+ *   MODEL_DIRECTORY/.unsealing/0, 1, ...   files being unsealed, under private names, mode 0600
+ *   MODEL_DIRECTORY/.publishing/<paths>    whole and verified files under their own names, mode 0440
+ *   MODEL_DIRECTORY/current/<paths>        published: .publishing renamed, in one step
+ *
+ * It must be on a tmpfs or ramfs: plaintext weights never touch anything that outlives the power. */
+
+#include "basic/failure.h"
+
+struct handoff;
+
+#define HANDOFF_PUBLISHED "current"
+
+/* Removes what an earlier run that was killed left behind, and makes the private directories. FAILURE_PUBLISH when the place is not there, not in
+ * memory, not writable, or has a published model already. */
+int handoff_new(const char *model_directory, struct handoff **ret, struct error *e);
+/* Removes everything that is not published. */
+void handoff_free(struct handoff *h);
+DEFINE_CLEANUP(struct handoff *, handoff_free, handoff_freep)
+
+/* Where private files are made; owned by h. */
+int handoff_private_fd(const struct handoff *h);
+/* Bytes a model may take: what the file system has free, or the machine, whichever is less. */
+int handoff_room(const struct handoff *h, uint64_t *ret, struct error *e);
+/* Gives a private file its own name. The path is safe (model_add() has refused others). */
+int handoff_place(struct handoff *h, const char *private_name, const char *path, struct error *e);
+/* Makes what was placed visible, in one rename, and says where it is (borrowed). */
+int handoff_publish(struct handoff *h, const char **ret, struct error *e);

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report/report.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+#include <time.h>
+
+#include "basic/encode.h"
+#include "basic/file.h"
+
+struct report {
+        char *path;
+        pthread_mutex_t lock; /* stages end on several threads */
+        json_object *root, *stages;
+        int64_t began_us;
+};
+
+static int64_t clock_us(clockid_t clock) {
+        struct timespec t;
+
+        clock_gettime(clock, &t);
+        return (int64_t) t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static double since_ms(const struct report *r) {
+        return (double) (clock_us(CLOCK_BOOTTIME) - r->began_us) / 1000;
+}
+
+/* Three decimals are what the clocks are worth. */
+static json_object *number(double v) {
+        char text[32];
+
+        snprintf(text, sizeof text, "%.3f", v);
+        return json_object_new_double_s(v, text);
+}
+
+static int write_out(struct report *r, struct error *e) {
+        const char *text = json_object_to_json_string_ext(r->root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+        return text ? file_write(r->path, text, strlen(text), 0644, e) : fail_oom(e);
+}
+
+int report_new(const char *path, struct report **ret, struct error *e) {
+        _cleanup_(report_freep) struct report *r = calloc(1, sizeof *r);
+        int k;
+
+        if (!r)
+                return fail_oom(e);
+        pthread_mutex_init(&r->lock, NULL);
+        r->began_us = clock_us(CLOCK_BOOTTIME);
+        r->path = strdup(path);
+        r->root = json_object_new_object();
+        if (!r->path || !r->root)
+                return fail_oom(e);
+        report_text(r, "sealboot", SEALBOOT_VERSION);
+        report_text(r, "outcome", "running");
+        report_put(r, "clock.realtime_ms", json_object_new_int64(clock_us(CLOCK_REALTIME) / 1000));
+        report_put(r, "clock.since_boot_ms", json_object_new_int64(r->began_us / 1000));
+        r->stages = json_object_new_array();
+        report_put(r, "stages", r->stages);
+        k = write_out(r, e);
+        if (k < 0) {
+                e->failure = FAILURE_PUBLISH;
+                return k;
+        }
+        *ret = TAKE(r);
+        return 0;
+}
+
+void report_free(struct report *r) {
+        if (!r)
+                return;
+        json_object_put(r->root);
+        pthread_mutex_destroy(&r->lock);
+        free(r->path);
+        free(r);
+}
+
+void report_begin(struct report *r, const char *name) {
+        json_object *stage = json_object_new_object();
+
+        json_object_object_add(stage, "name", json_object_new_string(name));
+        pthread_mutex_lock(&r->lock);
+        json_object_object_add(stage, "began_ms", number(since_ms(r)));
+        json_object_array_add(r->stages, stage);
+        pthread_mutex_unlock(&r->lock);
+}
+
+static json_object *find_stage(const struct report *r, const char *name) {
+        for (size_t i = json_object_array_length(r->stages); i > 0; i--) {
+                json_object *stage = json_object_array_get_idx(r->stages, i - 1), *its;
+
+                if (json_object_object_get_ex(stage, "name", &its) && streq(json_object_get_string(its), name))
+                        return stage;
+        }
+        return NULL;
+}
+
+void report_end(struct report *r, const char *name, uint64_t bytes) {
+        json_object *stage, *began;
+        double ms = 0;
+
+        pthread_mutex_lock(&r->lock);
+        stage = find_stage(r, name);
+        if (stage && json_object_object_get_ex(stage, "began_ms", &began)) {
+                ms = since_ms(r) - json_object_get_double(began);
+                json_object_object_add(stage, "duration_ms", number(ms));
+        }
+        if (stage && bytes > 0) {
+                json_object_object_add(stage, "bytes", json_object_new_int64((int64_t) bytes));
+                json_object_object_add(stage, "gb_per_s", number((double) bytes / 1e6 / ms));
+        }
+        pthread_mutex_unlock(&r->lock);
+        sd_journal_send("MESSAGE=%s took %.1f ms", name, ms, "PRIORITY=%i", LOG_INFO, "MESSAGE_ID=" REPORT_STAGE_MESSAGE_ID,
+                        "SEALBOOT_STAGE=%s", name, "SEALBOOT_DURATION_USEC=%.0f", ms * 1000, "SEALBOOT_BYTES=%llu", (unsigned long long) bytes,
+                        NULL);
+}
+
+void report_put(struct report *r, const char *place, json_object *value) {
+        _cleanup_free_ char *path = strdup(place);
+        json_object *at = r->root;
+        char *rest = path, *part;
+
+        if (!path)
+                return;
+        pthread_mutex_lock(&r->lock);
+        part = strsep(&rest, ".");
+        for (; rest; part = strsep(&rest, ".")) {
+                json_object *next;
+
+                if (!json_object_object_get_ex(at, part, &next)) {
+                        next = json_object_new_object();
+                        json_object_object_add(at, part, next);
+                }
+                at = next;
+        }
+        json_object_object_add(at, part, value);
+        pthread_mutex_unlock(&r->lock);
+}
+
+void report_text(struct report *r, const char *place, const char *text) {
+        report_put(r, place, json_object_new_string(text));
+}
+
+void report_hex(struct report *r, const char *place, const char *prefix, const uint8_t *data, size_t n) {
+        char text[256];
+
+        snprintf(text, sizeof text, "%s", prefix);
+        if (strlen(text) + 2 * n >= sizeof text)
+                return;
+        hex_encode(data, n, text + strlen(text));
+        report_text(r, place, text);
+}
+
+static void put_failure(struct report *r, const struct error *f) {
+        const struct failure_info *info = failure_info(f->failure);
+
+        report_text(r, "failure.name", info->name);
+        report_put(r, "failure.exit_code", json_object_new_int((int) info->failure));
+        report_text(r, "failure.title", info->title);
+        report_text(r, "failure.subject", f->subject);
+        report_text(r, "failure.reason", f->reason);
+        report_text(r, "failure.advice", f->advice[0] ? f->advice : info->advice);
+        report_text(r, "failure.request_id", f->request_id);
+}
+
+static void journal_end(const struct report *r, const struct error *f) {
+        const struct failure_info *info = failure_info(f ? f->failure : FAILURE_NONE);
+
+        if (f)
+                sd_journal_send("MESSAGE=%s: %s: %s", info->title, f->subject, f->reason, "PRIORITY=%i", LOG_ERR, "MESSAGE_ID=%s", info->message_id,
+                                "SEALBOOT_FAILURE=%s", info->name, "SEALBOOT_EXIT_CODE=%i", (int) info->failure, "SEALBOOT_SUBJECT=%s", f->subject,
+                                "SEALBOOT_REASON=%s", f->reason, "SEALBOOT_REQUEST_ID=%s", f->request_id,
+                                "SEALBOOT_ADVICE=%s", f->advice[0] ? f->advice : info->advice, NULL);
+        else
+                sd_journal_send("MESSAGE=the model is published after %.1f ms", since_ms(r), "PRIORITY=%i", LOG_NOTICE,
+                                "MESSAGE_ID=" REPORT_PUBLISHED_MESSAGE_ID, "SEALBOOT_DURATION_USEC=%.0f", since_ms(r) * 1000, NULL);
+}
+
+int report_close(struct report *r, const struct error *failure, struct error *e) {
+        struct rusage usage;
+
+        report_text(r, "outcome", failure ? "failed" : "published");
+        report_put(r, "duration_ms", number(since_ms(r)));
+        if (getrusage(RUSAGE_SELF, &usage) == 0) {
+                report_put(r, "resources.peak_rss_kib", json_object_new_int64(usage.ru_maxrss));
+                report_put(r, "resources.cpu_seconds", number((double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                                                              (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6));
+        }
+        if (failure)
+                put_failure(r, failure);
+        journal_end(r, failure);
+        return write_out(r, e);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* sealboot-agent: from a booted attestable AMI to a model in memory, top to bottom.
+ *
+ * It runs once per boot, before the inference server, and exits when the model is published: no key outlives it. */
+
+#include <getopt.h>
+#include <systemd/sd-daemon.h>
+
+#include "basic/secret.h"
+#include "boot/stop.h"
+
+#define PROGRAM "sealboot-agent"
+
+static int boot(struct boot *b, struct error *e) {
+        static int (*const steps[])(struct boot *b, struct error *e) = {
+                boot_configure, /* the measured configuration decides; user data may only name a model */
+                boot_open_tpm,  /* PCR15 is zero: no model was loaded since power-on */
+                boot_begin_key, /* an ephemeral RSA key, made while the metadata service answers */
+                boot_locate,    /* IMDSv2: which model, which Region, whose credentials */
+                boot_prefetch,  /* S3: the sealed header; ciphertext begins to arrive */
+                boot_release,   /* NitroTPM attestation document -> KMS -> data key, for this key pair only */
+                boot_unseal,    /* every frame authenticated, every file digested, in private */
+                boot_measure,   /* PCR15 = SHA384(0 || model digest): KMS policies may refuse a second release */
+                boot_publish,   /* one rename */
+        };
+
+        for (size_t i = 0; i < ELEMENTS(steps); i++) {
+                int r = steps[i](b, e);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static void print_presented_pcrs(FILE *f, const struct boot *b) {
+        static const unsigned shown[] = { 4, 7, 12, 15 };
+
+        fprintf(f, "  presented PCRs (SHA-384):\n");
+        for (size_t i = 0; i < ELEMENTS(shown); i++) {
+                fprintf(f, "    PCR%-2u ", shown[i]);
+                for (size_t j = 0; j < 48; j++)
+                        fprintf(f, "%02x", b->pcrs[shown[i]][j]);
+                fputc('\n', f);
+        }
+}
+
+void boot_failed(struct boot *b, const struct error *failure) {
+        failure_print(stderr, PROGRAM, failure);
+        if (b->presented && failure->failure == FAILURE_KMS_DENIED)
+                print_presented_pcrs(stderr, b);
+        if (b->report)
+                report_close(b->report, failure, NULL);
+        sd_notifyf(0, "STATUS=%s: %s\nERRNO=%d", failure_info(failure->failure)->title, failure->reason, EPROTO);
+}
+
+static int boot_succeeded(struct boot *b) {
+        struct error e = { 0 };
+
+        /* The model is measured and published: a report that cannot be written is worth a line, not a failed boot. */
+        if (report_close(b->report, NULL, &e) < 0)
+                failure_print(stderr, PROGRAM, &e);
+        sd_notifyf(0, "READY=1\nSTATUS=Model published at %s", b->published);
+        printf(PROGRAM ": %s is published at %s\n", b->source, b->published);
+        return 0;
+}
+
+static int help(void) {
+        printf("Usage: " PROGRAM " [OPTION...]\n\n"
+               "Unseal the model that this instance was launched with, measure it into PCR 15\n"
+               "and publish it to the inference server. Started by systemd; see %s(8).\n\n"
+               "  --config FILE   measured configuration (default: " CONFIG_PATH ")\n"
+               "  --tcti TCTI     TPM to use, as in tpm2-tools (default: the machine's)\n"
+               "  --report FILE   where to write the boot report\n"
+               "  --check-config  check the configuration and exit\n"
+               "  --version       print the version and exit\n"
+               "  --help          this text\n\n"
+               "The exit code names the failure: see EXIT STATUS there.\n", PROGRAM);
+        return 0;
+}
+
+static int check_config(const char *path) {
+        _cleanup_(config_freep) struct config *c = NULL;
+        struct error e = { 0 };
+
+        if (config_load(path, &c, &e) < 0) {
+                failure_print(stderr, PROGRAM, &e);
+                return (int) e.failure;
+        }
+        printf("%s: valid\n", path);
+        return 0;
+}
+
+int main(int argc, char *argv[]) {
+        static const struct option options[] = {
+                { "config", required_argument, NULL, 'c' },
+                { "tcti", required_argument, NULL, 't' },
+                { "report", required_argument, NULL, 'r' },
+                { "check-config", no_argument, NULL, 'C' },
+                { "version", no_argument, NULL, 'V' },
+                { "help", no_argument, NULL, 'h' },
+                { 0 },
+        };
+        struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_MUTEX_INITIALIZER };
+        struct error e = { 0 };
+        bool check = false;
+        int o, r;
+
+        while ((o = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+                switch (o) {
+                case 'c':
+                        b.config_path = optarg;
+                        break;
+                case 't':
+                        b.tcti = optarg;
+                        break;
+                case 'r':
+                        b.report_path = optarg;
+                        break;
+                case 'C':
+                        check = true;
+                        break;
+                case 'V':
+                        puts(PROGRAM " " SEALBOOT_VERSION);
+                        return 0;
+                case 'h':
+                        return help();
+                default:
+                        return FAILURE_USAGE;
+                }
+        if (optind < argc) {
+                fprintf(stderr, PROGRAM ": unexpected argument '%s'; see --help\n", argv[optind]);
+                return FAILURE_USAGE;
+        }
+        if (check)
+                return check_config(b.config_path);
+
+        r = secret_init();
+        if (r < 0)
+                r = fail(&e, FAILURE_INTERNAL, r, "locked memory", "cannot set it up: %s (LimitMEMLOCK=)", strerror(-r));
+        else if ((r = boot_catch_stop(&b)) < 0)
+                r = fail(&e, FAILURE_INTERNAL, r, "signals", "cannot wait for them: %s", strerror(-r));
+        else
+                r = boot(&b, &e);
+        if (r < 0) {
+                boot_failed(&b, &e);
+                r = (int) e.failure;
+        } else
+                r = boot_succeeded(&b);
+        boot_done(&b);
+        return r;
+}
