@@ -21,7 +21,7 @@ static void *wait_for_stop(void *userdata) {
         fail(&e, FAILURE_STOPPED, -EINTR, b->source ?: "", "stopped by signal %d (%s) before the model was whole", which, strsignal(which));
         boot_failed(b, &e);
         if (b->handoff)
-                handoff_free(b->handoff);
+                handoff_discard(b->handoff);
         _exit((int) e.failure);
 }
 

@@ -89,14 +89,20 @@ int handoff_new(const char *model_directory, struct handoff **ret, struct error 
         return 0;
 }
 
+void handoff_discard(struct handoff *h) {
+        static const char *const names[] = { UNSEALING, PUBLISHING };
+
+        /* A file that is made between the listing and the removal of its directory makes that fail: again, then. */
+        for (size_t i = 0; h->fd >= 0 && i < ELEMENTS(names); i++)
+                while (remove_tree(h->fd, names[i]) == -ENOTEMPTY)
+                        ;
+}
+
 void handoff_free(struct handoff *h) {
         if (!h)
                 return;
-        if (h->fd >= 0) {
-                remove_tree(h->fd, UNSEALING);
-                remove_tree(h->fd, PUBLISHING);
-                close(h->fd);
-        }
+        handoff_discard(h);
+        closep(&h->fd);
         closep(&h->unsealing);
         closep(&h->publishing);
         free(h->path);

@@ -181,6 +181,7 @@ static void journal_end(const struct report *r, const struct error *f) {
 
 int report_close(struct report *r, const struct error *failure, struct error *e) {
         struct rusage usage;
+        int k;
 
         report_text(r, "outcome", failure ? "failed" : "published");
         report_put(r, "duration_ms", number(since_ms(r)));
@@ -192,5 +193,8 @@ int report_close(struct report *r, const struct error *failure, struct error *e)
         if (failure)
                 put_failure(r, failure);
         journal_end(r, failure);
-        return write_out(r, e);
+        pthread_mutex_lock(&r->lock);
+        k = write_out(r, e);
+        pthread_mutex_unlock(&r->lock);
+        return k;
 }
