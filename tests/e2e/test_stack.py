@@ -8,6 +8,8 @@ import json
 import os
 import pathlib
 import select
+import socket
+import struct
 import subprocess
 import time
 import urllib.error
@@ -18,7 +20,8 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from stack import attestation_check, cbor, cms, malformed, pki, policy
+from conftest import end, start
+from stack import attestation_check, cbor, cms, malformed, pki, policy, wire
 from stack.identity import role_session, user
 
 TRICKY_KEYS = ["plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x", "a//b",
@@ -387,6 +390,34 @@ def test_ordinary_tpm_use_passes_through(stack):
 def test_transient_objects_of_earlier_clients_make_room(stack, tmp_path):
     for _ in range(5):
         stack.tpm("tpm2_createprimary", "-c", tmp_path / "primary.context")
+
+
+def test_qemu_control_channel(tmp_path):
+    """What QEMU does at start: hands its data socket over, asks for capabilities, resets; then firmware starts the TPM up."""
+    machine = start("--qemu", "--dir", str(tmp_path))
+    try:
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(machine.info["qemu_tpm"])
+            data, theirs = socket.socketpair()
+            socket.send_fds(control, [struct.pack(">II", 0x10, 0)], [theirs.fileno()])
+            theirs.close()
+            assert control.recv(4) == bytes(4)
+
+            def command(code: int, body: bytes = b"") -> bytes:
+                control.sendall(struct.pack(">I", code) + body)
+                return control.recv(4096)
+            assert command(1)[:4] == bytes(4)                                   # CMD_GET_CAPABILITY
+            assert command(14) == bytes(4) and command(2, bytes(4)) == bytes(4)  # CMD_STOP, CMD_INIT
+            data.sendall(wire.command(wire.NO_SESSIONS, wire.CC["GetRandom"], b"\0\1"))
+            assert wire.code_of(data.recv(4096)) == wire.RC_INITIALIZE
+            data.sendall(wire.command(wire.NO_SESSIONS, wire.CC["Startup"], b"\0\0"))
+            assert wire.code_of(data.recv(4096)) == 0
+            assert machine.pcr(4) == "0" * 96
+            assert command(3) == bytes(4)                                       # CMD_SHUTDOWN
+            data.close()
+        assert machine.pcr(4) == "0" * 96                                       # and a look afterwards
+    finally:
+        end(machine)
 
 
 def test_documents(stack):

@@ -13,6 +13,7 @@ from .faults import Faults
 from .identity import Registry, role_session, user
 from .imds import IMDS
 from .kms import KMS
+from .qemu import Server as QemuServer
 from .s3 import S3
 from .store import Store
 from .swtpm import SWTPM
@@ -37,10 +38,10 @@ def bucket_policy(role_arn: str) -> dict:
 
 
 class Stack:
-    """tls: the exported endpoints are the HTTPS ones (both always exist)."""
+    """tls: the exported endpoints are the HTTPS ones (both always exist). qemu: the TPM is a virtual machine's."""
 
-    def __init__(self, directory: str, *, tls: bool = False, consumer_account: str = CONSUMER_ACCOUNT):
-        self.directory, self.tls = directory, tls
+    def __init__(self, directory: str, *, tls: bool = False, qemu: bool = False, consumer_account: str = CONSUMER_ACCOUNT):
+        self.directory, self.tls, self.qemu = directory, tls, qemu
         self.clock, self.tpm_clock, self.faults = Clock(), Clock(), Faults()
         self.audit = Audit(self.path("audit.jsonl"), self.clock)
         self.settings = {"cms": "alternate", "imds": {"mode": "v2", "role": ROLE, "credentials_lifetime": 6 * 3600,
@@ -66,9 +67,11 @@ class Stack:
         self.private_key = write(self.path("tls-server.key"), pki.private_pem(server), 0o600)
 
     def start_tpm(self):
-        self.swtpm = SWTPM(self.path("tpm"))
+        self.swtpm = SWTPM(self.path("tpm"), startup=not self.qemu)
         self.tpm = NitroTPM(self.swtpm, self.attestation_root, self.tpm_clock, self.faults)
         self.tpm_server = TPMServer(self.tpm, self.faults)
+        if self.qemu:
+            self.qemu_server = QemuServer(self.path("qemu-tpm.socket"), self.tpm, self.faults)
 
     def start_services(self, consumer_account: str):
         common = {"region": REGION, "registry": self.registry, "clock": self.clock, "faults": self.faults,
@@ -105,6 +108,7 @@ class Stack:
             "bucket": BUCKET, "owner_account": OWNER_ACCOUNT, "owner_arn": self.owner.principal.arn,
             "role_arn": self.instance.role, "session_arn": self.instance.arn, "consumer_account": self.instance.account,
             "endpoints": {name: server.url for name, server in self.servers.items()},
+            "qemu_tpm": self.path("qemu-tpm.socket") if self.qemu else None,
         }
 
     def stop(self):

@@ -23,6 +23,26 @@ def two_ports() -> tuple[socket.socket, socket.socket]:
     raise OSError("no two consecutive free ports")
 
 
+def serve(client: socket.socket, tpm, faults):
+    """Answers TPM commands until the other side closes the connection."""
+    try:
+        while step(client, tpm, faults):
+            pass
+    except (EOFError, OSError):
+        pass
+
+
+def step(client: socket.socket, tpm, faults) -> bool:
+    data = swtpm.receive_frame(client)
+    struck = faults.take("tpm", wire.NAMES.get(wire.code_of(data), "other"))
+    if "latency" in struck:
+        time.sleep(struck["latency"].get("seconds", 1))
+    if "close" in struck:
+        return False
+    client.sendall(wire.error(struck["rc"].get("rc")) if "rc" in struck else tpm.execute(data))
+    return True
+
+
 class Server:
     def __init__(self, tpm, faults):
         self.tpm, self.faults = tpm, faults
@@ -40,21 +60,7 @@ class Server:
             client, _ = self.data.accept()
             with client:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                try:
-                    while self.step(client):
-                        pass
-                except (EOFError, OSError):
-                    pass
-
-    def step(self, client: socket.socket) -> bool:
-        data = swtpm.receive_frame(client)
-        struck = self.faults.take("tpm", wire.NAMES.get(wire.code_of(data), "other"))
-        if "latency" in struck:
-            time.sleep(struck["latency"].get("seconds", 1))
-        if "close" in struck:
-            return False
-        client.sendall(wire.error(struck["rc"].get("rc")) if "rc" in struck else self.tpm.execute(data))
-        return True
+                serve(client, self.tpm, self.faults)
 
     def serve_control(self):
         while True:
@@ -65,13 +71,14 @@ class Server:
         with client:
             try:
                 while message := client.recv(4096):
-                    client.sendall(self.control_answer(message))
+                    client.sendall(control_answer(self.tpm, message))
             except OSError:
                 pass
 
-    def control_answer(self, message: bytes) -> bytes:
-        """A client may not take the TPM away from the next one."""
-        command = struct.unpack_from(">I", message)[0] if len(message) >= 4 else 0
-        if command in (swtpm.CMD_SHUTDOWN, swtpm.CMD_STOP):
-            return bytes(4)
-        return self.tpm.real.control(message)
+
+def control_answer(tpm, message: bytes) -> bytes:
+    """A client may not take the TPM away from the next one."""
+    command = struct.unpack_from(">I", message)[0] if len(message) >= 4 else 0
+    if command in (swtpm.CMD_SHUTDOWN, swtpm.CMD_STOP):
+        return bytes(4)
+    return tpm.real.control(message)
