@@ -149,11 +149,11 @@ static void make_printable(char *s) {
                         c[0] = c[1] = '?';
 }
 
-int fail(struct error *e, enum failure failure, int r, const char *subject, const char *format, ...) {
+void error_fill(struct error *e, enum failure failure, const char *subject, const char *format, ...) {
         va_list ap;
 
         if (!e)
-                return r;
+                return;
         *e = (struct error) { .failure = failure };
         snprintf(e->subject, sizeof e->subject, "%s", subject ?: "");
         va_start(ap, format);
@@ -161,7 +161,6 @@ int fail(struct error *e, enum failure failure, int r, const char *subject, cons
         va_end(ap);
         make_printable(e->subject);
         make_printable(e->reason);
-        return r;
 }
 
 void fail_advice(struct error *e, const char *format, ...) {
@@ -173,10 +172,6 @@ void fail_advice(struct error *e, const char *format, ...) {
         vsnprintf(e->advice, sizeof e->advice, format, ap);
         va_end(ap);
         make_printable(e->advice);
-}
-
-int fail_oom(struct error *e) {
-        return fail(e, FAILURE_INTERNAL, -ENOMEM, "", "out of memory");
 }
 
 void failure_print(FILE *f, const char *program, const struct error *e) {

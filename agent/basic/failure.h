@@ -81,15 +81,23 @@ struct failure_info {
 const struct failure_info *failure_table(size_t *ret_n);
 const struct failure_info *failure_info(enum failure failure);
 
-/* Fills e (may be NULL) and returns r, a negative errno, so that `return fail(...)` is one line. Bytes that could steer
- * a terminal are replaced: reasons quote hostile input. */
-int fail(struct error *e, enum failure failure, int r, const char *subject, const char *format, ...) _printf_(5, 6);
+/* `return fail(e, FAILURE_X, -EBADMSG, subject, "reason %s", ...)`: fills e (may be NULL) and is r, a negative errno. Bytes
+ * that could steer a terminal are replaced: reasons quote hostile input. (A macro, so that compilers and analyzers see r.) */
+#define fail(e, failure, r, subject, ...) \
+        ({ \
+                int _fail_r = (r); \
+                error_fill(e, failure, subject, __VA_ARGS__); \
+                _fail_r; \
+        })
+void error_fill(struct error *e, enum failure failure, const char *subject, const char *format, ...) _printf_(4, 5);
 
 /* Replaces the default advice of an error already filled. */
 void fail_advice(struct error *e, const char *format, ...) _printf_(2, 3);
 
 /* Out of memory, in one word. */
-int fail_oom(struct error *e);
+static inline int fail_oom(struct error *e) {
+        return fail(e, FAILURE_INTERNAL, -ENOMEM, "", "out of memory");
+}
 
 /* The four-line block a person reads: what, on what, why, what to do. */
 void failure_print(FILE *f, const char *program, const struct error *e);

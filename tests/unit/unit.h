@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-/* cmocka's fail() is a macro; ours is a function. */
+/* cmocka's fail() is not ours. */
 #undef fail
 #undef fail_msg
 #define fail_msg(...) \
