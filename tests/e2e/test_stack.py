@@ -9,6 +9,7 @@ import os
 import pathlib
 import select
 import socket
+import ssl
 import struct
 import subprocess
 import time
@@ -20,9 +21,9 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from conftest import end, start
-from stack import attestation_check, cbor, cms, malformed, pki, policy, wire
+from stack import attestation_check, cbor, cms, malformed, nginx, pki, policy, wire
 from stack.identity import role_session, user
+from stack.session import end, start
 
 TRICKY_KEYS = ["plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x", "a//b",
                "~t*()'!@:,;$", 'quo"te<>', "trailing/", "dots/../x"]
@@ -552,6 +553,27 @@ def test_deny_wins_and_identity_policies_count():
          "Resource": "*"}]}
     for principal in (role_session("444455556666", "sealboot-instance", "i", policies=()), user("111122223333", "u", policies=())):
         assert not policy.authorize(open_key, policy.Context("kms:Decrypt", principal), "111122223333")
+
+
+# --- nginx
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_nginx_serves_ranges_of_one_version(tmp_path, scheme):
+    (tmp_path / "object").write_bytes(bytes(range(256)))
+    with nginx.serve(tmp_path) as server:
+        context = ssl.create_default_context(cafile=server.ca)
+
+        def get(**headers):
+            request = urllib.request.Request(getattr(server, scheme) + "/object", headers=headers)
+            return urllib.request.urlopen(request, context=context if scheme == "https" else None)
+        with get() as answer:
+            etag = answer.headers["ETag"]
+        with get(**{"Range": "bytes=10-19", "If-Match": etag}) as answer:
+            assert answer.status == 206 and answer.read() == bytes(range(10, 20))
+        with pytest.raises(urllib.error.HTTPError, match="412"):
+            get(**{"Range": "bytes=10-19", "If-Match": '"other"'})
+        pid = server.pid
+    assert not running(pid)
 
 
 # --- up and down
