@@ -136,6 +136,7 @@ int main(int argc, char *argv[]) {
         if (check)
                 return check_config(b.config_path);
 
+        tpm_quiet();
         r = secret_init();
         if (r < 0)
                 r = fail(&e, FAILURE_INTERNAL, r, "locked memory", "cannot set it up: %s (LimitMEMLOCK=)", strerror(-r));

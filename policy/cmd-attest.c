@@ -184,5 +184,6 @@ int cmd_attest(int argc, char *argv[]) {
         r = parse(argc, argv, &o);
         if (r != 0)
                 return r < 0 ? 0 : r;
+        tpm_quiet();
         return attest(&o, &e) < 0 ? command_failed(&e) : 0;
 }

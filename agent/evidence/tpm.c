@@ -21,6 +21,10 @@ struct tpm {
         unsigned busy_wait_ms;
 };
 
+void tpm_quiet(void) {
+        setenv("TSS2_LOG", "all+none", 0);
+}
+
 const char *tpm_name(const struct tpm *t) {
         return t->name;
 }
@@ -180,7 +184,6 @@ int tpm_open_device(const char *const devices[], unsigned busy_wait_ms, struct t
         char names[256] = "";
         size_t n = 0;
 
-        setenv("TSS2_LOG", "all+none", 0);
         for (size_t i = 0; devices[i]; i++) {
                 _cleanup_tpm_ struct tpm *t = NULL;
                 int r;
@@ -212,7 +215,6 @@ int tpm_open(const char *tcti, unsigned busy_wait_ms, struct tpm **ret, struct e
                 return tpm_open_device(machine, busy_wait_ms, ret, e);
         if (strncmp(tcti, "device:", 7) == 0)
                 return tpm_open_device((const char *const[]) { tcti + 7, NULL }, busy_wait_ms, ret, e);
-        setenv("TSS2_LOG", "all+none", 0);
         if (tpm_new(tcti, false, busy_wait_ms, &t) < 0)
                 return fail_oom(e);
         r = connect_tpm(t, e);

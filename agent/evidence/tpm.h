@@ -11,12 +11,13 @@
 
 struct tpm;
 
+/* Silences the library, unless TSS2_LOG is set: the errors here carry what it would print. It reads that from the environment only,
+ * so a program calls this before it starts threads. */
+void tpm_quiet(void);
+
 /* `tcti` is a TCTI string as in tpm2-tools ("device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321"). NULL: the machine's own, that is
  * /dev/tpmrm0 (the kernel's resource manager, which many may share), or where there is none /dev/tpm0 (which only one may open).
  * A device that another process holds is tried again for busy_wait_ms.
- *
- * Unless TSS2_LOG is set, it is set to silence the library: the errors here carry what it would print. As that changes the environment,
- * a program opens its first TPM before it starts threads.
  *
  * FAILURE_TPM_ABSENT (no device, nothing listens), FAILURE_TPM_BUSY (held beyond busy_wait_ms), FAILURE_TPM (no permission, not a TPM). */
 int tpm_open(const char *tcti, unsigned busy_wait_ms, struct tpm **ret, struct error *e);

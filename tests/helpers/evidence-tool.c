@@ -65,6 +65,7 @@ static int run(int argc, char *argv[], struct error *e) {
 int main(int argc, char *argv[]) {
         struct error e;
 
+        tpm_quiet();
         if (run(argc, argv, &e) == 0)
                 return 0;
         failure_print(stderr, "evidence-tool", &e);
