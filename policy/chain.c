@@ -216,6 +216,17 @@ int chain_valid_at(const struct chain *c, const char *source, int64_t at, struct
         return 0;
 }
 
+int document_authenticate(const struct document *d, const char *source, const uint8_t root[static ROOT_FINGERPRINT_SIZE], int64_t at,
+                          struct error *e) {
+        _cleanup_chain_ struct chain c = {};
+        int r;
+
+        r = chain_build(d, source, root, &c, e);
+        if (r == 0)
+                r = chain_valid_at(&c, source, at, e);
+        return r < 0 ? r : document_signature(d, source, chain_key(&c), e);
+}
+
 int root_from_pem(const char *pem, size_t size, const char *source, uint8_t ret[static ROOT_FINGERPRINT_SIZE], struct error *e) {
         _cleanup_(BIO_freep) BIO *bio = size <= INT32_MAX ? BIO_new_mem_buf(pem, (int) size) : NULL;
         _cleanup_(X509_freep) X509 *x = NULL, *second = NULL;

@@ -32,6 +32,10 @@ int chain_build(const struct document *d, const char *source, const uint8_t root
 /* Every certificate is within its validity at this time (seconds since 1970). FAILURE_DOCUMENT, -EKEYEXPIRED. */
 int chain_valid_at(const struct chain *c, const char *source, int64_t at, struct error *e);
 
+/* All of it, in one: chain, validity at this time, signature. */
+int document_authenticate(const struct document *d, const char *source, const uint8_t root[static ROOT_FINGERPRINT_SIZE], int64_t at,
+                          struct error *e);
+
 /* The leaf's key, borrowed. */
 EVP_PKEY *chain_key(const struct chain *c);
 

@@ -17,7 +17,12 @@ struct command {
 
 int cmd_attest(int argc, char *argv[]);
 int cmd_digest(int argc, char *argv[]);
+int cmd_policy(int argc, char *argv[]);
 int cmd_verify(int argc, char *argv[]);
+
+/* `sealboot policy check` and `sealboot policy diff`. */
+int policy_check(int argc, char *argv[]);
+int policy_diff(int argc, char *argv[]);
 
 /* Prints the error block on standard error and returns its exit code. */
 int command_failed(const struct error *e);

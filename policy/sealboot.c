@@ -10,6 +10,7 @@
 static const struct command commands[] = {
         { "attest", "[OPTION...]", "ask the NitroTPM for an attestation document", cmd_attest },
         { "digest", "FILE|DIRECTORY", "compute a model's digest and the PCR15 it leads to", cmd_digest },
+        { "policy", "[check|diff] [OPTION...]", "write, check and compare key policies", cmd_policy },
         { "verify", "DOCUMENT [OPTION...]", "check an attestation document", cmd_verify },
         {},
 };

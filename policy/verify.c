@@ -272,18 +272,12 @@ static void check_debug_mode(struct sealboot_verifier *v) {
                 set(v, CHECK_DEBUG_MODE, SEALBOOT_PASSED, "PCR0 is not zero, so the enclave is not in debug mode");
 }
 
-static enum document_kind kind_of(const struct reference *reference) {
-        const uint32_t tpm_only = 1u << 7 | 0xfe00, enclave = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 8;
-
-        return reference->present & tpm_only || !(reference->present & enclave) ? DOCUMENT_NITROTPM : DOCUMENT_ENCLAVE;
-}
-
 /* Writes what differs and returns whether anything does. */
 static bool compare(const struct document *d, const struct reference *reference, FILE *f) {
         char found[2 * DOCUMENT_PCR_SIZE + 1], wanted[2 * DOCUMENT_PCR_SIZE + 1];
         bool differs = false;
 
-        if (kind_of(reference) != d->kind) {
+        if (reference_is_nitrotpm(reference) != (d->kind == DOCUMENT_NITROTPM)) {
                 fprintf(f, "%s measures %s", reference->source, d->kind == DOCUMENT_NITROTPM ? "an enclave" : "a NitroTPM image");
                 return true;
         }
