@@ -83,7 +83,7 @@ static void sample_free(struct sample *s) {
 static int make_directory(char path[static 32]) {
         int fd;
 
-        strcpy(path, "/tmp/test-unseal.XXXXXX");
+        strcpy(path, "/dev/shm/test.XXXXXX");
         assert_non_null(mkdtemp(path));
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         assert_true(fd >= 0);
@@ -116,11 +116,10 @@ static void expect_file(int directory, const char *name, const struct sample *s)
 }
 
 static void remove_directory(const char *path, int fd) {
-        char command[64];
-
+        unlinkat(fd, "0", 0);
+        unlinkat(fd, "object", 0);
         close(fd);
-        snprintf(command, sizeof command, "rm -rf %s", path);
-        assert_int_equal(system(command), 0);
+        assert_int_equal(rmdir(path), 0);
 }
 
 /* ---- shapes: sizes around every boundary, frame lengths that divide a unit and that do not */
@@ -274,7 +273,7 @@ static void test_parts_survive_pieces_late_keys_and_breaks(void **state) {
                         int fd = make_directory(path);
                         struct hand h;
 
-                        if (s.plaintext_size > 30 * 1024 * 1024 && j % 3 != 0) {
+                        if (s.plaintext_size > 10 * 1024 * 1024 && j % 5 != i % 5) {
                                 remove_directory(path, fd);
                                 continue;
                         }
