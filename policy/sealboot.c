@@ -10,6 +10,7 @@
 static const struct command commands[] = {
         { "attest", "[OPTION...]", "ask the NitroTPM for an attestation document", cmd_attest },
         { "digest", "FILE|DIRECTORY", "compute a model's digest and the PCR15 it leads to", cmd_digest },
+        { "measure", "UKI.efi...", "predict PCR4, PCR7 and PCR12 of an image", cmd_measure },
         { "policy", "[check|diff] [OPTION...]", "write, check and compare key policies", cmd_policy },
         { "verify", "DOCUMENT [OPTION...]", "check an attestation document", cmd_verify },
         {},

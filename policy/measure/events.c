@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "measure/events.h"
+
+#include <iconv.h>
+#include <stdarg.h>
+
+#include "measure/secureboot.h"
+
+enum {
+        STUB_BYPASSES_SECURE_BOOT = 252,
+        STUB_LOADS_ADDONS = 254,
+        STUB_STARTS_KERNEL_ITSELF = 258,
+};
+
+static const char action_calling[] = "Calling EFI Application from Boot Option";
+static const char action_returning[] = "Returning from EFI Application from Boot Option";
+
+const char *const key_list_names[KEY_LISTS] = { "PK", "KEK", "db", "dbx" };
+
+static const uint8_t global_variable[16] = "\x61\xdf\xe4\x8b\xca\x93\xd2\x11\xaa\x0d\x00\xe0\x98\x03\x2b\x8c";
+static const uint8_t security_database[16] = "\xcb\xb2\x19\xd7\x3a\x3d\x96\x45\xa3\xbc\xda\xd0\x0e\x67\x65\x6f";
+
+void prediction_done(struct prediction *p) {
+        for (size_t i = 0; i < p->n; i++) {
+                free(p->events[i].what);
+                free(p->events[i].why);
+        }
+        free(p->events);
+        *p = (struct prediction) {};
+}
+
+DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free, evp_md_ctx_freep)
+
+struct chunk {
+        const void *data;
+        size_t size;
+};
+
+static int hash_chunks(const struct chunk *chunks, size_t n, uint8_t out[static REFERENCE_SIZE], struct error *e) {
+        _cleanup_(evp_md_ctx_freep) EVP_MD_CTX *context = EVP_MD_CTX_new();
+        bool ok = context && EVP_DigestInit_ex(context, EVP_sha384(), NULL) == 1;
+
+        for (size_t i = 0; i < n && ok; i++)
+                ok = chunks[i].size == 0 || EVP_DigestUpdate(context, chunks[i].data, chunks[i].size) == 1;
+        if (!ok || EVP_DigestFinal_ex(context, out, NULL) != 1)
+                return fail(e, FAILURE_INTERNAL, -ENOMEM, "SHA-384", "OpenSSL cannot hash");
+        return 0;
+}
+
+/* --- the list of events ------------------------------------------------------------------------------------------------- */
+
+static int add_event(struct prediction *p, unsigned pcr, uint32_t type, const uint8_t digest[static REFERENCE_SIZE],
+                     const char *why, struct error *e, const char *format, ...) _printf_(7, 8);
+
+static int add_event(struct prediction *p, unsigned pcr, uint32_t type, const uint8_t digest[static REFERENCE_SIZE],
+                     const char *why, struct error *e, const char *format, ...) {
+        struct predicted_event *larger, event = { .pcr = pcr, .type = type, .why = strdup(why) };
+        va_list ap;
+        int n;
+
+        memcpy(event.digest, digest, REFERENCE_SIZE);
+        va_start(ap, format);
+        n = vasprintf(&event.what, format, ap);
+        va_end(ap);
+        larger = reallocarray(p->events, p->n + 1, sizeof *larger);
+        if (larger)
+                p->events = larger;
+        if (n < 0 || !event.why || !larger) {
+                if (n >= 0)
+                        free(event.what);
+                free(event.why);
+                return fail_oom(e);
+        }
+        p->events[p->n++] = event;
+        return 0;
+}
+
+static int add_text(struct prediction *p, unsigned pcr, const char *text, const char *why, struct error *e) {
+        uint8_t digest[REFERENCE_SIZE];
+        int k;
+
+        k = hash_chunks(&(struct chunk) { text, strlen(text) }, 1, digest, e);
+        return k < 0 ? k : add_event(p, pcr, EV_EFI_ACTION, digest, why, e, "\"%s\"", text);
+}
+
+static int add_separator(struct prediction *p, unsigned pcr, const char *why, struct error *e) {
+        uint8_t digest[REFERENCE_SIZE];
+        int k;
+
+        k = hash_chunks(&(struct chunk) { "\0\0\0\0", 4 }, 1, digest, e);
+        return k < 0 ? k : add_event(p, pcr, EV_SEPARATOR, digest, why, e, "00000000");
+}
+
+/* UEFI_VARIABLE_DATA: GUID, number of characters, number of bytes, name in UTF-16 without a NUL, data. */
+static int hash_variable(const uint8_t guid[static 16], const char *name, const void *data, size_t size,
+                         uint8_t out[static REFERENCE_SIZE], struct error *e) {
+        uint8_t lengths[16] = {}, wide[2 * 16] = {};
+        size_t n = strlen(name);
+
+        for (size_t i = 0; i < 8; i++) {
+                lengths[i] = (uint8_t) (n >> 8 * i);
+                lengths[8 + i] = (uint8_t) (size >> 8 * i);
+        }
+        for (size_t i = 0; i < n; i++)
+                wide[2 * i] = (uint8_t) name[i];
+        return hash_chunks((struct chunk[]) { { guid, 16 }, { lengths, 16 }, { wide, 2 * n }, { data, size } }, 4, out, e);
+}
+
+/* --- PCR7 --------------------------------------------------------------------------------------------------------------- */
+
+static int add_key_lists(struct prediction *p, const struct key_lists *keys, struct error *e) {
+        uint8_t digest[REFERENCE_SIZE], on = keys->enabled ? 1 : 0;
+        int k;
+
+        k = hash_variable(global_variable, "SecureBoot", &on, 1, digest, e);
+        if (k == 0)
+                k = add_event(p, 7, EV_EFI_VARIABLE_DRIVER_CONFIG, digest, on ? "Secure Boot is on" : "Secure Boot is off", e,
+                              "variable SecureBoot = %u", on);
+        for (size_t i = 0; i < KEY_LISTS && k == 0; i++) {
+                k = hash_variable(i <= KEY_KEK ? global_variable : security_database, key_list_names[i], keys->data[i], keys->size[i],
+                                  digest, e);
+                if (k == 0)
+                        k = add_event(p, 7, EV_EFI_VARIABLE_DRIVER_CONFIG, digest,
+                                      keys->size[i] ? "the keys enrolled" : "measured although it is not set", e,
+                                      "variable %s, %zu bytes", key_list_names[i], keys->size[i]);
+        }
+        return k < 0 ? k : add_separator(p, 7, "ends the Secure Boot policy", e);
+}
+
+/* An entry of db is measured when it first authorises an image, and not again. */
+static int add_authority(struct prediction *p, const struct key_lists *keys, const struct pe *pe, struct error *e) {
+        const struct esl_entry *entry;
+        uint8_t digest[REFERENCE_SIZE];
+        int k;
+
+        if (!keys || !keys->enabled)
+                return 0;
+        k = secureboot_authority(pe, &keys->db, &keys->dbx, &entry, e);
+        if (k == 0)
+                k = hash_variable(security_database, "db", entry->signature, entry->signature_size, digest, e);
+        if (k < 0)
+                return k;
+        for (size_t i = 0; i < p->n; i++)
+                if (p->events[i].type == EV_EFI_VARIABLE_AUTHORITY && memcmp(p->events[i].digest, digest, sizeof digest) == 0)
+                        return 0;
+        return add_event(p, 7, EV_EFI_VARIABLE_AUTHORITY, digest, "the entry of db that authorised this image, once", e,
+                         "db entry %zu (%s) for %s", (size_t) (entry - keys->db.entries) + 1,
+                         entry->type == ESL_X509 ? "certificate" : "image hash", pe->subject);
+}
+
+/* --- applications ------------------------------------------------------------------------------------------------------- */
+
+static int add_application(struct prediction *p, const struct key_lists *keys, const struct pe *pe, const char *why,
+                           struct error *e) {
+        uint8_t digest[EVP_MAX_MD_SIZE];
+        int k;
+
+        k = add_authority(p, keys, pe, e);
+        if (k == 0)
+                k = pe_digest(pe, EVP_sha384(), digest, e);
+        return k < 0 ? k : add_event(p, 4, EV_EFI_BOOT_SERVICES_APPLICATION, digest, why, e, "%s", pe->subject);
+}
+
+/* The number behind the program's name in "#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####". */
+static unsigned parse_magic(const char *text, size_t size) {
+        static const char prefix[] = "#### LoaderInfo: systemd-stub ";
+        unsigned version = 0;
+
+        if (size < sizeof prefix || memcmp(text, prefix, sizeof prefix - 1) != 0)
+                return 0;
+        for (size_t i = sizeof prefix - 1; i < size && text[i] >= '0' && text[i] <= '9' && version < 100000; i++)
+                version = version * 10 + (unsigned) (text[i] - '0');
+        return version;
+}
+
+static bool has_line(const char *text, size_t size, const char *key, const char *value) {
+        _cleanup_free_ char *copy = strndup(text, size);
+        char *state = NULL;
+
+        for (char *line = copy ? strtok_r(copy, "\n", &state) : NULL; line; line = strtok_r(NULL, "\n", &state)) {
+                size_t n = strlen(key);
+
+                if (strncmp(line, key, n) != 0 || line[n] != '=')
+                        continue;
+                line += n + 1;
+                if (line[0] == '"' && line[strlen(line) - 1] == '"') {
+                        line[strlen(line) - 1] = 0;
+                        line++;
+                }
+                if (streq(line, value))
+                        return true;
+        }
+        return false;
+}
+
+static bool section_text(const struct pe *pe, const char *name, const char **ret, size_t *ret_n) {
+        const struct pe_section *s = pe_section(pe, name);
+        const uint8_t *bytes;
+
+        if (!s || pe_section_bytes(pe, s, &bytes, ret_n, NULL) < 0)
+                return false;
+        *ret = (const char *) bytes;
+        return true;
+}
+
+unsigned stub_version(const struct pe *pe) {
+        const char *text;
+        unsigned version;
+        size_t n;
+
+        version = section_text(pe, ".sdmagic", &text, &n) ? parse_magic(text, n) : 0;
+        if (version == 0 && section_text(pe, ".osrel", &text, &n) && has_line(text, n, "ID", "amzn") &&
+            has_line(text, n, "VERSION_ID", "2023"))
+                version = 252;
+        return version;
+}
+
+static int add_kernel(struct prediction *p, const struct boot *boot, const struct pe *uki, unsigned version, struct error *e) {
+        static const char why[] = "the stub hands .linux to the firmware's LoadImage()";
+        bool secure_boot = boot->keys && boot->keys->enabled;
+        _cleanup_free_ char *subject = NULL;
+        const uint8_t *bytes;
+        struct pe linux_pe;
+        size_t n;
+        int k;
+
+        if (version >= STUB_STARTS_KERNEL_ITSELF || (version >= STUB_BYPASSES_SECURE_BOOT && secure_boot))
+                return 0;
+        if (asprintf(&subject, "%s:.linux", uki->subject) < 0)
+                return fail_oom(e);
+        k = pe_section_bytes(uki, pe_section(uki, ".linux"), &bytes, &n, e);
+        if (k == 0)
+                k = pe_parse(bytes, n, subject, &linux_pe, e);
+        return k < 0 ? k : add_application(p, boot->keys, &linux_pe, why, e);
+}
+
+/* --- PCR12 -------------------------------------------------------------------------------------------------------------- */
+
+static bool is_space(char c) {
+        return (unsigned char) c <= ' ' || c == 0x7f;
+}
+
+/* As the stub does before it measures: white space at both ends is cut off, control characters become spaces. In place. */
+static char *normalise_command_line(char *text) {
+        size_t n;
+
+        while (*text && is_space(*text))
+                text++;
+        n = strlen(text);
+        while (n > 0 && is_space(text[n - 1]))
+                n--;
+        text[n] = 0;
+        for (size_t i = 0; i < n; i++)
+                if (is_space(text[i]))
+                        text[i] = ' ';
+        return text;
+}
+
+static int to_utf16(const char *text, char **ret, size_t *ret_n) {
+        size_t left = strlen(text) + 1, room = 2 * left;
+        _cleanup_free_ char *wide = malloc(room);
+        char *in = (char *) (uintptr_t) text, *out = wide;
+        iconv_t converter = iconv_open("UTF-16LE", "UTF-8");
+        bool ok = wide && converter != (iconv_t) -1 && iconv(converter, &in, &left, &out, &room) != (size_t) -1;
+
+        if (converter != (iconv_t) -1)
+                iconv_close(converter);
+        if (!ok)
+                return -EILSEQ;
+        *ret_n = (size_t) (out - wide);
+        *ret = TAKE(wide);
+        return 0;
+}
+
+static int add_command_line(struct prediction *p, const char *text, const char *why, struct error *e) {
+        _cleanup_free_ char *copy = strdup(text), *wide = NULL;
+        uint8_t digest[REFERENCE_SIZE];
+        const char *line;
+        size_t n;
+        int k;
+
+        if (!copy)
+                return fail_oom(e);
+        line = normalise_command_line(copy);
+        if (!line[0])
+                return 0;
+        if (to_utf16(line, &wide, &n) < 0)
+                return fail(e, FAILURE_UKI, -EILSEQ, "command line", "is not UTF-8 text");
+        k = hash_chunks(&(struct chunk) { wide, n }, 1, digest, e);
+        return k < 0 ? k : add_event(p, 12, EV_IPL, digest, why, e, "\"%s\" (UTF-16, with its NUL)", line);
+}
+
+/* A command line that comes with the boot option replaces the UKI's own, unless Secure Boot is on and the UKI has one. */
+static int add_appended(struct prediction *p, const struct boot *boot, const struct pe *uki, struct error *e) {
+        if (!boot->command_line || (boot->keys && boot->keys->enabled && pe_section(uki, ".cmdline")))
+                return 0;
+        if (boot->command_line[0] == '@')
+                return fail(e, FAILURE_USAGE, -EINVAL, boot->command_line,
+                            "selects a profile of the UKI, which is measured in ways that are not predicted");
+        return add_command_line(p, boot->command_line, "the boot option brings a command line; the stub measures it", e);
+}
+
+static int check_addon(const struct pe *addon, struct error *e) {
+        static const char *const unpredicted[] = { ".linux", ".dtb", ".dtbauto", ".initrd", ".ucode" };
+
+        for (size_t i = 0; i < ELEMENTS(unpredicted); i++)
+                if (pe_section(addon, unpredicted[i]))
+                        return fail(e, FAILURE_UKI, -ENOTSUP, addon->subject, "%s",
+                                    i == 0 ? "is a UKI, not an addon: it has a .linux section"
+                                           : "has more than a command line; what such an addon adds to PCR12 is not predicted");
+        return 0;
+}
+
+/* The stub passes over an addon that is for another kernel, after the firmware has measured it. */
+static bool addon_applies(const struct pe *addon, const struct pe *uki) {
+        const char *wanted, *have;
+        size_t n, m;
+
+        if (!section_text(addon, ".uname", &wanted, &n) || !section_text(uki, ".uname", &have, &m))
+                return true;
+        return strnlen(wanted, n) == strnlen(have, m) && memcmp(wanted, have, strnlen(wanted, n)) == 0;
+}
+
+static int join(char **text, const char *more, size_t n, struct error *e) {
+        _cleanup_free_ char *old = *text, *one = strndup(more, n);
+
+        *text = NULL;
+        if (!one || asprintf(text, "%s%s%s", old ?: "", old ? " " : "", normalise_command_line(one)) < 0)
+                return fail_oom(e);
+        return 0;
+}
+
+static int add_addons(struct prediction *p, const struct boot *boot, const struct pe *uki, unsigned version, struct error *e) {
+        _cleanup_free_ char *text = NULL;
+        int k = 0;
+
+        if (boot->n_addons > 0 && version < STUB_LOADS_ADDONS)
+                return fail(e, FAILURE_UKI, -ENOTSUP, uki->subject, "its stub is version %u, which loads no addons (254 and later do)",
+                            version);
+        for (size_t i = 0; i < boot->n_addons && k == 0; i++) {
+                const struct pe *addon = &boot->addons[i].pe;
+                const char *line;
+                size_t n;
+
+                k = check_addon(addon, e);
+                if (k == 0)
+                        k = add_application(p, boot->keys, addon, "the stub loads the addon with LoadImage()", e);
+                if (k == 0 && addon_applies(addon, uki) && section_text(addon, ".cmdline", &line, &n))
+                        k = join(&text, line, n, e);
+        }
+        return k < 0 || !text ? k : add_command_line(p, text, "the stub measures what the addons append", e);
+}
+
+/* --- a boot ------------------------------------------------------------------------------------------------------------- */
+
+static int add_attempts(struct prediction *p, const struct boot *boot, struct error *e) {
+        int k;
+
+        k = add_text(p, 4, action_calling, "the firmware tries its first boot option", e);
+        if (k == 0)
+                k = add_separator(p, 4, "ends the firmware's own measurements", e);
+        for (unsigned i = 0; i < boot->failed_options && k == 0; i++) {
+                k = add_text(p, 4, action_returning, "that boot option started nothing, or returned", e);
+                if (k == 0)
+                        k = add_text(p, 4, action_calling, "the firmware tries the next boot option", e);
+        }
+        return k;
+}
+
+static int unknown_stub(const struct pe *uki, struct error *e) {
+        fail(e, FAILURE_UKI, -ENOTSUP, uki->subject,
+             "has a .linux section, but its stub does not tell its version (no .sdmagic section of systemd-stub)");
+        fail_advice(e, "Whether firmware measures the kernel depends on it. Give --stub-version=N: the systemd version the stub is from; "
+                       "251 for a stub of your own that starts the kernel with LoadImage(), 258 for one that starts it itself.");
+        return -ENOTSUP;
+}
+
+static int add_uki(struct prediction *p, const struct boot *boot, const struct pe *uki, bool last, struct error *e) {
+        unsigned version = boot->stub_version ?: stub_version(uki);
+        int k = 0;
+
+        if (version == 0)
+                return unknown_stub(uki, e);
+        if (last)
+                k = add_appended(p, boot, uki, e);
+        if (last && k == 0)
+                k = add_addons(p, boot, uki, version, e);
+        return k < 0 ? k : add_kernel(p, boot, uki, version, e);
+}
+
+int predict(const struct boot *boot, struct prediction *ret, struct error *e) {
+        _cleanup_prediction_ struct prediction p = {};
+        bool uki = false;
+        int k = 0;
+
+        if (boot->keys)
+                k = add_key_lists(&p, boot->keys, e);
+        if (k == 0)
+                k = add_attempts(&p, boot, e);
+        for (size_t i = 0; i < boot->n_images && k == 0; i++) {
+                const struct pe *pe = &boot->images[i].pe;
+
+                k = add_application(&p, boot->keys, pe,
+                                    i == 0 ? "the boot option's application" : "started by the application before it", e);
+                if (k == 0 && pe_section(pe, ".linux")) {
+                        uki = i + 1 == boot->n_images;
+                        k = add_uki(&p, boot, pe, uki, e);
+                }
+        }
+        if (k == 0 && !uki && (boot->n_addons > 0 || boot->command_line))
+                k = fail(e, FAILURE_UKI, -EINVAL, boot->n_images ? boot->images[boot->n_images - 1].path : "",
+                         "the last image is not a UKI, so it takes neither addons nor a command line");
+        if (k < 0)
+                return k;
+        *ret = p;
+        p = (struct prediction) {};
+        return 0;
+}
+
+int prediction_replay(const struct prediction *p, bool pcr7, struct reference *ret, struct error *e) {
+        static const uint8_t zero[REFERENCE_SIZE];
+        int k = 0;
+
+        reference_set(ret, 4, zero);
+        reference_set(ret, 12, zero);
+        if (pcr7)
+                reference_set(ret, 7, zero);
+        for (size_t i = 0; i < p->n && k == 0; i++) {
+                uint8_t *pcr = ret->pcr[p->events[i].pcr];
+
+                if (reference_has(ret, p->events[i].pcr))
+                        k = hash_chunks((struct chunk[]) { { pcr, REFERENCE_SIZE }, { p->events[i].digest, REFERENCE_SIZE } }, 2, pcr, e);
+        }
+        return k;
+}

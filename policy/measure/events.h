@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The events that firmware and stub will measure into PCR4, PCR7 and PCR12, in order, each with the reason it is there.
+ *
+ * Sources: TCG PC Client Platform Firmware Profile 1.06, 3.3.4.5 (PCR4) and 3.3.4.8 (PCR7); EDK2's Tcg2Dxe and
+ * DxeTpm2MeasureBootLib; systemd-stub(7). What the stub does with the kernel of a UKI depends on its version:
+ *   before 252  hands .linux to LoadImage(), so firmware verifies and measures it like any application;
+ *   252 to 257  the same, but with Secure Boot on it steps around the verification and with it the measurement;
+ *   from 258    starts .linux itself: nothing is measured.
+ * Addons (from 254) are applications to firmware (PCR4, PCR7); their command lines, joined by a space, go to PCR12. */
+
+#include "basic/failure.h"
+#include "measure/esl.h"
+#include "measure/event-types.h"
+#include "measure/pe.h"
+#include "reference.h"
+
+struct predicted_event {
+        unsigned pcr;
+        uint32_t type;
+        uint8_t digest[REFERENCE_SIZE]; /* what is extended */
+        char *what;                     /* "Authenticode digest of uki.efi" */
+        char *why;                      /* "the boot option's application" */
+};
+
+struct prediction {
+        struct predicted_event *events;
+        size_t n;
+};
+
+struct measured_image {
+        const char *path;
+        struct pe pe;
+};
+
+/* The key lists as the variables hold them. Secure Boot is on when PK is enrolled, unless switched off. */
+struct key_lists {
+        const uint8_t *data[4]; /* PK, KEK, db, dbx: enum key_list */
+        size_t size[4];
+        struct esl db, dbx;
+        bool enabled;
+};
+enum key_list { KEY_PK, KEY_KEK, KEY_DB, KEY_DBX, KEY_LISTS };
+extern const char *const key_list_names[KEY_LISTS];
+
+struct boot {
+        const struct measured_image *images; /* in load order; the last one that is a UKI boots */
+        size_t n_images;
+        const struct measured_image *addons; /* in load order: global ones first, each group sorted by name */
+        size_t n_addons;
+        const struct key_lists *keys; /* NULL: Secure Boot off and nothing known of the lists, so PCR7 is not predicted */
+        const char *command_line;     /* appended by the boot option; NULL: none */
+        unsigned failed_options;      /* boot options that were tried first and started nothing */
+        unsigned stub_version;        /* for images whose stub does not tell; 0: unknown */
+};
+
+/* FAILURE_UKI when the boot would fail or cannot be predicted; the advice says what to give. */
+int predict(const struct boot *boot, struct prediction *ret, struct error *e);
+void prediction_done(struct prediction *p);
+#define _cleanup_prediction_ _cleanup_(prediction_done)
+
+/* The PCR values the events lead to: PCR4, PCR12 and, where predicted, PCR7. */
+int prediction_replay(const struct prediction *p, bool pcr7, struct reference *ret, struct error *e);
+
+/* The systemd version of a UKI's stub: .sdmagic, or .osrel for the stub of Amazon Linux 2023 on arm64, which lacks it. 0: unknown. */
+unsigned stub_version(const struct pe *pe);

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "measure/inputs.h"
+
+#include "basic/file.h"
+
+enum {
+        KEY_LIST_MAX = 16 * 1024 * 1024,
+        FAILED_OPTIONS_MAX = 64,
+};
+
+const char input_help[] =
+        "The boot:\n"
+        "      --disk=IMAGE             the boot image and addons of a raw disk image\n"
+        "      --arch=x64|aa64          which of two boot images on the disk\n"
+        "      --addon=FILE             an addon beside the UKI, in load order\n"
+        "      --command-line=TEXT      a command line that the boot option brings\n"
+        "      --failed-boot-options=N  boot options that fail before this one\n"
+        "      --stub-version=N         systemd version of a stub that does not tell\n"
+        "Secure Boot (EFI signature lists, as the variables hold them):\n"
+        "      --PK=FILE --KEK=FILE --db=FILE --dbx=FILE\n"
+        "      --secure-boot=on|off     default: on when there is a PK\n";
+
+static int parse_number(const char *text, unsigned min, unsigned max, const char *option, unsigned *ret, struct error *e) {
+        char *end;
+        unsigned long v;
+
+        errno = 0;
+        v = strtoul(text, &end, 10);
+        if (errno != 0 || end == text || *end || text[0] < '0' || text[0] > '9' || v < min || v > max)
+                return fail(e, FAILURE_USAGE, -EINVAL, option, "\"%s\" is not a number from %u to %u", text, min, max);
+        *ret = (unsigned) v;
+        return 0;
+}
+
+static int append(char ***list, size_t *n, char *value, struct error *e) {
+        char **larger = reallocarray(*list, *n + 1, sizeof *larger);
+
+        if (!larger)
+                return fail_oom(e);
+        larger[(*n)++] = value;
+        *list = larger;
+        return 0;
+}
+
+int inputs_add_image(struct inputs *i, char *path, struct error *e) {
+        return append(&i->image_paths, &i->n_image_paths, path, e);
+}
+
+int inputs_option(struct inputs *i, int option, char *argument, struct error *e) {
+        switch ((enum input_option) option) {
+        case INPUT_PK:
+        case INPUT_KEK:
+        case INPUT_DB:
+        case INPUT_DBX:
+                i->paths[option - INPUT_PK] = argument;
+                return 0;
+        case INPUT_SECURE_BOOT:
+                if (!streq(argument, "on") && !streq(argument, "off"))
+                        return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot", "\"%s\" is neither \"on\" nor \"off\"", argument);
+                i->secure_boot = streq(argument, "on") ? 1 : -1;
+                return 0;
+        case INPUT_STUB_VERSION:
+                return parse_number(argument, 1, 100000, "--stub-version", &i->boot.stub_version, e);
+        case INPUT_ADDON:
+                return append(&i->addon_paths, &i->n_addon_paths, argument, e);
+        case INPUT_COMMAND_LINE:
+                i->boot.command_line = argument;
+                return 0;
+        case INPUT_FAILED_OPTIONS:
+                return parse_number(argument, 0, FAILED_OPTIONS_MAX, "--failed-boot-options", &i->boot.failed_options, e);
+        case INPUT_DISK:
+                i->disk = argument;
+                return 0;
+        case INPUT_ARCH:
+                if (!streq(argument, "x64") && !streq(argument, "aa64"))
+                        return fail(e, FAILURE_USAGE, -EINVAL, "--arch", "\"%s\" is neither \"x64\" nor \"aa64\"", argument);
+                i->arch = streq(argument, "x64") ? "BOOTX64.EFI" : "BOOTAA64.EFI";
+                return 0;
+        case INPUT_END:
+                break;
+        }
+        return fail(e, FAILURE_INTERNAL, -EINVAL, "", "option %d is not known", option);
+}
+
+static int load_keys(struct inputs *i, struct error *e) {
+        struct key_lists *keys = &i->keys;
+        bool any = i->secure_boot != 0;
+        int k;
+
+        for (size_t l = 0; l < KEY_LISTS; l++) {
+                struct esl esl = {};
+
+                if (!i->paths[l])
+                        continue;
+                any = true;
+                k = file_read(i->paths[l], KEY_LIST_MAX, FAILURE_IO, &i->key_data[l], &keys->size[l], e);
+                if (k == 0)
+                        k = esl_parse(i->key_data[l], keys->size[l], i->paths[l], &esl, e);
+                if (k < 0)
+                        return k;
+                keys->data[l] = i->key_data[l];
+                if (l == KEY_DB)
+                        keys->db = esl;
+                else if (l == KEY_DBX)
+                        keys->dbx = esl;
+                else
+                        esl_done(&esl);
+        }
+        keys->enabled = i->secure_boot > 0 || (i->secure_boot == 0 && keys->size[KEY_PK] > 0);
+        if (any && keys->enabled && keys->size[KEY_PK] == 0)
+                return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot", "cannot be on without a platform key: give --PK");
+        if (any && i->secure_boot == 0 && keys->size[KEY_PK] == 0)
+                return fail(e, FAILURE_USAGE, -EINVAL, "--PK", "is missing: give all key lists that are enrolled, or --secure-boot=off");
+        if (any)
+                i->boot.keys = keys;
+        return 0;
+}
+
+static int load_file(struct inputs *i, const char *path, struct measured_image *ret, struct error *e) {
+        uint8_t **larger = reallocarray(i->file_data, i->n_file_data + 1, sizeof *larger);
+        size_t size;
+        int k;
+
+        if (!larger)
+                return fail_oom(e);
+        i->file_data = larger;
+        k = file_read(path, PE_FILE_MAX, FAILURE_IO, &i->file_data[i->n_file_data], &size, e);
+        if (k < 0)
+                return k;
+        ret->path = path;
+        return pe_parse(i->file_data[i->n_file_data++], size, path, &ret->pe, e);
+}
+
+static int load_disk_file(const struct disk_file *file, struct measured_image *ret, struct error *e) {
+        ret->path = file->path;
+        return pe_parse(file->data, file->size, file->path, &ret->pe, e);
+}
+
+int inputs_load(struct inputs *i, struct error *e) {
+        size_t n = 0, m = 0;
+        int k = 0;
+
+        if (i->disk && i->n_image_paths > 0)
+                return fail(e, FAILURE_USAGE, -EINVAL, "--disk", "brings its own image: give either a disk or images");
+        if (!i->disk && i->n_image_paths == 0)
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "no image given");
+        if (i->disk)
+                k = disk_open_boot(i->disk, i->arch, &i->disk_boot, e);
+        if (k == 0)
+                k = load_keys(i, e);
+        if (k < 0)
+                return k;
+        i->images = calloc(i->n_image_paths + 1, sizeof *i->images);
+        i->addons = calloc(i->disk_boot.n_addons + i->n_addon_paths + 1, sizeof *i->addons);
+        if (!i->images || !i->addons)
+                return fail_oom(e);
+        if (i->disk)
+                k = load_disk_file(&i->disk_boot.image, &i->images[n++], e);
+        for (size_t a = 0; a < i->disk_boot.n_addons && k == 0; a++)
+                k = load_disk_file(&i->disk_boot.addons[a], &i->addons[m++], e);
+        for (size_t a = 0; a < i->n_image_paths && k == 0; a++)
+                k = load_file(i, i->image_paths[a], &i->images[n++], e);
+        for (size_t a = 0; a < i->n_addon_paths && k == 0; a++)
+                k = load_file(i, i->addon_paths[a], &i->addons[m++], e);
+        i->boot.images = i->images;
+        i->boot.n_images = n;
+        i->boot.addons = i->addons;
+        i->boot.n_addons = m;
+        return k;
+}
+
+void inputs_done(struct inputs *i) {
+        for (size_t l = 0; l < KEY_LISTS; l++)
+                free(i->key_data[l]);
+        for (size_t f = 0; f < i->n_file_data; f++)
+                free(i->file_data[f]);
+        free(i->file_data);
+        free(i->images);
+        free(i->addons);
+        free(i->image_paths);
+        free(i->addon_paths);
+        esl_done(&i->keys.db);
+        esl_done(&i->keys.dbx);
+        disk_boot_done(&i->disk_boot);
+        *i = (struct inputs) {};
+}
