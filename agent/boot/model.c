@@ -60,21 +60,6 @@ static int add_files(struct boot *b, struct error *e) {
         return met ? 0 : unseal_expect(b->unseal, b->first_file, NULL, e);
 }
 
-/* A single object's file is called what its sealer said in the encryption context, which the operator cannot change; or else by the object's
- * key, less ".sealed". */
-static int name_single(struct boot *b, char **ret, struct error *e) {
-        const char *said = message_header_context(b->header, "file"), *slash = strrchr(b->launch.key, '/');
-        const char *name = said ?: slash ? slash + 1 : b->launch.key;
-        size_t n = strlen(name), suffix = strlen(".sealed");
-
-        if (!said && n > suffix && streq(name + n - suffix, ".sealed"))
-                n -= suffix;
-        if (strchr(name, '/'))
-                return fail(e, FAILURE_CONTEXT, -EINVAL, b->source, "its encryption context has \"file\" = \"%.200s\", which must be one file name", name);
-        *ret = strndup(name, n);
-        return *ret ? 0 : fail_oom(e);
-}
-
 static int describe_single(struct boot *b, struct error *e) {
         _cleanup_free_ char *name = NULL;
         struct model_file *f;
@@ -84,7 +69,7 @@ static int describe_single(struct boot *b, struct error *e) {
         int r;
 
         unseal_result(b->unseal, b->first_file, &unused, &size, digest);
-        r = name_single(b, &name, e);
+        r = model_single_name(message_header_context(b->header, MODEL_FILE_CONTEXT), b->launch.key, b->source, &name, e);
         if (r == 0)
                 r = model_new(&b->model, e);
         if (r == 0)

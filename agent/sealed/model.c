@@ -162,20 +162,22 @@ uint64_t model_size(const struct model *m) {
         return sum;
 }
 
-int model_path_of_object(const char *key, char **ret, struct error *e) {
-        const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key, *problem;
+int model_single_name(const char *said, const char *key, const char *subject, char **ret, struct error *e) {
+        const char *slash = strrchr(key, '/'), *name = said ?: slash ? slash + 1 : key, *problem;
         size_t n = strlen(name), suffix = strlen(".sealed");
-        _cleanup_free_ char *path = NULL;
+        _cleanup_free_ char *copy = NULL;
 
-        if (n > suffix && streq(name + n - suffix, ".sealed"))
+        if (!said && n > suffix && streq(name + n - suffix, ".sealed"))
                 n -= suffix;
-        path = strndup(name, n);
-        if (!path)
+        copy = strndup(name, n);
+        if (!copy)
                 return fail_oom(e);
-        problem = path_problem(path);
+        problem = strchr(copy, '/') ? "it has a slash" : path_problem(copy);
+        if (problem && said)
+                return fail(e, FAILURE_CONTEXT, -EINVAL, subject, "its encryption context has \"" MODEL_FILE_CONTEXT "\" = \"%.200s\", which is no file name: %s", said, problem);
         if (problem)
-                return fail(e, FAILURE_MANIFEST, -EINVAL, key, "gives its file no usable name: %s", problem);
-        *ret = TAKE(path);
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "its key gives the file no usable name: %s", problem);
+        *ret = TAKE(copy);
         return 0;
 }
 

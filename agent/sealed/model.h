@@ -56,9 +56,11 @@ int model_pcr15(const uint8_t digest[static MODEL_DIGEST], uint8_t ret[static MO
 
 uint64_t model_size(const struct model *m);
 
-/* A single object without a manifest is a model of one file. Its path: the last part of the object's key, without ".sealed".
- * FAILURE_MANIFEST when nothing safe is left of it. The caller frees *ret. */
-int model_path_of_object(const char *key, char **ret, struct error *e);
+/* A single object without a manifest is a model of one file. Its name is what its sealer said in the encryption context under "file"
+ * (`said`, or NULL), which the operator cannot change; or else the last part of the object's key, less ".sealed".
+ * FAILURE_CONTEXT or FAILURE_MANIFEST when that is no single safe name. The caller frees *ret. */
+#define MODEL_FILE_CONTEXT "file"
+int model_single_name(const char *said, const char *key, const char *subject, char **ret, struct error *e);
 
 /* Parses and checks everything a manifest says, its own model digest included. */
 int manifest_parse(const char *text, size_t n, const char *subject, struct model **ret, struct error *e);

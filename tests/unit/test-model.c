@@ -152,25 +152,36 @@ static void test_digest_is_that_of_the_one_liner(void **state) {
         assert_string_equal(hex, PCR15);
 }
 
-static void test_path_of_a_single_object(void **state) {
+static void test_name_of_a_single_object(void **state) {
         static const struct {
-                const char *key, *path; /* NULL: refused */
+                const char *said, *key, *name; /* NULL: refused */
+                enum failure failure;
         } table[] = {
-                { "model.gguf.sealed", "model.gguf" }, { "a/b/model.gguf.sealed", "model.gguf" }, { "model.gguf", "model.gguf" },
-                { "a/.sealed", ".sealed" },            { "a/", NULL },                            { "", NULL },
-                { "a/...sealed", NULL },               { "a/..", NULL },
+                { NULL, "model.gguf.sealed", "model.gguf", FAILURE_NONE },
+                { NULL, "a/b/model.gguf.sealed", "model.gguf", FAILURE_NONE },
+                { NULL, "model.gguf", "model.gguf", FAILURE_NONE },
+                { NULL, "a/.sealed", ".sealed", FAILURE_NONE },
+                { "said.sealed", "a/model.gguf", "said.sealed", FAILURE_NONE },
+                { NULL, "a/", NULL, FAILURE_MANIFEST },
+                { NULL, "", NULL, FAILURE_MANIFEST },
+                { NULL, "a/...sealed", NULL, FAILURE_MANIFEST },
+                { NULL, "a/..", NULL, FAILURE_MANIFEST },
+                { "", "a", NULL, FAILURE_CONTEXT },
+                { "..", "a", NULL, FAILURE_CONTEXT },
+                { "../b", "a", NULL, FAILURE_CONTEXT },
+                { "b/c", "a", NULL, FAILURE_CONTEXT },
         };
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                _cleanup_free_ char *path = NULL;
+                _cleanup_free_ char *name = NULL;
                 struct error e = { 0 };
 
-                if (table[i].path) {
-                        assert_ok(model_path_of_object(table[i].key, &path, &e), &e);
-                        assert_string_equal(path, table[i].path);
+                if (table[i].name) {
+                        assert_ok(model_single_name(table[i].said, table[i].key, "object", &name, &e), &e);
+                        assert_string_equal(name, table[i].name);
                 } else
-                        assert_refused(model_path_of_object(table[i].key, &path, &e), &e, FAILURE_MANIFEST, "no usable name");
+                        assert_refused(model_single_name(table[i].said, table[i].key, "object", &name, &e), &e, table[i].failure, "name: it");
         }
 }
 
@@ -280,7 +291,7 @@ int main(void) {
                 cmocka_unit_test(test_sorting),
                 cmocka_unit_test(test_too_many_files),
                 cmocka_unit_test(test_digest_is_that_of_the_one_liner),
-                cmocka_unit_test(test_path_of_a_single_object),
+                cmocka_unit_test(test_name_of_a_single_object),
                 cmocka_unit_test(test_manifest),
                 cmocka_unit_test(test_manifests_refused),
                 cmocka_unit_test(test_manifest_with_too_many_files),
