@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from stack import attestation_check, cbor, cms, malformed, nginx, pki, policy, wire
 from stack.identity import role_session, user
 from stack.session import end, start
+from stack.swtpm import receive_frame
 
 TRICKY_KEYS = ["plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x", "a//b",
                "~t*()'!@:,;$", 'quo"te<>', "trailing/", "dots/../x"]
@@ -329,6 +330,25 @@ def test_instance_role_reads_but_does_not_write(stack):
         s3.put_object(Bucket=stack.bucket, Key="shared", Body=b"y")
 
 
+# --- the SDKs for JavaScript
+
+def test_javascript_sdks(stack, recipient, tmp_path):
+    """With SEALBOOT_NODE_MODULES naming a node_modules that has @aws-sdk/client-{s3,kms}, lib-storage, @aws-crypto/client-node."""
+    modules = os.environ.get("SEALBOOT_NODE_MODULES")
+    if not modules:
+        pytest.skip("SEALBOOT_NODE_MODULES is not set")
+    document = stack.control.document(public_key=public_der(recipient))
+    issued = stack.control.credentials()
+    command = ["node", pathlib.Path(__file__).with_name("sdk.cjs"), stack.bucket, stack.create_key(),
+               base64.b64encode(document).decode(), ",".join(issued[k] for k in ("AccessKeyId", "SecretAccessKey", "Token"))]
+    done = subprocess.run(command, env={**stack.env, "NODE_PATH": modules}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = {words[1]: words[2:] for words in map(str.split, done.stdout.splitlines())}
+    assert set(said) == {"objects", "dataKeys", "messages"}
+    plaintext, wrapped = map(bytes.fromhex, said["dataKeys"])
+    assert openssl_decrypt(wrapped, recipient, tmp_path) == plaintext
+
+
 # --- metadata
 
 def metadata(stack, path: str, token: str | None = None, method="GET", **headers):
@@ -391,6 +411,130 @@ def test_ordinary_tpm_use_passes_through(stack):
 def test_transient_objects_of_earlier_clients_make_room(stack, tmp_path):
     for _ in range(5):
         stack.tpm("tpm2_createprimary", "-c", tmp_path / "primary.context")
+
+
+class NVClient:
+    """Speaks to the TPM byte by byte, as a client of the vendor command does, with password authorization."""
+
+    INDEX, AUTH = 0x01800042, b"\7" * 32
+    OWNER = 0x40000001
+
+    def __init__(self, stack):
+        self.address = ("127.0.0.1", int(stack.variables["TPM2TOOLS_TCTI"].rsplit("=", 1)[1]))
+
+    def send(self, command: bytes) -> bytes:
+        """TPM_RC_RETRY is how a TPM asks for time to note that dictionary attacks are possible from here on."""
+        while True:
+            with socket.create_connection(self.address) as s:
+                s.sendall(command)
+                response = receive_frame(s)
+            if wire.code_of(response) != wire.RC_RETRY:
+                return response
+
+    def authorized(self, name: str, handles: tuple, parameters: bytes = b"", auth: bytes = AUTH) -> tuple[int, bytes]:
+        area = struct.pack(">IHBH", wire.RS_PW, 0, 0, len(auth)) + auth
+        response = self.send(wire.authorized(wire.CC[name], handles, area, parameters))
+        code = wire.code_of(response)
+        return code, response[14:14 + struct.unpack_from(">I", response, 10)[0]] if code == 0 else b""
+
+    def define(self, size=8192) -> int:
+        public = struct.pack(">IHIHH", self.INDEX, 0x000B, 0x00040004, 0, size)      # AUTHREAD | AUTHWRITE
+        return self.authorized("NV_DefineSpace", (self.OWNER,), wire.tpm2b(self.AUTH) + wire.tpm2b(public), b"")[0]
+
+    def undefine(self) -> int:
+        return self.authorized("NV_UndefineSpace", (self.OWNER, self.INDEX), auth=b"")[0]
+
+    def write(self, data: bytes, offset=0, **more) -> int:
+        parameters = wire.tpm2b(data) + struct.pack(">H", offset)
+        return self.authorized("NV_Write", (self.INDEX, self.INDEX), parameters, **more)[0]
+
+    def read(self, size=1024, offset=0, **more) -> tuple[int, bytes]:
+        code, data = self.authorized("NV_Read", (self.INDEX, self.INDEX), struct.pack(">HH", size, offset), **more)
+        return code, data[2:]
+
+    def attest(self, **more) -> int:
+        return self.authorized("Attest", (self.INDEX, self.INDEX), **more)[0]
+
+    def contents(self) -> bytes:
+        return b"".join(self.read(offset=offset)[1] for offset in range(0, 8192, 1024))
+
+    def ask(self, request) -> dict:
+        """One whole exchange."""
+        assert self.define() == 0
+        assert self.write(request if isinstance(request, bytes) else cbor.dumps(request)) == 0
+        assert self.attest() == 0
+        answer = cbor.first(self.contents())
+        assert self.undefine() == 0
+        return answer
+
+
+def request(**fields) -> dict:
+    return {"Attestation": {"user_data": None, "nonce": None, "public_key": None, **fields}}
+
+
+def test_vendor_command(stack):
+    client = NVClient(stack)
+    document = client.ask(request(nonce=b"n" * 32))["Attestation"]["document"]
+    root = pki.x509.load_pem_x509_certificate(pathlib.Path(stack.variables["SEALBOOT_ATTESTATION_ROOT"]).read_bytes())
+    checked = attestation_check.verify(document, root.public_bytes(serialization.Encoding.DER), time.time())
+    assert checked.nonce == b"n" * 32 and checked.public_key is None
+    assert {n: v.hex() for n, v in checked.pcrs.items()} == {n: stack.pcr(n) for n in range(24)}
+    stack.nothing_left()
+
+
+@pytest.mark.parametrize("bad, code", [
+    ({"Attestation": {"nonce": None}}, "InvalidArgument"), (request(surprise=None), "InvalidArgument"),
+    (request(nonce="text"), "InvalidArgument"), ({"Describe": {}}, "InvalidOperation"), (b"\xff", "InvalidOperation"),
+    ({"Attestation": []}, "InvalidArgument"), (cbor.Pairs([("Attestation", {})] * 2), "InvalidOperation")])
+def test_vendor_command_refuses_requests(stack, bad, code):
+    assert NVClient(stack).ask(bad) == {"Error": code}
+
+
+def test_vendor_command_limits_fields(stack):
+    client, encoded = NVClient(stack), cbor.dumps(request(nonce=b"n" * 1025))
+    assert client.define() == 0 and client.write(encoded[:1024]) == 0 and client.write(encoded[1024:], 1024) == 0
+    assert client.attest() == 0
+    assert cbor.first(client.contents()) == {"Error": "InputTooLarge"}
+    assert client.undefine() == 0
+
+
+def test_large_indices_are_judged_by_the_real_tpm(stack):
+    client, wrong = NVClient(stack), {"auth": b"\x09" * 32}
+    auth_fail, nv_defined = 0x98E, 0x14C
+    assert client.define() == 0 and client.define() == nv_defined
+    assert client.read()[0] == client.attest() == wire.RC_NV_UNINITIALIZED
+    assert client.write(b"x", **wrong) == auth_fail
+    assert client.write(b"x" * 1025) == wire.RC_SIZE_P1
+    assert client.write(b"x" * 1024, 7169) == wire.RC_NV_RANGE
+    assert client.write(b"last", 8188) == 0
+    assert client.read(4, 8188) == (0, b"last")
+    assert client.read(5, 8188)[0] == wire.RC_NV_RANGE and client.read(1025)[0] == wire.RC_VALUE_P1
+    assert client.read(**wrong)[0] == client.attest(**wrong) == auth_fail
+    assert stack.control.tpm()["nv"] == [client.INDEX]
+    public = stack.tpm("tpm2_nvreadpublic", hex(client.INDEX))
+    assert "size: 8192" in public
+    stack.control.tpm_reset()
+    assert client.read(4, 8188) == (0, b"last")
+    assert client.undefine() == 0 and client.read()[0] & 0xBF == 0x8B
+    assert client.define(8193) != 0
+    stack.nothing_left()
+
+
+def test_tpm_faults(stack):
+    client = NVClient(stack)
+    stack.control.fault("error", service="tpm", operation="document", code="InternalError")
+    assert client.ask(request()) == {"Error": "InternalError"}
+    stack.control.fault("document", service="tpm", shape="trailing-byte")
+    with pytest.raises(cbor.CBORError, match="trailing"):
+        cbor.loads(client.ask(request())["Attestation"]["document"])
+    stack.control.fault("response", service="tpm", hex="a0")
+    assert client.ask(request()) == {}
+    stack.control.fault("rc", service="tpm", operation="NV_DefineSpace", rc=wire.RC_FAILURE)
+    assert client.define() == wire.RC_FAILURE
+    stack.control.fault("close", service="tpm", operation="NV_DefineSpace")
+    with pytest.raises(EOFError):
+        client.define()
+    stack.nothing_left()
 
 
 def test_qemu_control_channel(tmp_path):

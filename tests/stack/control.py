@@ -7,7 +7,7 @@
     PUT    /user-data           the body as it is           DELETE /user-data
     GET    /audit[?field=value] DELETE /audit
     GET    /tpm                 {nv: [...], pcrs: {bank: {index: hex}}, documents: count}
-    POST   /tpm/reset           power off and on
+    POST   /tpm/reset           power off and on, and forget wrong auth values
     POST   /tpm/extend          {index, digests: {bank: hex}}
     POST   /tpm/document        {shape, pcrs: {index: hex}, user_data, nonce, public_key: hex} -> the document's bytes
     POST   /credentials         {lifetime} -> role credentials as IMDS gives them, for tests of expiry
@@ -109,6 +109,7 @@ class Control:
     def reset(self, _body):
         with self.stack.tpm.lock:
             self.stack.swtpm.reset()
+            self.stack.swtpm.forgive()
         return {}
 
     def extend(self, body):

@@ -183,7 +183,7 @@ class NitroTPM:
         return wire.success(b"", wire.response_authorization(verdict))
 
     def respond(self, request: bytes) -> bytes:
-        struck = self.faults.take("tpm", "document")
+        struck = self.faults.take("tpm", "document", "", ("document", "response", "error"))
         if "response" in struck:
             return bytes.fromhex(struck["response"].get("hex"))[:MAXIMUM]
         if "error" in struck:

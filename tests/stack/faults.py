@@ -21,14 +21,16 @@ KINDS = {
     "replace": "replace the object by a new version (its bytes inverted) before answering",
     "etag": "answer with the ETag `etag`",
     # of KMS
-    "cms": "malform the CiphertextForRecipient in the way of `shape`",
+    "cms": "malform the CiphertextForRecipient in the way of `shape` (cms.MALFORMED)",
     "answer": "merge `members` into the JSON answer (null removes one)",
     # of the TPM
     "rc": "answer the TPM command with response code `rc`",
     "close": "close the TPM connection instead of answering",
-    "document": "make the attestation document malformed in the way of `shape`",
+    "document": "make the attestation document malformed in the way of `shape` (malformed.SHAPES)",
     "response": "answer the attestation request with the CBOR bytes `hex`",
 }
+WIRE = ("latency", "slow", "reset", "truncate", "error")
+READING = ("corrupt", "content-range", "whole", "short", "replace", "etag")
 
 
 @dataclass
@@ -63,12 +65,12 @@ class Faults:
             self.faults.append(fault)
         return fault
 
-    def take(self, service: str, operation: str, key: str = "") -> dict[str, Fault]:
-        """The faults that strike this request, by kind; each is used up once more."""
+    def take(self, service: str, operation: str, key: str, kinds: tuple[str, ...]) -> dict[str, Fault]:
+        """The faults of these kinds that strike this request, by kind; each is used up once more."""
         struck = {}
         with self.lock:
             for fault in self.faults:
-                if fault.kind in struck or not fault.matches(service, operation, key):
+                if fault.kind not in kinds or fault.kind in struck or not fault.matches(service, operation, key):
                     continue
                 if fault.after > 0:
                     fault.after -= 1

@@ -5,6 +5,7 @@ import json
 import secrets
 import threading
 
+from .faults import WIRE
 from .web import Request, Response
 
 TOKEN_PATH = "/latest/api/token"
@@ -21,7 +22,7 @@ class IMDS:
         self.lock, self.tokens, self.credentials = threading.Lock(), {}, None
 
     def answer(self, request: Request) -> Response:
-        struck = self.faults.take("imds", f"{request.method} {request.path}", request.path)
+        struck = self.faults.take("imds", f"{request.method} {request.path}", request.path, WIRE)
         if "error" in struck:
             response = self.error(struck["error"].get("status", 500), struck["error"].get("message", ""))
         else:

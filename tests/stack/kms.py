@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from . import attestation_check, cms, policy, sigv4
+from .faults import WIRE
 from .web import Request, Response
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
@@ -284,7 +285,8 @@ class Call:
     def run(self) -> dict:
         raw = self.request.body(1 << 20)
         self.body = self.parse(raw)
-        self.struck = self.kms.faults.take("kms", self.operation, str(self.body.get("KeyId", "")))
+        kinds = WIRE + ("answer",) + (("cms",) if "Recipient" in self.body else ())
+        self.struck = self.kms.faults.take("kms", self.operation, str(self.body.get("KeyId", "")), kinds)
         if "error" in self.struck:
             fault = self.struck["error"]
             raise KMSError(fault.get("code", "KMSInternalException"), fault.get("message"))
@@ -409,8 +411,6 @@ class Call:
         make = cms.envelop
         if "cms" in self.struck:
             make = cms.MALFORMED[self.struck["cms"].get("shape")]
-            if self.struck["cms"].get("plaintext"):
-                return {"Plaintext": encoded(plaintext)}
         wrapped = make(plaintext, self.document.public_key, shape)
         return {} if wrapped is None else {"CiphertextForRecipient": encoded(wrapped)}
 

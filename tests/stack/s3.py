@@ -5,6 +5,7 @@ import base64
 import datetime
 import hashlib
 import json
+import os
 import re
 import secrets
 import urllib.parse
@@ -13,6 +14,7 @@ import zlib
 from xml.sax.saxutils import escape
 
 from . import policy, sigv4
+from .faults import READING, WIRE
 from .store import Upload, Version
 from .web import FilePart, Request, Response
 
@@ -180,7 +182,8 @@ class Call:
                                and has_key == bool(self.key) and (argument is None or argument in arguments)), None)
 
     def run(self) -> Response:
-        self.struck = self.s3.faults.take("s3", self.operation or "?", f"{self.bucket_name}/{self.key}")
+        kinds = WIRE + (READING if self.operation in ("GetObject", "HeadObject") else ())
+        self.struck = self.s3.faults.take("s3", self.operation or "?", f"{self.bucket_name}/{self.key}", kinds)
         if "error" in self.struck:
             raise S3Error(self.struck["error"].get("code", "SlowDown"), self.struck["error"].get("message"))
         self.principal = sigv4.verify(self.request, service="s3", region=self.s3.region, registry=self.s3.registry,
@@ -360,6 +363,7 @@ class Call:
         ]
         for code, passed in checks:
             if not passed:
+                os.unlink(path)
                 raise S3Error(code)
         return path, size, md5
 

@@ -13,6 +13,8 @@ CMD_GET_CAPABILITY, CMD_INIT, CMD_SHUTDOWN, CMD_SET_LOCALITY = 1, 2, 3, 5
 CMD_CANCEL, CMD_STOP, CMD_SET_DATAFD = 9, 14, 16
 HASHES = {0x0004: ("sha1", 20), 0x000B: ("sha256", 32), 0x000C: ("sha384", 48), 0x000D: ("sha512", 64)}
 SHA384 = 0x000C
+RH_LOCKOUT = 0x4000000A
+EMPTY_PASSWORD = struct.pack(">IHBH", wire.RS_PW, 0, 0, 0)
 FULL = {0x902: ("transient",), 0x903: ("loaded-session",)}   # TPM_RC_OBJECT_MEMORY, TPM_RC_SESSION_MEMORY
 HANDLE_TYPES = {"transient": 0x80000000, "loaded-session": 0x02000000, "nv": 0x01000000}
 
@@ -87,6 +89,10 @@ class SWTPM:
             if self.startup:
                 self.command(wire.command(wire.NO_SESSIONS, wire.CC["Startup"], b"\0\0"))
 
+    def forgive(self):
+        """Forgets wrong auth values: after three a TPM refuses every authorization for hours, even across resets."""
+        self.command(wire.authorized(wire.CC["DictionaryAttackLockReset"], (RH_LOCKOUT,), EMPTY_PASSWORD, b""))
+
     def handles(self, kind: str) -> list[int]:
         body = struct.pack(">III", 1, HANDLE_TYPES[kind], 254)
         response = self.transmit(wire.command(wire.NO_SESSIONS, wire.CC["GetCapability"], body))
@@ -116,8 +122,7 @@ class SWTPM:
 
     def extend(self, index: int, digests: dict[int, bytes]):
         body = struct.pack(">I", len(digests)) + b"".join(struct.pack(">H", a) + d for a, d in digests.items())
-        response = self.command(wire.authorized(wire.CC["PCR_Extend"], (index,),
-                                                struct.pack(">IHBH", wire.RS_PW, 0, 0, 0), body))
+        response = self.command(wire.authorized(wire.CC["PCR_Extend"], (index,), EMPTY_PASSWORD, body))
         if wire.code_of(response) != 0:
             raise OSError(f"PCR_Extend: {wire.code_of(response):#x}")
 

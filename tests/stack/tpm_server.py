@@ -34,7 +34,7 @@ def serve(client: socket.socket, tpm, faults):
 
 def step(client: socket.socket, tpm, faults) -> bool:
     data = swtpm.receive_frame(client)
-    struck = faults.take("tpm", wire.NAMES.get(wire.code_of(data), "other"))
+    struck = faults.take("tpm", wire.NAMES.get(wire.code_of(data), "other"), "", ("latency", "close", "rc"))
     if "latency" in struck:
         time.sleep(struck["latency"].get("seconds", 1))
     if "close" in struck:

@@ -13,9 +13,9 @@ RC_RETRY, RC_BAD_TAG, RC_SIZE_P1, RC_VALUE_P1 = 0x922, 0x01E, 0x1D5, 0x1C4
 
 CC = {
     "NV_UndefineSpaceSpecial": 0x11F, "NV_UndefineSpace": 0x122, "Clear": 0x126, "NV_DefineSpace": 0x12A,
-    "NV_Write": 0x137, "Startup": 0x144, "Shutdown": 0x145, "NV_Read": 0x14E, "FlushContext": 0x165,
-    "NV_ReadPublic": 0x169, "GetCapability": 0x17A, "GetRandom": 0x17B, "PCR_Read": 0x17E, "PCR_Extend": 0x182,
-    "Attest": 0x20000001,
+    "NV_Write": 0x137, "DictionaryAttackLockReset": 0x139, "Startup": 0x144, "Shutdown": 0x145, "NV_Read": 0x14E,
+    "FlushContext": 0x165, "NV_ReadPublic": 0x169, "GetCapability": 0x17A, "GetRandom": 0x17B, "PCR_Read": 0x17E,
+    "PCR_Extend": 0x182, "Attest": 0x20000001,
 }
 NAMES = {code: name for name, code in CC.items()}
 
