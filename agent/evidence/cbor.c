@@ -3,7 +3,19 @@
 
 #include "basic/utf8.h"
 
-enum { LEVELS_MAX = 16 };
+enum {
+        LEVELS_MAX = 16,
+        OPEN_MAP = 0xbf,
+        BREAK = 0xff,
+};
+
+/* Whether the next byte is this one, which then has been passed. */
+static bool pass_byte(struct reader *r, uint8_t byte) {
+        if (reader_left(r) == 0 || r->data[r->offset] != byte)
+                return false;
+        r->offset++;
+        return true;
+}
 
 /* The initial byte and the argument after it (RFC 8949, section 3). 0, -EAGAIN with the bytes wanted from the cursor's place on, or
  * -EBADMSG. */
@@ -102,34 +114,67 @@ int cbor_take_array(struct reader *r, size_t *ret_n) {
 }
 
 int cbor_take_map(struct reader *r, size_t *ret_n) {
+        if (pass_byte(r, OPEN_MAP)) {
+                *ret_n = CBOR_OPEN;
+                return 0;
+        }
         return take_count(r, CBOR_MAP, 2, ret_n);
 }
 
-/* Walks one item without recursion: pending[] counts what is still to come on each level. */
+bool cbor_map_more(struct reader *r, size_t *left) {
+        if (*left == CBOR_OPEN)
+                return !pass_byte(r, BREAK);
+        if (*left == 0)
+                return false;
+        (*left)--;
+        return true;
+}
+
+/* The level of a walk: how many items are still to come, or in an open map, whether the next one is a value. */
+struct level {
+        uint64_t pending;
+        bool open;
+};
+
+static void count_item(struct level *l) {
+        if (l->open)
+                l->pending ^= 1;
+        else
+                l->pending--;
+}
+
+/* Walks one item without recursion. */
 static int walk(struct reader *r, size_t *ret_wanted) {
-        uint64_t pending[LEVELS_MAX] = { 1 };
-        size_t level = 0;
+        struct level levels[LEVELS_MAX] = { { .pending = 1 } }, *l = levels;
 
         for (;;) {
+                struct level inner = { .open = false };
                 struct cbor_item item;
-                uint64_t children;
                 int k;
 
-                while (pending[level] == 0) {
-                        if (level == 0)
+                while (l->pending == 0 && (!l->open || pass_byte(r, BREAK))) {
+                        if (l == levels)
                                 return 0;
-                        level--;
+                        l--;
                 }
-                k = take(r, &item, ret_wanted);
-                if (k < 0)
-                        return k;
-                pending[level]--;
-                children = item.kind == CBOR_TAG ? 1 : item.kind == CBOR_ARRAY || item.kind == CBOR_MAP ? item.value : 0;
-                if (children == 0)
+                if (pass_byte(r, OPEN_MAP))
+                        inner.open = true;
+                else {
+                        k = take(r, &item, ret_wanted);
+                        if (k < 0)
+                                return k;
+                        inner.pending = item.kind == CBOR_TAG ? 1 : item.kind == CBOR_ARRAY || item.kind == CBOR_MAP ? item.value : 0;
+                        if (inner.pending > SIZE_MAX / 2)
+                                return -EBADMSG;
+                        if (item.kind == CBOR_MAP)
+                                inner.pending *= 2;
+                }
+                count_item(l);
+                if (inner.pending == 0 && !inner.open)
                         continue;
-                if (children > SIZE_MAX / 2 || ++level == LEVELS_MAX)
+                if (++l == levels + LEVELS_MAX)
                         return -EBADMSG;
-                pending[level] = item.kind == CBOR_MAP ? 2 * children : children;
+                *l = inner;
         }
 }
 
@@ -156,10 +201,25 @@ int cbor_measure(const void *data, size_t n, size_t *ret) {
         return k;
 }
 
+/* An array or a map, whose items are passed over. */
+static int take_whole(struct reader *r, const struct cbor_field *f) {
+        struct reader head = *r;
+        struct cbor_item item;
+        size_t start = r->offset, n;
+
+        if (f->nullable && cbor_take_kind(r, CBOR_NULL, &item) == 0)
+                return 0;
+        if ((f->kind == CBOR_MAP ? cbor_take_map(&head, &n) : cbor_take_array(&head, &n)) < 0 || cbor_skip(r) < 0)
+                return -EBADMSG;
+        *f->ret = (struct cbor_item) { .kind = f->kind, .value = n, .data = r->data + start, .size = r->offset - start };
+        return 0;
+}
+
 static int take_value(struct reader *r, const struct cbor_field *f) {
         struct cbor_item item;
-        size_t start = r->offset;
 
+        if (f->kind == CBOR_ARRAY || f->kind == CBOR_MAP)
+                return take_whole(r, f);
         if (cbor_take(r, &item) < 0)
                 return -EBADMSG;
         if (item.kind == CBOR_NULL && f->nullable)
@@ -168,13 +228,6 @@ static int take_value(struct reader *r, const struct cbor_field *f) {
                 return -EBADMSG;
         if ((item.kind == CBOR_BYTES || item.kind == CBOR_TEXT) && (item.size < f->min || item.size > f->max))
                 return -EBADMSG;
-        if (item.kind == CBOR_ARRAY || item.kind == CBOR_MAP) {
-                for (uint64_t i = 0; i < item.value; i++)
-                        if (cbor_skip(r) < 0 || (item.kind == CBOR_MAP && cbor_skip(r) < 0))
-                                return -EBADMSG;
-                item.data = r->data + start;
-                item.size = r->offset - start;
-        }
         *f->ret = item;
         return 0;
 }
@@ -192,7 +245,7 @@ int cbor_take_fields(struct reader *r, const struct cbor_field *fields, size_t n
 
         if (n > CBOR_FIELDS_MAX || cbor_take_map(&at, &pairs) < 0)
                 return wrong(ret_wrong, "not a map");
-        for (size_t i = 0; i < pairs; i++) {
+        while (cbor_map_more(&at, &pairs)) {
                 struct cbor_item key;
                 size_t f = 0;
 

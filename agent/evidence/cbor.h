@@ -5,7 +5,8 @@
  * decoder takes what we must refuse, and, in 0.8 at least, refuses COSE's one-byte tag 18.)
  *
  * What is measured or signed never needs more than: definite lengths, integers of up to 64 bits, byte and text strings, arrays,
- * maps, tags, false, true and null. All else (indefinite lengths, floats, other simple values, reserved heads) is -EBADMSG, and so
+ * maps, tags, false, true and null, and one thing more: maps of indefinite length, because the payloads of AWS's own attestation documents
+ * are such maps. All else (other indefinite lengths, floats, other simple values, reserved heads) is -EBADMSG, and so
  * is an item that ends after its bytes do. Nothing here allocates: strings are borrowed from the input, and an array or map gives
  * its count, which is never trusted to size anything: its items are taken one by one.
  *
@@ -32,13 +33,16 @@ struct cbor_item {
         size_t size;
 };
 
-/* The next item: for an array, a map or a tag its head only. */
+/* The next item: for an array, a map or a tag its head only. A map of indefinite length is left to cbor_take_map(). */
 int cbor_take(struct reader *r, struct cbor_item *ret) _must_check_;
 /* The next item, which must be of this kind. */
 int cbor_take_kind(struct reader *r, enum cbor_kind kind, struct cbor_item *ret) _must_check_;
-/* The count of an array or map. A count that could not fit into the bytes left is -EBADMSG. */
+/* The count of an array or map, CBOR_OPEN for a map of indefinite length. A count that could not fit into the bytes left is -EBADMSG. */
+#define CBOR_OPEN SIZE_MAX
 int cbor_take_array(struct reader *r, size_t *ret_n) _must_check_;
 int cbor_take_map(struct reader *r, size_t *ret_n) _must_check_;
+/* Whether another pair of the map follows, `left` being what cbor_take_map() gave; passes the break that ends an open map. */
+bool cbor_map_more(struct reader *r, size_t *left) _must_check_;
 
 /* Passes one whole item, with what it holds; at most 16 levels deep. */
 int cbor_skip(struct reader *r) _must_check_;

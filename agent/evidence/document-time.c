@@ -28,7 +28,7 @@ int document_timestamp(const uint8_t *document, size_t n, uint64_t *ret) {
         payload = reader_over(item.data, item.size);
         if (cbor_take_map(&payload, &pairs) < 0)
                 return -EBADMSG;
-        for (size_t i = 0; i < pairs; i++) {
+        while (cbor_map_more(&payload, &pairs)) {
                 struct cbor_item key;
 
                 if (cbor_take_kind(&payload, CBOR_TEXT, &key) < 0)

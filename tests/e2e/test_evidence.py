@@ -232,6 +232,7 @@ def test_the_auth_value_is_judged(machine):
     ({"Error": "x" * 65}, "malformed: Error"),
     ({"Error": 7}, "malformed: Error"),
     ({}, "neither a document nor an error"),
+    (cbor.OpenMap([]), "neither a document nor an error"),
     ({"Error": "InternalError", "Attestation": {"document": b"x"}}, "neither a document nor an error"),
     ({"Attestation": {"document": b""}}, "malformed: document"),
     ({"Attestation": {"document": "text"}}, "malformed: document"),
@@ -251,7 +252,7 @@ def test_malformed_answers(machine, answer, words):
 
 @pytest.mark.parametrize("data", [
     b"\xff" * 16,                                                   # no CBOR
-    b"\xbf\xff",                                                    # indefinite length
+    b"\xbf\x61",                                                    # an open map of no text
     b"\xa1\x6bAttestation\xa1\x68document\x5a\x00\x00\x20\x00",     # 8192 bytes do not fit
     b"\xa1\x6bAttestation\xa1\x68document\x5b" + b"\xff" * 8,
     b"\xa1\x6bAttestation\xbb" + b"\x7f" * 8,
@@ -262,6 +263,12 @@ def test_answers_that_are_not_cbor(machine, data):
     result = machine.attest("--hex")
     assert result.returncode == ATTESTATION and b"is not CBOR" in result.stderr, result.stderr.decode()
     assert machine.indices() == []
+
+
+def test_answers_may_be_open_maps(machine):
+    answer = cbor.dumps(cbor.OpenMap([("Attestation", cbor.OpenMap([("document", b"x" * 3000)]))]))
+    machine.faults.add("response", service="tpm", operation="document", hex=answer.hex())
+    assert machine.attest().stdout == b"x" * 3000
 
 
 @pytest.mark.parametrize("size, expected", [(300, [1024]), (990, [1024]), (1000, [1024, 2]), (5000, [1024] * 4 + [930])])

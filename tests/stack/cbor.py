@@ -5,6 +5,7 @@ import struct
 from dataclasses import dataclass
 
 MAXIMUM_DEPTH = 16
+OPEN_MAP, BREAK = b"\xbf", b"\xff"
 
 
 class CBORError(ValueError):
@@ -18,7 +19,8 @@ class Tag:
 
 
 class Reader:
-    """Definite lengths and shortest forms only, no floats, no duplicate keys."""
+    """Definite lengths and shortest forms only, no floats, no duplicate keys; maps alone may be of indefinite length, as AWS
+    sends the payloads of its attestation documents."""
 
     def __init__(self, data: bytes):
         self.data, self.offset = bytes(data), 0
@@ -52,6 +54,9 @@ class Reader:
     def item(self, depth: int = 0):
         if depth > MAXIMUM_DEPTH:
             raise CBORError("nested too deeply")
+        if self.data[self.offset:self.offset + 1] == OPEN_MAP:
+            self.offset += 1
+            return self.mapping(None, depth)
         major, n = self.head()
         if major == 0:
             return n
@@ -76,9 +81,16 @@ class Reader:
             raise CBORError("more elements than bytes")
         return n
 
-    def mapping(self, n: int, depth: int) -> dict:
+    def more(self, n: int | None, done: int) -> bool:
+        """Whether a map of n pairs (None: up to the break) has another one."""
+        if n is not None or self.data[self.offset:self.offset + 1] != BREAK:
+            return n is None or done < n
+        self.offset += 1
+        return False
+
+    def mapping(self, n: int | None, depth: int) -> dict:
         result = {}
-        for _ in range(n):
+        while self.more(n, len(result)):
             key = self.item(depth + 1)
             if not isinstance(key, (int, str, bytes)) or isinstance(key, bool):
                 raise CBORError("key of an unexpected type")
@@ -126,6 +138,8 @@ def dumps(value) -> bytes:
         return value.encoded
     if isinstance(value, Tag):
         return head(6, value.number) + dumps(value.value)
+    if isinstance(value, OpenMap):
+        return OPEN_MAP + b"".join(dumps(k) + dumps(v) for k, v in value.items) + BREAK
     if isinstance(value, Pairs):
         return head(5, len(value.items)) + b"".join(dumps(k) + dumps(v) for k, v in value.items)
     if isinstance(value, dict):
@@ -138,6 +152,11 @@ def dumps(value) -> bytes:
 @dataclass(frozen=True)
 class Pairs:
     items: list
+
+
+@dataclass(frozen=True)
+class OpenMap(Pairs):
+    """A map of indefinite length."""
 
 
 @dataclass(frozen=True)

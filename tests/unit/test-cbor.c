@@ -61,7 +61,6 @@ static void test_refused_heads(void **state) {
                 { BYTES(0x5f, 0x41, 0, 0xff) },          /* indefinite lengths */
                 { BYTES(0x7f, 0x61, 'a', 0xff) },
                 { BYTES(0x9f, 0xff) },
-                { BYTES(0xbf, 0xff) },
                 { BYTES(0xff) },
                 { BYTES(0xf7) },                         /* undefined */
                 { BYTES(0xf0) },                         /* simple(16) */
@@ -90,6 +89,48 @@ static void test_refused_heads(void **state) {
                 assert_int_equal(cbor_take(&r, &item), -EBADMSG);
                 assert_int_equal(r.offset, 0);
                 assert_int_equal(cbor_skip(&r), -EBADMSG);
+        }
+}
+
+/* AWS signs attestation payloads that are maps of indefinite length. */
+static void test_maps_may_be_open(void **state) {
+        static const uint8_t map[] = { 0xbf, 0x61, 'a', 0x01, 0x61, 'b', 0xbf, 0x61, 'c', 0xf6, 0xff, 0xff, 0x05 };
+        static const struct {
+                uint8_t bytes[16];
+                size_t n;
+        } refused[] = {
+                { BYTES(0xbf) },
+                { BYTES(0xbf, 0x01, 0xff) },       /* a break where a value belongs */
+                { BYTES(0xbf, 0x01, 0x02) },       /* no break */
+                { BYTES(0x81, 0xff) },             /* a break in what is not open */
+                { BYTES(0xa1, 0x01, 0xff) },
+                { BYTES(0xc1, 0xff) },
+                { BYTES(0xbf, 0x01, 0x82, 0x01, 0xff, 0xff) },
+        };
+        struct cbor_item a = { .value = 0 }, b = { .value = 0 };
+        const struct cbor_field fields[] = {
+                { .key = "a", .kind = CBOR_UINT, .required = true, .ret = &a },
+                { .key = "b", .kind = CBOR_MAP, .required = true, .ret = &b },
+        };
+        struct reader r = reader_over(map, sizeof map);
+        size_t n;
+
+        (void) state;
+        assert_int_equal(cbor_measure(map, sizeof map, &n), 0);
+        assert_int_equal(n, sizeof map - 1);
+        for (size_t i = 0; i < sizeof map - 1; i++) {
+                assert_int_equal(cbor_measure(map, i, &n), -EAGAIN);
+                assert_true(n > i && n < sizeof map);
+        }
+        assert_int_equal(cbor_take_fields(&r, fields, ELEMENTS(fields), NULL), 0);
+        assert_int_equal(reader_left(&r), 1);
+        assert_true(a.value == 1);
+        assert_int_equal(b.size, 5);
+        assert_int_equal(b.data[0], 0xbf);
+        for (size_t i = 0; i < ELEMENTS(refused); i++) {
+                r = reader_over(refused[i].bytes, refused[i].n);
+                assert_int_equal(cbor_skip(&r), -EBADMSG);
+                assert_int_equal(r.offset, 0);
         }
 }
 
@@ -240,6 +281,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_heads),
                 cmocka_unit_test(test_refused_heads),
+                cmocka_unit_test(test_maps_may_be_open),
                 cmocka_unit_test(test_counts_are_not_trusted),
                 cmocka_unit_test(test_skip_stops_at_sixteen_levels),
                 cmocka_unit_test(test_measure_leads_to_the_end),
