@@ -263,21 +263,15 @@ static int take_field(struct parse *p, struct document *d, unsigned *seen) {
 }
 
 static int parse_payload(struct parse *p, struct document *d) {
-        bool indefinite = reader_left(&p->r) > 0 && p->r.data[p->r.offset] == 0xbf;
-        struct cbor_item map = { .value = UINT64_MAX };
         unsigned seen = 0;
+        size_t pairs;
         int r;
 
-        r = indefinite ? reader_skip(&p->r, 1) : next_kind(p, CBOR_MAP, &map);
-        if (r < 0)
-                return r;
-        for (uint64_t i = 0; i < map.value; i++) {
-                if (indefinite && reader_left(&p->r) > 0 && p->r.data[p->r.offset] == 0xff) {
-                        r = reader_skip(&p->r, 1);
-                        if (r < 0)
-                                return r;
-                        break;
-                }
+        if (cbor_take_map(&p->r, &pairs) < 0)
+                return refuse(p, "is not a map");
+        if (p->r.offset > 1)
+                return refuse(p, "holds a number or length that is not in its shortest form");
+        while (cbor_map_more(&p->r, &pairs)) {
                 r = take_field(p, d, &seen);
                 if (r < 0)
                         return r;
