@@ -6,13 +6,16 @@ SEALBOOT_BUILD names the build directory; without it, tests that run our program
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+import boots  # noqa: E402
 from stack import session  # noqa: E402
 
 
@@ -74,3 +77,16 @@ def agent(build, stack, tmp_path):
                        tcti or stack.variables["TPM2TOOLS_TCTI"], *arguments], env=environment, **more)
         return Completed(process, report)
     return call
+
+
+@pytest.fixture
+def model_directory():
+    """A directory in memory, as the agent demands."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="sealboot-test-", dir="/dev/shm"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def boot(stack, agent, model_directory, tmp_path):
+    return boots.Boot(stack, agent, model_directory, tmp_path)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boots to come, and models to boot."""
+
+import json
+import random
+
+from sealer import DataKey
+
+CONTEXT = {"model": "m", "version": "1"}
+
+
+class Boot:
+    """One boot to come: a key that releases to the PCRs as they are, and everything configured to succeed."""
+
+    def __init__(self, stack, agent, model_directory, tmp_path, **policy):
+        self.stack, self.agent, self.directory = stack, agent, model_directory
+        self.arn = stack.create_key(**policy)
+        self.log = tmp_path / "measure.log"
+        self.config = {"keys": [self.arn], "encryption_context": {"model": "m"}, "model_directory": str(model_directory),
+                       "measurement_log": str(self.log), "region": stack.region,
+                       "endpoints": {"imds": stack.endpoints["imds"], "kms": stack.endpoints["kms"], "s3": stack.endpoints["s3"]}}
+
+    def data_key(self, context=None) -> DataKey:
+        return DataKey.generate(self.stack.kms(), self.arn, CONTEXT if context is None else context)
+
+    def put(self, key: str, data: bytes):
+        self.stack.s3().put_object(Bucket=self.stack.bucket, Key=key, Body=data)
+
+    def launch(self, model: str):
+        self.stack.control.user_data(json.dumps({"sealboot": {"model": f"s3://{self.stack.bucket}/{model}"}}).encode())
+
+    def run(self, *arguments, **more):
+        return self.agent(self.config, *arguments, **more)
+
+    def refused(self, code: int, *words: str, **more):
+        """A boot that must fail, with this exit code and these words on the console, and leave nothing behind."""
+        result = self.run(**more)
+        assert result.returncode == code, result
+        for word in words:
+            assert word in result.stderr, result
+        assert "what to do:" in result.stderr
+        assert result.report is None or result.report["failure"]["exit_code"] == code
+        self.stack.nothing_left(self.directory)
+        return result
+
+    def published(self) -> dict[str, bytes]:
+        root = self.directory / "current"
+        return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def data(n: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(n)
+
+
+def sharded() -> dict[str, bytes]:
+    """Shaped like a Hugging Face snapshot: shards, one an exact multiple of the frame length, an empty file, odd names."""
+    files = {f"model-{i:05}-of-00010.safetensors": data(3_000_000 + 100_003 * i, i) for i in range(1, 11)}
+    files["model-00005-of-00010.safetensors"] = data(3 << 20, 5)
+    files |= {"config.json": b"{}", ".gitattributes": b"", "tokenizer/a b+c%20=é.json": b"x" * 4097, "tokenizer/b": b"1"}
+    return files

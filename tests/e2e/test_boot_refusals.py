@@ -1,0 +1,530 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boots that must fail: each with its exit code and its own words on the console, and with nothing left behind."""
+
+import copy
+import json
+import os
+import re
+import signal
+import socket
+
+import subprocess
+import time
+
+import pytest
+
+from boots import CONTEXT, data
+from sealer import Sealed, manifest, put_model
+from stack import cms
+
+OBJECT = "model.sealed"
+
+
+def single(boot, message=None, plaintext=b"GGUF" + bytes(9000), **sealing):
+    """Launches a boot of one object: these bytes, or an honest seal of the plaintext."""
+    message = bytes(Sealed(plaintext, boot.data_key(), **sealing)) if message is None else message
+    boot.put(OBJECT, message)
+    boot.launch(OBJECT)
+
+
+# ---- the key
+
+def test_key_policy_for_other_pcrs(boot):
+    boot.stack.kms().put_key_policy(KeyId=boot.arn, PolicyName="default",
+                                    Policy=json.dumps(boot.stack.key_policy(pcrs={4: "ab" * 48, 12: "0" * 96, 15: "0" * 96})))
+    single(boot)
+    result = boot.refused(30, "AccessDeniedException", "presented PCRs")
+    assert re.search(r"request id: [0-9a-f-]{36}", result.stderr), result
+    assert boot.stack.pcr(4) in result.stderr and result.report["pcrs"]["4"] == boot.stack.pcr(4)
+    assert result.report["failure"]["request_id"] in result.stderr
+
+
+def test_tampered_pcr12(boot):
+    single(boot)
+    boot.stack.control.tpm_extend(12, sha384=b"\1" * 48)
+    result = boot.refused(30, "presented PCRs")
+    assert boot.stack.pcr(12) in result.stderr and set(boot.stack.pcr(12)) != {"0"}
+
+
+def test_key_is_not_pinned(boot):
+    single(boot)
+    boot.config["keys"] = [boot.arn[:-4] + "beef"]
+    boot.stack.control.clear_audit()
+    boot.refused(52, boot.arn, "not among the 1 pinned keys")
+    assert not boot.stack.control.audit(operation="Decrypt"), "KMS was asked about a key that is not pinned"
+
+
+def test_encryption_context_is_not_the_one_required(boot):
+    single(boot)
+    boot.config["encryption_context"] = {"model": "other"}
+    boot.refused(53, '"model" = "m"', '"other"')
+    boot.config["encryption_context"] = {"tenant": "t"}
+    boot.refused(53, 'lacks "tenant"')
+
+
+def test_encryption_context_in_the_header_was_altered(boot):
+    single(boot, bytes(Sealed(b"x", boot.data_key(), context={"model": "m", "version": "2"})))
+    boot.refused(32, "InvalidCiphertextException")
+
+
+def test_key_is_disabled(boot):
+    single(boot)
+    boot.stack.kms().disable_key(KeyId=boot.arn)
+    boot.refused(31, "Disabled")
+
+
+def test_data_key_of_another_message(boot):
+    """KMS gives a key, but it is not the one the body was sealed under."""
+    first, second = boot.data_key(), boot.data_key()
+    first.blob = second.blob
+    single(boot, bytes(Sealed(b"x", first)))
+    boot.refused(54, "key commitment")
+
+
+# "pieces" is well-formed, only unusual; a wrong data key is found out by the message it does not fit.
+@pytest.mark.parametrize("shape", sorted(set(cms.MALFORMED) - {"pieces"}))
+def test_kms_answers_that_kms_does_not_send(boot, shape):
+    single(boot)
+    boot.stack.control.fault("cms", shape=shape, count=None)
+    boot.refused(54 if shape == "other-key" else 34)
+
+
+def test_kms_answers_in_pieces(boot):
+    single(boot)
+    boot.stack.control.fault("cms", shape="pieces", count=None)
+    assert boot.run().returncode == 0
+
+
+def test_kms_gives_the_plaintext_away(boot):
+    single(boot)
+    boot.stack.control.fault("answer", service="kms", operation="Decrypt", count=None, members={"Plaintext": "AAAA"})
+    boot.refused(34, "has the plaintext data key in it")
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException",
+                                  "ExpiredTokenException"])
+def test_kms_recovers(boot, code):
+    """With a fresh document for every attempt."""
+    single(boot)
+    boot.stack.control.clear_audit()
+    boot.stack.control.fault("error", service="kms", operation="Decrypt", status=400, code=code, message="later", count=2)
+    result = boot.run()
+    assert result.returncode == 0 and result.report["kms"]["attempts"] == 3, result
+    assert sum(s["name"] == "attestation" for s in result.report["stages"]) == 3
+
+
+def test_kms_never_recovers(boot):
+    single(boot)
+    boot.config["kms_deadline_seconds"] = 2
+    boot.stack.control.fault("error", service="kms", operation="Decrypt", status=400, code="ThrottlingException", message="later", count=None)
+    boot.refused(33, "ThrottlingException", "attempts")
+
+
+# ---- the format
+
+@pytest.mark.parametrize("suite", [0x0578, 0x0014, 0x0078, 0x0178, 0x0378, 0x1234])
+def test_suites(boot, suite):
+    single(boot, suite=suite)
+    boot.refused(51, f"0x{suite:04x}", {0x0578: "signed", 0x1234: "no such suite"}.get(suite, "no key commitment"))
+
+
+def test_message_format_1(boot):
+    single(boot, b"\x01\x80\x01\x78" + bytes(1000))
+    boot.refused(51, "0x0178")
+
+
+def test_body_is_not_framed(boot):
+    single(boot, content_type=1)
+    boot.refused(51, "not framed")
+
+
+def test_not_sealed_at_all(boot):
+    single(boot, b"GGUF" + bytes(10000))
+    boot.refused(50, "starts with byte 47")
+
+
+def test_truncated_at_every_boundary(boot):
+    sealed = Sealed(bytes(10000), boot.data_key())
+    whole, header = bytes(sealed), len(sealed.header)
+    frames = [header, header + len(sealed.frames[0]), header + len(sealed.frames[0]) + len(sealed.frames[1])]
+    cuts = {1, 3, 35, 37, 39, header - 48, header - 16, header - 1, len(whole) - 1, len(whole) - 16, len(whole) - 17}
+    cuts |= {f + d for f in frames for d in (0, 4, 15, 16, 17)} | {frames[2] + 8, frames[2] + 20, frames[2] + 24}
+    for cut in sorted(cuts):
+        single(boot, whole[:cut])
+        boot.refused(50)
+
+
+def test_empty_object(boot):
+    single(boot, b"")
+    assert boot.run().returncode in (44, 50)
+    boot.stack.nothing_left(boot.directory)
+
+
+@pytest.mark.parametrize("extra", [1, 31, 40])
+def test_trailing_bytes(boot, extra):
+    single(boot, bytes(Sealed(bytes(8192 + 100), boot.data_key())) + bytes(extra))
+    boot.refused(50, "trailing bytes")
+
+
+def test_swapped_frames(boot):
+    sealed = Sealed(bytes(20000), boot.data_key())
+    sealed.frames[0], sealed.frames[1] = sealed.frames[1], sealed.frames[0]
+    single(boot, bytes(sealed))
+    boot.refused(50, "frame 2 at position 1")
+
+
+def test_two_final_frames(boot):
+    sealed = Sealed(bytes(4096 * 3), boot.data_key())
+    sealed.frames[1] = sealed.frame(2, bytes(4096 - 8), final=True)
+    single(boot, bytes(sealed))
+    boot.refused(50, "final frame at position 2")
+
+
+def test_missing_frame(boot):
+    sealed = Sealed(bytes(20000), boot.data_key())
+    del sealed.frames[2]
+    single(boot, bytes(sealed))
+    boot.refused(50, "frames were moved or lost")
+
+
+def test_iv_that_is_not_the_sequence_number(boot):
+    single(boot, ivs=lambda seq: bytes(11) + bytes([seq + 7]))
+    boot.refused(50, "IV")
+    boot.config["allow_any_iv"] = True
+    assert boot.run().returncode == 0
+
+
+def test_frame_of_another_message(boot):
+    key = boot.data_key()
+    one, other = Sealed(bytes(20000), key), Sealed(bytes(20000), key)
+    one.frames[1] = other.frames[1]
+    single(boot, bytes(one))
+    boot.refused(54, "frame 2 of 5 was altered")
+
+
+@pytest.mark.parametrize("where", ["header", "first", "middle", "last"])
+def test_flipped_byte(boot, where):
+    sealed = Sealed(data(30_000_000), boot.data_key(), frame_length=1 << 20)
+    whole = bytearray(bytes(sealed))
+    at = {"header": len(sealed.header) - 1, "first": len(sealed.header) + 100, "middle": len(whole) // 2, "last": len(whole) - 1}
+    whole[at[where]] ^= 1
+    single(boot, bytes(whole))
+    boot.refused(54, "altered")
+
+
+# ---- the manifest
+
+def sealed_manifest(boot, text: bytes, objects=()):
+    key = boot.data_key()
+    boot.put("p/manifest.sealed", bytes(Sealed(text, key)))
+    for name, plaintext in objects:
+        boot.put("p/" + name, bytes(Sealed(plaintext, key)))
+    boot.launch("p/")
+
+
+GOOD = manifest({"a": b"1", "b": b"2"})
+
+
+def changed(change):
+    m = copy.deepcopy(GOOD)
+    change(m)
+    return m
+
+
+def entry(**fields):
+    return lambda m: m["files"][0].update(fields)
+
+
+MANIFESTS = {
+    "dotdot": (changed(entry(path="../a")), '".."'),
+    "dotdot inside": (changed(entry(path="x/../../a")), '".."'),
+    "absolute": (changed(entry(path="/etc/passwd")), "absolute"),
+    "empty part": (changed(entry(path="a//b")), "empty part"),
+    "trailing slash": (changed(entry(path="a/")), "empty part"),
+    "dot": (changed(entry(path="./a")), '"."'),
+    "empty": (changed(entry(path="")), "files[0].path"),
+    "newline": (changed(entry(path="a\nb")), "control character"),
+    "duplicate": (changed(entry(path="b")), "twice"),
+    "file and directory": (changed(entry(path="b/c")), "is a file, too"),
+    "duplicate object": (changed(entry(object="00001.sealed")), "twice"),
+    "object elsewhere": (changed(entry(object="../secret")), '".."'),
+    "negative size": (changed(entry(size=-1)), "files[0].size"),
+    "size as text": (changed(entry(size="1")), "must be a number of bytes"),
+    "short digest": (changed(entry(digest="sha256:00")), "64 hex digits"),
+    "other algorithm": (changed(entry(digest="md5:00")), "64 hex digits"),
+    "unknown key": (changed(entry(mode=0o4755)), "unknown key"),
+    "no files": (changed(lambda m: m.update(files=[])), "files"),
+    "format 2": (changed(lambda m: m.update(sealboot=2)), "sealboot"),
+    "model digest": (changed(lambda m: m.update(digest="sha384:" + "0" * 96)), "model digest"),
+    "10001 paths": (changed(lambda m: m.update(files=[{**GOOD["files"][0], "path": f"f{i}", "object": f"o{i}"} for i in range(10001)])), "files"),
+    "sizes overflow": (changed(lambda m: [f.update(size=(1 << 63) - 1) for f in m["files"]]), "more than any memory"),
+}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_manifest(boot, name):
+    content, words = MANIFESTS[name]
+    sealed_manifest(boot, json.dumps(content).encode())
+    boot.refused(55, words)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"sealboot": 1, "sealboot": 1}', b"\0", b"\xff"])
+def test_manifest_is_not_json(boot, text):
+    sealed_manifest(boot, text)
+    boot.refused(55)
+
+
+def test_10000_paths_are_fine_but_missing(boot):
+    files = [{**GOOD["files"][0], "path": f"d{i % 100}/f{i}", "object": f"o{i}"} for i in range(10000)]
+    import hashlib
+    text = "".join(f"{f['digest']} {f['path']}\n" for f in sorted(files, key=lambda f: f["path"].encode()))
+    sealed_manifest(boot, json.dumps({**GOOD, "files": files, "digest": "sha384:" + hashlib.sha384(text.encode()).hexdigest()}).encode())
+    boot.refused(41, "s3://")
+
+
+def test_sizes_that_do_not_fit(boot):
+    m = changed(lambda m: m["files"][0].update(size=1 << 50))
+    sealed_manifest(boot, json.dumps(m).encode(), [("00000.sealed", b"1"), ("00001.sealed", b"2")])
+    boot.refused(57, "there is room for")
+
+
+def test_size_of_a_file_is_a_lie(boot):
+    m = changed(lambda m: m["files"][0].update(size=2))
+    sealed_manifest(boot, json.dumps(m).encode(), [("00000.sealed", b"1"), ("00001.sealed", b"2")])
+    boot.refused(56, "the manifest says 2")
+
+
+def test_digest_mismatch(boot):
+    sealed_manifest(boot, json.dumps(GOOD).encode(), [("00000.sealed", b"1"), ("00001.sealed", b"3")])
+    boot.refused(56, 'the manifest has for "b"')
+
+
+def test_files_exchanged(boot):
+    sealed_manifest(boot, json.dumps(GOOD).encode(), [("00000.sealed", b"2"), ("00001.sealed", b"1")])
+    boot.refused(56)
+
+
+def test_file_sealed_under_another_data_key(boot):
+    sealed_manifest(boot, json.dumps(GOOD).encode(), [("00000.sealed", b"1")])
+    boot.put("p/00001.sealed", bytes(Sealed(b"2", boot.data_key())))
+    boot.refused(53, "different seals were mixed")
+
+
+def test_model_is_not_among_those_allowed(boot):
+    put_model(boot.stack.s3(), boot.stack.bucket, "allowed/", {"a": b"1"}, boot.data_key())
+    boot.launch("allowed/")
+    boot.config["model_digests"] = ["sha384:" + "0" * 96]
+    boot.refused(56, "not among the 1")
+    boot.config["model_digests"].append(manifest({"a": b"1"})["digest"])
+    assert boot.run().returncode == 0
+
+
+def test_does_not_fit_the_tmpfs(boot, tmp_path):
+    """A tmpfs of 8 MiB and an object of 20: refused by its size, before its bytes."""
+    single(boot, plaintext=bytes(20_000_000), frame_length=1 << 20)
+    boot.config["model_directory"] = str(tmp_path)
+    mount = f"mount -t tmpfs -o size=8m,mode=700 tmpfs {tmp_path}/m && exec \"$@\""
+    (tmp_path / "m").mkdir()
+    boot.config["model_directory"] = str(tmp_path / "m")
+    boot.refused(57, "needs 20000000 bytes", wrapper=("unshare", "--mount", "sh", "-c", mount, "sh"))
+
+
+def test_model_directory_on_a_disk(boot, tmp_path):
+    single(boot)
+    boot.config["model_directory"] = str(tmp_path)
+    if os.statvfs(tmp_path).f_fsid == os.statvfs("/dev/shm").f_fsid:
+        pytest.skip("the temporary directory is in memory")
+    boot.refused(60, "not on a tmpfs")
+
+
+# ---- S3
+
+def test_no_such_object(boot):
+    single(boot)
+    boot.launch("no/such/object")
+    boot.refused(41, "NoSuchKey")
+
+
+def test_no_such_manifest(boot):
+    boot.launch("nothing/here/")
+    boot.refused(41, "manifest.sealed")
+
+
+def test_object_replaced_while_it_is_read(boot):
+    single(boot, plaintext=data(40_000_000), frame_length=1 << 20)
+    boot.stack.control.fault("replace", service="s3", operation="GetObject", skip=2)
+    boot.refused(43, "replaced")
+
+
+@pytest.mark.parametrize("fault", [{"kind": "reset", "after": 3_000_000}, {"kind": "truncate", "after": 3_000_000},
+                                   {"kind": "error", "status": 503, "code": "SlowDown"},
+                                   {"kind": "error", "status": 500, "code": "InternalError"}])
+def test_s3_recovers(boot, fault):
+    plaintext = data(40_000_000)
+    single(boot, plaintext=plaintext, frame_length=1 << 20)
+    boot.stack.control.fault(service="s3", operation="GetObject", count=3, **fault)
+    result = boot.run()
+    assert result.returncode == 0, result
+    assert boot.published() == {"model": plaintext} and result.report["transfer"]["retries"] >= 3
+
+
+@pytest.mark.parametrize("fault", [{"kind": "content-range"}, {"kind": "whole"}])
+def test_s3_answers_that_do_not_fit_the_question(boot, fault):
+    single(boot, plaintext=data(20_000_000), frame_length=1 << 20)
+    boot.stack.control.fault(service="s3", operation="GetObject", count=None, **fault)
+    boot.refused(44)
+
+
+def test_corrupted_on_the_way(boot):
+    single(boot, plaintext=data(20_000_000), frame_length=1 << 20)
+    boot.stack.control.fault("corrupt", service="s3", operation="GetObject", count=None, offset=15_000_000)
+    boot.refused(54, "altered")
+
+
+# ---- the TPM
+
+def test_pcr15_extended_already(boot):
+    single(boot)
+    boot.stack.control.tpm_extend(15, sha256=b"\1" * 32)
+    result = boot.run()
+    assert result.returncode == 23 and "sha256" in result.stderr, result
+    assert not list(boot.directory.iterdir()) and boot.stack.control.tpm()["nv"] == []
+
+
+def test_no_tpm(boot):
+    single(boot)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    boot.refused(20, tcti=f"swtpm:host=127.0.0.1,port={port}")
+
+
+@pytest.mark.parametrize("operation", ["NV_DefineSpace", "NV_Write", "NV_Read", "PCR_Read"])
+def test_tpm_command_fails(boot, operation):
+    single(boot)
+    boot.stack.control.fault("rc", service="tpm", operation=operation, rc=0x101)
+    result = boot.run()
+    boot.stack.control.clear_faults()
+    assert result.returncode in (22, 24), result
+    boot.stack.nothing_left(boot.directory)
+
+
+def test_index_is_undefined_at_the_second_try(boot):
+    single(boot)
+    boot.stack.control.fault("rc", service="tpm", operation="NV_UndefineSpace", rc=0x101)
+    assert boot.run().returncode == 0
+    assert boot.stack.control.tpm()["nv"] == []
+
+
+@pytest.mark.parametrize("operation", ["PCR_Extend"])
+def test_pcr15_cannot_be_extended(boot, operation):
+    single(boot)
+    boot.stack.control.fault("rc", service="tpm", operation=operation, rc=0x101)
+    boot.refused(25)
+
+
+# ---- the metadata service
+
+def test_imds_v1_only(boot):
+    single(boot)
+    boot.stack.control.settings(imds={"mode": "v1-only"})
+    boot.refused(12, "IMDSv2")
+
+
+def test_no_role(boot):
+    single(boot)
+    boot.stack.control.settings(imds={"role": None})
+    boot.refused(13)
+
+
+def test_expired_credentials(boot):
+    single(boot)
+    boot.stack.control.settings(imds={"credentials_lifetime": -60})
+    boot.refused(13, "expired")
+
+
+def test_token_expires_under_way(boot):
+    plaintext = data(40_000_000)
+    single(boot, plaintext=plaintext, frame_length=1 << 20)
+    boot.stack.control.fault("error", service="s3", operation="GetObject", status=400, code="ExpiredToken", skip=1)
+    assert boot.run().returncode == 0
+
+
+@pytest.mark.parametrize("text,words", [
+    ('{"sealboot": {"model": 5}}', '"sealboot.model" must be an s3:// URI'),
+    ('{"sealboot": {"model": "https://x/"}}', "s3://"),
+    ('{"sealboot": {"model": "s3://b/k", "keys": ["arn:aws:kms:us-east-1:111122223333:key/evil"]}}', 'unknown key "sealboot.keys"'),
+    ('{"sealboot": {"measure": "sha384"}}', 'unknown key "sealboot.measure"'),
+    ('{"sealboot": []}', "must be an object"),
+    ("{}", "names no model"),
+    ("#!/bin/sh\nreboot", "JSON"),
+])
+def test_user_data(boot, text, words):
+    boot.stack.control.user_data(text)
+    boot.refused(11, words)
+
+
+def test_clock_is_wrong(boot):
+    single(boot)
+    boot.stack.control.settings(clock=3600)
+    boot.refused(14, "clock")
+
+
+# ---- being stopped
+
+def test_stopped_while_unsealing(boot, build):
+    single(boot, plaintext=data(60_000_000), frame_length=1 << 20)
+    boot.stack.control.fault("slow", service="s3", operation="GetObject", count=None, rate=1_000_000)
+    config = boot.directory.parent / (boot.directory.name + ".json")
+    config.write_text(json.dumps(boot.config))
+    report = config.with_suffix(".report")
+    process = subprocess.Popen([build / "agent/sealboot-agent", "--config", config, "--report", report, "--tcti",
+                                boot.stack.variables["TPM2TOOLS_TCTI"]], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while not any(boot.directory.rglob("0")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, printed = process.communicate(timeout=20)
+    outcome = json.loads(report.read_text())
+    config.unlink()
+    report.unlink()
+    assert process.returncode == 3, printed
+    assert "stopped by signal 15" in printed and outcome["failure"]["name"] == "stopped"
+    assert list(boot.directory.iterdir()) == []
+    boot.stack.nothing_left(boot.directory)
+
+
+# ---- the configuration
+
+@pytest.mark.parametrize("change,words", [
+    ({"keys": []}, "keys"),
+    ({"keys": ["alias/x"]}, "must be a KMS key ARN"),
+    ({"keys": ["arn:aws:kms:us-east-1:111122223333:alias/x"]}, "must be a KMS key ARN"),
+    ({"keys": ["arn:aws:kms:us-east-1:111122223333:key/*"]}, "must be a KMS key ARN"),
+    ({"keys": "arn"}, '"keys" must be a list'),
+    ({"discovery": True}, "exclude each other"),
+    ({"key": "x"}, 'unknown key "key"'),
+    ({"connections": 0}, '"connections" is 0, expected 1 to 1024'),
+    ({"connections": 2.5}, "not double"),
+    ({"measure": "md5"}, '"measure" is "md5"'),
+    ({"endpoints": {"s3": "file:///etc/"}}, "endpoints.s3"),
+    ({"endpoints": {"sts": "https://x"}}, 'unknown key "endpoints.sts"'),
+    ({"model_directory": "model"}, "absolute path"),
+    ({"model_digests": ["00"]}, "96 hex digits"),
+    ({"encryption_context": {"model": 1}}, "encryption_context.model"),
+])
+def test_configuration(boot, change, words):
+    boot.config |= change
+    boot.refused(10, "agent.json", words)
+
+
+def test_configuration_without_keys(boot):
+    del boot.config["keys"]
+    boot.refused(10, '"keys" is missing')
+
+
+@pytest.mark.parametrize("text", ["", "{", "{} {}", '{"keys": [], "keys": []}', "[" * 100])
+def test_configuration_is_not_json(boot, text):
+    boot.config = text
+    boot.refused(10, "agent.json")
