@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What AWS, or whoever sits where AWS should, answers. The first byte picks the reader, so that one corpus serves all. */
+
+#include "aws/imds.h"
+#include "aws/kms.h"
+#include "aws/s3.h"
+#include "aws/service.h"
+#include "s3-write.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void list(char *text, size_t n) {
+        _cleanup_(s3_list_done) struct s3_list list = {};
+
+        if (s3_parse_list(text, n, "list", &list, NULL) == 0)
+                for (size_t i = 0; i < list.n; i++)
+                        if (!list.entries[i].key)
+                                abort();
+}
+
+static void kms(char *text, size_t n) {
+        _cleanup_(kms_answer_done) struct kms_answer answer = {};
+
+        if (kms_parse_answer(text, n, "kms", &answer, NULL) == 0 && !answer.key_arn)
+                abort();
+}
+
+static void role(char *text, size_t n) {
+        _cleanup_credentials_ struct credentials *c = NULL;
+
+        /* What would be sent in a header must not be able to end it. */
+        if (imds_parse_credentials(text, n, "role", &c, NULL) == 0 &&
+            (strpbrk(c->access_key_id, "\r\n") || strpbrk((char *) c->session_token->data, "\r\n")))
+                abort();
+}
+
+static void range(const char *text) {
+        uint64_t first, last, total;
+
+        if (s3_parse_content_range(text, &first, &last, &total) == 0 && (first > last || last >= total))
+                abort();
+        (void) s3_etag_valid(text);
+}
+
+static void uri(const char *text) {
+        _cleanup_free_ char *bucket = NULL, *key = NULL, *region = NULL;
+
+        if (s3_parse_uri(text, FAILURE_LAUNCH, &bucket, &key, NULL) == 0 && (strchr(bucket, '/') || strlen(key) > 1024))
+                abort();
+        if (kms_arn_region(text, &region) == 0 && !region_valid(region))
+                abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        _cleanup_free_ char *text = NULL;
+        struct service_answer answer;
+        struct imds_identity identity;
+        struct error e;
+        size_t n;
+
+        if (size == 0)
+                return 0;
+        n = size - 1;
+        text = malloc(n + 1);
+        if (!text)
+                return 0;
+        memcpy(text, data + 1, n);
+        text[n] = '\0';
+        answer = (struct service_answer) { .status = 400, .text = text, .n = n, .date = text, .subject = "answer" };
+        switch (data[0]) {
+        case 'l':
+                list(text, n);
+                break;
+        case 'k':
+                kms(text, n);
+                break;
+        case 'r':
+                role(text, n);
+                break;
+        case 'i':
+                (void) imds_parse_identity(text, n, "identity", &identity, &e);
+                break;
+        case 'c':
+                range(text);
+                break;
+        case 'u':
+                uri(text);
+                break;
+        case 'K':
+                (void) kms_judge_error(&answer, &e);
+                break;
+        case 'S':
+                (void) s3_judge_error(&answer, &e);
+                break;
+        }
+        return 0;
+}
