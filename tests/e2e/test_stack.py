@@ -333,7 +333,7 @@ def test_instance_role_reads_but_does_not_write(stack):
 # --- the SDKs for JavaScript
 
 def test_javascript_sdks(stack, recipient, tmp_path):
-    """With SEALBOOT_NODE_MODULES naming a node_modules that has @aws-sdk/client-{s3,kms}, lib-storage, @aws-crypto/client-node."""
+    """SEALBOOT_NODE_MODULES names a node_modules with @aws-sdk/client-{s3,kms}, lib-storage and @aws-crypto/client-node."""
     modules = os.environ.get("SEALBOOT_NODE_MODULES")
     if not modules:
         pytest.skip("SEALBOOT_NODE_MODULES is not set")
@@ -538,7 +538,7 @@ def test_tpm_faults(stack):
 
 
 def test_qemu_control_channel(tmp_path):
-    """What QEMU does at start: hands its data socket over, asks for capabilities, resets; then firmware starts the TPM up."""
+    """What QEMU does at start: hands its data socket over, asks for capabilities, resets; then firmware starts it up."""
     machine = start("--qemu", "--dir", str(tmp_path))
     try:
         with socket.socket(socket.AF_UNIX) as control:
@@ -619,7 +619,8 @@ def test_kms_faults(stack, recipient):
     assert e.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
     def attempt():
-        return decrypt_attested(stack, issued["CiphertextBlob"], {}, stack.control.document(public_key=public_der(recipient)))
+        document = stack.control.document(public_key=public_der(recipient))
+        return decrypt_attested(stack, issued["CiphertextBlob"], {}, document)
     for shape in cms.MALFORMED:
         stack.control.fault("cms", service="kms", operation="Decrypt", shape=shape)
         answer = attempt()
@@ -641,8 +642,8 @@ def test_cms_has_the_shape_of_real_answers(shape):
     made = cms.envelop(b"x" * size, public_der(rsa.generate_private_key(65537, 2048)), shape)
     # Only the subject key id, the wrapped key, the IV and the ciphertext may differ.
     assert len(made) == len(real)
-    for start, stop in ((0, 33), (65, 131), (387, 415), (431, 435 if shape == "octet-strings" else 433)):
-        assert made[start:stop] == real[start:stop], (start, stop)
+    for first, last in ((0, 33), (65, 131), (387, 415), (431, 435 if shape == "octet-strings" else 433)):
+        assert made[first:last] == real[first:last], (first, last)
     assert made[-8:] == real[-8:]
 
 
@@ -695,7 +696,8 @@ def test_deny_wins_and_identity_policies_count():
     open_key = {"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"AWS": [ROLE.role, "arn:aws:iam::111122223333:root"]}, "Action": "kms:Decrypt",
          "Resource": "*"}]}
-    for principal in (role_session("444455556666", "sealboot-instance", "i", policies=()), user("111122223333", "u", policies=())):
+    for principal in (role_session("444455556666", "sealboot-instance", "i", policies=()),
+                      user("111122223333", "u", policies=())):
         assert not policy.authorize(open_key, policy.Context("kms:Decrypt", principal), "111122223333")
 
 
@@ -733,8 +735,8 @@ def running(pid) -> bool:
 def test_up_and_down_leave_nothing(tmp_path):
     tests = pathlib.Path(__file__).resolve().parent.parent
     directory = tmp_path / "stack"
-    lines = subprocess.run([tests / "stack/up", "--dir", directory, "--tls"], capture_output=True, text=True, check=True).stdout
-    exported = dict(line.removeprefix("export ").split("=", 1) for line in lines.splitlines())
+    up = subprocess.run([tests / "stack/up", "--dir", directory, "--tls"], capture_output=True, text=True, check=True)
+    exported = dict(line.removeprefix("export ").split("=", 1) for line in up.stdout.splitlines())
     assert exported["AWS_ENDPOINT_URL_S3"].startswith("https://") and exported["SEALBOOT_STACK"] == str(directory)
     pid = int((directory / "pid").read_text())
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -748,7 +750,8 @@ def test_up_and_down_leave_nothing(tmp_path):
 def test_dies_with_its_parent(tmp_path):
     tests = pathlib.Path(__file__).resolve().parent.parent
     with subprocess.Popen(["sleep", "60"]) as parent:
-        subprocess.run([tests / "stack/up", "--dir", tmp_path, "--parent-pid", str(parent.pid)], check=True, capture_output=True)
+        subprocess.run([tests / "stack/up", "--dir", tmp_path, "--parent-pid", str(parent.pid)], check=True,
+                       capture_output=True)
         process = os.pidfd_open(int((tmp_path / "pid").read_text()))
         parent.kill()
     assert select.select([process], [], [], 10)[0]

@@ -100,7 +100,8 @@ class Control:
     def get_tpm(self, _request, _rest):
         tpm = self.stack.tpm
         with tpm.lock:
-            banks = {name: {str(n): v.hex() for n, v in tpm.real.pcrs(algorithm).items()} for name, algorithm in BANKS.items()}
+            banks = {name: {str(n): value.hex() for n, value in tpm.real.pcrs(algorithm).items()}
+                     for name, algorithm in BANKS.items()}
             return {"nv": tpm.real.handles("nv"), "pcrs": banks, "documents": tpm.documents}
 
     def post_tpm(self, request, rest):

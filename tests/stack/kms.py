@@ -92,8 +92,9 @@ def member(body: dict, name: str, kind: type, *, required: bool = False, maximum
     value = body.get(name)
     if value is None:
         if required:
-            raise KMSError("ValidationException", f"1 validation error detected: Value null at '{name[0].lower()}{name[1:]}' "
-                                                  "failed to satisfy constraint: Member must not be null")
+            raise KMSError("ValidationException", "1 validation error detected: Value null at "
+                                                  f"'{name[0].lower()}{name[1:]}' failed to satisfy constraint: Member must "
+                                                  "not be null")
         return None
     if not isinstance(value, kind) or isinstance(value, bool) and kind is not bool:
         raise KMSError("SerializationException", f"{name} is not {kind.__name__}")

@@ -33,7 +33,8 @@ def write(path: str, data: bytes, mode: int = 0o644) -> str:
 
 def bucket_policy(role_arn: str) -> dict:
     return {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Principal": {"AWS": role_arn}, "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"],
+        {"Effect": "Allow", "Principal": {"AWS": role_arn},
+         "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"],
          "Resource": [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]}]}
 
 

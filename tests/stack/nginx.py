@@ -104,7 +104,8 @@ def serve(directory: str | os.PathLike, workers: int = 1):
                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             wait(http, process, log.name)
-            yield Server(f"http://127.0.0.1:{http}", f"https://127.0.0.1:{https}", os.path.join(state, "ca.pem"), process.pid)
+            yield Server(f"http://127.0.0.1:{http}", f"https://127.0.0.1:{https}", os.path.join(state, "ca.pem"),
+                         process.pid)
         finally:
             process.terminate()
             process.wait(10)

@@ -17,7 +17,8 @@ import re
 from dataclasses import dataclass, field
 
 VERSIONS = ("2012-10-17", "2008-10-17")
-ARN = re.compile(r"arn:(aws|aws-cn|aws-us-gov):(iam|sts)::(\d{12}):(root|user/.+|role/.+|assumed-role/.+/.+|federated-user/.+)")
+ARN = re.compile(r"arn:(aws|aws-cn|aws-us-gov):(iam|sts)::\d{12}:"
+                 r"(root|user/.+|role/.+|assumed-role/.+/.+|federated-user/.+)")
 MAXIMUM_SIZE = 32 * 1024
 
 
@@ -284,7 +285,8 @@ def validate_principal(element, name: str):
 def validate_condition(operator: str, block, name: str):
     quantifier, plain, if_exists = split_operator(operator)
     known = plain in OPERATORS or plain in NEGATED or plain == "Null" and not if_exists and not quantifier
-    refuse_unless(known and quantifier in ("", "ForAllValues", "ForAnyValue"), f"{name}: unknown condition operator {operator}")
+    refuse_unless(known and quantifier in ("", "ForAllValues", "ForAnyValue"),
+                  f"{name}: unknown condition operator {operator}")
     refuse_unless(isinstance(block, dict) and block, f"{name}: condition {operator} is not an object")
     for key, values in block.items():
         refuse_unless(any(pattern.fullmatch(key) for pattern in KEYS), f"{name}: unknown condition key {key}")

@@ -84,7 +84,8 @@ class Store:
             raise
         return path, size, md5.digest(), sha.hexdigest() if sha else None
 
-    def put(self, bucket: Bucket, key: str, path: str | None, size: int, etag: str, content_type: str, metadata: dict) -> Version:
+    def put(self, bucket: Bucket, key: str, path: str | None, size: int, etag: str, content_type: str,
+            metadata: dict) -> Version:
         version = Version(secrets.token_urlsafe(24), path, size, etag, self.clock.now(), content_type, metadata)
         with self.lock:
             bucket.keys.setdefault(key, []).append(version)
