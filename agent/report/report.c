@@ -179,17 +179,32 @@ static void journal_end(const struct report *r, const struct error *f) {
                                 "MESSAGE_ID=" REPORT_PUBLISHED_MESSAGE_ID, "SEALBOOT_DURATION_USEC=%.0f", since_ms(r) * 1000, NULL);
 }
 
+/* VmHWM: ru_maxrss would include what the process was before its exec. */
+static int peak_memory_kib(int64_t *ret) {
+        _cleanup_fclose_ FILE *f = fopen("/proc/self/status", "re");
+        long long kib;
+        char line[128];
+
+        while (f && fgets(line, sizeof line, f))
+                if (sscanf(line, "VmHWM: %lld kB", &kib) == 1) {
+                        *ret = kib;
+                        return 0;
+                }
+        return -ENODATA;
+}
+
 int report_close(struct report *r, const struct error *failure, struct error *e) {
         struct rusage usage;
+        int64_t peak;
         int k;
 
         report_text(r, "outcome", failure ? "failed" : "published");
         report_put(r, "duration_ms", number(since_ms(r)));
-        if (getrusage(RUSAGE_SELF, &usage) == 0) {
-                report_put(r, "resources.peak_rss_kib", json_object_new_int64(usage.ru_maxrss));
+        if (peak_memory_kib(&peak) == 0)
+                report_put(r, "resources.peak_memory_kib", json_object_new_int64(peak));
+        if (getrusage(RUSAGE_SELF, &usage) == 0)
                 report_put(r, "resources.cpu_seconds", number((double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                                                               (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6));
-        }
         if (failure)
                 put_failure(r, failure);
         journal_end(r, failure);

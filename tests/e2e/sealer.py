@@ -68,6 +68,17 @@ class Sealed:
         head = struct.pack(">II", FINAL, seq) + iv + struct.pack(">I", len(plaintext)) if final else struct.pack(">I", seq) + iv
         return head + self.cipher.encrypt(iv, plaintext, aad)
 
+    def write(self, path, pieces):
+        """The message to a file, of plaintext that comes in pieces of one frame each; for what does not fit into memory."""
+        held = None
+        with open(path, "wb") as f:
+            f.write(self.header)
+            for seq, piece in enumerate(pieces, 1):
+                if held is not None:
+                    f.write(self.frame(seq - 1, held, final=False))
+                held, last = piece, seq
+            f.write(self.frame(last, held, final=True))
+
     def __bytes__(self):
         return self.header + b"".join(self.frames)
 
