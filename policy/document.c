@@ -12,6 +12,7 @@ enum {
         COSE_ES384 = -35,
         ATTRIBUTE_MAX = 1024, /* certificates, public_key, user_data, nonce */
         MODULE_ID_MAX = 256,
+        TPM_PCRS = 24,
 };
 
 static const uint64_t timestamp_max = 253402300799999; /* the last millisecond of the year 9999 */
@@ -148,20 +149,21 @@ static int take_timestamp(struct parse *p, struct document *d, void *at) {
 }
 
 static int take_pcrs(struct parse *p, struct document *d, enum document_kind kind) {
+        unsigned limit = kind == DOCUMENT_NITROTPM ? TPM_PCRS : DOCUMENT_PCRS;
         struct cbor_item map, index;
-        struct bytes value = {};
+        struct bytes value;
         int r;
 
         r = next_kind(p, CBOR_MAP, &map);
         if (r < 0)
                 return r;
-        if (map.value < 1 || map.value > DOCUMENT_PCRS)
-                return refuse(p, "holds %llu PCRs, expected 1 to %d", (unsigned long long) map.value, DOCUMENT_PCRS);
+        if (map.value < 1 || map.value > limit)
+                return refuse(p, "holds %llu PCRs, expected 1 to %u", (unsigned long long) map.value, limit);
         for (uint64_t i = 0; i < map.value; i++) {
                 r = next_kind(p, CBOR_UINT, &index);
                 if (r < 0)
                         return r;
-                if (index.value >= DOCUMENT_PCRS)
+                if (index.value >= limit)
                         return refuse(p, "holds PCR%llu, which does not exist", (unsigned long long) index.value);
                 if (d->pcr[index.value])
                         return refuse(p, "holds PCR%llu twice", (unsigned long long) index.value);
@@ -252,6 +254,8 @@ static int take_field(struct parse *p, struct document *d, unsigned *seen) {
                 if (*seen & 1u << i)
                         return refuse(p, "has the key \"%s\" twice", fields[i].key);
                 *seen |= 1u << i;
+                if (*seen & 1u << FIELD_NITROTPM_PCRS && *seen & 1u << FIELD_PCRS)
+                        return refuse(p, "has both \"nitrotpm_pcrs\" and \"pcrs\"");
                 snprintf(where, sizeof where, "the payload's %s", fields[i].key);
                 value.r = p->r;
                 value.where = where;
@@ -284,8 +288,6 @@ static int parse_payload(struct parse *p, struct document *d) {
                         return refuse(p, "has no \"%s\"", fields[i].key);
         if (!(seen & (1u << FIELD_NITROTPM_PCRS | 1u << FIELD_PCRS)))
                 return refuse(p, "has neither \"nitrotpm_pcrs\" nor \"pcrs\"");
-        if (seen & 1u << FIELD_NITROTPM_PCRS && seen & 1u << FIELD_PCRS)
-                return refuse(p, "has both \"nitrotpm_pcrs\" and \"pcrs\"");
         return 0;
 }
 

@@ -55,5 +55,5 @@ int document_parse(const void *data, size_t size, const char *source, struct doc
 /* Verifies the ES384 signature over Sig_structure ["Signature1", protected, h'', payload] with this P-384 key. */
 int document_signature(const struct document *d, const char *source, EVP_PKEY *key, struct error *e);
 
-/* Reads a document from a file or "-": raw, or as base64 text the way it travels in JSON. The caller frees *ret. */
+/* Reads a document from a file or "-": raw, or as base64 or hex text. The caller frees *ret. */
 int document_read(const char *path, uint8_t **ret, size_t *ret_n, struct error *e);

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include "basic/file.h"
+#include "chain.h"
+#include "document.h"
+#include "sealboot-verify.h"
+
+/* What tests/fixtures/attestation/make puts into the documents. */
+static const int64_t signed_at = 1767225600;
+static const char pcr4[] = "444444444444444444444444444444444444444444444444444444444444444444444444444444444444444444444444";
+static const char zeros[] = "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000";
+
+struct fixture {
+        uint8_t *root, *nitrotpm, *enclave;
+        size_t root_size, nitrotpm_size, enclave_size;
+};
+
+static void read_fixture(const char *name, uint8_t **ret, size_t *ret_n) {
+        _cleanup_free_ char *path = NULL;
+        struct error e;
+
+        assert_true(asprintf(&path, "%s/tests/fixtures/attestation/%s", getenv("SEALBOOT_SOURCE_ROOT"), name) > 0);
+        assert_ok(file_read(path, 1 << 20, FAILURE_IO, ret, ret_n, &e), &e);
+}
+
+static int set_up(void **state) {
+        struct fixture *f = calloc(1, sizeof *f);
+
+        assert_non_null(f);
+        read_fixture("root.pem", &f->root, &f->root_size);
+        read_fixture("nitrotpm.cbor", &f->nitrotpm, &f->nitrotpm_size);
+        read_fixture("enclave.cbor", &f->enclave, &f->enclave_size);
+        *state = f;
+        return 0;
+}
+
+static int tear_down(void **state) {
+        struct fixture *f = *state;
+
+        free(f->root);
+        free(f->nitrotpm);
+        free(f->enclave);
+        free(f);
+        return 0;
+}
+
+DEFINE_CLEANUP(struct sealboot_verifier *, sealboot_verifier_free, verifier_freep)
+#define _cleanup_verifier_ _cleanup_(verifier_freep)
+
+static struct sealboot_verifier *new_verifier(const struct fixture *f) {
+        struct sealboot_verifier *v = sealboot_verifier_new();
+
+        assert_non_null(v);
+        assert_int_equal(sealboot_verifier_set_root(v, (const char *) f->root, f->root_size), 0);
+        assert_int_equal(sealboot_verifier_set_time(v, signed_at + 60), 0);
+        return v;
+}
+
+static const struct sealboot_check *find(const struct sealboot_verifier *v, const char *name) {
+        const struct sealboot_check *c;
+
+        for (size_t i = 0; (c = sealboot_verifier_check(v, i)); i++)
+                if (streq(c->name, name))
+                        return c;
+        fail_msg("there is no check %s", name);
+        return NULL;
+}
+
+static void assert_check(const struct sealboot_verifier *v, const char *name, enum sealboot_result result, const char *words) {
+        const struct sealboot_check *c = find(v, name);
+
+        if (c->result != result || !strstr(c->detail, words))
+                fail_msg("%s: %d, \"%s\"; expected %d, \"%s\"", name, (int) c->result, c->detail, (int) result, words);
+}
+
+static void add_reference(struct sealboot_verifier *v, const char *name, const char *pcrs) {
+        _cleanup_free_ char *json = NULL;
+
+        assert_true(asprintf(&json, "{\"Measurements\": {%s}}", pcrs) > 0);
+        assert_int_equal(sealboot_verifier_add_reference(v, json, strlen(json), name), 0);
+}
+
+/* Nobody's word is taken for anything before the document has been authenticated. */
+static void test_nothing_is_said_before_it_is_authentic(void **state) {
+        const struct fixture *f = *state;
+        _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+        size_t size;
+
+        assert_int_equal(sealboot_verifier_set_time(v, signed_at + 4 * 3600), 0);
+        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), -EKEYEXPIRED);
+        assert_check(v, "validity", SEALBOOT_FAILED, "has expired");
+        assert_check(v, "signature", SEALBOOT_PASSED, "");
+        assert_check(v, "pcrs", SEALBOOT_NOT_CHECKED, "not reached");
+        assert_int_equal(sealboot_verifier_kind(v), SEALBOOT_UNKNOWN);
+        assert_null(sealboot_verifier_module_id(v));
+        assert_null(sealboot_verifier_pcr(v, 4));
+        assert_null(sealboot_verifier_public_key(v, &size));
+        assert_int_equal(size, 0);
+
+        assert_int_equal(sealboot_verifier_set_time(v, signed_at - 1), 0);
+        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), -EKEYEXPIRED);
+        assert_non_null(strstr(sealboot_verifier_error(v), "clock"));
+
+        assert_int_equal(sealboot_verifier_set_time(v, SEALBOOT_TIME_DOCUMENT), 0);
+        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
+        assert_int_equal(sealboot_verifier_kind(v), SEALBOOT_NITROTPM);
+        assert_int_equal(sealboot_verifier_pcr(v, 4)[0], 0x44);
+        assert_null(sealboot_verifier_pcr(v, 31));
+        assert_memory_equal(sealboot_verifier_public_key(v, &size), "public key", 10);
+        assert_int_equal(size, 10);
+        assert_non_null(sealboot_verifier_user_data(v, &size));
+        assert_int_equal(size, 0);
+        assert_int_equal(sealboot_verifier_timestamp(v), signed_at * 1000);
+}
+
+static void test_the_root_is_pinned(void **state) {
+        const struct fixture *f = *state;
+        _cleanup_verifier_ struct sealboot_verifier *v = sealboot_verifier_new();
+
+        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), -EBADMSG);
+        assert_check(v, "chain", SEALBOOT_FAILED, "is not the pinned root (641a0321a3e2");
+        assert_int_equal(sealboot_verifier_set_root(v, "no", 2), -EINVAL);
+}
+
+static void test_expectations(void **state) {
+        const struct fixture *f = *state;
+        static const struct {
+                int (*expect)(struct sealboot_verifier *v, const void *data, size_t size);
+                const char *check, *value;
+                int r;
+        } table[] = {
+                { sealboot_verifier_expect_nonce, "nonce", "nonce", 0 },
+                { sealboot_verifier_expect_nonce, "nonce", "nonc", -EKEYREJECTED },
+                { sealboot_verifier_expect_nonce, "nonce", "noncf", -EKEYREJECTED },
+                { sealboot_verifier_expect_nonce, "nonce", "", -EKEYREJECTED },
+                { sealboot_verifier_expect_user_data, "user-data", "", 0 },
+                { sealboot_verifier_expect_user_data, "user-data", "x", -EKEYREJECTED },
+                { sealboot_verifier_expect_public_key, "public-key", "public key", 0 },
+                { sealboot_verifier_expect_public_key, "public-key", "public keys", -EKEYREJECTED },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+
+                assert_int_equal(table[i].expect(v, table[i].value, strlen(table[i].value)), 0);
+                assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), table[i].r);
+                assert_check(v, table[i].check, table[i].r == 0 ? SEALBOOT_PASSED : SEALBOOT_FAILED, "");
+        }
+}
+
+static void test_age(void **state) {
+        const struct fixture *f = *state;
+        _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+
+        assert_int_equal(sealboot_verifier_set_max_age(v, 60), 0);
+        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
+        assert_check(v, "age", SEALBOOT_PASSED, "2026-01-01T00:00:00Z, 60 s ago");
+        assert_int_equal(sealboot_verifier_set_max_age(v, 59), 0);
+        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), -EKEYREJECTED);
+        assert_int_equal(sealboot_verifier_set_time(v, SEALBOOT_TIME_DOCUMENT), 0);
+        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), -EINVAL);
+        assert_int_equal(sealboot_verifier_set_max_age(v, -1), -EINVAL);
+        assert_int_equal(sealboot_verifier_set_time(v, -3), -EINVAL);
+}
+
+static void test_references(void **state) {
+        const struct fixture *f = *state;
+        char matching[512], mixed[512], without[256];
+
+        snprintf(matching, sizeof matching, "\"PCR4\": \"%s\", \"PCR12\": \"%s\"", pcr4, zeros);
+        snprintf(mixed, sizeof mixed, "\"PCR4\": \"%s\", \"PCR12\": \"%s\"", pcr4, pcr4);
+        snprintf(without, sizeof without, "\"PCR4\": \"%s\"", pcr4);
+        {
+                _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+
+                add_reference(v, "old", mixed);
+                assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), -EKEYREJECTED);
+                assert_check(v, "pcrs", SEALBOOT_FAILED, "old PCR12 (document 0000");
+                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED, "");
+                add_reference(v, "new", matching);
+                assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
+                assert_check(v, "pcrs", SEALBOOT_PASSED, "PCR4, PCR12 equal to new");
+                assert_check(v, "command-line", SEALBOOT_PASSED, "nothing was added");
+                /* An enclave's PCR4 is something else altogether. */
+                assert_int_equal(sealboot_verifier_run(v, f->enclave, f->enclave_size), -EKEYREJECTED);
+                assert_check(v, "pcrs", SEALBOOT_FAILED, "new measures a NitroTPM image");
+        }
+        {
+                _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+
+                add_reference(v, "short", without);
+                assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
+                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED, "PCR4 does not cover what is appended");
+        }
+}
+
+static void test_enclaves(void **state) {
+        const struct fixture *f = *state;
+        _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+        char pcrs[512], one[97], two[97];
+
+        memset(one, '0', sizeof one);
+        memset(two, '0', sizeof two);
+        for (size_t i = 1; i < 96; i += 2) {
+                one[i] = '1';
+                two[i] = '9';
+        }
+        one[96] = two[96] = '\0';
+        snprintf(pcrs, sizeof pcrs, "\"PCR0\": \"%s\", \"PCR8\": \"%s\"", one, two);
+        add_reference(v, "enclave", pcrs);
+        assert_int_equal(sealboot_verifier_run(v, f->enclave, f->enclave_size), 0);
+        assert_check(v, "pcrs", SEALBOOT_PASSED, "PCR0, PCR8 equal to enclave");
+        assert_check(v, "debug-mode", SEALBOOT_PASSED, "");
+        assert_check(v, "command-line", SEALBOOT_PASSED, "PCR0");
+        assert_int_equal(sealboot_verifier_add_model_digest(v, (const uint8_t[SEALBOOT_DIGEST_SIZE]) {}), 0);
+        assert_int_equal(sealboot_verifier_run(v, f->enclave, f->enclave_size), -EKEYREJECTED);
+        assert_check(v, "model", SEALBOOT_FAILED, "enclaves do not measure models");
+}
+
+static void test_truncated_at_every_byte(void **state) {
+        const struct fixture *f = *state;
+        _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+
+        for (size_t n = 0; n < f->nitrotpm_size; n++) {
+                /* Exactly n bytes, so that a sanitizer sees a read beyond them. */
+                _cleanup_free_ uint8_t *cut = malloc(n + (n == 0));
+
+                memcpy(cut, f->nitrotpm, n);
+                assert_int_equal(sealboot_verifier_run(v, cut, n), -EBADMSG);
+                assert_check(v, "structure", SEALBOOT_FAILED, "cut short");
+        }
+}
+
+static void test_no_byte_can_change(void **state) {
+        const struct fixture *f = *state;
+        _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+        _cleanup_free_ uint8_t *copy = malloc(f->nitrotpm_size);
+
+        memcpy(copy, f->nitrotpm, f->nitrotpm_size);
+        for (size_t i = 0; i < f->nitrotpm_size; i += i < 64 ? 1 : 7) {
+                copy[i] ^= (uint8_t) (1u << i % 8);
+                assert_int_equal(sealboot_verifier_run(v, copy, f->nitrotpm_size), -EBADMSG);
+                copy[i] ^= (uint8_t) (1u << i % 8);
+        }
+        assert_int_equal(sealboot_verifier_run(v, copy, f->nitrotpm_size), 0);
+}
+
+/* The tag of COSE_Sign1 is optional; no other is. */
+static void test_tags(void **state) {
+        const struct fixture *f = *state;
+        _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+        _cleanup_free_ uint8_t *tagged = malloc(f->nitrotpm_size + 1);
+
+        tagged[0] = 0xd2;
+        memcpy(tagged + 1, f->nitrotpm, f->nitrotpm_size);
+        assert_int_equal(sealboot_verifier_run(v, tagged, f->nitrotpm_size + 1), 0);
+        tagged[0] = 0xd1;
+        assert_int_equal(sealboot_verifier_run(v, tagged, f->nitrotpm_size + 1), -EBADMSG);
+        assert_check(v, "structure", SEALBOOT_FAILED, "CBOR tag 17");
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_nothing_is_said_before_it_is_authentic),
+                cmocka_unit_test(test_the_root_is_pinned),
+                cmocka_unit_test(test_expectations),
+                cmocka_unit_test(test_age),
+                cmocka_unit_test(test_references),
+                cmocka_unit_test(test_enclaves),
+                cmocka_unit_test(test_truncated_at_every_byte),
+                cmocka_unit_test(test_no_byte_can_change),
+                cmocka_unit_test(test_tags),
+        };
+
+        return cmocka_run_group_tests(tests, set_up, tear_down);
+}
