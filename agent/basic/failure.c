@@ -11,7 +11,7 @@ static const struct failure_info failures[] = {
         { FAILURE_USAGE, "usage", "the command line is not understood",
           "See --help.",
           "9a3670d85e974c48a49d76de27af6361" },
-        { FAILURE_STOPPED, "stopped", "the boot was stopped",
+        { FAILURE_STOPPED, "stopped", "stopped by a signal",
           "Nothing was published. If nobody stopped it, systemd's start timeout did: see TimeoutStartSec=.",
           "3065f48cc5424a53a0abbd4409eba837" },
         { FAILURE_CONFIG, "config", "the measured configuration is not valid",
