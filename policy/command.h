@@ -19,7 +19,9 @@ int cmd_attest(int argc, char *argv[]);
 int cmd_digest(int argc, char *argv[]);
 int cmd_measure(int argc, char *argv[]);
 int cmd_policy(int argc, char *argv[]);
+int cmd_inspect(int argc, char *argv[]);
 int cmd_seal(int argc, char *argv[]);
+int cmd_unseal(int argc, char *argv[]);
 int cmd_verify(int argc, char *argv[]);
 
 /* `sealboot policy check` and `sealboot policy diff`. */

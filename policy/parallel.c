@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 
@@ -143,7 +142,7 @@ static void wait_for_threads(struct parallel *p, int signals, struct progress *p
                         return;
                 if (fds[1].revents && read(signals, &info, sizeof info) == sizeof info) {
                         struct error e = { 0 };
-                        int r = fail(&e, FAILURE_IO, -EINTR, "", "interrupted by signal %u (%s)", info.ssi_signo, strsignal((int) info.ssi_signo));
+                        int r = fail(&e, FAILURE_STOPPED, -EINTR, "", "stopped by signal %u (%s)", info.ssi_signo, strsignal((int) info.ssi_signo));
 
                         fail_advice(&e, "What was begun has been removed; run it again.");
                         stop(p, r, &e);
@@ -180,8 +179,7 @@ static int run_threads(struct parallel *p, unsigned n, int signals, struct progr
         return p->result;
 }
 
-/* A signal that is ignored (nohup, a shell's background job) stays so: blocked, it would be queued. */
-static void ending_signals(sigset_t *ret) {
+void parallel_signals(sigset_t *ret) {
         static const int table[] = { SIGINT, SIGTERM, SIGHUP };
 
         sigemptyset(ret);
@@ -201,7 +199,7 @@ int parallel_run(const struct parallel_work *work, struct progress *progress, st
         sigset_t mask, before;
         int r;
 
-        ending_signals(&mask);
+        parallel_signals(&mask);
         signals = signalfd(-1, &mask, SFD_CLOEXEC);
         if (!files || finished < 0 || signals < 0)
                 return fail_oom(e);

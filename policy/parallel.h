@@ -4,6 +4,8 @@
 /* Files cut into parts, worked on by threads: each part of each file once, in order of their numbers as far as they are begun, and
  * parts of many files at the same time. SIGINT, SIGTERM and SIGHUP end the work like a failure, so that the caller cleans up. */
 
+#include <signal.h>
+
 #include "basic/failure.h"
 #include "progress.h"
 
@@ -23,8 +25,12 @@ struct parallel_work {
 };
 
 /* Returns when everything is done, or after the first failure once every thread has stopped: its errno and error. Files that were
- * begun and not ended are then the caller's to clean up. -EINTR (FAILURE_IO) after a signal. */
+ * begun and not ended are then the caller's to clean up. -EINTR (FAILURE_STOPPED) after a signal. */
 int parallel_run(const struct parallel_work *work, struct progress *progress, struct error *e);
+
+/* The signals that end work: those three, without what is ignored (by nohup, or for a shell's background job), which would be queued if it
+ * were blocked. */
+void parallel_signals(sigset_t *ret);
 
 /* CPUs this process may run on. */
 unsigned parallel_cpus(void);

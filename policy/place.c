@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+enum { HEAD_FIRST = 4096 };
+
 static bool ends_in_slash(const char *s) {
         size_t n = strlen(s);
 
@@ -154,4 +156,24 @@ int place_exists(const struct place *p, struct owner *owner, const char *name, b
         *ret = r == 0;
         *e = (struct error) {};
         return 0;
+}
+
+int place_read_header(const struct place *p, struct owner *owner, const char *name, struct message_header **ret, uint64_t *ret_size, struct error *e) {
+        _cleanup_free_ char *subject = NULL;
+        int r;
+
+        r = place_subject(p, name, &subject, e);
+        if (r < 0)
+                return r;
+        /* A header is rarely longer than the first read; its cap is the second. */
+        for (size_t max = HEAD_FIRST;; max = MESSAGE_HEADER_MAX) {
+                _cleanup_free_ uint8_t *head = NULL;
+                size_t n;
+
+                r = place_read(p, owner, name, max, &head, &n, ret_size, e);
+                if (r == 0)
+                        r = message_header_parse(head, n, subject, ret, e);
+                if (r != -EAGAIN || n == *ret_size || max == MESSAGE_HEADER_MAX)
+                        return r;
+        }
 }

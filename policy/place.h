@@ -4,6 +4,7 @@
 /* Where a sealed model, or a single sealed object, is: in S3 or in a local directory. */
 
 #include "owner.h"
+#include "sealed/message.h"
 
 struct place {
         char *bucket;  /* NULL: local */
@@ -25,5 +26,7 @@ int place_subject(const struct place *p, const char *name, char **ret, struct er
 /* The first bytes of an object, at most `max`, and its whole size. Asks S3 for no more. `owner` may be NULL for local places. */
 int place_read(const struct place *p, struct owner *owner, const char *name, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size,
                struct error *e);
+/* The message header of an object, and its size; nothing beside the header is read. */
+int place_read_header(const struct place *p, struct owner *owner, const char *name, struct message_header **ret, uint64_t *ret_size, struct error *e);
 /* An error when S3 will not tell. */
 int place_exists(const struct place *p, struct owner *owner, const char *name, bool *ret, struct error *e);

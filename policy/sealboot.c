@@ -12,7 +12,9 @@ static const struct command commands[] = {
         { "digest", "FILE|DIRECTORY", "compute a model's digest and the PCR15 it leads to", cmd_digest },
         { "measure", "UKI.efi...", "predict PCR4, PCR7 and PCR12 of an image", cmd_measure },
         { "policy", "[check|diff] [OPTION...]", "write, check and compare key policies", cmd_policy },
+        { "inspect", "OBJECT", "show what a sealed object says of itself, without a key", cmd_inspect },
         { "seal", "--key KEY FILE|DIRECTORY DESTINATION", "encrypt a model under a KMS key and upload it", cmd_seal },
+        { "unseal", "MODEL TO-DIRECTORY", "open a sealed model with your own credentials", cmd_unseal },
         { "verify", "DOCUMENT [OPTION...]", "check an attestation document", cmd_verify },
         {},
 };
