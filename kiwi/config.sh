@@ -43,7 +43,7 @@ systemctl enable systemd-networkd.service systemd-networkd-wait-online.service s
 systemctl enable sealboot-firewall.service sealboot-lockdown.service sealboot-model.target sealboot-agent.service
 case ",${kiwi_profiles:-}," in
 *,debian,*) systemctl enable systemd-timesyncd.service llama-proxy.socket llama-server.service ;;
-*,al2023,*) systemctl enable chronyd.service ;;
+*,al2023,*) systemctl enable chronyd.service inference-proxy.socket vllm.service ollama.service ;;
 esac
 ln -sf /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
 
