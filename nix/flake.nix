@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+{
+  description = "sealboot: attestable NixOS images whose model is unsealed at boot";
+
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-25.11";
+
+  outputs = { self, nixpkgs }:
+    let
+      inherit (nixpkgs) lib;
+      forAllSystems = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ];
+      build = system: nixpkgs.legacyPackages.${system}.callPackage ./package.nix { source = ../.; };
+
+      # An image of one's own: mkImage "x86_64-linux" [ { services.sealboot.keys = [ ... ]; } ]
+      mkImage = system: modules: lib.nixosSystem {
+        inherit system;
+        modules = [ ./image.nix { services.sealboot.package = lib.mkDefault (build system); } ] ++ modules;
+      };
+      example = system: mkImage system [ ./example.nix ];
+
+      # Tools for machines outside the image; keys and credentials stay there, never in the store.
+      app = system: name: text:
+        let pkgs = nixpkgs.legacyPackages.${system};
+        in {
+          type = "app";
+          program = "${pkgs.writeShellApplication {
+            inherit name text;
+            runtimeInputs = [ (build system) pkgs.openssl pkgs.sbsigntool pkgs.mtools pkgs.util-linux pkgs.python3
+              pkgs.python3Packages.virt-firmware pkgs.awscli2 pkgs.coldsnap ];
+          }}/bin/${name}";
+        };
+    in
+    {
+      lib = { inherit mkImage; };
+      nixosModules = { sealboot = ./module.nix; image = ./image.nix; default = ./module.nix; };
+      nixosConfigurations.example = example "x86_64-linux";
+
+      packages = forAllSystems (system: rec {
+        sealboot = build system;
+        raw-image = (example system).config.system.build.finalImage;
+        pcr-measurements = (example system).config.system.build.pcrMeasurements;
+        default = raw-image;
+      });
+
+      apps = forAllSystems (system: {
+        measure = app system "measure" ''exec sealboot measure "$@"'';
+        sign = app system "sign" ''exec ${../kiwi/secure-boot} sign "$@"'';
+        uefi-data = app system "uefi-data" ''exec ${../kiwi/secure-boot} variables "$@"'';
+        register-ami = app system "register-ami" ''exec ${../kiwi/register-ami} "$@"'';
+      });
+
+      checks = forAllSystems (system: { inherit (self.packages.${system}) raw-image pcr-measurements; });
+    };
+}

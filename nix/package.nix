@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# sealboot from this tree: the agent and its units for the image, the `sealboot` command for everybody else.
+{ lib, stdenv, meson, ninja, pkg-config, curl, json_c, libcbor, openssl, systemd, tpm2-tss, source }:
+stdenv.mkDerivation {
+  pname = "sealboot";
+  version = "0.1.0";
+  src = source;
+  strictDeps = true;
+  nativeBuildInputs = [ meson ninja pkg-config ];
+  buildInputs = [ curl json_c libcbor openssl systemd tpm2-tss ];
+  mesonFlags = [ "-Dtests=false" ];
+  meta = {
+    description = "Run sealed models on attestable AMIs";
+    mainProgram = "sealboot";
+    platforms = [ "x86_64-linux" "aarch64-linux" ];
+  };
+}

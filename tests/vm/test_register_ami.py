@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kiwi/register-ami against recorded calls: stand-ins for `aws` and `coldsnap` note what they were asked."""
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+
+import pytest
+
+from machine import SOURCE
+
+BLOCK = 512 * 1024
+PCR4 = "4a" * 48
+
+RECORDER = """#!/usr/bin/python3
+import json, os, pathlib, sys
+arguments = sys.argv[1:]
+call = {"program": os.path.basename(sys.argv[0]), "arguments": arguments}
+if "--block-data" in arguments:
+    import base64, hashlib
+    data = pathlib.Path(arguments[arguments.index("--block-data") + 1]).read_bytes()
+    call["length"], call["sha256"] = len(data), base64.b64encode(hashlib.sha256(data).digest()).decode()
+with open(os.environ["CALLS"], "a") as calls:
+    calls.write(json.dumps(call) + "\\n")
+for words, answer, code in json.loads(os.environ["ANSWERS"]):
+    if arguments[:len(words)] == words:
+        print(answer)
+        sys.exit(code)
+"""
+ANSWERS = [[["ebs", "start-snapshot"], "snap-0123456789abcdef0", 0], [["upload"], "snap-0123456789abcdef0", 0],
+           [["ec2", "register-image"], "ami-0123456789abcdef0", 0]]
+
+
+@pytest.fixture
+def register(tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    disk = tmp_path / "sealboot.raw"
+    # Data, a hole, data, and a last block that the disk does not fill.
+    disk.write_bytes(b"\1" * BLOCK + bytes(2 * BLOCK) + b"\2" * BLOCK + b"\3" * 4096)
+    (tmp_path / "pcr_measurements.json").write_text(json.dumps({"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR4": PCR4}}))
+    calls = tmp_path / "calls"
+
+    def call(*arguments, with_programs=("aws",), answers=ANSWERS):
+        for program in with_programs:
+            (programs / program).write_text(RECORDER)
+            (programs / program).chmod(0o755)
+        environment = {"PATH": f"{programs}:{os.defpath}", "CALLS": str(calls), "ANSWERS": json.dumps(answers)}
+        done = subprocess.run([SOURCE / "kiwi/register-ami", *map(str, arguments), disk], env=environment,
+                              capture_output=True, text=True, check=False)
+        done.calls = [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+        return done
+    return call
+
+
+def option(call, name):
+    return call["arguments"][call["arguments"].index(name) + 1]
+
+
+def test_dry_run_calls_nothing(register):
+    done = register("--name", "sealboot 1")
+    assert done.returncode == 0 and done.calls == []
+    assert "register-image --name sealboot\\ 1" in done.stdout and "--tpm-support v2.0" in done.stdout
+
+
+def test_blocks_are_uploaded_with_their_checksums_and_zeros_are_not(register):
+    done = register("--run", "--name", "sealboot")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "ami-0123456789abcdef0"
+    blocks = {option(c, "--block-index"): c for c in done.calls if c["arguments"][1] == "put-snapshot-block"}
+    assert sorted(blocks) == ["0", "3", "4"]
+    for call in blocks.values():
+        assert call["length"] == BLOCK and call["sha256"] == option(call, "--checksum")
+    last = b"\3" * 4096 + bytes(BLOCK - 4096)
+    assert blocks["4"]["sha256"] == base64.b64encode(hashlib.sha256(last).digest()).decode()
+    order = [call["arguments"][1] for call in done.calls]
+    assert order[0] == "start-snapshot" and order[-3:] == ["complete-snapshot", "wait", "register-image"]
+    assert option(done.calls[-3], "--changed-blocks-count") == "3"
+
+
+def test_image_has_a_tpm_boots_uefi_and_is_tagged_with_its_pcrs(register, tmp_path):
+    (tmp_path / "uefi").write_text("QU1aTlVFRkk=")
+    done = register("--run", "--name", "sealboot", "--architecture", "arm64", "--uefi-data", tmp_path / "uefi",
+                    with_programs=("aws", "coldsnap"))
+    assert done.returncode == 0, done.stderr
+    assert [call["program"] for call in done.calls] == ["coldsnap", "aws"]
+    image = done.calls[-1]
+    for name, value in (("--tpm-support", "v2.0"), ("--boot-mode", "uefi"), ("--imds-support", "v2.0"),
+                        ("--architecture", "arm64"), ("--uefi-data", "QU1aTlVFRkk=")):
+        assert option(image, name) == value
+    assert "SnapshotId=snap-0123456789abcdef0" in option(image, "--block-device-mappings")
+    assert json.loads(option(image, "--tag-specifications"))[0]["Tags"] == [{"Key": "sealboot:PCR4", "Value": PCR4}]
+
+
+@pytest.mark.parametrize("words", (["ebs", "start-snapshot"], ["ebs", "put-snapshot-block"], ["ebs", "complete-snapshot"],
+                                   ["ec2", "wait"]))
+def test_nothing_is_registered_after_a_failed_upload(register, words):
+    done = register("--run", "--name", "sealboot", answers=[[words, "", 255], *ANSWERS])
+    assert done.returncode != 0
+    assert not [call for call in done.calls if call["arguments"][1] == "register-image"]
+
+
+def test_an_upload_that_names_no_snapshot_is_refused(register):
+    done = register("--run", "--name", "sealboot", answers=[[["ebs", "start-snapshot"], "None", 0]])
+    assert done.returncode == 1 and "named no snapshot" in done.stderr
