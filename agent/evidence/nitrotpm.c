@@ -239,7 +239,8 @@ static int exchange(struct index *x, const uint8_t *request, size_t n, uint8_t *
         copy = malloc(size);
         if (!copy)
                 return fail_oom(e);
-        *ret_document = memcpy(copy, document, size);
+        memcpy(copy, document, size);
+        *ret_document = copy;
         *ret_size = size;
         return 0;
 }
