@@ -143,6 +143,18 @@ static void count_item(struct level *l) {
                 l->pending--;
 }
 
+/* Beside the current item, every other one that is still to come takes a byte at least, and so does the end of each open map. */
+static int add_pending(const struct level *levels, const struct level *current, size_t *wanted) {
+        for (const struct level *l = levels; l <= current; l++) {
+                uint64_t more = l->pending + (l->open ? 1 : 0) - (l == current ? 1 : 0);
+
+                if (more > SIZE_MAX / 2 - MIN_OF(*wanted, SIZE_MAX / 2))
+                        return -EBADMSG;
+                *wanted += (size_t) more;
+        }
+        return -EAGAIN;
+}
+
 /* Walks one item without recursion. */
 static int walk(struct reader *r, size_t *ret_wanted) {
         struct level levels[LEVELS_MAX] = { { .pending = 1 } }, *l = levels;
@@ -161,6 +173,8 @@ static int walk(struct reader *r, size_t *ret_wanted) {
                         inner.open = true;
                 else {
                         k = take(r, &item, ret_wanted);
+                        if (k == -EAGAIN)
+                                return add_pending(levels, l, ret_wanted);
                         if (k < 0)
                                 return k;
                         inner.pending = item.kind == CBOR_TAG ? 1 : item.kind == CBOR_ARRAY || item.kind == CBOR_MAP ? item.value : 0;

@@ -195,6 +195,9 @@ static void test_measure_leads_to_the_end(void **state) {
                 ;
         assert_int_equal(n, whole);
         assert_in_range(steps, 1, 8);
+        assert_int_equal(cbor_measure((uint8_t[]) { 0x83, 0xa2, 0x00 }, 3, &n), -EAGAIN);
+        assert_int_equal(n, 8);
+        assert_int_equal(cbor_measure((uint8_t[]) { 0xbb, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 9, &n), -EBADMSG);
         assert_int_equal(cbor_measure((uint8_t[]) { 0x81, 0xff }, 2, &n), -EBADMSG);
         assert_int_equal(cbor_measure((uint8_t[]) { 0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 9, &n), -EBADMSG);
 }
