@@ -259,7 +259,7 @@ static int clean_up(struct index *x, struct error *e) {
 static int attest(struct tpm *t, const uint8_t *request, size_t n, uint8_t **ret_document, size_t *ret_size, struct error *e) {
         _cleanup_free_ uint8_t *document = NULL;
         struct index x = { .tpm = t, .handle = ESYS_TR_NONE };
-        size_t cleared, size;
+        size_t cleared, size = 0;
         int r, k;
 
         r = tpm_property(t, TPM2_PT_NV_BUFFER_MAX, NV_BUFFER_ASSUMED, &x.buffer_max, e);

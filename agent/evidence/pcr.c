@@ -116,7 +116,7 @@ int tpm_pcr_read(struct tpm *t, TPM2_ALG_ID bank, uint32_t mask, uint8_t values[
         if (!algorithm || mask >> PCR_COUNT)
                 return fail(e, FAILURE_INTERNAL, -EINVAL, tpm_name(t), "no such PCR or bank");
         while (left) {
-                uint32_t got, counter;
+                uint32_t got = 0, counter = 0;
                 int r;
 
                 r = read_some(t, algorithm, left, read, &got, &counter, e);

@@ -84,12 +84,10 @@ void tpm_close(struct tpm *t) {
 static int tpm_new(const char *name, bool device, unsigned busy_wait_ms, struct tpm **ret) {
         _cleanup_tpm_ struct tpm *t = NULL;
 
-        t = calloc(1, sizeof *t);
+        t = malloc(sizeof *t);
         if (!t)
                 return -ENOMEM;
-        t->device = device;
-        t->busy_wait_ms = busy_wait_ms;
-        t->name = strdup(name);
+        *t = (struct tpm) { .name = strdup(name), .device = device, .busy_wait_ms = busy_wait_ms };
         if (!t->name)
                 return -ENOMEM;
         *ret = TAKE(t);

@@ -41,7 +41,7 @@ static int run(int argc, char *argv[], struct error *e) {
 
         if (argc < 5)
                 return fail(e, FAILURE_USAGE, -EINVAL, argv[0], "too few arguments");
-        pcr = (unsigned) atoi(argv[3]);
+        pcr = (unsigned) strtoul(argv[3], NULL, 10);
         log = argv[4][0] ? argv[4] : NULL;
         r = tpm_open(argv[2][0] ? argv[2] : NULL, BUSY_WAIT_MS, &t, e);
         if (r < 0)

@@ -108,7 +108,7 @@ static size_t encrypt_content(const struct shape *s, const uint8_t *content_key,
         assert_int_equal(EVP_EncryptUpdate(c, out, &n, s->plaintext ? longer : secret_key, s->plaintext ? (int) s->plaintext : 32), 1);
         assert_int_equal(EVP_EncryptFinal_ex(c, out + n, &more), 1);
         EVP_CIPHER_CTX_free(c);
-        return (size_t) (n + more);
+        return (size_t) n + (size_t) more;
 }
 
 static void put_or(struct buffer *b, const struct bytes *replaced, const struct bytes *usual) {
