@@ -241,6 +241,7 @@ def test_the_auth_value_is_judged(machine):
     ({"Attestation": b"x"}, "malformed: Attestation"),
     ({"Success": {}}, "malformed: an unknown key"),
     (["Attestation"], "malformed: not a map"),
+    (cbor.Tag(1, {}), "malformed: not a map"),
     (None, "malformed: not a map"),
 ])
 def test_malformed_answers(machine, answer, words):
@@ -434,7 +435,7 @@ def test_record(machine):
     assert stat.S_IMODE(machine.log.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("text", [b"\xff\xfe", b"a\0b", b"x" * 65537, b""])
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"a\0b", b"x" * 65537, b""], ids=["not-utf8", "nul", "long", "empty"])
 def test_text_that_cannot_be_shown_is_measured_all_the_same(machine, text):
     result = machine.measure(text)
     assert result.returncode == 0, result.stderr.decode()
