@@ -17,9 +17,10 @@ struct command {
 
 int cmd_attest(int argc, char *argv[]);
 int cmd_digest(int argc, char *argv[]);
+int cmd_inspect(int argc, char *argv[]);
 int cmd_measure(int argc, char *argv[]);
 int cmd_policy(int argc, char *argv[]);
-int cmd_inspect(int argc, char *argv[]);
+int cmd_replay(int argc, char *argv[]);
 int cmd_seal(int argc, char *argv[]);
 int cmd_unseal(int argc, char *argv[]);
 int cmd_verify(int argc, char *argv[]);

@@ -10,9 +10,10 @@
 static const struct command commands[] = {
         { "attest", "[OPTION...]", "ask the NitroTPM for an attestation document", cmd_attest },
         { "digest", "FILE|DIRECTORY", "compute a model's digest and the PCR15 it leads to", cmd_digest },
+        { "inspect", "OBJECT", "show what a sealed object says of itself, without a key", cmd_inspect },
         { "measure", "UKI.efi...", "predict PCR4, PCR7 and PCR12 of an image", cmd_measure },
         { "policy", "[check|diff] [OPTION...]", "write, check and compare key policies", cmd_policy },
-        { "inspect", "OBJECT", "show what a sealed object says of itself, without a key", cmd_inspect },
+        { "replay", "[LOG...]", "replay event logs, and find where a boot departs from what was expected", cmd_replay },
         { "seal", "--key KEY FILE|DIRECTORY DESTINATION", "encrypt a model under a KMS key and upload it", cmd_seal },
         { "unseal", "MODEL TO-DIRECTORY", "open a sealed model with your own credentials", cmd_unseal },
         { "verify", "DOCUMENT [OPTION...]", "check an attestation document", cmd_verify },

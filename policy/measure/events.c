@@ -417,6 +417,35 @@ int predict(const struct boot *boot, struct prediction *ret, struct error *e) {
         return 0;
 }
 
+int predict_sections(const struct pe *uki, struct prediction *ret, struct error *e) {
+        static const char *const measured[] = { ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".dtbauto",
+                                                ".hwids", ".uname", ".sbat", ".pcrpkey", ".profile" };
+        _cleanup_prediction_ struct prediction p = {};
+        int k = 0;
+
+        for (size_t i = 0; i < ELEMENTS(measured) && k == 0; i++) {
+                const struct pe_section *section = pe_section(uki, measured[i]);
+                uint8_t digest[REFERENCE_SIZE];
+                const uint8_t *bytes;
+                size_t n;
+
+                if (!section || pe_section_bytes(uki, section, &bytes, &n, NULL) < 0)
+                        continue;
+                k = hash_chunks(&(struct chunk) { measured[i], strlen(measured[i]) + 1 }, 1, digest, e);
+                if (k == 0)
+                        k = add_event(&p, 11, EV_IPL, digest, "the name of a section", e, "\"%s\"", measured[i]);
+                if (k == 0)
+                        k = hash_chunks(&(struct chunk) { bytes, n }, 1, digest, e);
+                if (k == 0)
+                        k = add_event(&p, 11, EV_IPL, digest, "the content of a section", e, "\"%s\"", measured[i]);
+        }
+        if (k < 0)
+                return k;
+        *ret = p;
+        p = (struct prediction) {};
+        return 0;
+}
+
 int prediction_replay(const struct prediction *p, bool pcr7, struct reference *ret, struct error *e) {
         static const uint8_t zero[REFERENCE_SIZE];
         int k = 0;

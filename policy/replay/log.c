@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "replay/log.h"
+
+#include "replay/cel.h"
+#include "replay/eventlog.h"
+
+static void log_event_done(struct log_event *event) {
+        free(event->type_name);
+        free(event->text);
+        *event = (struct log_event) {};
+}
+
+void event_log_done(struct event_log *l) {
+        for (size_t i = 0; i < l->n; i++)
+                log_event_done(&l->events[i]);
+        free(l->events);
+        *l = (struct event_log) {};
+}
+
+int event_log_add(struct event_log *l, struct log_event *event, const char *subject, struct error *e) {
+        int k = 0;
+
+        if (l->n >= LOG_EVENTS_MAX)
+                k = fail(e, FAILURE_EVENT_LOG, -E2BIG, subject, "has more than %d events", LOG_EVENTS_MAX);
+        else if (!event->type_name || !event->text)
+                k = fail_oom(e);
+        else if ((l->n & (l->n - 1)) == 0) {
+                struct log_event *larger = reallocarray(l->events, l->n ? 2 * l->n : 1, sizeof *larger);
+
+                if (larger)
+                        l->events = larger;
+                else
+                        k = fail_oom(e);
+        }
+        if (k < 0)
+                log_event_done(event);
+        else {
+                event->log = subject;
+                event->number = l->n + 1;
+                l->events[l->n++] = *event;
+        }
+        return k;
+}
+
+int event_log_append(struct event_log *to, struct event_log *from, struct error *e) {
+        struct log_event *larger = reallocarray(to->events, to->n + from->n + 1, sizeof *larger);
+        size_t kept = 0;
+
+        if (!larger)
+                return fail_oom(e);
+        to->events = larger;
+        if (from->n > 0)
+                memcpy(to->events + to->n, from->events, from->n * sizeof *from->events);
+        to->n += from->n;
+        from->n = 0;
+        for (size_t i = 0; i < to->n_banks; i++)
+                for (size_t j = 0; j < from->n_banks; j++)
+                        if (to->banks[i] == from->banks[j])
+                                to->banks[kept++] = to->banks[i];
+        to->n_banks = kept;
+        return 0;
+}
+
+const uint8_t *log_event_digest(const struct log_event *event, const struct pcr_algorithm *bank) {
+        for (size_t i = 0; i < event->n_digests; i++)
+                if (event->digests[i].algorithm == bank)
+                        return event->digests[i].value;
+        return NULL;
+}
+
+int event_log_parse(const void *data, size_t size, const char *subject, struct event_log *ret, struct error *e) {
+        const char *first = data;
+
+        /* A firmware log starts with a PCR number, and that is 0. */
+        if (size > 0 && strchr("\x1e{[ \t\r\n", *first) && *first)
+                return cel_parse(data, size, subject, ret, e);
+        return eventlog_parse(data, size, subject, ret, e);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What was measured, in order: the form that both kinds of log are read into.
+ *
+ *   eventlog.h  the firmware's log (TCG, crypto-agile), which ends when the operating system starts;
+ *   cel.h       the logs of userspace (TCG CEL-JSON): systemd's and the agent's, which follow it. */
+
+#include "basic/failure.h"
+#include "evidence/pcr.h"
+
+enum {
+        LOG_FILE_MAX = 8 * 1024 * 1024,
+        LOG_EVENTS_MAX = 65536,
+};
+
+struct log_digest {
+        const struct pcr_algorithm *algorithm;
+        uint8_t value[PCR_DIGEST_MAX];
+};
+
+struct log_event {
+        const char *log; /* the subject it was parsed under */
+        size_t number;   /* in that log, from 1 */
+        unsigned pcr;
+        uint32_t type;       /* TCG event type; EV_NONE in CEL records of userspace, which has none */
+        char *type_name;     /* "EV_SEPARATOR", or a CEL record's "systemd phase" */
+        char *text;          /* what was measured, in printable words */
+        bool extended;       /* false: only noted (EV_NO_ACTION) */
+        size_t n_digests;
+        struct log_digest digests[PCR_BANKS_MAX];
+};
+
+#define EV_NONE UINT32_MAX
+
+/* Zero-initialise. */
+struct event_log {
+        const struct pcr_algorithm *banks[PCR_BANKS_MAX]; /* the ones every event has a digest for */
+        size_t n_banks;
+        unsigned locality; /* PCR0 starts at this value (TCG startup locality) */
+        struct log_event *events;
+        size_t n;
+};
+
+/* Reads either kind, by its first byte. FAILURE_EVENT_LOG when it is not well-formed. */
+int event_log_parse(const void *data, size_t size, const char *subject, struct event_log *ret, struct error *e);
+void event_log_done(struct event_log *l);
+#define _cleanup_event_log_ _cleanup_(event_log_done)
+
+/* Appends; takes the event's texts, also on failure. */
+int event_log_add(struct event_log *l, struct log_event *event, const char *subject, struct error *e);
+
+/* Moves the events of `from`, which came after, behind those of `to`; keeps the banks both have. */
+int event_log_append(struct event_log *to, struct event_log *from, struct error *e);
+
+/* The digest for a bank, or NULL. */
+const uint8_t *log_event_digest(const struct log_event *event, const struct pcr_algorithm *bank);

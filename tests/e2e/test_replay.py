@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sealboot replay` over the event logs of real boots (tests/fixtures/measure)."""
+
+import hashlib
+import json
+import subprocess
+
+import pytest
+
+from test_measure import CASES, FIXTURES, options_of, sealboot  # noqa: F401 (a fixture)
+
+
+def log_of(name):
+    return FIXTURES / f"{name}.log"
+
+
+def image_options(case):
+    *options, image = options_of(case)
+    return [*options, f"--image={image}"]
+
+
+def compared(sealboot, *arguments, code=0):  # noqa: F811
+    """{pcr: finding} of one comparison."""
+    output = sealboot("replay", "--json", *arguments, code=code)
+    answer = json.loads(output)
+    assert answer["equal"] == (code == 0)
+    return {finding["pcr"]: finding for finding in answer["comparisons"]}
+
+
+@pytest.mark.parametrize("bank", ["sha256", "sha384"])
+@pytest.mark.parametrize("name", CASES)
+def test_replays_to_the_pcrs_of_the_tpm(sealboot, name, bank):  # noqa: F811
+    answer = json.loads(sealboot("replay", "--json", f"--bank={bank}", log_of(name)))
+    assert answer["bank"] == bank
+    assert answer["pcrs"] == {f"PCR{i}": value for i, value in enumerate(CASES[name]["pcrs"][bank])}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_the_prediction_event_by_event(sealboot, name):  # noqa: F811
+    findings = compared(sealboot, *image_options(CASES[name]), log_of(name))
+    assert set(findings) == {4, 7, 12}
+
+
+DIFFERENCES = [
+    # boot, the boot it is compared with, PCR, words of the meaning, text of the event
+    ("debian12-appended", "debian12", 12, 'a command line was appended: "init=/bin/sh"', '"init=/bin/sh"'),
+    ("debian13-appended", "debian13", 12, 'a command line was appended: "init=/bin/sh"', '"init=/bin/sh"'),
+    ("debian12-blank-first", "debian12", 4, "another boot option was tried first",
+     '"Returning from EFI Application from Boot Option"'),
+    ("debian12-sb-blank-first", "debian12-sb", 4, "another boot option was tried first",
+     '"Returning from EFI Application from Boot Option"'),
+    ("debian13-addon", "debian13", 4, "an addon was loaded",
+     "\\EFI\\BOOT\\BOOTX64.EFI.extra.d\\fixture.addon.efi"),
+    ("debian13-sb-addon", "debian13-sb-two-entries", 7, "one more entry of db authorised an image",
+     "db entry: certificate /CN=sealboot fixture B"),
+]
+
+
+@pytest.mark.parametrize("name, good, pcr, words, text", DIFFERENCES)
+def test_points_at_the_event_by_every_way_of_comparing(sealboot, tmp_path, name, good, pcr, words, text):  # noqa: F811
+    reference = tmp_path / "reference.json"
+    reference.write_text(sealboot("measure", "--json", *options_of(CASES[good])))
+    value = CASES[good]["pcrs"]["sha384"][pcr]
+    for comparison in ([f"--reference={reference}"], [f"--expect=PCR{pcr}={value}"], [f"--against={log_of(good)}"],
+                       image_options(CASES[good])):
+        finding = compared(sealboot, f"--pcr={pcr}", *comparison, log_of(name), code=73)[pcr]
+        assert words in finding["meaning"], comparison
+        assert finding["event"]["text"] == text
+        assert finding["event"]["pcr"] == pcr
+
+
+LIST_DIFFERENCES = [
+    ("handmade", "debian12", 4, "the image differs"),
+    ("debian13", "debian13-keys-but-off", 7, "the key list PK is another one"),
+    ("debian13-keys-but-off", "debian13-sb", 7, "Secure Boot is off"),
+    ("debian13-sb", "debian13-keys-but-off", 7, "Secure Boot is on"),
+    ("debian13-sb-dbx", "debian13-sb", 7, "the key list dbx is another one"),
+    ("debian13-sb-two-entries", "debian13-sb", 7, "the key list db is another one"),
+    ("debian12-sb", "debian12", 4, "the kernel in .linux was not measured: Secure Boot is on"),
+    ("debian12", "debian12-sb", 4, "the kernel was measured by firmware too: Secure Boot is off"),
+    ("debian13", "debian12", 4, "so the stub differs"),
+    ("debian12", "debian12-blank-first", 4, "fewer boot options were tried"),
+    ("debian13", "debian13-appended", 12, "a command line was expected and is missing"),
+]
+
+
+@pytest.mark.parametrize("name, good, pcr, words", LIST_DIFFERENCES)
+def test_explains_a_difference_between_two_logs(sealboot, name, good, pcr, words):  # noqa: F811
+    assert words in compared(sealboot, f"--against={log_of(good)}", log_of(name), code=73)[pcr]["meaning"]
+
+
+def test_names_the_section_that_differs(sealboot):  # noqa: F811
+    """The same stub with another kernel: the image differs, and PCR11 tells in which section."""
+    finding = compared(sealboot, f"--image={FIXTURES}/debian12-inner-B.efi", log_of("debian12"), code=73)[4]
+    assert 'the image differs' in finding["meaning"]
+    assert finding["meaning"].endswith("by PCR11 the .linux section differs")
+    assert finding["event"]["text"] == "\\EFI\\BOOT\\BOOTX64.EFI"
+
+
+VALUE_DIFFERENCES = [
+    # What a value alone tells: the reference was computed for another state of the firmware.
+    ("debian12", "debian12-blank-first", 4, "1 failed first"),
+    ("debian13-sb-dbx", "debian13-sb", 7, "the key list dbx is set"),
+    ("debian12-sb", "debian12", 4, "an image differs"),
+    ("debian13-sb", "debian13", 7, "a key list differs"),
+    ("debian13", "debian13-appended", 12, "nothing was measured"),
+]
+
+
+@pytest.mark.parametrize("name, good, pcr, words", VALUE_DIFFERENCES)
+def test_explains_a_value(sealboot, name, good, pcr, words):  # noqa: F811
+    value = CASES[good]["pcrs"]["sha384"][pcr]
+    assert words in compared(sealboot, f"--expect=PCR{pcr}={value}", log_of(name), code=73)[pcr]["meaning"]
+
+
+def test_secure_boot_switched_off_is_told_from_the_value(sealboot):  # noqa: F811
+    value = CASES["debian13-keys-but-off"]["pcrs"]["sha384"][7]
+    finding = compared(sealboot, f"--expect=PCR7={value}", log_of("debian13-sb"), code=73)[7]
+    assert finding["meaning"] == "Secure Boot is on"
+    assert finding["event"]["text"] == "variable SecureBoot = 1"
+
+
+def test_one_of_several_sets_must_match_whole(sealboot, tmp_path):  # noqa: F811
+    pcrs = {name: CASES[name]["pcrs"]["sha384"] for name in ("debian12", "debian13", "debian13-appended")}
+
+    def write(*sets):
+        path = tmp_path / "sets.json"
+        path.write_text(json.dumps([{"Measurements": {"PCR4": a, "PCR12": b}} for a, b in sets]))
+        return f"--reference={path}"
+
+    good = [(p[4], p[12]) for p in pcrs.values()]
+    assert all(f["equal"] for f in compared(sealboot, write(*good), log_of("debian13-appended")).values())
+    # PCR4 of the first set and PCR12 of the second do not make a match.
+    mixed = write((pcrs["debian12"][4], pcrs["debian13-appended"][12]), (pcrs["debian13"][4], pcrs["debian13"][12]))
+    findings = compared(sealboot, mixed, log_of("debian13-appended"), code=73)
+    assert [f["equal"] for f in findings.values()].count(False) == 1
+
+
+def record(pcr, text, **more):
+    digests = [{"hashAlg": bank, "digest": hashlib.new(bank, text.encode()).hexdigest()} for bank in ("sha256", "sha384")]
+    return {"pcr": pcr, "digests": digests, "content_type": "systemd", "content": {"eventType": "phase", "string": text}, **more}
+
+
+def extend(value, text, bank="sha384"):
+    return hashlib.new(bank, value + hashlib.new(bank, text.encode()).digest()).digest()
+
+
+@pytest.mark.parametrize("form", ["sequence", "lines", "array"])
+def test_userspace_logs_continue_the_firmwares(sealboot, tmp_path, form):  # noqa: F811
+    records = [record(11, "enter-initrd", recnum=0), record(15, "machine-id:0123", recnum=1), record(11, "sysinit", recnum=2)]
+    path = tmp_path / "tpm2-measure.log"
+    path.write_text({
+        "sequence": "".join(f"\x1e{json.dumps(r)}\n" for r in records),
+        "lines": "".join(f"{json.dumps(r)}\n" for r in records),
+        "array": json.dumps(records),
+    }[form])
+    answer = json.loads(sealboot("replay", "--json", log_of("debian13"), path))
+    before = CASES["debian13"]["pcrs"]["sha384"]
+    expected = extend(extend(bytes.fromhex(before[11]), "enter-initrd"), "sysinit")
+    assert answer["pcrs"]["PCR11"] == expected.hex()
+    assert answer["pcrs"]["PCR15"] == extend(bytes(48), "machine-id:0123").hex()
+    assert answer["events"][-1]["text"] == "sysinit" and answer["events"][-1]["type"] == "systemd phase"
+    finding = compared(sealboot, f"--expect=PCR15={'00' * 48}", path, code=73)[15]
+    assert "machine-id:0123" in finding["meaning"]
+
+
+def test_damaged_logs_are_refused(sealboot, tmp_path):  # noqa: F811
+    log = log_of("debian13-sb").read_bytes()
+    for name, data, words in (
+        ("short", log[:-1], "is cut short"),
+        ("old", b"\0" * 64, "not a crypto-agile event log"),
+        ("empty", b"", "its first event is cut short"),
+        ("cel", json.dumps(record(24, "x")).encode(), "names no PCR from 0 to 23"),
+        ("order", "\n".join(json.dumps(record(9, "x", recnum=1)) for _ in range(2)).encode(), "does not count up"),
+        ("half", json.dumps(record(9, "x")).encode()[:-5], "cut short"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(data)
+        assert words in sealboot("replay", path, code=71)
+
+
+def test_text_names_events_and_values(sealboot):  # noqa: F811
+    text = sealboot("replay", "--pcr=4,7,12", log_of("debian13-sb-appended"))
+    for words in ("variable SecureBoot = 1", "db entry: certificate /CN=sealboot fixture A", "\\EFI\\BOOT\\BOOTX64.EFI",
+                  CASES["debian13-sb-appended"]["pcrs"]["sha384"][4]):
+        assert words in text
+    assert "PCR11" not in text
+
+
+@pytest.fixture
+def tpm(stack):
+    """The stack's TPM, and a function that extends it with the digests of a log's events."""
+    tcti = stack.variables["TPM2TOOLS_TCTI"]
+
+    def extend_with(events):
+        for event in events:
+            digests = ",".join(f"{bank}={event[bank]}" for bank in ("sha256", "sha384"))
+            subprocess.run(["tpm2_pcrextend", "-T", tcti, f"{event['pcr']}:{digests}"], check=True, timeout=30)
+
+    return tcti, extend_with
+
+
+def test_against_a_live_tpm(sealboot, tpm, tmp_path):  # noqa: F811
+    tcti, extend_with = tpm
+    texts = ["enter-initrd", "leave-initrd", "sysinit"]
+    records = [record(11, text) for text in texts]
+    log = tmp_path / "log"
+    log.write_text("".join(f"\x1e{json.dumps(r)}\n" for r in records))
+    extend_with([{"pcr": 11, **{bank: hashlib.new(bank, t.encode()).hexdigest() for bank in ("sha256", "sha384")}} for t in texts[:2]])
+    finding = compared(sealboot, f"--tpm={tcti}", "--pcr=11", log, code=73)[11]
+    assert "it was not measured" in finding["meaning"]
+    assert finding["event"]["number"] == 3
+    log.write_text("".join(f"\x1e{json.dumps(r)}\n" for r in records[:2]))
+    for bank in ("sha256", "sha384"):
+        assert compared(sealboot, f"--tpm={tcti}", f"--bank={bank}", "--pcr=11", log)[11]["equal"]
