@@ -29,6 +29,7 @@ class Shape:
     curve: type = ec.SECP384R1
     hash: type = hashes.SHA384
     organization: str = "Amazon"
+    key_identifiers: bool = True        # RFC 5280 wants them in a chain
     extensions: tuple = ()              # further (extension, critical) pairs
     serial: int | None = None
 
@@ -86,6 +87,12 @@ def _extensions(shape: Shape):
     yield from shape.extensions
 
 
+def _key_identifiers(shape: Shape, key, issuer_key):
+    if shape.key_identifiers:
+        yield x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False
+        yield x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), False
+
+
 def issue(shape: Shape, issuer: Identity | None = None, *, key=None, signing_key=None, issuer_name=None) -> Identity:
     """A certificate of that shape. Without issuer it signs itself; signing_key forges the signature of somebody else."""
     key = key or ec.generate_private_key(shape.curve())
@@ -94,9 +101,9 @@ def issue(shape: Shape, issuer: Identity | None = None, *, key=None, signing_key
                .issuer_name(issuer_name or (issuer.certificate.subject if issuer else subject))
                .public_key(key.public_key()).serial_number(shape.serial or x509.random_serial_number())
                .not_valid_before(_time(shape.not_before)).not_valid_after(_time(shape.not_after)))
-    for extension, critical in _extensions(shape):
-        builder = builder.add_extension(extension, critical)
     signer = signing_key or (issuer.key if issuer else key)
+    for extension, critical in [*_extensions(shape), *_key_identifiers(shape, key, issuer.key if issuer else key)]:
+        builder = builder.add_extension(extension, critical)
     return Identity(builder.sign(signer, shape.hash()), key, issuer)
 
 
