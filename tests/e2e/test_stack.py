@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from esdk import esdk  # noqa: F401
 from stack import attestation_check, cbor, cms, malformed, nginx, pki, policy, wire
 from stack.identity import role_session, user
 from stack.session import end, start
@@ -332,16 +333,12 @@ def test_instance_role_reads_but_does_not_write(stack):
 
 # --- the SDKs for JavaScript
 
-def test_javascript_sdks(stack, recipient, tmp_path):
-    """SEALBOOT_NODE_MODULES names a node_modules with @aws-sdk/client-{s3,kms}, lib-storage and @aws-crypto/client-node."""
-    modules = os.environ.get("SEALBOOT_NODE_MODULES")
-    if not modules:
-        pytest.skip("SEALBOOT_NODE_MODULES is not set")
+def test_javascript_sdks(stack, recipient, tmp_path, esdk):
     document = stack.control.document(public_key=public_der(recipient))
     issued = stack.control.credentials()
-    command = ["node", pathlib.Path(__file__).with_name("sdk.cjs"), stack.bucket, stack.create_key(),
+    command = ["node", "--no-warnings", pathlib.Path(__file__).with_name("sdk.cjs"), stack.bucket, stack.create_key(),
                base64.b64encode(document).decode(), ",".join(issued[k] for k in ("AccessKeyId", "SecretAccessKey", "Token"))]
-    done = subprocess.run(command, env={**stack.env, "NODE_PATH": modules}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**stack.env, "NODE_PATH": str(esdk.modules)}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = {words[1]: words[2:] for words in map(str.split, done.stdout.splitlines())}
     assert set(said) == {"objects", "dataKeys", "messages"}
