@@ -124,7 +124,9 @@ def condition_met(operator: str, present: list[str] | None, patterns: list[str])
 
 def unmet_condition(conditions: dict, keys: dict) -> str | None:
     """Of all the conditions, which must hold together, the first that does not."""
-    lower = {name.lower(): listed(value) for name, value in keys.items()}
+    lower = {}
+    for name, value in keys.items():
+        lower.setdefault(name.lower(), []).extend(listed(value))
     for operator, block in conditions.items():
         for key, patterns in block.items():
             present = lower.get(key.lower())

@@ -104,4 +104,7 @@ def start(*options) -> Stack:
 
 
 def end(running: Stack):
+    """The log has only what the stack itself did wrong."""
+    log = (running.directory / "log").read_text()
     subprocess.run([DIRECTORY / "down", running.directory], check=True)
+    assert log == "", log
