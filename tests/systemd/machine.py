@@ -7,6 +7,7 @@ too, and what the boot changes is thrown away. The network namespace is shared, 
 import os
 import pathlib
 import shutil
+import stat
 import subprocess
 import tempfile
 import threading
@@ -57,6 +58,17 @@ class Machine:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         target.chmod(mode)
+
+    def enable(self, *units):
+        subprocess.run(["systemctl", "--quiet", "--root", self.root, "enable", *units], check=True)
+
+    def device(self, name, number, group, mode):
+        """A character device for /dev."""
+        path = self.root / "devices" / name
+        path.parent.mkdir(exist_ok=True)
+        os.mknod(path, stat.S_IFCHR, number)
+        shutil.chown(path, "root", group)
+        path.chmod(mode)
 
     def boot(self, timeout=90):
         """Starts systemd and waits until its first transaction is through."""
