@@ -2,7 +2,8 @@
 #pragma once
 
 /* AWS Signature Version 4 in the Authorization header (AWS4-HMAC-SHA256), over EVP. Our own because libcurl's
- * CURLOPT_AWS_SIGV4 differs between versions and wants the secret key as a string on the ordinary heap;
+ * CURLOPT_AWS_SIGV4 wants the secret key as a string on the ordinary heap, and differs between versions: 7.88 mis-signs
+ * queries that are not sorted or lack a value, 8.14 those with %2B (as continuation tokens have), and refuses keys with "..".
  * tests/e2e/test_libcurl_sigv4.py measures it.
  * Source: IAM User Guide, "Create a signed AWS API request"; S3 API Reference, "Authenticating Requests: Using the Authorization Header". */
 
