@@ -83,7 +83,7 @@ static int parse(int argc, char *argv[], struct options *o) {
         if (optind < argc)
                 return command_usage("attest", "'%s' is one argument too many", argv[optind]);
         if (!o->output && o->form == FORM_RAW && isatty(STDOUT_FILENO))
-                return command_usage("attest", "a document is binary, and standard output is a terminal: use --output or --hex");
+                return command_usage("attest", "a document is binary and this is a terminal: use --output or --hex");
         return 0;
 }
 
@@ -94,7 +94,7 @@ static int read_field(const char *path, uint8_t **ret, size_t *ret_n, struct err
                 return 0;
         r = file_read(path, ATTESTATION_FIELD_MAX, FAILURE_IO, ret, ret_n, e);
         if (r == -EFBIG)
-                fail_advice(e, "An attestation document holds at most 1024 bytes of each: of larger data, include a digest.");
+                fail_advice(e, "An attestation document holds at most 1024 bytes of each; include a digest of more.");
         return r;
 }
 
@@ -124,7 +124,8 @@ static int encode(enum form form, const uint8_t *document, size_t n, char **ret)
                         return -ENOMEM;
                 hex_encode(document, n, text);
         } else if (base64_encode(document, n, &base64) < 0 ||
-                   asprintf(&text, "{\"KeyEncryptionAlgorithm\": \"RSAES_OAEP_SHA_256\", \"AttestationDocument\": \"%s\"}", base64) < 0)
+                   asprintf(&text, "{\"KeyEncryptionAlgorithm\": \"RSAES_OAEP_SHA_256\", \"AttestationDocument\": \"%s\"}",
+                            base64) < 0)
                 return -ENOMEM;
         *ret = text;
         return 0;

@@ -26,7 +26,8 @@ static int take_header(struct reader *r, uint8_t *ret_identifier, size_t *ret_le
         return 0;
 }
 
-/* Passes elements up to and with the end-of-contents that closes the one whose header was just taken; *ret_end is where its contents end. */
+/* Passes elements up to and with the end-of-contents that closes the one whose header was just taken; *ret_end is where its
+ * contents end. */
 static int skip_indefinite(struct reader *r, size_t *ret_end) {
         unsigned levels = 1;
 

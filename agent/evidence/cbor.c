@@ -17,8 +17,8 @@ static bool pass_byte(struct reader *r, uint8_t byte) {
         return true;
 }
 
-/* The initial byte and the argument after it (RFC 8949, section 3). 0, -EAGAIN with the bytes wanted from the cursor's place on, or
- * -EBADMSG. */
+/* The initial byte and the argument after it (RFC 8949, section 3). 0, -EAGAIN with the bytes wanted from the cursor's place
+ * on, or -EBADMSG. */
 static int take_head(struct reader *r, uint8_t *ret_major, uint64_t *ret_argument, size_t *ret_wanted) {
         uint8_t initial, info, byte;
         size_t extra;
@@ -57,7 +57,8 @@ static int take_string(struct reader *r, struct cbor_item *item, size_t *ret_wan
 
 /* As take_head(), for an item with its string. */
 static int take(struct reader *r, struct cbor_item *ret, size_t *ret_wanted) {
-        static const enum cbor_kind kinds[] = { CBOR_UINT, CBOR_NINT, CBOR_BYTES, CBOR_TEXT, CBOR_ARRAY, CBOR_MAP, CBOR_TAG, CBOR_BOOL };
+        static const enum cbor_kind kinds[] = { CBOR_UINT, CBOR_NINT, CBOR_BYTES, CBOR_TEXT,
+                                                CBOR_ARRAY, CBOR_MAP, CBOR_TAG, CBOR_BOOL };
         struct cbor_item item = { .data = NULL };
         struct reader at = *r;
         uint8_t major;
@@ -143,7 +144,7 @@ static void count_item(struct level *l) {
                 l->pending--;
 }
 
-/* Beside the current item, every other one that is still to come takes a byte at least, and so does the end of each open map. */
+/* Beside the current item, every other one still to come takes a byte at least, as does the end of each open map. */
 static int add_pending(const struct level *levels, const struct level *current, size_t *wanted) {
         for (const struct level *l = levels; l <= current; l++) {
                 uint64_t more = l->pending + (l->open ? 1 : 0) - (l == current ? 1 : 0);
@@ -153,6 +154,12 @@ static int add_pending(const struct level *levels, const struct level *current, 
                 *wanted += (size_t) more;
         }
         return -EAGAIN;
+}
+
+static uint64_t children(const struct cbor_item *item) {
+        if (item->kind == CBOR_ARRAY || item->kind == CBOR_MAP)
+                return item->value;
+        return item->kind == CBOR_TAG ? 1 : 0;
 }
 
 /* Walks one item without recursion. */
@@ -177,7 +184,7 @@ static int walk(struct reader *r, size_t *ret_wanted) {
                                 return add_pending(levels, l, ret_wanted);
                         if (k < 0)
                                 return k;
-                        inner.pending = item.kind == CBOR_TAG ? 1 : item.kind == CBOR_ARRAY || item.kind == CBOR_MAP ? item.value : 0;
+                        inner.pending = children(&item);
                         if (inner.pending > SIZE_MAX / 2)
                                 return -EBADMSG;
                         if (item.kind == CBOR_MAP)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* KMS's CiphertextForRecipient, read like its schema: RFC 5652 section 6 (EnvelopedData), RFC 4055 section 4.1 (RSAES-OAEP). */
+/* KMS's CiphertextForRecipient, read like its schema: RFC 5652 section 6 (EnvelopedData), RFC 4055 section 4.1
+ * (RSAES-OAEP). */
 
 #include "evidence/ber.h"
 #include "evidence/recipient.h"
@@ -28,7 +29,8 @@ static int take_version_2(struct reader *r) {
 static int take_sha256(struct reader *r) {
         struct reader algorithm;
 
-        if (ber_take(r, BER_SEQUENCE, &algorithm) < 0 || ber_expect(&algorithm, BER_OBJECT, oid_sha256, sizeof oid_sha256) < 0)
+        if (ber_take(r, BER_SEQUENCE, &algorithm) < 0 ||
+            ber_expect(&algorithm, BER_OBJECT, oid_sha256, sizeof oid_sha256) < 0)
                 return -EBADMSG;
         if (reader_left(&algorithm) > 0 && ber_expect(&algorithm, BER_NULL, NULL, 0) < 0)
                 return -EBADMSG;
@@ -58,11 +60,13 @@ static int take_empty_label(struct reader *r) {
 static int take_oaep_sha256(struct reader *r) {
         struct reader algorithm, parameters, hash, mask;
 
-        if (ber_take(r, BER_SEQUENCE, &algorithm) < 0 || ber_expect(&algorithm, BER_OBJECT, oid_rsaes_oaep, sizeof oid_rsaes_oaep) < 0 ||
+        if (ber_take(r, BER_SEQUENCE, &algorithm) < 0 ||
+            ber_expect(&algorithm, BER_OBJECT, oid_rsaes_oaep, sizeof oid_rsaes_oaep) < 0 ||
             ber_take(&algorithm, BER_SEQUENCE, &parameters) < 0 || ber_end(&algorithm) < 0)
                 return -EBADMSG;
         if (ber_take(&parameters, BER_CONTEXT_CONSTRUCTED | 0, &hash) < 0 || take_sha256(&hash) < 0 || ber_end(&hash) < 0 ||
-            ber_take(&parameters, BER_CONTEXT_CONSTRUCTED | 1, &mask) < 0 || take_mgf1_sha256(&mask) < 0 || ber_end(&mask) < 0)
+            ber_take(&parameters, BER_CONTEXT_CONSTRUCTED | 1, &mask) < 0 || take_mgf1_sha256(&mask) < 0 ||
+            ber_end(&mask) < 0)
                 return -EBADMSG;
         if (reader_left(&parameters) > 0 && take_empty_label(&parameters) < 0)
                 return -EBADMSG;
@@ -140,7 +144,8 @@ int enveloped_key_parse(const uint8_t *cms, size_t n, struct enveloped_key *ret,
         struct enveloped_key k = { .iv = NULL };
         int q;
 
-        if (ber_take(&r, BER_SEQUENCE, &info) < 0 || ber_expect(&info, BER_OBJECT, oid_enveloped_data, sizeof oid_enveloped_data) < 0 ||
+        if (ber_take(&r, BER_SEQUENCE, &info) < 0 ||
+            ber_expect(&info, BER_OBJECT, oid_enveloped_data, sizeof oid_enveloped_data) < 0 ||
             ber_take(&info, BER_CONTEXT_CONSTRUCTED | 0, &tagged) < 0 || ber_take(&tagged, BER_SEQUENCE, &enveloped) < 0)
                 return malformed(e, "this is not CMS EnvelopedData");
         if (ber_end(&r) < 0 || ber_end(&info) < 0 || ber_end(&tagged) < 0)

@@ -187,7 +187,9 @@ int measurement_log_commit(struct measurement_log *l, struct error *e) {
 static const char *text_at(json_object *o, const char *key) {
         json_object *v;
 
-        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string) ? json_object_get_string(v) : NULL;
+        if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_string))
+                return NULL;
+        return json_object_get_string(v);
 }
 
 /* What one record says, when it is about this PCR: its text's beginning and its type. */
@@ -219,7 +221,8 @@ size_t measurement_log_explain(const char *path, unsigned pcr, char *text, size_
                 char one[192];
 
                 next = next ?: end;
-                if (json_parse(at, (size_t) (next - at), FAILURE_MEASURE, path, &o, NULL) == 0 && explain_record(o, pcr, one, sizeof one)) {
+                if (json_parse(at, (size_t) (next - at), FAILURE_MEASURE, path, &o, NULL) == 0 &&
+                    explain_record(o, pcr, one, sizeof one)) {
                         if (used < size)
                                 used += (size_t) snprintf(text + used, size - used, "%s%s", found > 0 ? ", " : "", one);
                         found++;

@@ -8,8 +8,8 @@ static int put_field(struct cbor_writer *w, const char *key, const void *data, s
         return data ? cbor_put_bytes(w, data, n) : cbor_put_null(w);
 }
 
-int nitrotpm_encode_request(const struct attestation_request *q, uint8_t out[static ATTESTATION_REQUEST_MAX], size_t *ret_size,
-                            struct error *e) {
+int nitrotpm_encode_request(const struct attestation_request *q, uint8_t out[static ATTESTATION_REQUEST_MAX],
+                            size_t *ret_size, struct error *e) {
         const struct {
                 const char *key;
                 const void *data;
@@ -29,8 +29,9 @@ int nitrotpm_encode_request(const struct attestation_request *q, uint8_t out[sta
                 r = cbor_put_map(&w, ELEMENTS(fields));
         for (size_t i = 0; r == 0 && i < ELEMENTS(fields); i++) {
                 if (fields[i].data && fields[i].size > ATTESTATION_FIELD_MAX)
-                        return fail(e, FAILURE_USAGE, -E2BIG, fields[i].key, "%zu bytes, and an attestation document holds at most %d",
-                                    fields[i].size, ATTESTATION_FIELD_MAX);
+                        return fail(e, FAILURE_USAGE, -E2BIG, fields[i].key,
+                                    "%zu bytes, and an attestation document holds at most %d", fields[i].size,
+                                    ATTESTATION_FIELD_MAX);
                 r = put_field(&w, fields[i].key, fields[i].data, fields[i].size);
         }
         if (r < 0)
@@ -39,15 +40,16 @@ int nitrotpm_encode_request(const struct attestation_request *q, uint8_t out[sta
         return 0;
 }
 
-int nitrotpm_decode_answer(const uint8_t *answer, size_t size, const char *subject, const uint8_t **ret_document, size_t *ret_size,
-                           struct error *e) {
+int nitrotpm_decode_answer(const uint8_t *answer, size_t size, const char *subject, const uint8_t **ret_document,
+                           size_t *ret_size, struct error *e) {
         struct cbor_item attestation = { .data = NULL }, error = { .data = NULL }, document = { .data = NULL };
         const struct cbor_field outer[] = {
                 { .key = "Attestation", .kind = CBOR_MAP, .ret = &attestation },
                 { .key = "Error", .kind = CBOR_TEXT, .min = 1, .max = 64, .ret = &error },
         };
         const struct cbor_field inner[] = {
-                { .key = "document", .kind = CBOR_BYTES, .required = true, .min = 1, .max = ATTESTATION_INDEX_BYTES, .ret = &document },
+                { .key = "document", .kind = CBOR_BYTES, .required = true, .min = 1, .max = ATTESTATION_INDEX_BYTES,
+                  .ret = &document },
         };
         struct reader r = reader_over(answer, size);
         const char *wrong;
@@ -55,7 +57,8 @@ int nitrotpm_decode_answer(const uint8_t *answer, size_t size, const char *subje
         if (cbor_take_fields(&r, outer, ELEMENTS(outer), &wrong) < 0)
                 return fail(e, FAILURE_ATTESTATION, -EBADMSG, subject, "the NitroTPM's answer is malformed: %s", wrong);
         if (!attestation.data == !error.data)
-                return fail(e, FAILURE_ATTESTATION, -EBADMSG, subject, "the NitroTPM's answer is neither a document nor an error");
+                return fail(e, FAILURE_ATTESTATION, -EBADMSG, subject,
+                            "the NitroTPM's answer is neither a document nor an error");
         if (error.data)
                 return fail(e, FAILURE_ATTESTATION, -EREMOTEIO, subject, "the NitroTPM answered: %.*s", (int) error.size,
                             (const char *) error.data);

@@ -46,8 +46,8 @@ int nitrotpm_clear_leftover(struct tpm *t, size_t *ret_cleared, struct error *e)
         size_t cleared = 0;
         TSS2_RC rc;
 
-        rc = Esys_GetCapability(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, ATTESTATION_INDEX_FIRST,
-                                ATTESTATION_INDICES, NULL, &data);
+        rc = Esys_GetCapability(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES,
+                                ATTESTATION_INDEX_FIRST, ATTESTATION_INDICES, NULL, &data);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_GetCapability", rc);
         found = &data->data.handles;
@@ -55,7 +55,8 @@ int nitrotpm_clear_leftover(struct tpm *t, size_t *ret_cleared, struct error *e)
                 ESYS_TR handle;
                 int r;
 
-                if (found->handle[i] < ATTESTATION_INDEX_FIRST || found->handle[i] >= ATTESTATION_INDEX_FIRST + ATTESTATION_INDICES)
+                if (found->handle[i] < ATTESTATION_INDEX_FIRST ||
+                    found->handle[i] >= ATTESTATION_INDEX_FIRST + ATTESTATION_INDICES)
                         continue;
                 rc = Esys_TR_FromTPMPublic(tpm_esys(t), found->handle[i], ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle);
                 if (rc != TSS2_RC_SUCCESS)
@@ -76,13 +77,15 @@ static int define_failed(struct tpm *t, TSS2_RC rc, struct error *e) {
         if (code == TPM2_RC_BAD_AUTH || code == TPM2_RC_AUTH_FAIL)
                 fail_advice(e, "The TPM's owner hierarchy has a password. Nothing in an attestable image should set one.");
         if (plain(rc) == TPM2_RC_NV_SPACE)
-                fail_advice(e, "The TPM's NV memory is full: list what is there with tpm2_nvreadpublic and remove what is not needed.");
+                fail_advice(e, "The TPM's NV memory is full: list what is there with tpm2_nvreadpublic and remove what is "
+                               "not needed.");
         return -EIO;
 }
 
 /* The first of our numbers that is free. */
 static int define(struct index *x, struct error *e) {
-        TPM2B_NV_PUBLIC public = { .nvPublic = { .nameAlg = TPM2_ALG_SHA256, .attributes = TPMA_NV_AUTHREAD | TPMA_NV_AUTHWRITE,
+        TPM2B_NV_PUBLIC public = { .nvPublic = { .nameAlg = TPM2_ALG_SHA256,
+                                                 .attributes = TPMA_NV_AUTHREAD | TPMA_NV_AUTHWRITE,
                                                  .dataSize = ATTESTATION_INDEX_BYTES } };
         TSS2_RC rc = TPM2_RC_NV_DEFINED;
 
@@ -91,8 +94,8 @@ static int define(struct index *x, struct error *e) {
                 return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
         for (uint32_t i = 0; i < ATTESTATION_INDICES && plain(rc) == TPM2_RC_NV_DEFINED; i++) {
                 x->number = public.nvPublic.nvIndex = ATTESTATION_INDEX_FIRST + i;
-                rc = Esys_NV_DefineSpace(tpm_esys(x->tpm), ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &x->auth, &public,
-                                         &x->handle);
+                rc = Esys_NV_DefineSpace(tpm_esys(x->tpm), ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                                         &x->auth, &public, &x->handle);
         }
         return rc == TSS2_RC_SUCCESS ? 0 : define_failed(x->tpm, rc, e);
 }
@@ -107,8 +110,8 @@ static int write_request(struct index *x, const uint8_t *request, size_t n, stru
                 TPM2B_MAX_NV_BUFFER chunk = { .size = (UINT16) MIN_OF(n - offset, (size_t) x->buffer_max) };
 
                 memcpy(chunk.buffer, request + offset, chunk.size);
-                rc = Esys_NV_Write(tpm_esys(x->tpm), x->handle, x->handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &chunk,
-                                   (UINT16) offset);
+                rc = Esys_NV_Write(tpm_esys(x->tpm), x->handle, x->handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                                   &chunk, (UINT16) offset);
                 if (rc != TSS2_RC_SUCCESS)
                         return tpm_fail(e, FAILURE_TPM, x->tpm, "TPM2_NV_Write", rc);
                 offset += chunk.size;
@@ -177,7 +180,8 @@ static int send_vendor_command(struct index *x, struct error *e) {
         }
         OPENSSL_cleanse(command, sizeof command);
         if (plain(rc) == TPM2_RC_COMMAND_CODE)
-                return fail(e, FAILURE_ATTESTATION, -EOPNOTSUPP, tpm_name(x->tpm), "this TPM does not know the NitroTPM's attestation command");
+                return fail(e, FAILURE_ATTESTATION, -EOPNOTSUPP, tpm_name(x->tpm),
+                            "this TPM does not know the NitroTPM's attestation command");
         return rc == TSS2_RC_SUCCESS ? 0 : tpm_fail(e, FAILURE_ATTESTATION, x->tpm, "NitroTPM attestation command", rc);
 }
 
@@ -185,12 +189,13 @@ static int read_chunk(struct index *x, uint8_t *out, size_t offset, size_t wante
         _cleanup_esys_ TPM2B_MAX_NV_BUFFER *chunk = NULL;
         TSS2_RC rc;
 
-        rc = Esys_NV_Read(tpm_esys(x->tpm), x->handle, x->handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, (UINT16) wanted,
-                          (UINT16) offset, &chunk);
+        rc = Esys_NV_Read(tpm_esys(x->tpm), x->handle, x->handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                          (UINT16) wanted, (UINT16) offset, &chunk);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, x->tpm, "TPM2_NV_Read", rc);
         if (chunk->size != wanted)
-                return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(x->tpm), "TPM2_NV_Read gave %u bytes of %zu", chunk->size, wanted);
+                return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(x->tpm), "TPM2_NV_Read gave %u bytes of %zu", chunk->size,
+                            wanted);
         memcpy(out + offset, chunk->buffer, wanted);
         return 0;
 }
@@ -217,7 +222,8 @@ static int read_answer(struct index *x, uint8_t out[static ATTESTATION_INDEX_BYT
         return 0;
 }
 
-static int exchange(struct index *x, const uint8_t *request, size_t n, uint8_t **ret_document, size_t *ret_size, struct error *e) {
+static int exchange(struct index *x, const uint8_t *request, size_t n, uint8_t **ret_document, size_t *ret_size,
+                    struct error *e) {
         uint8_t answer[ATTESTATION_INDEX_BYTES];
         const uint8_t *document;
         size_t size;
@@ -256,7 +262,8 @@ static int clean_up(struct index *x, struct error *e) {
         return r < 0 ? r : nitrotpm_clear_leftover(x->tpm, &cleared, e);
 }
 
-static int attest(struct tpm *t, const uint8_t *request, size_t n, uint8_t **ret_document, size_t *ret_size, struct error *e) {
+static int attest(struct tpm *t, const uint8_t *request, size_t n, uint8_t **ret_document, size_t *ret_size,
+                  struct error *e) {
         _cleanup_free_ uint8_t *document = NULL;
         struct index x = { .tpm = t, .handle = ESYS_TR_NONE };
         size_t cleared, size = 0;

@@ -43,7 +43,8 @@ int tpm_pcr_banks(struct tpm *t, const struct pcr_algorithm *ret[static PCR_BANK
         size_t n = 0;
         TSS2_RC rc;
 
-        rc = Esys_GetCapability(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_PCRS, 0, TPM2_NUM_PCR_BANKS, NULL, &data);
+        rc = Esys_GetCapability(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_PCRS, 0, TPM2_NUM_PCR_BANKS,
+                                NULL, &data);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_GetCapability", rc);
         list = &data->data.assignedPCR;
@@ -51,8 +52,10 @@ int tpm_pcr_banks(struct tpm *t, const struct pcr_algorithm *ret[static PCR_BANK
                 if (!any_selected(&list->pcrSelections[i]))
                         continue;
                 if (n == PCR_BANKS_MAX || !pcr_algorithm(list->pcrSelections[i].hash))
-                        return fail(e, FAILURE_TPM, -EOPNOTSUPP, tpm_name(t), "the PCR bank of algorithm 0x%04x is active, which cannot be "
-                                    "computed here: left alone, it would say that nothing was loaded", list->pcrSelections[i].hash);
+                        return fail(e, FAILURE_TPM, -EOPNOTSUPP, tpm_name(t),
+                                    "the PCR bank of algorithm 0x%04x is active, which cannot be "
+                                    "computed here: left alone, it would say that nothing was loaded",
+                                    list->pcrSelections[i].hash);
                 banks[n++] = pcr_algorithm(list->pcrSelections[i].hash);
         }
         if (n == 0)
@@ -82,8 +85,9 @@ static uint32_t selected(const TPML_PCR_SELECTION *s, TPM2_ALG_ID bank) {
 }
 
 /* One TPM2_PCR_Read, which gives as many of the PCRs as it likes. */
-static int read_some(struct tpm *t, const struct pcr_algorithm *bank, uint32_t mask, uint8_t values[static PCR_COUNT][PCR_DIGEST_MAX],
-                     uint32_t *ret_got, uint32_t *ret_counter, struct error *e) {
+static int read_some(struct tpm *t, const struct pcr_algorithm *bank, uint32_t mask,
+                     uint8_t values[static PCR_COUNT][PCR_DIGEST_MAX], uint32_t *ret_got, uint32_t *ret_counter,
+                     struct error *e) {
         TPML_PCR_SELECTION wanted = selection(bank->id, mask);
         _cleanup_esys_ TPML_PCR_SELECTION *given = NULL;
         _cleanup_esys_ TPML_DIGEST *digests = NULL;
@@ -95,7 +99,8 @@ static int read_some(struct tpm *t, const struct pcr_algorithm *bank, uint32_t m
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_PCR_Read", rc);
         got = selected(given, bank->id);
         if (got == 0 || (got & ~mask) || (uint32_t) __builtin_popcount(got) != digests->count)
-                return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(t), "TPM2_PCR_Read gave no values of the %s bank", bank->name);
+                return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(t), "TPM2_PCR_Read gave no values of the %s bank",
+                            bank->name);
         for (unsigned pcr = 0; pcr < PCR_COUNT; pcr++) {
                 if (!(got & UINT32_C(1) << pcr))
                         continue;
@@ -108,7 +113,8 @@ static int read_some(struct tpm *t, const struct pcr_algorithm *bank, uint32_t m
         return 0;
 }
 
-int tpm_pcr_read(struct tpm *t, TPM2_ALG_ID bank, uint32_t mask, uint8_t values[static PCR_COUNT][PCR_DIGEST_MAX], struct error *e) {
+int tpm_pcr_read(struct tpm *t, TPM2_ALG_ID bank, uint32_t mask, uint8_t values[static PCR_COUNT][PCR_DIGEST_MAX],
+                 struct error *e) {
         const struct pcr_algorithm *algorithm = pcr_algorithm(bank);
         uint8_t read[PCR_COUNT][PCR_DIGEST_MAX] = { { 0 } };
         uint32_t left = mask, first_counter = 0, attempts = 0;
@@ -124,7 +130,8 @@ int tpm_pcr_read(struct tpm *t, TPM2_ALG_ID bank, uint32_t mask, uint8_t values[
                         return r;
                 if (left != mask && counter != first_counter) {
                         if (++attempts == READ_ATTEMPTS)
-                                return fail(e, FAILURE_TPM, -EAGAIN, tpm_name(t), "the PCRs changed all the while they were read");
+                                return fail(e, FAILURE_TPM, -EAGAIN, tpm_name(t),
+                                            "the PCRs changed all the while they were read");
                         left = mask;
                         continue;
                 }
@@ -135,7 +142,8 @@ int tpm_pcr_read(struct tpm *t, TPM2_ALG_ID bank, uint32_t mask, uint8_t values[
         return 0;
 }
 
-static int read_one(struct tpm *t, const struct pcr_algorithm *bank, unsigned pcr, uint8_t value[static PCR_DIGEST_MAX], struct error *e) {
+static int read_one(struct tpm *t, const struct pcr_algorithm *bank, unsigned pcr, uint8_t value[static PCR_DIGEST_MAX],
+                    struct error *e) {
         uint8_t values[PCR_COUNT][PCR_DIGEST_MAX];
         int r;
 
@@ -158,16 +166,17 @@ static int refuse_nonzero(struct tpm *t, unsigned pcr, const struct pcr_changes 
 
         for (size_t i = 0; i < c->n; i++)
                 if (!is_zero(c->banks[i].before, c->banks[i].algorithm->size))
-                        n += (size_t) snprintf(banks + n, sizeof banks - n, "%s%s", n > 0 ? ", " : "", c->banks[i].algorithm->name);
+                        n += (size_t) snprintf(banks + n, sizeof banks - n, "%s%s", n > 0 ? ", " : "",
+                                               c->banks[i].algorithm->name);
         if (n == 0)
                 return 0;
         if (!log)
                 return fail(e, FAILURE_PCR_NOT_ZERO, -EEXIST, tpm_name(t), "PCR%u is not zero (%s)", pcr, banks);
         if (measurement_log_explain(log, pcr, who, sizeof who) > 0)
-                return fail(e, FAILURE_PCR_NOT_ZERO, -EEXIST, tpm_name(t), "PCR%u is not zero (%s); by %s it was extended with %s", pcr, banks,
-                            log, who);
-        return fail(e, FAILURE_PCR_NOT_ZERO, -EEXIST, tpm_name(t), "PCR%u is not zero (%s), and %s does not tell who extended it", pcr, banks,
-                    log);
+                return fail(e, FAILURE_PCR_NOT_ZERO, -EEXIST, tpm_name(t),
+                            "PCR%u is not zero (%s); by %s it was extended with %s", pcr, banks, log, who);
+        return fail(e, FAILURE_PCR_NOT_ZERO, -EEXIST, tpm_name(t),
+                    "PCR%u is not zero (%s), and %s does not tell who extended it", pcr, banks, log);
 }
 
 /* Fills in the active banks and what the register holds in them. */
@@ -193,12 +202,14 @@ int tpm_pcr_require_zero(struct tpm *t, unsigned pcr, const char *log, struct er
         return r < 0 ? r : refuse_nonzero(t, pcr, &c, log, e);
 }
 
-static int hash(const struct pcr_algorithm *a, const void *first, size_t n_first, const void *second, size_t n_second, uint8_t *ret) {
+static int hash(const struct pcr_algorithm *a, const void *first, size_t n_first, const void *second, size_t n_second,
+                uint8_t *ret) {
         EVP_MD_CTX *ctx = EVP_MD_CTX_new();
         bool ok;
 
-        ok = ctx && EVP_DigestInit_ex(ctx, EVP_get_digestbyname(a->name), NULL) == 1 && EVP_DigestUpdate(ctx, first, n_first) == 1 &&
-             EVP_DigestUpdate(ctx, second, n_second) == 1 && EVP_DigestFinal_ex(ctx, ret, NULL) == 1;
+        ok = ctx && EVP_DigestInit_ex(ctx, EVP_get_digestbyname(a->name), NULL) == 1 &&
+             EVP_DigestUpdate(ctx, first, n_first) == 1 && EVP_DigestUpdate(ctx, second, n_second) == 1 &&
+             EVP_DigestFinal_ex(ctx, ret, NULL) == 1;
         EVP_MD_CTX_free(ctx);
         return ok ? 0 : -EIO;
 }
@@ -246,23 +257,26 @@ static int compare_after(struct tpm *t, unsigned pcr, const struct pcr_changes *
                         continue;
                 hex_encode(b->after, b->algorithm->size, expected);
                 hex_encode(value, b->algorithm->size, found);
-                return fail(e, FAILURE_MEASURE, -EBADMSG, tpm_name(t), "PCR%u of the %s bank is %s after it was extended, not %s: something else "
-                            "extended it at the same time", pcr, b->algorithm->name, found, expected);
+                return fail(e, FAILURE_MEASURE, -EBADMSG, tpm_name(t),
+                            "PCR%u of the %s bank is %s after it was extended, not %s: something else "
+                            "extended it at the same time",
+                            pcr, b->algorithm->name, found, expected);
         }
         return 0;
 }
 
-static int begin_log(const char *path, unsigned pcr, const struct pcr_changes *c, const struct measurement *what, const void *text, size_t n,
-                     struct measurement_log **ret, struct error *e) {
+static int begin_log(const char *path, unsigned pcr, const struct pcr_changes *c, const struct measurement *what,
+                     const void *text, size_t n, struct measurement_log **ret, struct error *e) {
         struct measured_digest digests[PCR_BANKS_MAX];
 
         for (size_t i = 0; i < c->n; i++)
-                digests[i] = (struct measured_digest) { c->banks[i].algorithm->name, c->banks[i].digest, c->banks[i].algorithm->size };
+                digests[i] = (struct measured_digest) { c->banks[i].algorithm->name, c->banks[i].digest,
+                                                       c->banks[i].algorithm->size };
         return measurement_log_begin(path, pcr, digests, c->n, what, text, n, ret, e);
 }
 
-static int measure(struct tpm *t, unsigned pcr, const void *text, size_t n, const uint8_t *sha384, const struct measurement *what,
-                   const char *log, struct pcr_changes *ret, struct error *e) {
+static int measure(struct tpm *t, unsigned pcr, const void *text, size_t n, const uint8_t *sha384,
+                   const struct measurement *what, const char *log, struct pcr_changes *ret, struct error *e) {
         _cleanup_(measurement_log_closep) struct measurement_log *l = NULL;
         struct pcr_changes c = { .n = 0 };
         TSS2_RC rc;
@@ -285,7 +299,8 @@ static int measure(struct tpm *t, unsigned pcr, const void *text, size_t n, cons
         }
         rc = extend(t, pcr, &c);
         if (rc != TSS2_RC_SUCCESS) {
-                /* The TPM's own refusal means that nothing happened; after a lost answer nobody knows, and the mark stays. */
+                /* The TPM's own refusal means that nothing happened; after a lost answer nobody knows, and the mark
+                 * stays. */
                 if (l && (rc & TSS2_RC_LAYER_MASK) == TSS2_TPM_RC_LAYER)
                         measurement_log_abort(l);
                 return tpm_fail(e, FAILURE_MEASURE, t, "TPM2_PCR_Extend", rc);
@@ -303,7 +318,7 @@ int tpm_pcr_measure(struct tpm *t, unsigned pcr, const void *text, size_t n, con
         return measure(t, pcr, text, n, NULL, what, log, ret, e);
 }
 
-int tpm_pcr_measure_sha384(struct tpm *t, unsigned pcr, const uint8_t digest[static 48], const struct measurement *what, const char *log,
-                           struct pcr_changes *ret, struct error *e) {
+int tpm_pcr_measure_sha384(struct tpm *t, unsigned pcr, const uint8_t digest[static 48], const struct measurement *what,
+                           const char *log, struct pcr_changes *ret, struct error *e) {
         return measure(t, pcr, digest, 48, digest, what, log, ret, e);
 }

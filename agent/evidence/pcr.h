@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Platform Configuration Registers: reading them, and measuring into one. A TPM keeps a bank of 24 PCRs for each digest algorithm; which
- * banks are active is the firmware's choice. */
+/* Platform Configuration Registers: reading them, and measuring into one. A TPM keeps a bank of 24 PCRs for each digest
+ * algorithm; which banks are active is the firmware's choice. */
 
 #include "evidence/measurement-log.h"
 #include "evidence/tpm.h"
@@ -19,15 +19,16 @@ struct pcr_algorithm {
 const struct pcr_algorithm *pcr_algorithm(TPM2_ALG_ID id);
 const struct pcr_algorithm *pcr_algorithm_named(const char *name);
 
-/* The active banks, in the TPM's order. A bank whose algorithm we cannot compute is FAILURE_TPM: left alone, it would go on saying
- * that nothing was loaded. */
+/* The active banks, in the TPM's order. A bank whose algorithm we cannot compute is FAILURE_TPM: left alone, it would go on
+ * saying that nothing was loaded. */
 int tpm_pcr_banks(struct tpm *t, const struct pcr_algorithm *ret[static PCR_BANKS_MAX], size_t *ret_n, struct error *e);
 
 /* The PCRs of one bank that are named in `mask` (bit n for PCR n), all from one moment; other values are zeroed. */
-int tpm_pcr_read(struct tpm *t, TPM2_ALG_ID bank, uint32_t mask, uint8_t values[static PCR_COUNT][PCR_DIGEST_MAX], struct error *e);
+int tpm_pcr_read(struct tpm *t, TPM2_ALG_ID bank, uint32_t mask, uint8_t values[static PCR_COUNT][PCR_DIGEST_MAX],
+                 struct error *e);
 
-/* FAILURE_PCR_NOT_ZERO unless the register is all zero in every active bank; the reason then quotes what the measurement log (its path,
- * or NULL) tells about who extended it. */
+/* FAILURE_PCR_NOT_ZERO unless the register is all zero in every active bank; the reason then quotes what the measurement log
+ * (its path, or NULL) tells about who extended it. */
 int tpm_pcr_require_zero(struct tpm *t, unsigned pcr, const char *log, struct error *e);
 
 /* What a measurement did to one bank. */
@@ -43,14 +44,15 @@ struct pcr_changes {
         struct pcr_change banks[PCR_BANKS_MAX];
 };
 
-/* Extends every active bank of one PCR, in one command, with the bank's digest of `text`, and appends the event to the measurement log at
- * `log` (NULL: to none). The register must be all zero (FAILURE_PCR_NOT_ZERO): this is for what is measured once per boot. Everything that
- * can fail without the TPM is done before the command is sent; then the register is read back and compared with the prediction.
- * FAILURE_MEASURE otherwise. */
+/* Extends every active bank of one PCR, in one command, with the bank's digest of `text`, and appends the event to the
+ * measurement log at `log` (NULL: to none). The register must be all zero (FAILURE_PCR_NOT_ZERO): this is for what is
+ * measured once per boot. Everything that can fail without the TPM is done before the command is sent; then the register is
+ * read back and compared with the prediction. FAILURE_MEASURE otherwise. */
 int tpm_pcr_measure(struct tpm *t, unsigned pcr, const void *text, size_t n, const struct measurement *what, const char *log,
                     struct pcr_changes *ret, struct error *e);
 
 /* The same, where the SHA-384 bank is extended with a digest that is already there, so that PCR = SHA384(0^48 || digest), as
- * `tpm2_pcrextend N:sha384=DIGEST` does after `sha384sum`. The other active banks are extended with their own digest of these 48 bytes. */
-int tpm_pcr_measure_sha384(struct tpm *t, unsigned pcr, const uint8_t digest[static 48], const struct measurement *what, const char *log,
-                           struct pcr_changes *ret, struct error *e);
+ * `tpm2_pcrextend N:sha384=DIGEST` does after `sha384sum`. The other active banks are extended with their own digest of
+ * these 48 bytes. */
+int tpm_pcr_measure_sha384(struct tpm *t, unsigned pcr, const uint8_t digest[static 48], const struct measurement *what,
+                           const char *log, struct pcr_changes *ret, struct error *e);

@@ -69,11 +69,13 @@ static bool decrypt_cbc(const struct enveloped_key *k, const uint8_t *key, struc
         _cleanup_(cipher_ctx_freep) EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
         int n;
 
-        return c && EVP_DecryptInit_ex(c, EVP_aes_256_cbc(), NULL, key, k->iv) == 1 && EVP_CIPHER_CTX_set_padding(c, 0) == 1 &&
-               EVP_DecryptUpdate(c, out->data, &n, k->ciphertext, sizeof k->ciphertext) == 1 && n == (int) sizeof k->ciphertext;
+        return c && EVP_DecryptInit_ex(c, EVP_aes_256_cbc(), NULL, key, k->iv) == 1 &&
+               EVP_CIPHER_CTX_set_padding(c, 0) == 1 &&
+               EVP_DecryptUpdate(c, out->data, &n, k->ciphertext, sizeof k->ciphertext) == 1 &&
+               n == (int) sizeof k->ciphertext;
 }
 
-/* A content key that did not decrypt is replaced by a random one, so that both failures take the same way to the same error. */
+/* A content key that did not decrypt is replaced by a random one: both failures take the same way to the same error. */
 int recipient_open(struct recipient *r, const uint8_t *cms, size_t n, struct secret **ret_key, struct error *e) {
         _cleanup_secret_ struct secret *random = NULL, *content_key = NULL, *plaintext = NULL, *key = NULL;
         uint8_t padding[BLOCK_BYTES];
@@ -96,7 +98,8 @@ int recipient_open(struct recipient *r, const uint8_t *cms, size_t n, struct sec
         /* 32 bytes leave a whole block of padding (RFC 5652, section 6.3). */
         memset(padding, BLOCK_BYTES, sizeof padding);
         if ((CRYPTO_memcmp(plaintext->data + RECIPIENT_DATA_KEY_BYTES, padding, sizeof padding) != 0) | !ok)
-                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, "CiphertextForRecipient", "it does not open with this boot's recipient key");
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, "CiphertextForRecipient",
+                            "it does not open with this boot's recipient key");
         if (secret_copy(plaintext->data, RECIPIENT_DATA_KEY_BYTES, &key) < 0)
                 return fail_oom(e);
         *ret_key = TAKE(key);

@@ -10,7 +10,8 @@ enum { RECIPIENT_DATA_KEY_BYTES = 32 };
 
 struct recipient;
 
-/* Makes an RSA-2048 key, its private numbers in the secure heap (secret_init() comes first). Takes 60-200 ms: give it a thread of its own. */
+/* Makes an RSA-2048 key, its private numbers in the secure heap (secret_init() comes first). Takes 60-200 ms: give it a
+ * thread of its own. */
 int recipient_new(struct recipient **ret, struct error *e);
 void recipient_free(struct recipient *r);
 DEFINE_CLEANUP(struct recipient *, recipient_free, recipient_freep)
@@ -19,11 +20,11 @@ DEFINE_CLEANUP(struct recipient *, recipient_free, recipient_freep)
 /* DER SubjectPublicKeyInfo; borrowed from r. */
 void recipient_public_key(const struct recipient *r, const uint8_t **ret, size_t *ret_size);
 
-/* Opens KMS's CiphertextForRecipient: CMS EnvelopedData (RFC 5652), BER with definite or indefinite lengths, and of it exactly what KMS sends:
- * version 2, one KeyTransRecipientInfo by subject key identifier, RSAES-OAEP with SHA-256 and MGF1-SHA-256 (RFC 4055), AES-256-CBC,
- * 32 bytes of plaintext. Anything else is refused.
+/* Opens KMS's CiphertextForRecipient: CMS EnvelopedData (RFC 5652), BER with definite or indefinite lengths, and of it
+ * exactly what KMS sends: version 2, one KeyTransRecipientInfo by subject key identifier, RSAES-OAEP with SHA-256 and
+ * MGF1-SHA-256 (RFC 4055), AES-256-CBC, 32 bytes of plaintext. Anything else is refused.
  *
- * FAILURE_KMS_ANSWER. Malformed structure is told in detail; failed decryption is one error in one time, whichever step failed. */
+ * FAILURE_KMS_ANSWER. Malformed structure is told in detail; failed decryption is one error, whichever step failed. */
 int recipient_open(struct recipient *r, const uint8_t *cms, size_t n, struct secret **ret_key, struct error *e);
 
 /* The parts of such a message, borrowed from it; for tests and fuzzing. */

@@ -63,7 +63,8 @@ static const char *decoded(TSS2_RC rc) {
 int tpm_fail(struct error *e, enum failure failure, const struct tpm *t, const char *command, TSS2_RC rc) {
         fail(e, failure, -EIO, t->name, "%s: %s (0x%08x)", command, decoded(rc), rc);
         if ((rc & TSS2_RC_LAYER_MASK) == TSS2_TCTI_RC_LAYER)
-                fail_advice(e, "The connection to the TPM broke, not the TPM's rules: look at the kernel's log, or at what the TCTI names.");
+                fail_advice(e, "The connection to the TPM broke, not the TPM's rules: look at the kernel's log, or at what "
+                               "the TCTI names.");
         return -EIO;
 }
 
@@ -226,7 +227,8 @@ int tpm_property(struct tpm *t, TPM2_PT property, uint32_t absent, uint32_t *ret
         const TPML_TAGGED_TPM_PROPERTY *list;
         TSS2_RC rc;
 
-        rc = Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, property, 1, NULL, &data);
+        rc = Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, property, 1,
+                                NULL, &data);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_GetCapability", rc);
         list = &data->data.tpmProperties;

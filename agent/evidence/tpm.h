@@ -11,15 +11,16 @@
 
 struct tpm;
 
-/* Silences the library, unless TSS2_LOG is set: the errors here carry what it would print. It reads that from the environment only,
- * so a program calls this before it starts threads. */
+/* Silences the library, unless TSS2_LOG is set: the errors here carry what it would print. It reads that from the
+ * environment only, so a program calls this before it starts threads. */
 void tpm_quiet(void);
 
-/* `tcti` is a TCTI string as in tpm2-tools ("device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321"). NULL: the machine's own, that is
- * /dev/tpmrm0 (the kernel's resource manager, which many may share), or where there is none /dev/tpm0 (which only one may open).
- * A device that another process holds is tried again for busy_wait_ms.
+/* `tcti` is a TCTI string as in tpm2-tools ("device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321"). NULL: the machine's
+ * own, that is /dev/tpmrm0 (the kernel's resource manager, which many may share), or where there is none /dev/tpm0 (which
+ * only one may open). A device that another process holds is tried again for busy_wait_ms.
  *
- * FAILURE_TPM_ABSENT (no device, nothing listens), FAILURE_TPM_BUSY (held beyond busy_wait_ms), FAILURE_TPM (no permission, not a TPM). */
+ * FAILURE_TPM_ABSENT (no device, nothing listens), FAILURE_TPM_BUSY (held beyond busy_wait_ms), FAILURE_TPM (no permission,
+ * not a TPM). */
 int tpm_open(const char *tcti, unsigned busy_wait_ms, struct tpm **ret, struct error *e);
 /* The same over these device nodes, in this order, instead of the machine's own; NULL-terminated. */
 int tpm_open_device(const char *const devices[], unsigned busy_wait_ms, struct tpm **ret, struct error *e);
@@ -34,7 +35,7 @@ ESYS_CONTEXT *tpm_esys(struct tpm *t);
 /* How long tpm_open() was told to wait for others. */
 unsigned tpm_busy_wait_ms(const struct tpm *t);
 
-/* One number the TPM tells about itself (TPM2_CAP_TPM_PROPERTIES), e.g. TPM2_PT_NV_BUFFER_MAX; `absent` when it tells none. */
+/* A number the TPM tells about itself (TPM2_CAP_TPM_PROPERTIES), such as TPM2_PT_NV_BUFFER_MAX; `absent` if it does not. */
 int tpm_property(struct tpm *t, TPM2_PT property, uint32_t absent, uint32_t *ret, struct error *e);
 
 /* fail() for a TSS response code, which is decoded; returns -EIO. `command` is the command's name in the specification. */

@@ -25,7 +25,8 @@ int turn_take(const char *name, unsigned wait_ms, int *ret, struct error *e) {
                 if (errno != EADDRINUSE)
                         return fail(e, FAILURE_TPM, -errno, name, "cannot take the turn: %m");
                 if (monotonic_ms() >= deadline)
-                        return fail(e, FAILURE_TPM_BUSY, -EBUSY, name, "another attestation was going on for all of %u ms", wait_ms);
+                        return fail(e, FAILURE_TPM_BUSY, -EBUSY, name, "another attestation was going on for all of %u ms",
+                                    wait_ms);
                 sleep_ms(RETRY_MS);
         }
         *ret = fd;

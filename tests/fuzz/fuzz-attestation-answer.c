@@ -34,7 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         int k;
 
         k = cbor_measure(data, size, &whole);
-        if ((measure_in_pieces(data, size, &pieces) == 0) != (k == 0) || (k == 0 && pieces != whole) || (cbor_skip(&r) == 0) != (k == 0))
+        if ((measure_in_pieces(data, size, &pieces) == 0) != (k == 0) || (k == 0 && pieces != whole) ||
+            (cbor_skip(&r) == 0) != (k == 0))
                 abort();
         if (k < 0)
                 return 0;

@@ -24,8 +24,8 @@ static void print(const struct pcr_changes *c) {
                 hex_encode(b->before, b->algorithm->size, before);
                 hex_encode(b->digest, b->algorithm->size, digest);
                 hex_encode(b->after, b->algorithm->size, after);
-                printf("%s\"%s\": {\"before\": \"%s\", \"digest\": \"%s\", \"after\": \"%s\"}%s\n", i == 0 ? "{" : " ", b->algorithm->name,
-                       before, digest, after, i + 1 < c->n ? "," : "}");
+                printf("%s\"%s\": {\"before\": \"%s\", \"digest\": \"%s\", \"after\": \"%s\"}%s\n", i == 0 ? "{" : " ",
+                       b->algorithm->name, before, digest, after, i + 1 < c->n ? "," : "}");
         }
 }
 

@@ -56,20 +56,20 @@ static void test_refused_heads(void **state) {
                 uint8_t bytes[16];
                 size_t n;
         } table[] = {
-                { BYTES(0x1c) },                         /* reserved additional information */
+                { BYTES(0x1c) }, /* reserved additional information */
                 { BYTES(0x3f) },
-                { BYTES(0x5f, 0x41, 0, 0xff) },          /* indefinite lengths */
+                { BYTES(0x5f, 0x41, 0, 0xff) }, /* indefinite lengths */
                 { BYTES(0x7f, 0x61, 'a', 0xff) },
                 { BYTES(0x9f, 0xff) },
                 { BYTES(0xff) },
-                { BYTES(0xf7) },                         /* undefined */
-                { BYTES(0xf0) },                         /* simple(16) */
-                { BYTES(0xf8, 0x20) },                   /* simple(32) */
-                { BYTES(0xf9, 0x3c, 0x00) },             /* floats */
+                { BYTES(0xf7) },             /* undefined */
+                { BYTES(0xf0) },             /* simple(16) */
+                { BYTES(0xf8, 0x20) },       /* simple(32) */
+                { BYTES(0xf9, 0x3c, 0x00) }, /* floats */
                 { BYTES(0xfa, 0x3f, 0x80, 0, 0) },
                 { BYTES(0xfb, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0) },
-                { BYTES(0x61, 0x00) },                   /* NUL in text */
-                { BYTES(0x61, 0x80) },                   /* not UTF-8: lone continuation, overlong, surrogate, too large, cut */
+                { BYTES(0x61, 0x00) }, /* NUL in text */
+                { BYTES(0x61, 0x80) }, /* not UTF-8: lone continuation, overlong, surrogate, too large, cut */
                 { BYTES(0x62, 0xc0, 0x80) },
                 { BYTES(0x63, 0xe0, 0x80, 0x80) },
                 { BYTES(0x63, 0xed, 0xa0, 0x80) },
@@ -180,6 +180,8 @@ static void test_measure_leads_to_the_end(void **state) {
                 0xa1, 0x6b, 'A', 't', 't', 'e', 's', 't', 'a', 't', 'i', 'o', 'n',
                 0xa1, 0x68, 'd', 'o', 'c', 'u', 'm', 'e', 'n', 't', 0x44, 1, 2, 3, 4, 0xff, 0xff,
         };
+        static const uint8_t large_map[] = { 0xbb, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+        static const uint8_t large_string[] = { 0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
         size_t whole = sizeof answer - 2, n, steps = 0;
 
         (void) state;
@@ -197,9 +199,9 @@ static void test_measure_leads_to_the_end(void **state) {
         assert_in_range(steps, 1, 8);
         assert_int_equal(cbor_measure((uint8_t[]) { 0x83, 0xa2, 0x00 }, 3, &n), -EAGAIN);
         assert_int_equal(n, 8);
-        assert_int_equal(cbor_measure((uint8_t[]) { 0xbb, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 9, &n), -EBADMSG);
+        assert_int_equal(cbor_measure(large_map, sizeof large_map, &n), -EBADMSG);
         assert_int_equal(cbor_measure((uint8_t[]) { 0x81, 0xff }, 2, &n), -EBADMSG);
-        assert_int_equal(cbor_measure((uint8_t[]) { 0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 9, &n), -EBADMSG);
+        assert_int_equal(cbor_measure(large_string, sizeof large_string, &n), -EBADMSG);
 }
 
 static void test_fields(void **state) {

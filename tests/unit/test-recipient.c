@@ -99,13 +99,16 @@ static void encrypt_key(struct recipient *r, const struct shape *s, const uint8_
         EVP_PKEY_free(key);
 }
 
-static size_t encrypt_content(const struct shape *s, const uint8_t *content_key, const uint8_t *iv, uint8_t out[static 128]) {
+static size_t encrypt_content(const struct shape *s, const uint8_t *content_key, const uint8_t *iv,
+                              uint8_t out[static 128]) {
         static const uint8_t longer[64] = "0123456789abcdef0123456789ABCDEF0123";
         EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
         int n, more;
 
         assert_int_equal(EVP_EncryptInit_ex(c, EVP_aes_256_cbc(), NULL, content_key, iv), 1);
-        assert_int_equal(EVP_EncryptUpdate(c, out, &n, s->plaintext ? longer : secret_key, s->plaintext ? (int) s->plaintext : 32), 1);
+        assert_int_equal(EVP_EncryptUpdate(c, out, &n, s->plaintext ? longer : secret_key,
+                                           s->plaintext ? (int) s->plaintext : 32),
+                         1);
         assert_int_equal(EVP_EncryptFinal_ex(c, out + n, &more), 1);
         EVP_CIPHER_CTX_free(c);
         return (size_t) n + (size_t) more;
@@ -117,7 +120,8 @@ static void put_or(struct buffer *b, const struct bytes *replaced, const struct 
 
 static void make_recipient(struct buffer *b, const struct shape *s, const uint8_t *encrypted_key) {
         static const struct bytes version = BYTES(0x02, 0x01, 0x02), id = BYTES(0x80, 0x02, 0xaa, 0xbb),
-                oaep = BYTES(0x30, 0x3c, HEX_OAEP, 0x30, 0x2f, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30, 0x1a, HEX_MGF1, HEX_SHA256);
+                                  oaep = BYTES(0x30, 0x3c, HEX_OAEP, 0x30, 0x2f, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30,
+                                               0x1a, HEX_MGF1, HEX_SHA256);
 
         put_or(b, &s->recipient_version, &version);
         put_or(b, &s->recipient_id, &id);
@@ -212,12 +216,14 @@ static const struct shape shapes[] = {
         { .words = NULL, .definite = true },
         { .words = NULL, .definite = true, .octets = 48 },
         /* SHA-256 without NULL; the default label written out */
-        { .words = NULL, .key_algorithm = BYTES(0x30, 0x38, HEX_OAEP, 0x30, 0x2b, 0xa0, 0x0d, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
-                                                0x65, 0x03, 0x04, 0x02, 0x01, 0xa1, 0x1a, 0x30, 0x18, HEX_MGF1, 0x30, 0x0b, 0x06, 0x09,
-                                                0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01) },
-        { .words = NULL, .key_algorithm = BYTES(0x30, 0x4d, HEX_OAEP, 0x30, 0x40, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30, 0x1a, HEX_MGF1,
-                                                HEX_SHA256, 0xa2, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
-                                                0x01, 0x09, 0x04, 0x00) },
+        { .words = NULL,
+          .key_algorithm = BYTES(0x30, 0x38, HEX_OAEP, 0x30, 0x2b, 0xa0, 0x0d, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48,
+                                 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0xa1, 0x1a, 0x30, 0x18, HEX_MGF1, 0x30, 0x0b, 0x06,
+                                 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01) },
+        { .words = NULL,
+          .key_algorithm = BYTES(0x30, 0x4d, HEX_OAEP, 0x30, 0x40, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30, 0x1a, HEX_MGF1,
+                                 HEX_SHA256, 0xa2, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
+                                 0x01, 0x09, 0x04, 0x00) },
 
         { .words = "EnvelopedData is not of version 2", .version = BYTES(0x02, 0x01, 0x00) },
         { .words = "EnvelopedData is not of version 2", .version = BYTES(0x02, 0x02, 0x00, 0x02) },
@@ -230,26 +236,35 @@ static const struct shape shapes[] = {
         { .words = "encrypted key is not", .key_bytes = 128 },
 
         /* PKCS #1 v1.5, declared */
-        { .words = "RSAES-OAEP with SHA-256", .padding = RSA_PKCS1_PADDING,
+        { .words = "RSAES-OAEP with SHA-256",
+          .padding = RSA_PKCS1_PADDING,
           .key_algorithm = BYTES(0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00) },
         /* OAEP's defaults are SHA-1; SHA-1 named; only one of both hashes SHA-256; a label */
         { .words = "RSAES-OAEP with SHA-256", .key_algorithm = BYTES(0x30, 0x0d, HEX_OAEP, 0x30, 0x00) },
         { .words = "RSAES-OAEP with SHA-256",
-          .key_algorithm = BYTES(0x30, 0x38, HEX_OAEP, 0x30, 0x2b, 0xa0, 0x0b, HEX_SHA1, 0xa1, 0x1c, 0x30, 0x1a, HEX_MGF1, HEX_SHA256) },
+          .key_algorithm = BYTES(0x30, 0x38, HEX_OAEP, 0x30, 0x2b, 0xa0, 0x0b, HEX_SHA1, 0xa1, 0x1c, 0x30, 0x1a, HEX_MGF1,
+                                 HEX_SHA256) },
         { .words = "RSAES-OAEP with SHA-256",
-          .key_algorithm = BYTES(0x30, 0x38, HEX_OAEP, 0x30, 0x2b, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x18, 0x30, 0x16, HEX_MGF1, HEX_SHA1) },
-        { .words = "RSAES-OAEP with SHA-256", .key_algorithm = BYTES(0x30, 0x1e, HEX_OAEP, 0x30, 0x11, 0xa0, 0x0f, HEX_SHA256) },
+          .key_algorithm = BYTES(0x30, 0x38, HEX_OAEP, 0x30, 0x2b, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x18, 0x30, 0x16, HEX_MGF1,
+                                 HEX_SHA1) },
         { .words = "RSAES-OAEP with SHA-256",
-          .key_algorithm = BYTES(0x30, 0x4e, HEX_OAEP, 0x30, 0x41, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30, 0x1a, HEX_MGF1, HEX_SHA256,
-                                 0xa2, 0x10, 0x30, 0x0e, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x09, 0x04, 0x01, 'x') },
+          .key_algorithm = BYTES(0x30, 0x1e, HEX_OAEP, 0x30, 0x11, 0xa0, 0x0f, HEX_SHA256) },
+        { .words = "RSAES-OAEP with SHA-256",
+          .key_algorithm = BYTES(0x30, 0x4e, HEX_OAEP, 0x30, 0x41, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30, 0x1a, HEX_MGF1,
+                                 HEX_SHA256, 0xa2, 0x10, 0x30, 0x0e, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
+                                 0x01, 0x09, 0x04, 0x01, 'x') },
 
-        { .words = "content of type data", .content_type = BYTES(0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02) },
+        { .words = "content of type data",
+          .content_type = BYTES(0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02) },
         /* AES-128-CBC, AES-256-GCM, an IV of 12 bytes */
-        { .words = "AES-256-CBC", .content_algorithm = BYTES(0x30, 0x1d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x02,
-                                                             0x04, 0x10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16) },
-        { .words = "AES-256-CBC", .content_algorithm = BYTES(0x30, 0x1d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2e,
-                                                             0x04, 0x10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16) },
-        { .words = "AES-256-CBC", .content_algorithm = BYTES(0x30, 0x19, HEX_AES256_CBC, 0x04, 0x0c, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12) },
+        { .words = "AES-256-CBC",
+          .content_algorithm = BYTES(0x30, 0x1d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x02, 0x04,
+                                     0x10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16) },
+        { .words = "AES-256-CBC",
+          .content_algorithm = BYTES(0x30, 0x1d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2e, 0x04,
+                                     0x10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16) },
+        { .words = "AES-256-CBC",
+          .content_algorithm = BYTES(0x30, 0x19, HEX_AES256_CBC, 0x04, 0x0c, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12) },
         { .words = "not that of 32 bytes", .plaintext = 31 },
         { .words = "not that of 32 bytes", .plaintext = 48 },
         { .words = "not that of 32 bytes", .plaintext = 16, .octets = 8 },
@@ -274,7 +289,8 @@ static void test_shapes(void **state) {
 
                 make(*state, &shapes[i], &cms);
                 if (shapes[i].words) {
-                        assert_refused(recipient_open(*state, cms.data, cms.size, &key, &e), &e, FAILURE_KMS_ANSWER, shapes[i].words);
+                        assert_refused(recipient_open(*state, cms.data, cms.size, &key, &e), &e, FAILURE_KMS_ANSWER,
+                                       shapes[i].words);
                         assert_null(key);
                         continue;
                 }
@@ -386,7 +402,7 @@ static void test_real_answers_are_understood(void **state) {
                 const char *name, *words;
         } answers[] = {
                 { "kms-octet-strings.ber", "does not open with" },
-                { "kms-primitive.ber", "not that of 32 bytes" }, /* of a shorter plaintext: all before it is as it should be */
+                { "kms-primitive.ber", "not that of 32 bytes" }, /* of a shorter plaintext; all before it is right */
         };
         const char *root = getenv("SEALBOOT_SOURCE_ROOT");
         unsigned found = 0;
@@ -401,7 +417,8 @@ static void test_real_answers_are_understood(void **state) {
                 snprintf(path, sizeof path, "%s/../shared/data/cms/%s", root ?: ".", answers[i].name);
                 if (file_read(path, 4096, FAILURE_IO, &cms, &n, NULL) < 0)
                         continue;
-                assert_refused(recipient_open(*state, cms, n, &(struct secret *) { NULL }, &e), &e, FAILURE_KMS_ANSWER, answers[i].words);
+                assert_refused(recipient_open(*state, cms, n, &(struct secret *) { NULL }, &e), &e, FAILURE_KMS_ANSWER,
+                               answers[i].words);
                 found++;
         }
         if (found == 0)
@@ -430,23 +447,25 @@ static void test_ber(void **state) {
         } table[] = {
                 { BYTES(0x04, 0x00), 0x04, 0, 0, 0 },
                 { BYTES(0x04, 0x01, 9, 7), 0x04, 0, 1, 1 },
-                { BYTES(0x04, 0x81, 0x01, 9), 0x04, 0, 1, 0 },                   /* a longer length than needed is BER */
+                { BYTES(0x04, 0x81, 0x01, 9), 0x04, 0, 1, 0 }, /* a longer length than needed is BER */
                 { BYTES(0x30, 0x80, 0x00, 0x00), 0x30, 0, 0, 0 },
                 { BYTES(0x30, 0x80, 0x30, 0x80, 0x00, 0x00, 0x00, 0x00, 5), 0x30, 0, 4, 1 },
                 { BYTES(0x30, 0x80, 0x04, 0x02, 0x00, 0x00, 0x00, 0x00), 0x30, 0, 4, 0 },
                 { BYTES(0x04, 0x01), 0x04, -EBADMSG, 0, 0 },
                 { BYTES(0x04), 0x04, -EBADMSG, 0, 0 },
                 { BYTES(0x05, 0x00), 0x04, -EBADMSG, 0, 0 },
-                { BYTES(0x04, 0x80, 0x00, 0x00), 0x04, -EBADMSG, 0, 0 },         /* primitive, indefinite */
-                { BYTES(0x1f, 0x01, 0x00), 0x1f, -EBADMSG, 0, 0 },               /* a tag of more bytes */
+                { BYTES(0x04, 0x80, 0x00, 0x00), 0x04, -EBADMSG, 0, 0 }, /* primitive, indefinite */
+                { BYTES(0x1f, 0x01, 0x00), 0x1f, -EBADMSG, 0, 0 },       /* a tag of more bytes */
                 { BYTES(0x04, 0x85, 0, 0, 0, 0, 1, 9), 0x04, -EBADMSG, 0, 0 },
                 { BYTES(0x04, 0xff), 0x04, -EBADMSG, 0, 0 },
                 { BYTES(0x04, 0x84, 0xff, 0xff, 0xff, 0xff), 0x04, -EBADMSG, 0, 0 },
-                { BYTES(0x30, 0x80, 0x00, 0x01, 0x00), 0x30, -EBADMSG, 0, 0 },   /* an end with contents */
+                { BYTES(0x30, 0x80, 0x00, 0x01, 0x00), 0x30, -EBADMSG, 0, 0 }, /* an end with contents */
                 { BYTES(0x30, 0x80, 0x30, 0x80, 0x00, 0x00), 0x30, -EBADMSG, 0, 0 },
-                { BYTES(0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80,
-                        0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), 0x30, -EBADMSG, 0, 0 },
+                { BYTES(0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30,
+                        0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80,
+                        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                        0),
+                  0x30, -EBADMSG, 0, 0 },
         };
 
         (void) state;
