@@ -201,6 +201,23 @@ static int name_model(struct command_seal *c, struct error *e) {
         return 0;
 }
 
+/* A directory becomes a directory; in S3, where a slash makes all the difference, nothing is guessed. */
+static int parse_destination(struct command_seal *c, struct error *e) {
+        struct arguments *a = c->arguments;
+        bool is_s3 = strncmp(a->to, "s3:", 3) == 0;
+        _cleanup_free_ char *to = NULL;
+        int r;
+
+        if (asprintf(&to, "%s%s", a->to, c->source->is_directory && !is_s3 ? "/" : "") < 0)
+                return fail_oom(e);
+        r = place_parse(to, &c->place, e);
+        if (r < 0 || c->place.is_model || !c->source->is_directory)
+                return r;
+        fail(e, FAILURE_USAGE, -EINVAL, a->to, "is a single object, and %s is a directory", a->from);
+        fail_advice(e, "Let the destination end in '/': it becomes a prefix.");
+        return -EINVAL;
+}
+
 static int prepare(struct command_seal *c, struct error *e) {
         struct arguments *a = c->arguments;
         int r;
@@ -209,14 +226,9 @@ static int prepare(struct command_seal *c, struct error *e) {
         if (r == 0)
                 r = name_model(c, e);
         if (r == 0)
-                r = place_parse(a->to, &c->place, e);
+                r = parse_destination(c, e);
         if (r < 0)
                 return r;
-        if (c->source->is_directory && !c->place.is_model) {
-                fail(e, FAILURE_USAGE, -EINVAL, a->to, "is a single object, and %s is a directory", a->from);
-                fail_advice(e, "Let the destination end in '/': it becomes a prefix.");
-                return -EINVAL;
-        }
         r = owner_new(&c->owner, e);
         if (r == 0 && !a->force)
                 r = seal_model_check(&c->place, c->owner, e);

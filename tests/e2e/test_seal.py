@@ -1,0 +1,466 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The owner's side: seal, inspect, digest and unseal over the local stack, and what the agent makes of it."""
+
+import hashlib
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from boots import data, sharded
+from sealer import model_text, pcr15
+
+ONE_LINER = r"(cd '%s'; find -L . -type f -printf '%%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest) | sha384sum"
+
+
+@pytest.fixture(scope="module")
+def key(stack):
+    return stack.create_key(pcrs={})
+
+
+@pytest.fixture
+def place(stack, request):
+    """A prefix of the test's own."""
+    return f"s3://{stack.bucket}/{request.node.name.replace('[', '-').rstrip(']')}/"
+
+
+def write(directory, files: dict[str, bytes]):
+    for path, content in files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(content)
+    return directory
+
+
+def read(directory) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+def stored(stack, uri: str) -> list[str]:
+    bucket, prefix = uri.removeprefix("s3://").split("/", 1)
+    listed = stack.s3().list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+    return [o["Key"].removeprefix(prefix) for o in listed]
+
+
+def succeed(result):
+    assert result.returncode == 0, result
+    return result
+
+
+def refused(result, code: int, *words: str):
+    assert result.returncode == code, result
+    for word in words:
+        assert word in result.stderr, result
+    return result
+
+
+# --- there and back
+
+def test_sharded_model_round_trip(sealboot, stack, key, place, tmp_path):
+    files = sharded()
+    model = write(tmp_path / "model", files)
+    stack.control.clear_audit()
+    sealed = succeed(sealboot("seal", "--json", "--key", key, "--name", "hf", "--version", "7", "--context", "team=a=b", model, place)).json
+    context = {"model": "hf", "version": "7", "team": "a=b"}
+    assert sealed["encryption_context"] == context and sealed["key"] == key and sealed["destination"] == place
+    assert sealed["bytes"] == sum(map(len, files.values()))
+    assert [f["path"] for f in sealed["files"]] == sorted(files, key=str.encode)
+
+    # One call to KMS, with the context that CloudTrail will show; the manifest last of all.
+    assert [e["encryption_context"] for e in stack.control.audit(service="kms")] == [context]
+    puts = [e["key"] for e in stack.control.audit(service="s3") if e["operation"] in ("PutObject", "CompleteMultipartUpload")]
+    assert len(puts) == len(files) + 1 and puts[-1].endswith("manifest.sealed")
+    assert stored(stack, place) == [f"{i:05}.sealed" for i in range(len(files))] + ["manifest.sealed"]
+
+    # The digest is what Debian's tools say, and PCR15 follows from it.
+    expected = subprocess.run(["bash", "-c", ONE_LINER % model], capture_output=True, text=True, check=True).stdout.split()[0]
+    assert sealed["digest"] == "sha384:" + expected == "sha384:" + hashlib.sha384(model_text(files)).hexdigest()
+    assert sealed["pcr15"] == pcr15(model_text(files))
+    digested = succeed(sealboot("digest", "--json", model)).json
+    assert (digested["digest"], digested["pcr15"], digested["files"]) == (sealed["digest"], sealed["pcr15"], sealed["files"])
+    assert hashlib.sha384(sealboot("digest", "--files", model).stdout.encode()).hexdigest() == expected
+
+    stack.control.clear_audit()
+    opened = succeed(sealboot("unseal", "--json", "--key", key, "--digest", sealed["digest"], place, tmp_path / "opened")).json
+    assert opened["digest"] == sealed["digest"] and (opened["name"], opened["version"]) == ("hf", "7")
+    assert read(tmp_path / "opened") == files
+    assert len(stack.control.audit(service="kms", operation="Decrypt")) == 1
+    assert sorted(os.listdir(tmp_path)) == ["model", "opened"]
+
+
+def test_local_round_trip(sealboot, key, tmp_path):
+    files = sharded()
+    model = write(tmp_path / "model", files)
+    sealed = succeed(sealboot("seal", "--key", key, "--frame-length", "65536", model, tmp_path / "out/"))
+    opened = succeed(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"))
+    assert read(tmp_path / "opened") == files
+    assert sealed.stdout.splitlines()[-2:] == opened.stdout.splitlines()[-2:] == [
+        "digest  sha384:" + hashlib.sha384(model_text(files)).hexdigest(), "PCR15   " + pcr15(model_text(files))]
+
+
+def test_single_file_is_a_single_object(sealboot, stack, key, place, tmp_path):
+    gguf = b"GGUF" + data(30_000_000)
+    (tmp_path / "llama.gguf").write_bytes(gguf)
+    sealed = succeed(sealboot("seal", "--json", "--key", key, tmp_path / "llama.gguf", place + "anything")).json
+    assert stored(stack, place) == ["anything"]
+    assert sealed["encryption_context"] == {"model": "llama.gguf", "version": "1", "file": "llama.gguf"}
+    report = succeed(sealboot("inspect", "--json", place + "anything")).json
+    assert report["plaintext_size"] == len(gguf) and report["frames"] == 29 and report["frame_length"] == 1 << 20
+    assert report["encryption_context"] == sealed["encryption_context"] and report["data_keys"] == [{"provider": "aws-kms", "key": key}]
+    succeed(sealboot("unseal", place + "anything", tmp_path / "opened"))
+    assert read(tmp_path / "opened") == {"llama.gguf": gguf}
+    plain = succeed(sealboot("digest", "--json", "--measure", "sha384", tmp_path / "llama.gguf")).json
+    assert plain["digest"] == "sha384:" + hashlib.sha384(gguf).hexdigest()
+
+
+def test_single_file_may_be_a_model(sealboot, stack, key, place, tmp_path):
+    (tmp_path / "llama.gguf").write_bytes(b"GGUF")
+    succeed(sealboot("seal", "--key", key, tmp_path / "llama.gguf", place))
+    assert stored(stack, place) == ["00000.sealed", "manifest.sealed"]
+
+
+# Around the ends of frames, units of the digest, parts, and what makes one part two.
+@pytest.mark.parametrize("frame_length", ["4096", "1048576", "16777216"])
+def test_sizes(sealboot, key, tmp_path, frame_length):
+    sizes = [0, 1, 4095, 4096, 4097, 524_287, 524_288, 524_289, (1 << 20) - 1, 1 << 20, (1 << 20) + 1,
+             (8 << 20) - 1, 8 << 20, (8 << 20) + 1, (16 << 20) + 1]
+    files = {str(n): data(n) for n in sizes}
+    model = write(tmp_path / "model", files)
+    sealed = succeed(sealboot("seal", "--json", "--key", key, "--frame-length", frame_length, model, tmp_path / "out/")).json
+    assert sealed["digest"] == "sha384:" + hashlib.sha384(model_text(files)).hexdigest()
+    succeed(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"))
+    assert read(tmp_path / "opened") == files
+
+
+def test_many_small_files(sealboot, key, place, tmp_path):
+    files = {f"{i % 7}/{i}": data(i, i) for i in range(300)}
+    model = write(tmp_path / "model", files)
+    succeed(sealboot("seal", "--key", key, "--connections", "16", model, place))
+    succeed(sealboot("unseal", place, tmp_path / "opened"))
+    assert read(tmp_path / "opened") == files
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_the_agent_boots_it(sealboot, boot, tmp_path, single):
+    files = {"llama.gguf": b"GGUF" + data(12_000_000)} if single else sharded()
+    model = write(tmp_path / "model", files)
+    place = f"s3://{boot.stack.bucket}/booted-{single}/"
+    sealed = succeed(sealboot("seal", "--json", "--key", boot.arn, "--name", "m",
+                              model / "llama.gguf" if single else model, place + ("x" if single else ""))).json
+    boot.launch(f"booted-{single}/" + ("x" if single else ""))
+    succeed(boot.run())
+    assert boot.published() == files
+    assert boot.stack.pcr(15) == sealed["pcr15"]
+
+
+# --- what inspect does
+
+def test_inspect_reads_the_header_alone(sealboot, stack, key, place, tmp_path):
+    model = write(tmp_path / "model", {"a": data(5_000_000)})
+    succeed(sealboot("seal", "--key", key, model, place))
+    stack.control.clear_audit()
+    report = succeed(sealboot("inspect", place))
+    assert f"key         aws-kms {key}" in report.stdout and "model = model" in report.stdout
+    assert [e["operation"] for e in stack.control.audit()] == ["HeadObject", "GetObject"]
+    stack.control.clear_audit()
+    assert "plaintext 5000000 bytes" in succeed(sealboot("inspect", place + "00000.sealed")).stdout
+    assert [(e["operation"], e.get("range")) for e in stack.control.audit()] == [("HeadObject", None), ("GetObject", "bytes=0-4095")]
+
+
+def test_inspect_refuses(sealboot, place, tmp_path):
+    write(tmp_path, {"text": b"GGUF and more", "empty": b"", "short": b"\2\4\x78" + bytes(40)})
+    refused(sealboot("inspect", tmp_path / "text"), 50, "starts with byte 47")
+    refused(sealboot("inspect", tmp_path / "empty"), 50, "truncated inside the message header")
+    refused(sealboot("inspect", tmp_path / "short"), 50)
+    refused(sealboot("inspect", tmp_path / "none"), 61, "No such file")
+    refused(sealboot("inspect", place + "none"), 41)
+
+
+def test_inspect_keeps_the_terminal_safe(sealboot, key, tmp_path):
+    (tmp_path / "f").write_bytes(b"x")
+    succeed(sealboot("seal", "--key", key, "--context", "a=\x1b[2J\u009b2J", tmp_path / "f", tmp_path / "sealed"))
+    report = succeed(sealboot("inspect", tmp_path / "sealed"))
+    assert "a = ?[2J?2J" in report.stdout
+    assert json.loads(sealboot("inspect", "--json", tmp_path / "sealed").stdout)["encryption_context"]["a"] == "\x1b[2J\u009b2J"
+
+
+# --- symbolic links, and what is no model
+
+def test_links_inside_are_followed(sealboot, tmp_path):
+    model = write(tmp_path / "model", {"blobs/1": b"one", "dir/2": b"two"})
+    (model / "weights").symlink_to("blobs/1")
+    (model / "linked").symlink_to("dir")
+    (model / "up").mkdir()
+    (model / "up/absolute").symlink_to(model / "blobs/1")
+    expected = {"blobs/1": b"one", "dir/2": b"two", "weights": b"one", "linked/2": b"two", "up/absolute": b"one"}
+    assert succeed(sealboot("digest", "--files", model)).stdout.encode() == model_text(expected)
+
+
+def test_hugging_face_cache(sealboot, key, tmp_path):
+    write(tmp_path / "cache/blobs", {"abc": b"config", "def": data(100_000)})
+    snapshot = tmp_path / "cache/snapshots/1234"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").symlink_to("../../blobs/abc")
+    (snapshot / "model.safetensors").symlink_to("../../blobs/def")
+    refused(sealboot("seal", "--key", key, snapshot, tmp_path / "out/"), 61, "leads out of the model's directory", "--dereference")
+    assert not (tmp_path / "out").exists()
+    succeed(sealboot("seal", "--key", key, "--dereference", snapshot, tmp_path / "out/"))
+    succeed(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"))
+    assert read(tmp_path / "opened") == {"config.json": b"config", "model.safetensors": data(100_000)}
+
+
+@pytest.mark.parametrize("name, make, code, words", [
+    ("loop", lambda p: p.symlink_to("."), 61, "out of the model's directory"),
+    ("sub/loop", lambda p: p.symlink_to(".."), 61, "out of the model's directory"),
+    ("sub/sub/loop", lambda p: p.symlink_to(".."), 61, "contains itself"),
+    ("dangling", lambda p: p.symlink_to("nothing"), 61, "cannot resolve"),
+    ("out", lambda p: p.symlink_to("/etc/passwd"), 61, "leads out"),
+    ("fifo", os.mkfifo, 61, "neither a file nor a directory"),
+    ("line\nbreak", lambda p: p.write_bytes(b""), 55, "control character"),
+    (b"latin-\xe9", lambda p: p.write_bytes(b""), 55, "not UTF-8"),
+])
+def test_what_is_no_model(sealboot, key, tmp_path, name, make, code, words):
+    model = write(tmp_path / "model", {"a": b"a"})
+    path = model / os.fsdecode(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make(path)
+    refused(sealboot("digest", model), code, words)
+    refused(sealboot("seal", "--key", key, model, tmp_path / "out/"), code, words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_no_model(sealboot, tmp_path):
+    (tmp_path / "model/empty").mkdir(parents=True)
+    refused(sealboot("digest", tmp_path / "model"), 61, "has no file in it")
+
+
+# --- what is there already
+
+def test_overwriting_is_refused(sealboot, stack, key, place, tmp_path):
+    first, second = write(tmp_path / "1", {"a": b"1", "b": b"1", "c": b"1"}), write(tmp_path / "2", {"a": b"2"})
+    for destination in (place, f"{tmp_path}/out/", place + "single", f"{tmp_path}/single"):
+        is_model = destination.endswith("/")
+        succeed(sealboot("seal", "--key", key, first if is_model else first / "a", destination))
+        again = ["seal", "--key", key, second if is_model else second / "a", destination]
+        stack.control.clear_audit()
+        refused(sealboot(*again), 60, "already", "--force")
+        assert stack.control.audit(service="kms") == []
+        succeed(sealboot(*again, "--force"))
+        opened = tmp_path / "opened"
+        succeed(sealboot("unseal", destination, opened))
+        assert read(opened) == {"a": b"2"}
+        shutil.rmtree(opened)
+    # No object of the larger model is left over.
+    assert stored(stack, place) == ["00000.sealed", "manifest.sealed", "single"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["00000.sealed", "manifest.sealed"]
+
+
+def test_unseal_replaces_nothing(sealboot, key, tmp_path):
+    model = write(tmp_path / "model", {"a": b"1"})
+    succeed(sealboot("seal", "--key", key, model, tmp_path / "out/"))
+    refused(sealboot("unseal", tmp_path / "out/", model), 60, "not an empty directory")
+    refused(sealboot("unseal", tmp_path / "out/", model / "a"), 60, "not an empty directory")
+    (tmp_path / "empty").mkdir()
+    succeed(sealboot("unseal", tmp_path / "out/", tmp_path / "empty"))
+    assert read(tmp_path / "empty") == read(model) == {"a": b"1"}
+
+
+# --- failures leave nothing behind
+
+def uploads_left(stack) -> int:
+    def count(operation):
+        return len([e for e in stack.control.audit(service="s3", operation=operation) if e["result"] == "ok"])
+    return count("CreateMultipartUpload") - count("CompleteMultipartUpload") - count("AbortMultipartUpload")
+
+
+@pytest.mark.parametrize("operation, key_pattern, skip", [
+    ("UploadPart", "*", 2), ("CompleteMultipartUpload", "*", 0), ("CreateMultipartUpload", "*", 1), ("PutObject", "*manifest.sealed", 0),
+    ("PutObject", "*/00002.sealed", 0)])
+def test_failed_upload_leaves_nothing(sealboot, stack, key, place, tmp_path, operation, key_pattern, skip):
+    model = write(tmp_path / "model", {"a": data(20_000_000), "b": data(20_000_000), "c": b"small"})
+    stack.control.clear_audit()
+    stack.control.fault("error", service="s3", operation=operation, key=key_pattern, status=403, code="AccessDenied",
+                        message="no", skip=skip, count=None)
+    refused(sealboot("seal", "--key", key, model, place), 40, "AccessDenied")
+    stack.control.clear_faults()
+    assert stored(stack, place) == []
+    assert uploads_left(stack) == 0
+
+
+def test_slow_down_is_waited_out(sealboot, stack, key, place, tmp_path):
+    files = {"a": data(30_000_000), "b": b"small"}
+    model = write(tmp_path / "model", files)
+    for operation in ("UploadPart", "PutObject", "CreateMultipartUpload"):
+        stack.control.fault("error", service="s3", operation=operation, status=503, code="SlowDown", message="slow down", count=2)
+    stack.control.fault("reset", service="s3", operation="UploadPart", count=1)
+    stack.control.fault("error", service="kms", operation="GenerateDataKey", status=400, code="ThrottlingException", message="", count=1)
+    succeed(sealboot("seal", "--key", key, model, place))
+    succeed(sealboot("unseal", place, tmp_path / "opened"))
+    assert read(tmp_path / "opened") == files
+
+
+def start(build, stack, *arguments):
+    return subprocess.Popen([build / "policy/sealboot", *map(str, arguments)], env=stack.env, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, seconds: float = 30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_seal_leaves_nothing(build, stack, key, place, tmp_path, which):
+    model = write(tmp_path / "model", {"a": b"small", "b": data(60_000_000)})
+    stack.control.clear_audit()
+    stack.control.fault("latency", service="s3", operation="UploadPart", seconds=1, count=None)
+    running = start(build, stack, "seal", "--connections", "1", "--key", key, model, place)
+    wait_for(lambda: stack.control.audit(service="s3", operation="UploadPart"))
+    running.send_signal(which)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 3 and "stopped by signal" in err, err
+    assert stored(stack, place) == []
+    assert uploads_left(stack) == 0
+
+
+def test_source_that_changes_is_refused(build, stack, key, place, tmp_path):
+    model = write(tmp_path / "model", {"a": data(40_000_000)})
+    stack.control.clear_audit()
+    stack.control.fault("latency", service="s3", operation="UploadPart", seconds=1, count=None)
+    running = start(build, stack, "seal", "--connections", "1", "--key", key, model, place)
+    wait_for(lambda: stack.control.audit(service="s3", operation="UploadPart"))
+    with open(model / "a", "r+b") as f:
+        f.write(b"another version")
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 61 and "was changed while it was read" in err, err
+    assert stored(stack, place) == []
+    assert uploads_left(stack) == 0
+
+
+def test_interrupted_unseal_leaves_nothing(build, sealboot, stack, key, place, tmp_path):
+    model = write(tmp_path / "model", {"a": data(30_000_000)})
+    succeed(sealboot("seal", "--key", key, model, place))
+    stack.control.fault("slow", service="s3", operation="GetObject", key="*00000.sealed", rate=100_000, count=None)
+    running = start(build, stack, "unseal", place, tmp_path / "opened")
+    wait_for(lambda: [p for p in os.listdir(tmp_path) if p.startswith("opened.")])
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 3 and "stopped by signal" in err, err
+    assert os.listdir(tmp_path) == ["model"]
+
+
+# What the manifest says of an object's size is compared before its frames are looked at.
+@pytest.mark.parametrize("name, spoil, code, words", [
+    ("00000.sealed", lambda o: o[:2000] + bytes([o[2000] ^ 1]) + o[2001:], 54, "does not verify"),
+    ("00000.sealed", lambda o: o[:-1], 56, ""),
+    ("00000.sealed", lambda o: o + b"\0", 56, ""),
+    ("00000.sealed", lambda o: o[:50], 50, "truncated"),
+    ("manifest.sealed", lambda o: o[:800] + bytes([o[800] ^ 1]) + o[801:], 54, "does not verify"),
+    ("manifest.sealed", lambda o: o[:-1], 50, "truncated"),
+    ("manifest.sealed", lambda o: o + b"\0", 50, "trailing"),
+    ("manifest.sealed", lambda o: o[:50], 50, "truncated"),
+])
+def test_spoilt_objects_are_not_opened(sealboot, key, tmp_path, name, spoil, code, words):
+    names = {f"{'n' * 60}-{i}": data(1000, i) for i in range(8)}
+    model = write(tmp_path / "model", {**names, "0": data(100_000)})
+    succeed(sealboot("seal", "--key", key, "--frame-length", "4096", model, tmp_path / "out/"))
+    sealed = tmp_path / "out" / name
+    sealed.write_bytes(spoil(sealed.read_bytes()))
+    refused(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"), code, words)
+    assert sorted(os.listdir(tmp_path)) == ["model", "out"]
+
+
+def test_swapped_objects_are_not_opened(sealboot, key, tmp_path):
+    model = write(tmp_path / "model", {"a": data(1000, 1), "b": data(1000, 2)})
+    succeed(sealboot("seal", "--key", key, model, tmp_path / "out/"))
+    (tmp_path / "out/00000.sealed").rename(tmp_path / "out/x")
+    (tmp_path / "out/00001.sealed").rename(tmp_path / "out/00000.sealed")
+    (tmp_path / "out/x").rename(tmp_path / "out/00001.sealed")
+    refused(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"), 56)
+    assert sorted(os.listdir(tmp_path)) == ["model", "out"]
+
+
+# --- permissions and keys
+
+def test_without_permission(sealboot, stack, key, place, tmp_path):
+    model = write(tmp_path / "model", {"a": b"a"})
+    issued = stack.control.credentials()
+    instance = {"AWS_ACCESS_KEY_ID": issued["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": issued["SecretAccessKey"], "AWS_SESSION_TOKEN": issued["Token"]}
+    refused(sealboot("seal", "--key", key, model, place, env=instance), 30, "AccessDeniedException")
+    succeed(sealboot("seal", "--key", key, model, place))
+    # The instance's role may decrypt into an attested recipient only.
+    succeed(sealboot("seal", "--force", "--key", stack.create_key(), model, place))
+    refused(sealboot("unseal", place, tmp_path / "opened", env=instance), 30, "AccessDeniedException")
+    assert not (tmp_path / "opened").exists()
+
+
+def test_keys(sealboot, stack, key, place, tmp_path):
+    model = write(tmp_path / "model", {"a": b"a"})
+    refused(sealboot("seal", "--key", key[:-12] + "000000000000", model, place), 31)
+    assert stored(stack, place) == []
+    succeed(sealboot("seal", "--key", key, model, place))
+    refused(sealboot("unseal", "--key", stack.create_key(pcrs={}), place, tmp_path / "opened"), 52, "no encrypted data key")
+    refused(sealboot("unseal", "--digest", "sha384:" + "0" * 96, place, tmp_path / "opened"), 56)
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_environment(sealboot, key, place, tmp_path):
+    (tmp_path / "a").write_bytes(b"a")
+    refused(sealboot("seal", "--key", key, tmp_path / "a", place, env={"AWS_REGION": ""}), 10, "no Region")
+    refused(sealboot("seal", "--key", key, tmp_path / "a", place, env={"AWS_ACCESS_KEY_ID": "", "HOME": str(tmp_path)}), 13)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([], "--key is needed"),
+    (["--key", "k", "a"], "two arguments"),
+    (["--key", "k", "--frame-length", "4095", "a", "b"], "power of two"),
+    (["--key", "k", "--frame-length", "12288", "a", "b"], "power of two"),
+    (["--key", "k", "--frame-length", "33554432", "a", "b"], "power of two"),
+    (["--key", "k", "--connections", "0", "a", "b"], "--connections"),
+    (["--key", "k", "--context", "novalue", "a", "b"], "KEY=VALUE"),
+    (["--key", "k", "--context", "=x", "a", "b"], "KEY=VALUE"),
+    (["--key", "k", "--context", "model=x", "a", "b"], "--name and --version"),
+    (["--key", "k", "--context", "aws-crypto-public-key=x", "a", "b"], "belong to the AWS Encryption SDK"),
+    (["--key", "k", "--context", "a=1", "--context", "a=2", "a", "b"], "given twice"),
+    (["--key", "k", "--name", "", "a", "b"], "--name"),
+    (["--key", "k", "--version", "v" * 257, "a", "b"], "--version"),
+    (["--frob"], "unrecognized option"),
+])
+def test_usage(sealboot, arguments, words):
+    assert "Try 'sealboot seal --help'" in refused(sealboot("seal", *arguments), 2, words).stderr
+
+
+def test_directory_needs_a_prefix(sealboot, stack, key, tmp_path):
+    model = write(tmp_path / "model", {"a": b"a"})
+    refused(sealboot("seal", "--key", key, model, f"s3://{stack.bucket}/object"), 2, "end in '/'")
+    refused(sealboot("seal", "--key", key, model, "s3://No_Bucket/x/"), 2, "not the name of a bucket")
+
+
+# --- what people see
+
+def test_progress(build, sealboot, stack, key, place, tmp_path):
+    model = write(tmp_path / "model", {"a": data(40_000_000)})
+    stack.control.fault("latency", service="s3", operation="UploadPart", seconds=1.5, count=None)
+    plain = succeed(sealboot("seal", "--connections", "1", "--key", key, model, place))
+    assert "sealing: " in plain.stderr and " of 40.0 MB, " in plain.stderr and "\r" not in plain.stderr
+    quiet = succeed(sealboot("seal", "--quiet", "--force", "--connections", "1", "--key", key, model, place))
+    assert quiet.stderr == ""
+    main, terminal = pty.openpty()
+    with subprocess.Popen([build / "policy/sealboot", "seal", "--force", "--key", key, model, place], stdout=subprocess.DEVNULL,
+                          stderr=terminal, env={**stack.env, "TERM": "xterm"}) as running:
+        os.close(terminal)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(main, 4096)
+            except OSError:
+                break
+    os.close(main)
+    assert running.returncode == 0 and b"\r\x1b[Ksealing [" in shown and b" left" in shown and shown.endswith(b"\r\x1b[K")
