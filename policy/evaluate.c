@@ -371,11 +371,11 @@ int evaluate(const struct key_policy *policy, const struct request *request, str
                 by_name |= s->truth == TRUTH_YES && !delegated;
         }
         v.explicit_deny = deny == TRUTH_YES;
-        v.delegated = allow == TRUTH_YES && !by_name;
         if (deny == TRUTH_YES || allow == TRUTH_NO)
                 v.decision = DECISION_DENIED;
         else
                 v.decision = deny == TRUTH_UNKNOWN || allow == TRUTH_UNKNOWN ? DECISION_UNKNOWN : DECISION_ALLOWED;
+        v.delegated = v.decision == DECISION_ALLOWED && !by_name;
         *ret = v;
         v = (struct evaluation) {};
         return 0;

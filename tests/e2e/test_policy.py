@@ -1,0 +1,494 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sealboot policy: what it writes and refuses to write, what it says of requests, and whether the local KMS says the same."""
+
+import itertools
+import json
+import random
+import subprocess
+import time
+from types import SimpleNamespace
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from stack import attestation, attestation_check, identity, kms, pki
+from stack import policy as evaluator
+from test_stack import decrypt_attested
+
+USAGE, IO, DOCUMENT, MISMATCH, POLICY = 2, 61, 72, 73, 74
+NOW = int(time.time())
+OWNER, CONSUMER = "111111111111", "222222222222"
+ADMIN, ROLE = f"arn:aws:iam::{OWNER}:role/owner", f"arn:aws:iam::{CONSUMER}:role/inference"
+SESSION = f"arn:aws:sts::{CONSUMER}:assumed-role/inference/i-0123456789abcdef0"
+KEY = f"arn:aws:kms:us-east-1:{OWNER}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+ZEROS, FOUR, OTHER = "00" * 48, "44" * 48, "ab" * 48
+SECURE_BOOT_OFF = "98441c7f7625d10058c47683aec486ce311c633235eb555593a7ee791121e3578ae72d04ecef661f272d59058b77af35"
+
+
+@pytest.fixture(scope="module")
+def root():
+    return pki.root(NOW)
+
+
+@pytest.fixture(scope="module")
+def leaf(root):
+    return pki.hierarchy(NOW, root=root)
+
+
+@pytest.fixture
+def run(build, tmp_path):
+    def call(*arguments):
+        return subprocess.run([build / "policy/sealboot", "policy", *map(str, arguments)], capture_output=True, text=True)
+    return call
+
+
+def reference(path, **pcrs):
+    path.write_text(json.dumps({"Measurements": {"HashAlgorithm": "SHA384 { ... }", **pcrs}}))
+    return path
+
+
+@pytest.fixture
+def image(tmp_path):
+    return reference(tmp_path / "image.json", PCR4=FOUR, PCR12=ZEROS)
+
+
+WHO = ["--principal", ROLE, "--admin", ADMIN]
+
+
+# --- writing
+
+def released(policy, number=1):
+    return next(s for s in policy["Statement"] if s["Sid"] == f"ReleaseToImage{number}")
+
+
+def test_binds_all_it_knows(run, tmp_path):
+    image = reference(tmp_path / "image.json", PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS)
+    result = run("--reference", image, *WHO, "--context", "model=llama", "--context", "version=3", "--one-shot")
+    assert result.returncode == 0, result
+    policy = json.loads(result.stdout)
+    evaluator.validate(result.stdout)
+    assert released(policy) == {
+        "Sid": "ReleaseToImage1", "Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:Decrypt", "Resource": "*",
+        "Condition": {
+            "StringEqualsIgnoreCase": {"kms:RecipientAttestation:NitroTPMPCR4": FOUR, "kms:RecipientAttestation:NitroTPMPCR7": OTHER,
+                                       "kms:RecipientAttestation:NitroTPMPCR12": ZEROS, "kms:RecipientAttestation:NitroTPMPCR15": ZEROS},
+            "StringEquals": {"kms:EncryptionContext:model": "llama", "kms:EncryptionContext:version": "3"}}}
+    used = {a for s in policy["Statement"] if s["Sid"] != "ReleaseToImage1" for a in evaluator.listed(s["Action"])}
+    assert not used & {"kms:Decrypt", "kms:CreateGrant", "kms:ReEncryptFrom", "kms:*"}, "managing the key is not using it"
+    assert "kms:PutKeyPolicy" in used
+
+
+def test_every_image_has_its_own_statement(run, tmp_path, image):
+    (tmp_path / "two.json").write_text(json.dumps([{"Measurements": {"PCR4": OTHER, "PCR12": ZEROS}},
+                                                   {"Measurements": {"PCR4": "cd" * 48, "PCR12": "ef" * 48}}]))
+    policy = json.loads(run("--reference", image, "--reference", tmp_path / "two.json", *WHO).stdout)
+    bound = [released(policy, n)["Condition"]["StringEqualsIgnoreCase"] for n in (1, 2, 3)]
+    assert [(b["kms:RecipientAttestation:NitroTPMPCR4"], b["kms:RecipientAttestation:NitroTPMPCR12"]) for b in bound] == [
+        (FOUR, ZEROS), (OTHER, ZEROS), ("cd" * 48, "ef" * 48)]
+
+
+def test_enclaves(run, tmp_path):
+    image = reference(tmp_path / "eif.json", PCR0=FOUR, PCR1=OTHER, PCR2=OTHER, PCR8=OTHER)
+    policy = json.loads(run("--reference", image, *WHO).stdout)
+    assert released(policy)["Condition"]["StringEqualsIgnoreCase"] == {
+        "kms:RecipientAttestation:ImageSha384": FOUR, **{f"kms:RecipientAttestation:PCR{n}": OTHER for n in (1, 2, 8)}}
+
+
+REFUSED = [
+    (dict(PCR4=FOUR), [], "pcr4-without-pcr12"),
+    (dict(PCR4=FOUR, PCR7=OTHER), [], "pcr4-without-pcr12"),
+    (dict(PCR4=FOUR, PCR7=SECURE_BOOT_OFF), ["--secure-boot"], "secure-boot-off"),
+    (dict(PCR7=SECURE_BOOT_OFF), ["--secure-boot"], "secure-boot-off"),
+    (dict(PCR7=SECURE_BOOT_OFF, PCR12=ZEROS), [], "secure-boot-off"),
+    (dict(PCR7=OTHER), [], "image-not-bound"),
+    (dict(PCR12=ZEROS), [], "image-not-bound"),
+    (dict(PCR12=ZEROS), ["--one-shot"], "image-not-bound"),
+    (dict(PCR0=OTHER, PCR4=FOUR, PCR12=ZEROS), [], "firmware-pcr"),
+    (dict(PCR1=OTHER, PCR4=FOUR, PCR12=ZEROS), [], "firmware-pcr"),
+    (dict(PCR0=ZEROS), [], "debug-enclave"),
+    (dict(PCR1=OTHER), [], "image-not-bound"),
+]
+
+
+@pytest.mark.parametrize("pcrs, options, code", REFUSED)
+def test_refuses_to_write_less(run, tmp_path, pcrs, options, code):
+    result = run("--reference", reference(tmp_path / "image.json", **pcrs), *WHO, *options)
+    assert (result.returncode, result.stdout) == (POLICY, "") and code in result.stderr, result
+
+
+def test_secure_boot_stands_in(run, tmp_path):
+    for pcrs in (dict(PCR4=FOUR, PCR7=OTHER), dict(PCR7=OTHER)):
+        assert run("--reference", reference(tmp_path / "image.json", **pcrs), *WHO, "--secure-boot").returncode == 0
+
+
+@pytest.mark.parametrize("arguments, code, words", [
+    (["--principal", "*", "--admin", ADMIN], POLICY, "wildcard"),
+    (["--principal", f"arn:aws:iam::{CONSUMER}:role/*", "--admin", ADMIN], POLICY, "wildcard"),
+    (["--principal", "arn:aws:iam::*:role/inference", "--admin", ADMIN], POLICY, "wildcard"),
+    (["--principal", ROLE, "--admin", "*"], POLICY, "wildcard"),
+    (["--principal", ROLE, "--admin", ADMIN, "--sealer", "*"], POLICY, "wildcard"),
+    (["--principal", "inference", "--admin", ADMIN], POLICY, "invalid principal"),
+    (["--principal", ROLE], USAGE, "administrator"),
+    (["--admin", ADMIN], USAGE, "principal"),
+    ([*WHO, "--context", "model"], USAGE, "NAME=VALUE"),
+    ([*WHO, "--context", "a=1", "--context", "a=2"], USAGE, "again"),
+    ([*WHO, "--for", "bucket"], USAGE, "--model"),
+    ([*WHO, "--for", "role"], USAGE, "--key"),
+    ([*WHO, "--for", "queue"], USAGE, "queue"),
+    ([*WHO, "--model", "https://bucket/"], USAGE, "s3://"),
+    ([*WHO, "write"], USAGE, "write"),
+    ([*WHO, "--reference", "/nonexistent"], IO, "cannot open"),
+])
+def test_usage(run, image, arguments, code, words):
+    result = run("--reference", image, *arguments)
+    assert (result.returncode, result.stdout) == (code, "") and words in result.stderr, result
+
+
+def test_one_shot_is_not_for_enclaves(run, tmp_path):
+    result = run("--reference", reference(tmp_path / "eif.json", PCR0=FOUR), *WHO, "--one-shot")
+    assert result.returncode == USAGE and "PCR15" in result.stderr
+
+
+def test_role_and_bucket(run, image):
+    model = ["--model", "s3://models/llama/"]
+    role = json.loads(run("--for", "role", "--key", KEY, *model).stdout)
+    assert [(s["Action"], s["Resource"]) for s in role["Statement"]] == [
+        ("kms:Decrypt", KEY), ("s3:GetObject", "arn:aws:s3:::models/llama/*")]
+    bucket = json.loads(run("--for", "bucket", "--principal", ROLE, *model).stdout)
+    assert bucket["Statement"][0]["Principal"] == {"AWS": ROLE} and bucket["Statement"][1]["Effect"] == "Deny"
+    everything = json.loads(run("--reference", image, *WHO, "--key", KEY, *model, "--json").stdout)
+    assert everything["role"] == role and everything["bucket"]["Statement"][0] == bucket["Statement"][0]
+    assert json.loads(run("--reference", image, *WHO, "--json").stdout)["role"] is None
+
+
+def test_kms_takes_and_keeps_what_is_written(stack, sealboot, tmp_path):
+    """The written policy admits the emulator's instance, one-shot: once PCR15 is extended, KMS and `policy check` both say no."""
+    owner = stack.kms()
+    image = reference(tmp_path / "image.json", **{f"PCR{n}": stack.pcr(n) for n in (4, 7, 12)})
+    written = sealboot("policy", "--reference", image, "--principal", stack.role_arn, "--admin", stack.info["owner_arn"],
+                       "--sealer", stack.info["owner_arn"], "--context", "model=m", "--one-shot", "--deny-unattested")
+    assert written.returncode == 0, written
+    (tmp_path / "policy.json").write_text(written.stdout)
+    key = owner.create_key(Policy=written.stdout)["KeyMetadata"]["Arn"]
+    blob = owner.generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext={"model": "m"})["CiphertextBlob"]
+
+    def check(document, *more):
+        (tmp_path / "document").write_bytes(document)
+        return sealboot("policy", "check", "--json", "--principal", stack.role_arn, "--root",
+                        stack.variables["SEALBOOT_ATTESTATION_ROOT"], *more, tmp_path / "policy.json", tmp_path / "document")
+
+    recipient = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    document = stack.control.document(public_key=recipient)
+    assert "CiphertextForRecipient" in decrypt_attested(stack, blob, {"model": "m"}, document)
+    assert check(document, "--context", "model=m").returncode == 0
+    assert check(document, "--context", "model=n").returncode == MISMATCH
+    with pytest.raises(owner.exceptions.ClientError, match="AccessDenied"):
+        owner.decrypt(CiphertextBlob=blob, EncryptionContext={"model": "m"}, KeyId=key)
+    stack.tpm("tpm2_pcrextend", "15:sha384=" + OTHER)
+    document = stack.control.document(public_key=recipient)
+    assert "AccessDenied" in decrypt_attested(stack, blob, {"model": "m"}, document)["__type"]
+    result = check(document, "--context", "model=m")
+    unmet = [e["key"] for e in result.json["statements"][2]["elements"] if e["met"] == "no"]
+    assert result.returncode == MISMATCH and unmet == ["kms:RecipientAttestation:NitroTPMPCR15"]
+
+
+# --- checking
+
+@pytest.fixture
+def check(run, root, tmp_path):
+    (tmp_path / "root.pem").write_bytes(root.pem)
+
+    def call(policy, document, *arguments):
+        (tmp_path / "policy.json").write_text(policy if isinstance(policy, str) else json.dumps(policy))
+        (tmp_path / "document").write_bytes(document)
+        result = run("check", "--json", "--root", tmp_path / "root.pem", *arguments, tmp_path / "policy.json", tmp_path / "document")
+        result.answer = json.loads(result.stdout) if result.stdout else None
+        return result
+    return call
+
+
+def allow(conditions=None, **changes):
+    statement = {"Sid": "Release", "Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:Decrypt", "Resource": "*"}
+    return {"Version": "2012-10-17", "Statement": [{**statement, **({"Condition": conditions} if conditions else {}), **changes}]}
+
+
+def test_names_what_fails(run, check, leaf):
+    policy = allow({"StringEqualsIgnoreCase": {"kms:RecipientAttestation:NitroTPMPCR4": OTHER,
+                                               "kms:RecipientAttestation:NitroTPMPCR12": ZEROS},
+                    "StringEquals": {"kms:EncryptionContext:model": "llama"}})
+    document = attestation.document(leaf, {4: b"\x44" * 48, 12: bytes(48)}, now=NOW)
+    result = check(policy, document, "--principal", SESSION, "--context", "model=mistral")
+    unmet = {e["key"]: (e["wanted"], e["found"]) for e in result.answer["statements"][0]["elements"] if e["met"] != "yes"}
+    assert result.returncode == MISMATCH and result.answer["decision"] == "denied"
+    assert unmet == {"kms:RecipientAttestation:NitroTPMPCR4": ([OTHER], FOUR), "kms:EncryptionContext:model": (["llama"], "mistral")}
+
+
+def test_a_document_that_does_not_verify_presents_nothing(check, leaf):
+    document = attestation.document(leaf, {4: b"\x44" * 48}, now=NOW)
+    assert check(allow(), document[:-1] + bytes([document[-1] ^ 1]), "--principal", ROLE).returncode == DOCUMENT
+
+
+def test_what_cannot_be_known_is_not_decided(check, leaf):
+    document = attestation.document(leaf, {4: b"\x44" * 48}, now=NOW)
+    policy = allow({"StringEquals": {"aws:SourceVpce": "vpce-1"}})
+    assert check(policy, document, "--principal", ROLE).answer["decision"] == "unknown"
+    assert check(policy, document, "--principal", ROLE, "--set", "aws:SourceVpce=vpce-1").returncode == 0
+    assert check(policy, document, "--principal", ROLE, "--set", "aws:sourcevpce=vpce-2").answer["decision"] == "denied"
+
+
+def test_references_instead_of_documents(run, image, tmp_path):
+    (tmp_path / "policy.json").write_text(run("--reference", image, *WHO, "--one-shot").stdout)
+    arguments = ["check", tmp_path / "policy.json", "--principal", ROLE, "--reference"]
+    assert run(*arguments, image).returncode == 0
+    result = run(*arguments, reference(tmp_path / "other.json", PCR4=OTHER, PCR12=ZEROS))
+    assert result.returncode == MISMATCH and "NOT MET  StringEqualsIgnoreCase kms:RecipientAttestation:NitroTPMPCR4" in result.stdout
+    result = run(*arguments, reference(tmp_path / "other.json", PCR4=FOUR))
+    assert result.returncode == MISMATCH and "UNDECIDED" in result.stdout
+
+
+WEAK = [
+    ("wildcard-principal", allow({"StringEquals": {"kms:RecipientAttestation:ImageSha384": OTHER}}, Principal="*")),
+    ("no-attestation", allow()),
+    ("no-attestation", allow(Action="kms:*", Principal={"AWS": f"arn:aws:iam::{OWNER}:root"})),
+    ("no-attestation", allow(Action="kms:CreateGrant")),
+    ("no-attestation", allow({"StringEqualsIfExists": {"kms:RecipientAttestation:ImageSha384": OTHER}})),
+    ("no-attestation", allow({"ForAllValues:StringEquals": {"kms:RecipientAttestation:ImageSha384": OTHER}})),
+    ("no-attestation", allow({"StringNotEquals": {"kms:RecipientAttestation:ImageSha384": OTHER}})),
+    ("no-attestation", allow({"Null": {"kms:RecipientAttestation:ImageSha384": "false"}})),
+    ("pcr4-without-pcr12", allow({"StringEquals": {"kms:RecipientAttestation:NitroTPMPCR4": OTHER}})),
+    ("firmware-pcr", allow({"StringEquals": {f"kms:RecipientAttestation:NitroTPMPCR{n}": OTHER for n in (0, 4, 12)}})),
+    ("image-not-bound", allow({"StringEquals": {"kms:RecipientAttestation:NitroTPMPCR15": ZEROS}})),
+    ("image-not-bound", allow({"StringEquals": {"kms:RecipientAttestation:PCR3": OTHER}})),
+    ("mixed-images", allow({"StringEquals": {f"kms:RecipientAttestation:NitroTPMPCR{n}": [OTHER, FOUR] for n in (4, 12)}})),
+    ("loose-match", allow({"StringLike": {"kms:RecipientAttestation:ImageSha384": "ab*"}})),
+    ("debug-enclave", allow({"StringEquals": {"kms:RecipientAttestation:ImageSha384": ZEROS}})),
+    ("never-matches", allow({"StringEquals": {"kms:RecipientAttestation:ImageSha384": OTHER.upper()}})),
+]
+
+
+@pytest.mark.parametrize("code, policy", WEAK)
+def test_weaknesses(run, tmp_path, code, policy):
+    (tmp_path / "policy.json").write_text(json.dumps(policy))
+    result = run("check", "--json", tmp_path / "policy.json")
+    assert result.returncode == POLICY and [f["code"] for f in json.loads(result.stdout)["findings"]] == [code]
+
+
+def test_takes_what_the_aws_command_prints(run, tmp_path):
+    (tmp_path / "policy.json").write_text(json.dumps({"Policy": json.dumps(allow()), "PolicyName": "default"}))
+    assert "no-attestation" in run("check", tmp_path / "policy.json").stdout
+
+
+# --- agreement with the other evaluator
+
+PRINCIPALS = [
+    identity.role_session(CONSUMER, "inference", "i-0123456789abcdef0"),
+    identity.role_session(CONSUMER, "training", "s"),
+    identity.role_session(OWNER, "owner", "s"),
+    identity.user(OWNER, "alice"),
+    identity.user(CONSUMER, "inference"),
+]
+NAMES = [ROLE, SESSION, ADMIN, f"arn:aws:iam::{OWNER}:user/alice", f"arn:aws:iam::{CONSUMER}:root", CONSUMER, OWNER,
+         f"arn:aws:iam::{OWNER}:root", f"arn:aws:iam::{CONSUMER}:role/training", "arn:aws:iam::333333333333:root", "*"]
+ACTIONS = ["kms:Decrypt", "kms:decrypt", "KMS:DECRYPT", "kms:*", "*", "kms:De*", "kms:Decryp?", "kms:Encrypt", "kms:GenerateDataKey*",
+           "kms:Describe*", "kms:?ecrypt", "kms:Decrypt?"]
+RESOURCES = ["*", KEY, KEY.upper(), "arn:aws:kms:*:*:key/*", "arn:aws:kms:us-east-1:111111111111:key/????abcd-*", KEY[:-1], "arn:*:key/1"]
+STRINGS = ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "StringNotEquals", "StringNotEqualsIgnoreCase", "StringNotLike"]
+ATTESTED = {
+    **{f"kms:RecipientAttestation:NitroTPMPCR{n}": None for n in (0, 4, 7, 12, 15, 23)},
+    **{f"kms:RecipientAttestation:PCR{n}": None for n in (0, 4, 8)}, "kms:RecipientAttestation:ImageSha384": None,
+}
+CONTEXTS = [{}, {"model": "llama"}, {"model": "llama", "version": "3"}, {"Model": "LLAMA"}, {"model": "mistral", "tenant": "a b=c"}]
+
+
+def documents(leaf):
+    """Name, bytes: NitroTPM and enclave documents with PCRs that policies will and will not match."""
+    tpm = attestation.zero_pcrs()
+    yield "plain", attestation.document(leaf, {**tpm, 4: b"\x44" * 48}, now=NOW)
+    yield "command-line", attestation.document(leaf, {**tpm, 4: b"\x44" * 48, 12: b"\xab" * 48}, now=NOW)
+    yield "other", attestation.document(leaf, {**tpm, 4: b"\xab" * 48, 7: b"\x77" * 48}, now=NOW)
+    yield "model", attestation.document(leaf, {**tpm, 4: b"\x44" * 48, 15: b"\xab" * 48}, now=NOW)
+    yield "few", attestation.document(leaf, {4: b"\x44" * 48, 12: bytes(48)}, now=NOW)
+    none = {"nitrotpm_pcrs": attestation.ABSENT}
+    yield "enclave", attestation.document(leaf, {}, now=NOW, pcrs={0: b"\x44" * 48, 4: b"\xab" * 48, 8: bytes(48)}, **none)
+    yield "debug", attestation.document(leaf, {}, now=NOW, pcrs={n: bytes(48) for n in range(16)}, **none)
+
+
+class Generator:
+    """Policies near enough to a request to be met half the time; some not policies at all."""
+
+    def __init__(self, seed: int, attested: dict[str, str]):
+        self.random, self.attested = random.Random(seed), attested
+
+    def some(self, values, most=2):
+        chosen = self.random.sample(values, self.random.randint(1, most))
+        return chosen[0] if len(chosen) == 1 and self.random.random() < 0.7 else chosen
+
+    def case(self, text):
+        return self.random.choice([text, text, text, text.lower(), text.upper()])
+
+    def value(self, key):
+        if key.startswith("kms:RecipientAttestation"):
+            found = self.attested.get(key)
+            pool = [found] * 6 + [found.upper(), found[:40] + "*", "?" + found[1:]] if found else []
+            return self.random.choice(pool + [ZEROS, FOUR, OTHER, OTHER.upper(), "*"])
+        return self.random.choice({
+            "kms:EncryptionContextKeys": ["model", "version", "Model", "tenant", "*", "m*"],
+            "kms:CallerAccount": [OWNER, CONSUMER, "2*", "333333333333"],
+            "aws:PrincipalAccount": [OWNER, CONSUMER],
+            "aws:PrincipalArn": [ROLE, ADMIN, f"arn:aws:iam::{CONSUMER}:role/*", "arn:aws:iam::*:role/inference", SESSION, "*"],
+            "aws:PrincipalType": ["AssumedRole", "User"],
+            "kms:ViaService": ["s3.us-east-1.amazonaws.com"],
+        }.get(key, ["llama", "LLAMA", "mistral", "3", "ll*", "l?ama", "a b=c"]))
+
+    def condition(self):
+        kind = self.random.random()
+        if kind < 0.06:
+            key = self.random.choice([*ATTESTED, "kms:EncryptionContext:model", "kms:ViaService", "kms:EncryptionContextKeys"])
+            return "Null", {self.case(key): self.some(["true", "false", True, False])}
+        if kind < 0.10:
+            return self.random.choice(["Bool", "BoolIfExists"]), {"aws:SecureTransport": self.some(["true", "false", True, "TRUE"])}
+        if kind < 0.16:
+            operator = self.random.choice(["ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike", "ArnLikeIfExists"])
+            return operator, {"aws:PrincipalArn": self.some([self.value("aws:PrincipalArn") for _ in range(3)])}
+        key = self.random.choice([*self.attested, *self.attested, *ATTESTED, "kms:EncryptionContext:model", "kms:EncryptionContext:version",
+                                  "kms:EncryptionContextKeys", "kms:EncryptionContextKeys", "kms:CallerAccount", "aws:PrincipalAccount",
+                                  "aws:PrincipalType", "aws:PrincipalArn", "kms:ViaService"])
+        operator = self.random.choice(["StringEquals", "StringEqualsIgnoreCase", *STRINGS])
+        if self.random.random() < (0.6 if key == "kms:EncryptionContextKeys" else 0.08):
+            operator = self.random.choice(["ForAllValues:", "ForAnyValue:"]) + operator
+        if self.random.random() < 0.1:
+            operator += "IfExists"
+        return operator, {self.case(key): self.some([self.value(key) for _ in range(3)], 3)}
+
+    def statement(self):
+        principal = {"AWS": self.some(NAMES, 4)} if self.random.random() < 0.9 else "*"
+        if self.random.random() < 0.05:
+            principal = {"Service": "s3.amazonaws.com"}
+        statement = {"Effect": "Allow" if self.random.random() < 0.75 else "Deny",
+                     "NotPrincipal" if self.random.random() < 0.05 else "Principal": principal,
+                     "NotAction" if self.random.random() < 0.06 else "Action": self.some(ACTIONS[:6] * 2 + ACTIONS, 3),
+                     "NotResource" if self.random.random() < 0.05 else "Resource": self.some(["*"] * 6 + RESOURCES)}
+        conditions = {}
+        for _ in range(self.random.choice([0, 1, 1, 2, 3])):
+            operator, block = self.condition()
+            conditions.setdefault(operator, {}).update(block)
+        return {**statement, "Condition": conditions} if conditions else statement
+
+    def broken(self, policy):
+        """One thing that KMS refuses."""
+        statement = self.random.choice(policy["Statement"])
+        what = self.random.choice(["effect", "no effect", "element", "principal", "action", "operator", "version", "sid", "empty", "both",
+                                   "resource", "value", "no statement", "key", "bool"])
+        change = {
+            "effect": {"Effect": "allow"}, "element": {"Conditions": {}}, "principal": {"Principal": {"AWS": "arn:aws:iam::*:root"}},
+            "action": {"Action": "s3:GetObject"}, "operator": {"Condition": {"StringMatches": {"kms:CallerAccount": OWNER}}},
+            "empty": {"Condition": {"StringEquals": {}}}, "both": {"Action": "kms:Decrypt", "NotAction": "kms:Encrypt"},
+            "resource": {"Resource": []}, "value": {"Condition": {"StringEquals": {"kms:CallerAccount": 7}}},
+            "key": {"Condition": {"StringEquals": {"CallerAccount": OWNER}}}, "bool": {"Condition": {"Null": {"kms:ViaService": "maybe"}}},
+        }.get(what, {})
+        if what == "principal":
+            statement.pop("NotPrincipal", None)
+        if what == "resource":
+            statement.pop("NotResource", None)
+        if what == "action":
+            statement.pop("NotAction", None)
+        statement.update(change)
+        if what == "no effect":
+            del statement["Effect"]
+        elif what == "version":
+            policy["Version"] = "2020-01-01"
+        elif what == "sid":
+            policy["Statement"] = [{**statement, "Sid": "a"}, {**statement, "Sid": "a"}]
+        elif what == "no statement":
+            policy["Statement"] = []
+        return policy
+
+    def policy(self):
+        policy = {"Version": "2012-10-17", "Statement": [self.statement() for _ in range(self.random.choice([1, 1, 2, 3, 4]))]}
+        return self.broken(policy) if self.random.random() < 0.12 else policy
+
+
+def expected(policy, seen, principal, context):
+    """What the local KMS's own evaluator says, with the condition keys that the local KMS fills."""
+    call = SimpleNamespace(context=context, document=seen, principal=principal,
+                           kms=SimpleNamespace(region="us-east-1"), request=SimpleNamespace(secure=True, peer="127.0.0.1"))
+    keys = kms.Call.condition_keys(call)
+    try:
+        document = evaluator.validate(json.dumps(policy))
+    except evaluator.MalformedPolicy:
+        return POLICY, None, None
+    decision = evaluator.evaluate(document, evaluator.Context("kms:Decrypt", principal, KEY, keys))
+    return (0 if decision else MISMATCH), decision.effect == "Deny", decision.delegated
+
+
+PAIRS = 1200
+
+
+def test_agrees_with_the_local_kms(check, leaf, root):
+    outcomes = {}
+    presented = {name: (document, attestation_check.verify(document, root.der, NOW)) for name, document in documents(leaf)}
+    for seed, name in zip(range(PAIRS), itertools.cycle(presented)):
+        document, seen = presented[name]
+        chosen = random.Random(-seed - 1)
+        principal, context = chosen.choice(PRINCIPALS[:1] * 3 + PRINCIPALS), chosen.choice(CONTEXTS)
+        prefix = "kms:RecipientAttestation:" + ("NitroTPMPCR" if seen.kind == "nitrotpm_pcrs" else "PCR")
+        attested = {f"{prefix}{n}": v.hex() for n, v in seen.pcrs.items() if n in (0, 4, 7, 12, 15)}
+        policy = Generator(seed, attested).policy()
+        wanted = expected(policy, seen, principal, context)
+        result = check(policy, document, "--principal", principal.arn, "--key", KEY,
+                       *(a for k, v in context.items() for a in ("--context", f"{k}={v}")))
+        answer = result.answer or {}
+        said = result.returncode, answer.get("explicit_deny"), answer.get("delegated")
+        assert said == wanted, (seed, name, principal.arn, context, json.dumps(policy), answer, result.stderr)
+        assert answer.get("decision") in ("allowed", "denied", None)
+        outcomes[wanted[:2]] = outcomes.get(wanted[:2], 0) + 1
+    assert sum(outcomes.values()) >= 1000 and min(outcomes.values()) >= 50 and len(outcomes) == 4, outcomes
+
+
+# --- comparing
+
+def test_diff_ignores_notation(run, tmp_path):
+    one = allow({"StringEqualsIgnoreCase": {"kms:RecipientAttestation:NitroTPMPCR4": [OTHER, FOUR]}},
+                Action=["kms:Decrypt", "kms:DescribeKey"], Principal={"AWS": [CONSUMER, ADMIN]})
+    two = {"Statement": allow({"StringEqualsIgnoreCase": {"KMS:recipientattestation:nitrotpmpcr4": [FOUR, OTHER.upper(), FOUR]}}, Sid="x",
+                              Action=["KMS:describekey", "kms:Decrypt"],
+                              Principal={"AWS": [ADMIN, f"arn:aws:iam::{CONSUMER}:root"]})["Statement"][0]}
+    (tmp_path / "one").write_text(json.dumps(one))
+    (tmp_path / "two").write_text(json.dumps(two))
+    result = run("diff", tmp_path / "one", tmp_path / "two")
+    assert result.returncode == 0 and "the same" in result.stdout, result
+
+
+def test_diff_names_changes(run, tmp_path):
+    (tmp_path / "one").write_text(run("--reference", reference(tmp_path / "a.json", PCR4=FOUR, PCR12=ZEROS), *WHO).stdout)
+    (tmp_path / "two").write_text(run("--reference", reference(tmp_path / "b.json", PCR4=OTHER, PCR12=ZEROS), *WHO, "--sealer", ADMIN).stdout)
+    result = run("diff", "--json", tmp_path / "one", tmp_path / "two")
+    changes = {(c["before"], c["after"]): (c["removed"], c["added"]) for c in json.loads(result.stdout)["changes"]}
+    pcr4 = "Condition StringEqualsIgnoreCase kms:recipientattestation:nitrotpmpcr4 = "
+    assert result.returncode == MISMATCH
+    assert changes[("ReleaseToImage1", "ReleaseToImage1")] == ([pcr4 + FOUR], [pcr4 + OTHER])
+    assert changes[(None, "SealModels")][0] == [] and "Action kms:encrypt" in changes[(None, "SealModels")][1]
+    assert len(changes) == 2
+    assert run("diff", tmp_path / "one", tmp_path / "a.json").returncode == POLICY
+
+
+def test_diff_agrees_with_evaluation(run, tmp_path):
+    """Policies that diff calls the same are the same to the evaluator: shuffling changes nothing, dropping a condition does."""
+    for seed in range(60):
+        policy = Generator(seed + 5000, {}).policy()
+        try:
+            evaluator.validate(json.dumps(policy))
+        except evaluator.MalformedPolicy:
+            continue
+        shuffled = json.loads(json.dumps(policy))
+        random.Random(seed).shuffle(shuffled["Statement"])
+        (tmp_path / "one").write_text(json.dumps(policy))
+        (tmp_path / "two").write_text(json.dumps(shuffled))
+        assert run("diff", tmp_path / "one", tmp_path / "two").returncode == 0, policy
+        bound = [s for s in shuffled["Statement"] if "Condition" in s]
+        if bound:
+            del bound[0]["Condition"]
+            (tmp_path / "two").write_text(json.dumps(shuffled))
+            assert run("diff", tmp_path / "one", tmp_path / "two").returncode == MISMATCH, policy
