@@ -70,9 +70,11 @@ static int describe_firmware(json_object *content, struct log_event *event) {
 static int describe_userspace(json_object *content, const char *content_type, struct log_event *event) {
         const char *kind = string_of(content, "eventType"), *text = string_of(content, "string");
         const char *description = string_of(content, "description");
+        _cleanup_free_ char *type = NULL;
 
-        if (asprintf(&event->type_name, "%s%s%s", content_type, kind ? " " : "", kind ?: "") < 0)
-                event->type_name = NULL;
+        if (asprintf(&type, "%s%s%s", content_type, kind ? " " : "", kind ?: "") < 0)
+                type = NULL;
+        event->type_name = type ? describe_text(type) : NULL;
         event->text = describe_text(description ?: text ?: "");
         return 0;
 }

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include "basic/encode.h"
+#include "fixture.h"
+#include "measure/event-types.h"
+#include "replay/cel.h"
+#include "replay/eventlog.h"
+#include "replay/replay.h"
+
+/* A header for one algorithm, SHA-256, and one event. */
+#define ZERO4 "\0\0\0\0"
+#define ZERO20 ZERO4 ZERO4 ZERO4 ZERO4 ZERO4
+#define SPEC "Spec ID Event03\0" ZERO4 "\0\2\0\2"
+#define HEADER ZERO4 "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0" "\0"
+#define D32 "0123456789abcdef0123456789abcdef"
+#define EVENT "\4\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0b\0" D32 "\2\0\0\0" "hi"
+
+struct input {
+        const char *bytes;
+        size_t size;
+};
+#define BYTES(literal) { literal, sizeof literal - 1 }
+
+static void test_refuses(void **state _unused_) {
+        static const struct {
+                struct input input;
+                const char *words;
+        } cases[] = {
+                { BYTES(""), "its first event is cut short" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x22\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0" "\0"), "first event is cut short" },
+                { BYTES("\1\0\0\0" "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0" "\0"), "not a crypto-agile" },
+                { BYTES(ZERO4 "\4\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0" "\0"), "not a crypto-agile" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x10\0\0\0" "Spec ID Event02\0"), "not a crypto-agile" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x18\0\0\0" SPEC), "names no digest algorithms" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x1c\0\0\0" SPEC ZERO4), "names no digest algorithms" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x1c\0\0\0" SPEC "\xff\xff\xff\xff"), "names no digest algorithms, or more" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x1c\0\0\0" SPEC "\1\0\0\0"), "list of digest algorithms is cut short" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x21\0" "\0"), "0x000b have 33 bytes" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x77\0\0\0" "\0"), "0x0077 have 0 bytes" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x77\0\x20\0" "\0"), "no digests of an algorithm we know" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x25\0\0\0" SPEC "\2\0\0\0" "\x0b\0\x20\0" "\x0b\0\x20\0" "\0"), "0x000b twice" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0" "\1"), "first event has a wrong size" },
+                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x20\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0"), "first event has a wrong size" },
+                { BYTES(HEADER "\4\0\0\0" "\7\0\0\x80" "\0\0\0\0" "\0\0\0\0"), "does not have one digest for each" },
+                { BYTES(HEADER "\4\0\0\0" "\7\0\0\x80" "\2\0\0\0" "\x0b\0" D32 "\x0b\0" D32 "\0\0\0\0"), "does not have one digest" },
+                { BYTES(HEADER "\4\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0c\0" D32 "\0\0\0\0"), "does not have one digest" },
+                { BYTES(HEADER "\x18\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0b\0" D32 "\0\0\0\0"), "is for PCR24" },
+                { BYTES(HEADER EVENT "\4\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0b\0" D32 "\xff\xff\xff\xff"), "event 2, which starts at byte" },
+                { BYTES(HEADER EVENT "\0"), "event 2, which starts at byte" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                struct event_log l = {};
+                struct error e = {};
+
+                assert_refused(eventlog_parse(cases[i].input.bytes, cases[i].input.size, "t", &l, &e), &e, FAILURE_EVENT_LOG,
+                               cases[i].words);
+                assert_null(l.events);
+        }
+}
+
+static void test_reads(void **state _unused_) {
+        static const char log[] = HEADER EVENT;
+        _cleanup_event_log_ struct event_log l = {};
+        struct error e = {};
+
+        assert_ok(eventlog_parse(log, sizeof log - 1, "t", &l, &e), &e);
+        assert_int_equal(l.n, 1);
+        assert_int_equal(l.n_banks, 1);
+        assert_string_equal(l.banks[0]->name, "sha256");
+        assert_int_equal(l.events[0].pcr, 4);
+        assert_int_equal(l.events[0].type, EV_EFI_ACTION);
+        assert_string_equal(l.events[0].type_name, "EV_EFI_ACTION");
+        assert_string_equal(l.events[0].text, "\"hi\"");
+        assert_memory_equal(log_event_digest(&l.events[0], l.banks[0]), D32, 32);
+        assert_null(log_event_digest(&l.events[0], pcr_algorithm_named("sha384")));
+}
+
+static void test_startup_locality(void **state _unused_) {
+        static const char log[] = HEADER ZERO4 "\3\0\0\0" "\1\0\0\0" "\x0b\0" D32 "\x11\0\0\0" "StartupLocality\0" "\3";
+        _cleanup_event_log_ struct event_log l = {};
+        struct error e = {};
+        struct replay r;
+
+        assert_ok(eventlog_parse(log, sizeof log - 1, "t", &l, &e), &e);
+        assert_false(l.events[0].extended);
+        replay_start(&r, l.banks[0], l.locality);
+        assert_ok(replay_event(&r, &l.events[0], &e), &e);
+        assert_int_equal(r.pcr[0][31], 3);
+        assert_int_equal(r.pcr[0][0], 0);
+        assert_int_equal(r.pcr[17][0], 0xff);
+        assert_int_equal(r.touched, 0);
+}
+
+/* A log cut between two events is a shorter log; cut anywhere else it is refused. */
+static void test_truncated_at_every_byte(void **state _unused_) {
+        _cleanup_event_log_ struct event_log whole = {};
+        _cleanup_free_ uint8_t *data = NULL;
+        struct error e = {};
+        size_t n, accepted = 0;
+
+        data = read_fixture("fixtures/measure/debian13-sb-addon.log", &n);
+        assert_ok(eventlog_parse(data, n, "t", &whole, &e), &e);
+        for (size_t i = 0; i <= n; i++) {
+                _cleanup_event_log_ struct event_log l = {};
+                _cleanup_free_ uint8_t *exact = malloc(i + 1);
+
+                memcpy(exact, data, i);
+                if (eventlog_parse(exact, i, "t", &l, &e) == 0)
+                        assert_int_equal(l.n, accepted++);
+                else
+                        assert_int_equal(e.failure, FAILURE_EVENT_LOG);
+        }
+        assert_int_equal(accepted, whole.n + 1);
+}
+
+/* --- CEL ---------------------------------------------------------------------------------------------------------------- */
+
+#define HEX64 "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define DIGESTS "\"digests\":[{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"}]"
+#define CONTENT "\"content_type\":\"systemd\",\"content\":{\"string\":\"x\"}"
+#define RECORD(pcr) "{\"pcr\":" pcr "," DIGESTS "," CONTENT "}"
+
+static void test_cel_accepts(void **state _unused_) {
+        static const struct {
+                const char *text;
+                size_t n;
+        } cases[] = {
+                { "", 0 },
+                { "\n\n", 0 },
+                { RECORD("11"), 1 },
+                { "\x1e" RECORD("11") "\n\x1e" RECORD("15") "\n", 2 },
+                { RECORD("11") "\n" RECORD("15") "\n", 2 },
+                { "[" RECORD("11") "," RECORD("15") "]", 2 },
+                { " \n[]", 0 },
+                { "{\"recnum\":0,\"pcr\":0," DIGESTS "," CONTENT "}\n{\"recnum\":7,\"pcr\":23," DIGESTS "," CONTENT "}", 2 },
+                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"pcclient_std\",\"content\":{\"event_type\":13,\"event_data\":\"6869\"}}", 1 },
+                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sm3\",\"digest\":\"x\"},{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"}]," CONTENT "}", 1 },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                _cleanup_event_log_ struct event_log l = {};
+                struct error e = {};
+
+                assert_ok(cel_parse(cases[i].text, strlen(cases[i].text), "t", &l, &e), &e);
+                assert_int_equal(l.n, cases[i].n);
+                if (l.n > 0) {
+                        assert_int_equal(l.n_banks, 1);
+                        assert_non_null(log_event_digest(&l.events[0], pcr_algorithm_named("sha256")));
+                }
+        }
+}
+
+static void test_cel_refuses(void **state _unused_) {
+        static const struct {
+                const char *text, *words;
+        } cases[] = {
+                { "{", "record 1 is not valid JSON" },
+                { "nonsense", "record 1 is not valid JSON" },
+                { "[" RECORD("11") "," "1]", "record 2 is not an object" },
+                { RECORD("11") RECORD("11"), "record 1 is not valid JSON" },
+                { RECORD("11") "\n" RECORD("24"), "record 2 names no PCR" },
+                { RECORD("-1"), "names no PCR" },
+                { RECORD("\"4\""), "names no PCR" },
+                { "{" DIGESTS "," CONTENT "}", "names no PCR" },
+                { "{\"pcr\":4," CONTENT "}", "\"digests\"" },
+                { "{\"pcr\":4,\"digests\":{}," CONTENT "}", "\"digests\"" },
+                { "{\"pcr\":4,\"digests\":[]," CONTENT "}", "\"digests\"" },
+                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha256\"}]," CONTENT "}", "\"digests\"" },
+                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha384\",\"digest\":\"" HEX64 "\"}]," CONTENT "}", "\"digests\"" },
+                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"},{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"}]," CONTENT "}",
+                  "\"digests\"" },
+                { "{\"pcr\":4," DIGESTS "}", "\"content\"" },
+                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"systemd\"}", "\"content\"" },
+                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"systemd\",\"content\":\"x\"}", "\"content\"" },
+                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"pcclient_std\",\"content\":{}}", "\"content\"" },
+                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"pcclient_std\",\"content\":{\"event_type\":13,\"event_data\":\"686\"}}", "\"content\"" },
+                { "{\"recnum\":1,\"pcr\":4," DIGESTS "," CONTENT "}\n{\"recnum\":1,\"pcr\":4," DIGESTS "," CONTENT "}", "does not count up" },
+                { "{\"recnum\":-1,\"pcr\":4," DIGESTS "," CONTENT "}", "does not count up" },
+                { "{\"pcr\":4,\"pcr\":5," DIGESTS "," CONTENT "}", "same key twice" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                struct event_log l = {};
+                struct error e = {};
+
+                assert_refused(cel_parse(cases[i].text, strlen(cases[i].text), "t", &l, &e), &e, FAILURE_EVENT_LOG, cases[i].words);
+                assert_null(l.events);
+        }
+}
+
+/* Only a bank that every record has a digest for can be replayed. */
+static void test_cel_common_banks(void **state _unused_) {
+        static const char text[] = "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha1\",\"digest\":\"0011223344556677889900112233445566778899\"},"
+                                   "{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"}]," CONTENT "}\n" RECORD("4");
+        _cleanup_event_log_ struct event_log l = {};
+        struct error e = {};
+        struct replay r;
+
+        assert_ok(cel_parse(text, strlen(text), "t", &l, &e), &e);
+        assert_int_equal(l.n_banks, 1);
+        assert_string_equal(l.banks[0]->name, "sha256");
+        replay_start(&r, pcr_algorithm_named("sha1"), 0);
+        for (size_t i = 0; i < l.n; i++)
+                assert_ok(replay_event(&r, &l.events[i], &e), &e);
+        assert_int_equal(r.unknown, 1 << 4);
+}
+
+/* Texts are hostile: they reach a terminal. */
+static void test_texts_are_printable(void **state _unused_) {
+        static const char text[] = "{\"pcr\":4," DIGESTS ",\"content_type\":\"\\u001b]0;\",\"content\":{\"string\":\"a\\u001b[2Jb\\nc\"}}";
+        _cleanup_event_log_ struct event_log l = {};
+        struct error e = {};
+
+        assert_ok(cel_parse(text, strlen(text), "t", &l, &e), &e);
+        assert_string_equal(l.events[0].text, "a?[2Jb?c");
+        assert_string_equal(l.events[0].type_name, "?]0;");
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_refuses),
+                cmocka_unit_test(test_reads),
+                cmocka_unit_test(test_startup_locality),
+                cmocka_unit_test(test_truncated_at_every_byte),
+                cmocka_unit_test(test_cel_accepts),
+                cmocka_unit_test(test_cel_refuses),
+                cmocka_unit_test(test_cel_common_banks),
+                cmocka_unit_test(test_texts_are_printable),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

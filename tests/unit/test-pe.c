@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include "fixture.h"
+#include "measure/events.h"
+#include "measure/secureboot.h"
+
+/* A small image: headers of 0x200 bytes, .text at 0x200, .linux at 0x400 of which 0x123 bytes are used, no signature. */
+enum {
+        COFF = 0x44,
+        OPTIONAL = COFF + 20,
+        DIRECTORIES = OPTIONAL + 108,
+        CERTIFICATES = DIRECTORIES + 4 + 8 * 4,
+        SECTIONS = OPTIONAL + 240,
+        IMAGE_SIZE = 0x600,
+};
+
+static void put(uint8_t *image, size_t at, uint64_t value, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                image[at + i] = (uint8_t) (value >> 8 * i);
+}
+
+static void put_section(uint8_t *image, size_t index, const char *name, uint32_t virtual_size, uint32_t raw_size, uint32_t raw_offset) {
+        size_t at = SECTIONS + 40 * index;
+
+        memcpy(image + at, name, strlen(name));
+        put(image, at + 8, virtual_size, 4);
+        put(image, at + 12, 0x1000 * (index + 1), 4);
+        put(image, at + 16, raw_size, 4);
+        put(image, at + 20, raw_offset, 4);
+}
+
+static void make_image(uint8_t image[static IMAGE_SIZE]) {
+        for (size_t i = 0; i < IMAGE_SIZE; i++)
+                image[i] = i < 0x200 ? 0 : (uint8_t) (i * 7);
+        memcpy(image, "MZ", 2);
+        put(image, 60, 0x40, 4);
+        memcpy(image + 0x40, "PE\0\0", 4);
+        put(image, COFF, PE_MACHINE_X64, 2);
+        put(image, COFF + 2, 2, 2);
+        put(image, COFF + 16, 240, 2);
+        put(image, OPTIONAL, 0x20b, 2);
+        put(image, OPTIONAL + 60, 0x200, 4);
+        put(image, DIRECTORIES, 16, 4);
+        put_section(image, 0, ".text", 0x200, 0x200, 0x200);
+        put_section(image, 1, ".linux", 0x123, 0x200, 0x400);
+}
+
+static void test_reads(void **state _unused_) {
+        uint8_t image[IMAGE_SIZE];
+        const uint8_t *bytes;
+        struct error e = {};
+        struct pe pe;
+        size_t n;
+
+        make_image(image);
+        assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
+        assert_int_equal(pe.machine, PE_MACHINE_X64);
+        assert_int_equal(pe.n_sections, 2);
+        assert_null(pe_section(&pe, ".initrd"));
+        assert_ok(pe_section_bytes(&pe, pe_section(&pe, ".linux"), &bytes, &n, &e), &e);
+        assert_int_equal(n, 0x123);
+        assert_ptr_equal(bytes, image + 0x400);
+        put(image, COFF, PE_MACHINE_ARM64, 2);
+        assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
+        /* Fewer directories than would hold one for certificates: nothing is left out of the hash for it. */
+        put(image, DIRECTORIES, 4, 4);
+        assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
+        assert_int_equal(pe.directory_offset, 0);
+}
+
+static void test_refuses(void **state _unused_) {
+        static const struct {
+                size_t at, n;
+                uint64_t value;
+                const char *words;
+        } cases[] = {
+                { 0, 2, 0x5a4e, "does not start with \"MZ\"" },
+                { 60, 4, 0x5fe, "the PE signature is missing" },
+                { 60, 4, 0xffffffff, "the PE signature is missing" },
+                { 0x40, 4, 0x4551, "the PE signature is missing" },
+                { COFF, 2, 0x14c, "machine type 0x014c" },
+                { COFF, 2, 0x1c0, "machine type 0x01c0" },
+                { COFF + 2, 2, 0, "has 0 sections" },
+                { COFF + 2, 2, 97, "has 97 sections" },
+                { COFF + 2, 2, 96, "cut short in its section table" },
+                { COFF + 16, 2, 0, "optional header that is too short" },
+                { COFF + 16, 2, 111, "optional header that is too short" },
+                { COFF + 16, 2, 112, "more data directories than" },
+                { COFF + 16, 2, 0xffff, "cut short in its section table" },
+                { OPTIONAL, 2, 0x10b, "not a PE32+ image" },
+                { OPTIONAL + 60, 4, 0, "SizeOfHeaders" },
+                { OPTIONAL + 60, 4, 0x601, "SizeOfHeaders" },
+                { OPTIONAL + 60, 4, 0xffffffff, "SizeOfHeaders" },
+                { OPTIONAL + 60, 4, 0x201, "section .text overlaps" },
+                { DIRECTORIES, 4, 17, "more data directories than" },
+                { DIRECTORIES, 4, 0xffffffff, "more data directories than" },
+                { CERTIFICATES, 8, UINT64_C(0x8000000500), "does not end where the file ends" },
+                { CERTIFICATES, 8, UINT64_C(0x10000000601), "does not end where the file ends" },
+                { CERTIFICATES, 8, UINT64_C(0x60000000000), "inside its headers" },
+                { CERTIFICATES, 8, UINT64_C(0x20000000400), "section .linux ends after the file, or inside the signatures" },
+                { SECTIONS + 16, 4, 0x201, "section .linux overlaps" },
+                { SECTIONS + 20, 4, 0x1ff, "section .text overlaps" },
+                { SECTIONS + 40 + 16, 4, 0x201, "section .linux ends after the file" },
+                { SECTIONS + 40 + 16, 4, 0xffffffff, "section .linux ends after the file" },
+                { SECTIONS + 40 + 20, 4, 0xffffffff, "section .linux ends after the file" },
+                { SECTIONS + 40 + 20, 4, 0x3ff, "section .linux overlaps" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                uint8_t image[IMAGE_SIZE];
+                struct error e = {};
+                struct pe pe = {};
+
+                make_image(image);
+                put(image, cases[i].at, cases[i].value, cases[i].n);
+                assert_refused(pe_parse(image, sizeof image, "t", &pe, &e), &e, FAILURE_UKI, cases[i].words);
+                assert_null(pe.data);
+        }
+}
+
+static void test_refuses_every_truncation(void **state _unused_) {
+        uint8_t image[IMAGE_SIZE];
+        struct error e = {};
+        struct pe pe;
+
+        make_image(image);
+        for (size_t n = 0; n < sizeof image; n++) {
+                _cleanup_free_ uint8_t *exact = malloc(n + 1); /* so that a sanitizer sees a read beyond the end */
+
+                memcpy(exact, image, n);
+                assert_int_equal(pe_parse(exact, n, "t", &pe, &e), -EBADMSG);
+                assert_int_equal(e.failure, FAILURE_UKI);
+        }
+}
+
+static void test_section_larger_in_memory(void **state _unused_) {
+        uint8_t image[IMAGE_SIZE];
+        const uint8_t *bytes;
+        struct error e = {};
+        struct pe pe;
+        size_t n;
+
+        make_image(image);
+        put(image, SECTIONS + 40 + 8, 0x201, 4);
+        assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
+        assert_refused(pe_section_bytes(&pe, pe_section(&pe, ".linux"), &bytes, &n, &e), &e, FAILURE_UKI, "larger in memory");
+}
+
+static void digest_of(const uint8_t *image, size_t n, uint8_t out[static EVP_MAX_MD_SIZE]) {
+        struct error e = {};
+        struct pe pe;
+
+        assert_ok(pe_parse(image, n, "t", &pe, &e), &e);
+        assert_ok(pe_digest(&pe, EVP_sha384(), out, &e), &e);
+}
+
+/* Everything is covered but the checksum, the certificates' directory entry, and the certificates. */
+static void test_digest_covers_every_byte(void **state _unused_) {
+        uint8_t image[IMAGE_SIZE + 3], before[EVP_MAX_MD_SIZE], after[EVP_MAX_MD_SIZE];
+        struct error e = {};
+
+        make_image(image);
+        memcpy(image + IMAGE_SIZE, "end", 3); /* behind the last section, and not a multiple of eight */
+        digest_of(image, sizeof image, before);
+        for (size_t at = 0; at < sizeof image; at++) {
+                bool left_out = (at >= OPTIONAL + 64 && at < OPTIONAL + 68) || (at >= CERTIFICATES && at < CERTIFICATES + 8);
+                struct pe pe;
+
+                image[at] ^= 0x10;
+                if (pe_parse(image, sizeof image, "t", &pe, &e) == 0) {
+                        assert_ok(pe_digest(&pe, EVP_sha384(), after, &e), &e);
+                        assert_int_equal(memcmp(before, after, 48) == 0, left_out);
+                }
+                image[at] ^= 0x10;
+        }
+}
+
+static void test_signing_does_not_change_the_digest(void **state _unused_) {
+        static const char *const names[] = { "debian13-signed-A", "debian13-signed-unrelated-A", "debian13-signed-leaf" };
+        uint8_t bare[EVP_MAX_MD_SIZE], with_signature[EVP_MAX_MD_SIZE];
+        _cleanup_free_ uint8_t *image = NULL;
+        size_t n;
+
+        image = read_fixture("fixtures/measure/debian13.efi", &n);
+        digest_of(image, n, bare);
+        for (size_t i = 0; i < ELEMENTS(names); i++) {
+                _cleanup_free_ uint8_t *other = NULL;
+                char path[100];
+
+                snprintf(path, sizeof path, "fixtures/measure/%s.efi", names[i]);
+                other = read_fixture(path, &n);
+                digest_of(other, n, with_signature);
+                assert_memory_equal(bare, with_signature, 48);
+        }
+}
+
+static void test_stub_versions(void **state _unused_) {
+        static const struct {
+                const char *magic, *release;
+                unsigned version;
+        } cases[] = {
+                { "#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####", "", 257 },
+                { "#### LoaderInfo: systemd-stub 252 ####", "", 252 },
+                { "#### LoaderInfo: systemd-stub 258~rc1 ####", "", 258 },
+                { "#### LoaderInfo: systemd-boot 257 ####", "", 0 },
+                { "#### LoaderInfo: systemd-stub v257 ####", "", 0 },
+                { "", "ID=\"amzn\"\nVERSION_ID=\"2023\"\n", 252 },
+                { "", "ID=amzn\nVERSION_ID=2023", 252 },
+                { "", "ID=\"amzn\"\nVERSION_ID=\"2024\"\n", 0 },
+                { "", "XID=\"amzn\"\nVERSION_ID=\"2023\"\n", 0 },
+                { "", "ID=debian\n", 0 },
+                { "#### LoaderInfo: systemd-stub 258 ####", "ID=amzn\nVERSION_ID=2023\n", 258 },
+                { "", "", 0 },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                uint8_t image[IMAGE_SIZE] = {};
+                struct error e = {};
+                struct pe pe;
+
+                make_image(image);
+                memset(image + SECTIONS, 0, 80);
+                put_section(image, 0, ".sdmagic", (uint32_t) strlen(cases[i].magic), 0x200, 0x200);
+                put_section(image, 1, ".osrel", (uint32_t) strlen(cases[i].release), 0x200, 0x400);
+                memcpy(image + 0x200, cases[i].magic, strlen(cases[i].magic));
+                memcpy(image + 0x400, cases[i].release, strlen(cases[i].release));
+                assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
+                assert_int_equal(stub_version(&pe), cases[i].version);
+        }
+}
+
+/* --- what boots with Secure Boot on ------------------------------------------------------------------------------------- */
+
+static void test_authority(void **state _unused_) {
+        static const struct {
+                const char *image, *db, *dbx;
+                int entry; /* of db, from 0; -1: refused */
+                const char *words;
+        } cases[] = {
+                { "debian13-signed-A", "db-A", NULL, 0, NULL },
+                { "debian13-signed-A", "db-AB", NULL, 0, NULL },
+                { "debian13-signed-A", "db-lists", NULL, 4, NULL },
+                { "debian13-signed-A", "db-one-list", NULL, 1, NULL },
+                { "debian13-signed-A", "db-A", "dbx", 0, NULL },
+                { "debian13-signed-leaf", "db-CA", NULL, 0, NULL },
+                { "debian13-signed-unrelated-A", "db-A", NULL, 0, NULL },
+                { "debian13-signed-unrelated-A", "db-lists", NULL, 0, NULL },
+                { "debian13", "db-hash", NULL, 1, NULL },
+                { "debian13-signed-A", "db-hash", NULL, 1, NULL },
+                { "debian13-signed-A", "db-CA", NULL, -1, "none of its signatures chains to an entry of db" },
+                { "debian13-signed-leaf", "db-A", NULL, -1, "none of its signatures" },
+                { "debian13", "db-A", NULL, -1, "it is not signed" },
+                { "debian13-signed-A", "db-A", "db-A", -1, "dbx forbids it" },
+                { "debian13-signed-A", "db-A", "db-hash", -1, "dbx forbids it" },
+                { "debian13", "db-hash", "db-hash", -1, "dbx forbids it" },
+                { "debian13-signed-leaf", "db-CA", "db-CA", -1, "dbx forbids it" },
+                { "debian13-signed-unrelated-A", "db-A", "dbx", -1, "dbx forbids it" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                _cleanup_free_ uint8_t *image = NULL, *db_data = NULL, *dbx_data = NULL;
+                _cleanup_esl_ struct esl db = {}, dbx = {};
+                const struct esl_entry *entry = NULL;
+                struct error e = {};
+                char path[100];
+                struct pe pe;
+                size_t n;
+
+                snprintf(path, sizeof path, "fixtures/measure/%s.efi", cases[i].image);
+                image = read_fixture(path, &n);
+                assert_ok(pe_parse(image, n, path, &pe, &e), &e);
+                snprintf(path, sizeof path, "fixtures/measure/%s.esl", cases[i].db);
+                db_data = read_fixture(path, &n);
+                assert_ok(esl_parse(db_data, n, path, &db, &e), &e);
+                if (cases[i].dbx) {
+                        snprintf(path, sizeof path, "fixtures/measure/%s.esl", cases[i].dbx);
+                        dbx_data = read_fixture(path, &n);
+                        assert_ok(esl_parse(dbx_data, n, path, &dbx, &e), &e);
+                }
+                if (cases[i].entry < 0) {
+                        assert_refused(secureboot_authority(&pe, &db, &dbx, &entry, &e), &e, FAILURE_UKI, cases[i].words);
+                        continue;
+                }
+                assert_ok(secureboot_authority(&pe, &db, &dbx, &entry, &e), &e);
+                assert_int_equal(entry - db.entries, cases[i].entry);
+        }
+}
+
+/* A signature must be over this image: one changed byte and it authorises nothing. */
+static void test_signature_of_another_image(void **state _unused_) {
+        _cleanup_free_ uint8_t *image = NULL, *db_data = NULL;
+        _cleanup_esl_ struct esl db = {};
+        const struct esl_entry *entry;
+        const struct esl none = {};
+        struct error e = {};
+        struct pe pe;
+        size_t n, m;
+
+        image = read_fixture("fixtures/measure/debian13-signed-A.efi", &n);
+        db_data = read_fixture("fixtures/measure/db-A.esl", &m);
+        assert_ok(esl_parse(db_data, m, "db", &db, &e), &e);
+        assert_ok(pe_parse(image, n, "t", &pe, &e), &e);
+        image[pe_section(&pe, ".linux")->raw_offset + 8] ^= 1;
+        assert_refused(secureboot_authority(&pe, &db, &none, &entry, &e), &e, FAILURE_UKI, "none of its signatures");
+}
+
+static void test_refuses_other_signatures(void **state _unused_) {
+        static const struct {
+                uint32_t length;
+                uint16_t revision, type;
+                const char *words;
+        } cases[] = {
+                { 0x1000, 0x200, 2, "malformed attribute certificate table" },
+                { 8, 0x200, 2, "malformed attribute certificate table" },
+                { 0, 0x200, 2, "malformed attribute certificate table" },
+                { 24, 0x100, 2, "type 0x0002, revision 0x0100" },
+                { 24, 0x200, 0xef1, "type 0x0ef1" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                uint8_t image[IMAGE_SIZE + 24] = {};
+                struct error e = {};
+                const uint8_t *bytes;
+                size_t offset = 0, n;
+                struct pe pe;
+
+                make_image(image);
+                put(image, CERTIFICATES, IMAGE_SIZE, 4);
+                put(image, CERTIFICATES + 4, 24, 4);
+                put(image, IMAGE_SIZE, cases[i].length, 4);
+                put(image, IMAGE_SIZE + 4, cases[i].revision, 2);
+                put(image, IMAGE_SIZE + 6, cases[i].type, 2);
+                assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
+                assert_refused(pe_next_signature(&pe, &offset, &bytes, &n, &e), &e, FAILURE_UKI, cases[i].words);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_reads),
+                cmocka_unit_test(test_refuses),
+                cmocka_unit_test(test_refuses_every_truncation),
+                cmocka_unit_test(test_section_larger_in_memory),
+                cmocka_unit_test(test_digest_covers_every_byte),
+                cmocka_unit_test(test_signing_does_not_change_the_digest),
+                cmocka_unit_test(test_stub_versions),
+                cmocka_unit_test(test_authority),
+                cmocka_unit_test(test_signature_of_another_image),
+                cmocka_unit_test(test_refuses_other_signatures),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
