@@ -8,7 +8,7 @@
 /* The device to try next when this one does not pass a command on; NULL when there is none. */
 const char *tpm_fallback(const struct tpm *t);
 
-/* After a lost connection, which leaves ESYS's context of no use. On error only tpm_close() or tpm_reconnect() may follow. */
+/* After a lost connection, which leaves ESYS unusable. On error only tpm_close() or tpm_reconnect() may follow. */
 int tpm_reconnect(struct tpm *t, struct error *e);
 
 int64_t monotonic_ms(void);

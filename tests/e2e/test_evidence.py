@@ -12,6 +12,7 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -548,6 +549,25 @@ def test_a_full_log_stops_before_the_tpm(machine):
         assert machine.pcr("sha384") == "00" * 48 and not machine.unfinished()
     finally:
         machine.run("umount", machine.log.parent)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_the_logs_owner_need_not_be_root(build):
+    """As in the image, where the agent is given the file, and no directory that it may write."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = pathlib.Path(name)
+        directory.chmod(0o711)
+        (directory / "text").write_bytes(TEXT)
+        tool = shutil.copy(TOOL, directory / "evidence-tool")
+        machine = Machine(directory)
+        machine.log.parent.mkdir()
+        machine.log.touch(0o600)
+        os.chown(machine.log, 65534, 65534)
+        result = machine.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", tool, "measure", machine.tcti, 15,
+                             machine.log, directory / "text")
+        machine.real.stop()
+        assert result.returncode == 0, result.stderr.decode()
+        assert len(machine.records()) == 1 and not machine.unfinished() and machine.log.stat().st_uid == 65534
 
 
 def test_writers_take_turns(machine):
