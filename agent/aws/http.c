@@ -401,7 +401,7 @@ static enum http_verdict judge_2xx(struct http_call *call, CURLcode code, struct
 
 enum http_verdict http_verdict_fail(struct http_call *call, enum http_verdict verdict, struct error *e, enum failure failure,
                                     const char *format, ...) {
-        char reason[sizeof e->reason];
+        char reason[sizeof ((struct error) {}).reason];
         va_list ap;
 
         va_start(ap, format);

@@ -369,7 +369,7 @@ int imds_parse_identity(const char *text, size_t n, const char *subject, struct 
 
                 if (!value || !name_valid(value, strlen(value), table[i].room - 1))
                         return fail(e, FAILURE_IMDS, -EBADMSG, subject, "lacks a well-formed \"%s\"", table[i].key);
-                strcpy(table[i].to, value);
+                memcpy(table[i].to, value, strlen(value) + 1);
         }
         *ret = out;
         return 0;

@@ -37,6 +37,10 @@ struct tool {
         int argc;
 };
 
+static uint64_t number(const char *text) {
+        return strtoull(text, NULL, 10);
+}
+
 static void tool_done(struct tool *t) {
         s3_free(t->s3);
         kms_free(t->kms);
@@ -57,7 +61,7 @@ static int open_tool(struct tool *t, bool from_imds, struct error *e) {
                 r = from_imds ? credentials_from_imds(t->imds, &t->credentials, e) : credentials_from_environment(&t->credentials, e);
         if (r == 0)
                 r = kms_new(t->http, t->credentials, getenv("AWS_REGION"), getenv("AWS_ENDPOINT_URL_KMS"),
-                            deadline ? (unsigned) atoi(deadline) : 0, &t->kms, e);
+                            deadline ? (unsigned) number(deadline) : 0, &t->kms, e);
         if (r == 0)
                 r = s3_new(t->http, t->credentials, getenv("AWS_REGION"), getenv("AWS_ENDPOINT_URL_S3"), &t->s3, e);
         return r;
@@ -101,7 +105,7 @@ static int put(struct tool *t, struct error *e) {
 /* The parts in reverse: their order must not matter. */
 static int upload(struct tool *t, struct error *e) {
         _cleanup_(s3_upload_freep) struct s3_upload *u = NULL;
-        size_t part = (size_t) atoll(t->argv[3]), n, parts;
+        size_t part = (size_t) number(t->argv[3]), n, parts;
         _cleanup_free_ uint8_t *data = NULL;
         int r;
 
@@ -164,7 +168,7 @@ static int range(struct tool *t, struct error *e) {
                 struct http_call *call;
 
                 nanosleep(&(struct timespec) { 0, (long) ms * 1000000 }, NULL);
-                r = s3_prepare_range(t->s3, easy, t->argv[0], t->argv[1], strtoull(t->argv[2], NULL, 10), strtoull(t->argv[3], NULL, 10),
+                r = s3_prepare_range(t->s3, easy, t->argv[0], t->argv[1], number(t->argv[2]), number(t->argv[3]),
                                      etag, verdict == HTTP_REFRESH, &call, e);
                 if (r < 0)
                         break;
@@ -182,10 +186,10 @@ static int range(struct tool *t, struct error *e) {
 }
 
 static int watch(struct tool *t, struct error *e) {
-        long ms = atol(t->argv[3]);
+        long ms = (long) number(t->argv[3]);
         int r = 0;
 
-        for (int i = atoi(t->argv[2]); r == 0 && i > 0; i--) {
+        for (uint64_t i = number(t->argv[2]); r == 0 && i > 0; i--) {
                 struct credentials *c;
 
                 r = head(t, e);
