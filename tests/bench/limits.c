@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What this machine can do with each of the things an unseal must do, one at a time and with nothing around them. Prints CPU seconds per GB
+ * (10^9 bytes) of one thread:
+ *
+ *   gcm BYTES            AES-256-GCM decryption, 1 MiB frames, from and to the cache
+ *   digest BYTES         SHA-256 of 4 KiB leaves, the way the agent does it; `digest-openssl` as OpenSSL alone does
+ *   pages BYTES DIR      writing a file on DIR (a tmpfs) from the cache, 128 KiB at a time
+ *   discard BYTES URL CA ranged GETs of 8 MiB on 16 connections by libcurl, bytes thrown away
+ *   open OBJECT DIR      (not a limit) our pipeline over a local sealed object, one thread; `make OBJECT BYTES` seals one for it */
+
+#include <curl/curl.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/resource.h>
+
+#include "sealed/frame.h"
+#include "sealed/unseal.h"
+
+enum { CHUNK = 128 * 1024, RECORD = 16 * 1024, CONNECTIONS = 16, RANGE = 8 * 1024 * 1024 };
+
+static const uint8_t test_key[MESSAGE_KEY_SIZE] = { 0x73, 0x65, 0x61, 0x6c };
+
+static double cpu_seconds(void) {
+        struct rusage u;
+
+        getrusage(RUSAGE_SELF, &u);
+        return (double) (u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double) (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+static int limit_gcm(uint64_t bytes) {
+        static uint8_t in[RECORD], out[CHUNK], key[32], iv[12];
+        EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+        int n;
+
+        if (!c || EVP_DecryptInit_ex(c, EVP_aes_256_gcm(), NULL, key, iv) != 1)
+                return -EIO;
+        for (uint64_t i = 0; i < bytes; i += RECORD)
+                if ((i % MESSAGE_FRAME_LENGTH == 0 && EVP_DecryptInit_ex(c, NULL, NULL, NULL, iv) != 1) ||
+                    EVP_DecryptUpdate(c, out + i % CHUNK, &n, in, RECORD) != 1)
+                        return -EIO;
+        EVP_CIPHER_CTX_free(c);
+        return 0;
+}
+
+static int limit_digest(uint64_t bytes, bool portable) {
+        static uint8_t data[CHUNK], digests[VERITY_BLOCK];
+        struct verity_hash *h;
+        struct error e;
+
+        if ((portable ? verity_hash_new_portable(&h, &e) : verity_hash_new(&h, &e)) < 0)
+                return -EIO;
+        for (uint64_t i = 0; i < bytes; i += CHUNK)
+                if (verity_leaves(h, data, CHUNK, digests) < 0)
+                        return -EIO;
+        verity_hash_free(h);
+        return 0;
+}
+
+static int limit_pages(uint64_t bytes, const char *directory) {
+        static uint8_t data[CHUNK];
+        int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+        if (fd < 0 || ftruncate(fd, (off_t) bytes) < 0)
+                return -errno;
+        for (uint64_t i = 0; i < bytes; i += CHUNK)
+                if (pwrite(fd, data, CHUNK, (off_t) i) != CHUNK)
+                        return -errno;
+        close(fd);
+        return 0;
+}
+
+static size_t discard(char *data, size_t size, size_t n, void *userdata) {
+        (void) data;
+        (void) userdata;
+        return size * n;
+}
+
+static void next_range(CURLM *m, CURL *easy, uint64_t *at, uint64_t bytes) {
+        char range[64];
+
+        if (*at >= bytes)
+                return;
+        snprintf(range, sizeof range, "%llu-%llu", (unsigned long long) *at, (unsigned long long) MIN_OF(*at + RANGE, bytes) - 1);
+        *at += RANGE;
+        curl_easy_setopt(easy, CURLOPT_RANGE, range);
+        curl_multi_add_handle(m, easy);
+}
+
+static int limit_discard(uint64_t bytes, const char *url, const char *ca) {
+        CURLM *m = curl_multi_init();
+        uint64_t at = 0;
+        int running = 1, left, failures = 0;
+
+        for (int i = 0; i < CONNECTIONS; i++) {
+                CURL *easy = curl_easy_init();
+
+                curl_easy_setopt(easy, CURLOPT_URL, url);
+                curl_easy_setopt(easy, CURLOPT_CAINFO, ca);
+                curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+                curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L * 1024);
+                curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, discard);
+                next_range(m, easy, &at, bytes);
+        }
+        while (running > 0) {
+                CURLMsg *msg;
+
+                curl_multi_perform(m, &running);
+                while ((msg = curl_multi_info_read(m, &left))) {
+                        CURL *easy = msg->easy_handle;
+
+                        failures += msg->data.result != CURLE_OK;
+                        curl_multi_remove_handle(m, easy);
+                        next_range(m, easy, &at, bytes);
+                        running += at < bytes;
+                }
+                curl_multi_poll(m, NULL, 0, 100, NULL);
+                curl_multi_perform(m, &running);
+        }
+        return failures > 0 ? -EIO : 0;
+}
+
+/* ---- our own pipeline, without a network: what the check of instructions counts */
+
+static struct message_header *test_header(struct secret **ret_data_key, struct secret **ret_file_key) {
+        const struct message_data_key key = { (char *) "aws-kms", (char *) "arn:aws:kms:us-east-1:111122223333:key/bench", 44, (uint8_t *) "x", 1 };
+        struct message_header *h;
+        struct error e;
+
+        if (secret_copy(test_key, sizeof test_key, ret_data_key) < 0 ||
+            message_header_new(NULL, 0, &key, 1, MESSAGE_FRAME_LENGTH, *ret_data_key, &h, ret_file_key, &e) < 0)
+                return NULL;
+        return h;
+}
+
+static int make(const char *path, uint64_t bytes) {
+        static uint8_t plaintext[MESSAGE_FRAME_LENGTH], frame[MESSAGE_FRAME_LENGTH + MESSAGE_FINAL_EXTRA];
+        struct secret *data_key, *file_key;
+        struct message_header *h = test_header(&data_key, &file_key);
+        FILE *f = fopen(path, "we");
+        struct frame_cipher *c;
+        struct error e;
+
+        if (!h || !f || frame_cipher_new(true, &c, &e) < 0 || frame_cipher_key(c, file_key, h->id) < 0 || fwrite(h->bytes, h->size, 1, f) != 1)
+                return -EIO;
+        for (uint64_t at = 0; at < bytes; at += MESSAGE_FRAME_LENGTH) {
+                bool final = at + MESSAGE_FRAME_LENGTH >= bytes;
+                ssize_t n = frame_seal(c, (uint32_t) (at / MESSAGE_FRAME_LENGTH) + 1, final, plaintext,
+                                       final ? (uint32_t) (bytes - at) : MESSAGE_FRAME_LENGTH, frame);
+
+                if (n < 0 || fwrite(frame, (size_t) n, 1, f) != 1)
+                        return -EIO;
+        }
+        return fclose(f) == 0 ? 0 : -errno;
+}
+
+static int open_object(const char *path, const char *directory) {
+        struct unseal_options o = { .source_fd = AT_FDCWD, .directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .room = UINT64_MAX, .workers = 1 };
+        static uint8_t start[MESSAGE_HEADER_MAX];
+        struct message_header *h;
+        struct secret *data_key;
+        struct unseal *u;
+        struct error e = { 0 };
+        FILE *f = fopen(path, "re");
+        size_t n = f ? fread(start, 1, sizeof start, f) : 0, index;
+
+        if (message_header_parse(start, n, path, &h, &e) < 0 || secret_copy(test_key, sizeof test_key, &data_key) < 0 ||
+            unseal_new(&o, &u, &e) < 0 || unseal_add(u, path, NULL, false, &index, &e) < 0)
+                return -EIO;
+        unseal_set_key(u, data_key, h);
+        if (unseal_finish(u, NULL, NULL, &e) < 0) {
+                fprintf(stderr, "%s: %s\n", e.subject, e.reason);
+                return -EIO;
+        }
+        unseal_free(u);
+        return unlinkat(o.directory_fd, "0", 0);
+}
+
+int main(int argc, char *argv[]) {
+        const char *what = argc > 2 ? argv[1] : "";
+        uint64_t bytes = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
+        double before;
+        int r = -EINVAL;
+
+        if (secret_init() < 0)
+                return 1;
+        before = cpu_seconds();
+        if (streq(what, "gcm"))
+                r = limit_gcm(bytes);
+        else if (streq(what, "digest") || streq(what, "digest-openssl"))
+                r = limit_digest(bytes, streq(what, "digest-openssl"));
+        else if (streq(what, "pages") && argc > 3)
+                r = limit_pages(bytes, argv[3]);
+        else if (streq(what, "discard") && argc > 4)
+                r = limit_discard(bytes, argv[3], argv[4]);
+        else if (streq(what, "make") && argc > 3)
+                return make(argv[2], strtoull(argv[3], NULL, 10)) < 0;
+        else if (streq(what, "open") && argc > 3)
+                return open_object(argv[2], argv[3]) < 0;
+        if (r < 0) {
+                fprintf(stderr, "%s: %s\n", what, strerror(-r));
+                return 1;
+        }
+        printf("%.4f\n", (cpu_seconds() - before) / (double) bytes * 1e9);
+        return 0;
+}
