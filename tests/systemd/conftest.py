@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end-to-end tests' local stack, and machines to boot beside it. Only in a fresh root (tests/fresh): the machines are
-overlays of the root the tests run in, with everything that is installed there."""
+"""The local stack, and machines to boot beside it. Only in a fresh root (tests/fresh): the machines are overlays of the root
+the tests run in, with everything that is installed there."""
 
 import os
 import pathlib
@@ -8,9 +8,17 @@ import sys
 
 import pytest
 
-sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent)]
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS), str(TESTS / "e2e")]
 
-from e2e.conftest import _calm, build, stack  # noqa: E402, F401
+from stack import session  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def stack():
+    running = session.start()
+    yield running
+    session.end(running)
 
 
 def pytest_collection_modifyitems(items):

@@ -11,8 +11,8 @@ import urllib.request
 
 import pytest
 
-from e2e.sealer import DataKey, model_text, pcr15, put_model
 from machine import HERE, Machine
+from sealer import DataKey, model_text, pcr15, put_model
 
 AGENT = "sealboot-agent.service"
 SERVER = "llama-server.service"
@@ -24,6 +24,7 @@ FAKE_TPM = os.makedev(10, 229)
 
 def measured(stack):
     """Puts a model into the bucket, launches with it, and gives the measured configuration that loads it."""
+    stack.calm()
     key = DataKey.generate(stack.kms(), arn := stack.create_key(), CONTEXT)
     put_model(stack.s3(), stack.bucket, "m/", MODEL, key)
     stack.control.user_data(json.dumps({"sealboot": {"model": f"s3://{stack.bucket}/m/"}}).encode())
@@ -42,7 +43,6 @@ def prepare(machine, configuration):
 
 @pytest.fixture(scope="module")
 def booted(stack):
-    stack.calm()
     with Machine() as machine:
         prepare(machine, measured(stack)).boot()
         machine.pcr15 = {bank: stack.pcr(15, bank) for bank in ("sha256", "sha384")}
