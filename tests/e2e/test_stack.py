@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from esdk import esdk  # noqa: F401
+from esdk import esdk  # noqa: F401
 from stack import attestation_check, cbor, cms, malformed, nginx, pki, policy, wire
 from stack.identity import role_session, user
 from stack.session import end, start
@@ -331,18 +332,14 @@ def test_instance_role_reads_but_does_not_write(stack):
         s3.put_object(Bucket=stack.bucket, Key="shared", Body=b"y")
 
 
-# --- the SDKs for JavaScript
+# --- the SDK for JavaScript
 
-def test_javascript_sdks(stack, recipient, tmp_path, esdk):
+def test_javascript_sdk(esdk, stack, recipient, tmp_path):
     document = stack.control.document(public_key=public_der(recipient))
     issued = stack.control.credentials()
-    command = ["node", "--no-warnings", pathlib.Path(__file__).with_name("sdk.cjs"), stack.bucket, stack.create_key(),
-               base64.b64encode(document).decode(), ",".join(issued[k] for k in ("AccessKeyId", "SecretAccessKey", "Token"))]
-    done = subprocess.run(command, env={**stack.env, "NODE_PATH": str(esdk.modules)}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    said = {words[1]: words[2:] for words in map(str.split, done.stdout.splitlines())}
-    assert set(said) == {"objects", "dataKeys", "messages"}
-    plaintext, wrapped = map(bytes.fromhex, said["dataKeys"])
+    said = esdk.run(stack, "stack.js", stack.bucket, stack.create_key(), base64.b64encode(document).decode(),
+                    ",".join(issued[k] for k in ("AccessKeyId", "SecretAccessKey", "Token")))
+    plaintext, wrapped = map(bytes.fromhex, said.split())
     assert openssl_decrypt(wrapped, recipient, tmp_path) == plaintext
 
 

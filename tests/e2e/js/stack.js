@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stock AWS SDK for JavaScript and the AWS Encryption SDK against the local stack; prints "ok" lines.
+// The stock AWS SDK for JavaScript against the local S3 and KMS; prints a data key, and what KMS made of it for a recipient.
+// stack.js BUCKET KEY-ARN ATTESTATION-DOCUMENT(base64) ACCESS-KEY,SECRET,TOKEN(of the instance)
 'use strict'
 const assert = require('assert')
 const crypto = require('crypto')
@@ -8,9 +9,8 @@ const { S3Client, PutObjectCommand, GetObjectCommand, HeadObjectCommand, ListObj
   require('@aws-sdk/client-s3')
 const { Upload } = require('@aws-sdk/lib-storage')
 const { KMSClient, GenerateDataKeyCommand, DecryptCommand } = require('@aws-sdk/client-kms')
-const { buildClient, CommitmentPolicy, KmsKeyringNode } = require('@aws-crypto/client-node')
 
-const [bucket, key, attestation, tpm] = process.argv.slice(2)
+const [bucket, key, attestation, credentials] = process.argv.slice(2)
 const keys = ['sp ace/x', 'pl+us', 'eq=ual', 'per%cent', 'per%20cent', 'ütf/日本語', "~t*()'!@:,;$", 'a//b']
 
 async function objects() {
@@ -30,7 +30,6 @@ async function objects() {
   const got = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: 'stream' }))
   assert(data.equals(Buffer.from(await got.Body.transformToByteArray())))
   assert.strictEqual((await s3.send(new HeadObjectCommand({ Bucket: bucket, Key: 'stream' }))).ContentLength, data.length)
-  console.log('ok objects')
 }
 
 async function dataKeys() {
@@ -40,21 +39,12 @@ async function dataKeys() {
   const again = await kms.send(new DecryptCommand({ CiphertextBlob: issued.CiphertextBlob, EncryptionContext }))
   assert.deepStrictEqual(again.Plaintext, issued.Plaintext)
   const Recipient = { KeyEncryptionAlgorithm: 'RSAES_OAEP_SHA_256', AttestationDocument: Buffer.from(attestation, 'base64') }
-  const [accessKeyId, secretAccessKey, sessionToken] = tpm.split(',')
+  const [accessKeyId, secretAccessKey, sessionToken] = credentials.split(',')
   const instance = new KMSClient({ credentials: { accessKeyId, secretAccessKey, sessionToken } })
   const wrapped = await instance.send(new DecryptCommand({ CiphertextBlob: issued.CiphertextBlob, EncryptionContext, Recipient }))
   assert.strictEqual(wrapped.Plaintext, undefined)
-  console.log('ok dataKeys', Buffer.from(issued.Plaintext).toString('hex'),
+  console.log(Buffer.from(issued.Plaintext).toString('hex'),
     Buffer.from(wrapped.CiphertextForRecipient).toString('hex'))
 }
 
-async function messages() {
-  const { encrypt, decrypt } = buildClient(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
-  const keyring = new KmsKeyringNode({ generatorKeyId: key })
-  const plaintext = crypto.randomBytes(10000)
-  const { result } = await encrypt(keyring, plaintext, { encryptionContext: { model: 'm' } })
-  assert.deepStrictEqual((await decrypt(keyring, result)).plaintext, plaintext)
-  console.log('ok messages')
-}
-
-objects().then(dataKeys).then(messages).catch((e) => { console.error(e); process.exit(1) })
+objects().then(dataKeys).catch((e) => { console.error(e); process.exit(1) })
