@@ -15,7 +15,9 @@ enum {
 };
 
 static int bad(const struct disk *disk, struct error *e, const char *reason) {
-        return fail(e, FAILURE_UKI, -EBADMSG, disk->subject, "%s", reason);
+        fail(e, FAILURE_UKI, -EBADMSG, disk->subject, "%s", reason);
+        fail_advice(e, DISK_ADVICE);
+        return -EBADMSG;
 }
 
 static uint32_t crc32_of(const uint8_t *data, size_t n) {
@@ -243,8 +245,12 @@ static int choose_image(const struct fat *fat, const struct fat_entry *boot, con
                 *ret = entry;
                 snprintf(ret->name, sizeof ret->name, "%s", names[i]);
         }
-        return found ? 0 : fail(e, FAILURE_UKI, -ENOENT, fat->disk->subject, "its EFI system partition has no /EFI/BOOT/%s",
-                                name ?: "BOOTX64.EFI or BOOTAA64.EFI");
+        if (found)
+                return 0;
+        fail(e, FAILURE_UKI, -ENOENT, fat->disk->subject, "its EFI system partition has no /EFI/BOOT/%s",
+             name ?: "BOOTX64.EFI or BOOTAA64.EFI");
+        fail_advice(e, "A disk that boots by way of boot entries cannot be measured by itself: give the images in load order instead.");
+        return -ENOENT;
 }
 
 int disk_find_boot(const struct disk *disk, const char *name, struct disk_boot *ret, struct error *e) {

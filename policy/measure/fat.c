@@ -42,7 +42,9 @@ void fat_directory_done(struct fat_directory *d) {
 }
 
 static int bad(const struct fat *fat, struct error *e, const char *reason) {
-        return fail(e, FAILURE_UKI, -EBADMSG, fat->disk->subject, "the EFI system partition %s", reason);
+        fail(e, FAILURE_UKI, -EBADMSG, fat->disk->subject, "the EFI system partition %s", reason);
+        fail_advice(e, DISK_ADVICE);
+        return -EBADMSG;
 }
 
 /* --- the volume --------------------------------------------------------------------------------------------------------- */

@@ -18,6 +18,9 @@ struct disk {
 /* Exactly n bytes at `offset`, or -EBADMSG beyond the end, or the error of pread(2). */
 int disk_read(const struct disk *d, uint64_t offset, void *out, size_t n) _must_check_;
 
+#define DISK_ADVICE \
+        "The disk image is damaged, cut short, or not raw: build it again, or convert it with `qemu-img convert -O raw`."
+
 struct fat {
         const struct disk *disk;
         uint64_t start; /* of the volume, all offsets in bytes from the start of the disk */

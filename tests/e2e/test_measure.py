@@ -2,7 +2,9 @@
 """`sealboot measure` against what OVMF, systemd's stubs and swtpm measured (tests/fixtures/measure)."""
 
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -50,3 +52,145 @@ def test_equals_what_was_measured(sealboot, name):
     said = json.loads(sealboot("measure", "--json", *options_of(case)))["Measurements"]
     measured = case["pcrs"]["sha384"]
     assert said == {"HashAlgorithm": "SHA384 { ... }", "PCR4": measured[4], "PCR7": measured[7], "PCR12": measured[12]}
+
+
+def test_event_log_says_what_and_why(sealboot):
+    case = CASES["debian13-sb-addon"]
+    events = json.loads(sealboot("measure", "--json", "--event-log", *options_of(case)))["Events"]
+    assert [(e["PCR"], e["Type"]) for e in events] == [
+        (7, "EV_EFI_VARIABLE_DRIVER_CONFIG")] * 5 + [(7, "EV_SEPARATOR"), (4, "EV_EFI_ACTION"), (4, "EV_SEPARATOR"),
+        (7, "EV_EFI_VARIABLE_AUTHORITY"), (4, "EV_EFI_BOOT_SERVICES_APPLICATION"),
+        (7, "EV_EFI_VARIABLE_AUTHORITY"), (4, "EV_EFI_BOOT_SERVICES_APPLICATION"), (12, "EV_IPL")]
+    assert events[0]["What"] == "variable SecureBoot = 1" and events[0]["Why"] == "Secure Boot is on"
+    assert "addon-signed-B.efi" in events[11]["What"] and "addon" in events[11]["Why"]
+    assert '"sealboot.addon=1"' in events[12]["What"]
+    text = sealboot("measure", "--event-log", *options_of(case))
+    for event in events:
+        assert event["Digest"] in text and event["What"] in text and event["Why"] in text
+
+
+def test_readable_output_has_the_same_values(sealboot):
+    for case in CASES.values():
+        measured = case["pcrs"]["sha384"]
+        lines = sealboot("measure", *options_of(case)).splitlines()
+        assert lines == [f"PCR4   {measured[4]}", f"PCR7   {measured[7]}", f"PCR12  {measured[12]}"]
+
+
+def test_without_key_lists_pcr7_is_not_predicted(sealboot):
+    said = json.loads(sealboot("measure", "--json", FIXTURES / "debian12.efi"))["Measurements"]
+    assert set(said) == {"HashAlgorithm", "PCR4", "PCR12"}
+
+
+@pytest.mark.parametrize("what_if, pcr", [
+    (["--command-line= init=/bin/sh\t"], 12),  # white space at the ends is not measured
+    (["--failed-boot-options=1"], 4),
+])
+def test_what_if_equals_the_boot_where_it_was_so(sealboot, what_if, pcr):
+    boot = {12: "debian12-appended", 4: "debian12-blank-first"}[pcr]
+    said = json.loads(sealboot("measure", "--json", *what_if, FIXTURES / "debian12.efi"))["Measurements"]
+    assert said[f"PCR{pcr}"] == CASES[boot]["pcrs"]["sha384"][pcr]
+
+
+REFUSALS = [
+    (["{f}/handmade.efi"], 70, "--stub-version=N"),
+    (["{f}/handmade-inner-B.efi", "--stub-version=0"], 2, "is not a number from 1"),
+    (["{f}/nowhere.efi"], 61, "cannot open"),
+    (["{f}/db-A.esl"], 70, "is not a PE image"),
+    (["{f}/debian12.efi", "--addon={f}/addon.efi"], 70, "its stub is version 252, which loads no addons"),
+    (["{f}/debian13.efi", "--addon={f}/debian12.efi"], 70, "is a UKI, not an addon"),
+    (["{f}/addon.efi", "--command-line=x"], 70, "is not a UKI"),
+    (["{f}/debian13.efi", "--command-line=@1 x"], 2, "selects a profile"),
+    (["{f}/debian13.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl"], 70, "it is not signed, and db does not hold its hash"),
+    (["{f}/debian13-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-CA.esl"], 70, "none of its signatures chains to an entry of db"),
+    (["{f}/debian13-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl", "--dbx={f}/db-A.esl"], 70, "dbx forbids it"),
+    (["{f}/handmade-inner-B-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl", "--stub-version=251"], 70,
+     "handmade-inner-B-signed-A.efi:.linux"),
+    (["{f}/debian13.efi", "--db={f}/db-A.esl"], 2, "--PK"),
+    (["{f}/debian13.efi", "--secure-boot=on"], 2, "without a platform key"),
+    (["{f}/debian13.efi", "--secure-boot=maybe"], 2, 'neither "on" nor "off"'),
+    (["{f}/debian13.efi", "--PK={f}/debian13.efi"], 2, "is not an EFI signature list"),
+    (["{f}/debian13.efi", "--disk={f}/debian13.efi"], 2, "either a disk or images"),
+    (["--disk={f}/debian13.efi"], 70, "has no GUID partition table"),
+    (["--arch=riscv64", "{f}/debian13.efi"], 2, "neither"),
+    ([], 2, "name a UKI"),
+    (["--nonsense"], 2, "nonsense"),
+]
+
+
+@pytest.mark.parametrize("arguments, code, words", REFUSALS)
+def test_refuses(sealboot, arguments, code, words):
+    assert words in sealboot("measure", *(a.format(f=FIXTURES) for a in arguments), code=code)
+
+
+# --- disks ------------------------------------------------------------------------------------------------------------------
+
+def make_disk(directory, fat, files, size_mib, block=512, type_code="ef00"):
+    """A GPT disk with an EFI system partition made by the tools everyone uses."""
+    for tool in ("mkfs.vfat", "mcopy", "mmd", "sgdisk"):
+        if not shutil.which(tool, path=os.environ["PATH"] + ":/sbin:/usr/sbin"):
+            pytest.skip(f"{tool} is not installed")
+    environment = {**os.environ, "PATH": os.environ["PATH"] + ":/sbin:/usr/sbin", "MTOOLS_SKIP_CHECK": "1"}
+
+    def tool(*command):
+        subprocess.run(list(map(str, command)), check=True, capture_output=True, env=environment, timeout=60)
+
+    esp, disk = directory / "esp.img", directory / "disk.img"
+    with open(esp, "wb") as f:
+        f.truncate(size_mib << 20)
+    tool("mkfs.vfat", "-F", fat, *(["-s", "1"] if fat == 32 else []), esp)
+    made = set()
+    for path, source in files.items():
+        for parent in reversed(pathlib.PurePosixPath(path).parents):
+            if str(parent) not in ("/", *made):
+                tool("mmd", "-i", esp, f"::{parent}")
+                made.add(str(parent))
+        tool("mcopy", "-i", esp, source, f"::{path}")
+    disk.write_bytes(bytes(1 << 20) + esp.read_bytes() + bytes(1 << 20))
+    tool("sgdisk", f"--new=1:2048:+{size_mib}M", f"--typecode=1:{type_code}", disk)
+    return disk
+
+
+@pytest.mark.parametrize("fat, size", [(12, 4), (16, 24), (32, 40)])
+def test_finds_the_image_on_a_disk(sealboot, tmp_path, fat, size):
+    disk = make_disk(tmp_path, fat, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi"}, size)
+    measured = CASES["debian13"]["pcrs"]["sha384"]
+    said = json.loads(sealboot("measure", "--json", "--secure-boot=off", f"--disk={disk}"))["Measurements"]
+    assert [said[f"PCR{i}"] for i in (4, 7, 12)] == [measured[i] for i in (4, 7, 12)]
+
+
+def test_finds_addons_on_a_disk(sealboot, tmp_path):
+    disk = make_disk(tmp_path, 16, {
+        "/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi",
+        "/EFI/BOOT/BOOTX64.EFI.extra.d/fixture.addon.efi": FIXTURES / "addon.efi",
+        "/EFI/BOOT/BOOTX64.EFI.extra.d/readme.txt": FIXTURES / "README",
+        "/loader/loader.conf": FIXTURES / "README",
+    }, 24)
+    measured = CASES["debian13-addon"]["pcrs"]["sha384"]
+    said = json.loads(sealboot("measure", "--json", f"--disk={disk}"))["Measurements"]
+    assert (said["PCR4"], said["PCR12"]) == (measured[4], measured[12])
+
+
+def test_two_architectures_on_a_disk(sealboot, tmp_path):
+    disk = make_disk(tmp_path, 32, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi",
+                                    "/EFI/BOOT/BOOTAA64.EFI": FIXTURES / "debian13-aa64.efi"}, 40)
+    assert "--arch=x64 or --arch=aa64" in sealboot("measure", f"--disk={disk}", code=70)
+    for arch, boot in (("x64", "debian13"), ("aa64", "debian13-aa64")):
+        said = json.loads(sealboot("measure", "--json", f"--disk={disk}", f"--arch={arch}"))["Measurements"]
+        assert said["PCR4"] == CASES[boot]["pcrs"]["sha384"][4]
+
+
+def test_disks_that_cannot_be_read(sealboot, tmp_path):
+    disk = make_disk(tmp_path, 16, {"/EFI/BOOT/README": FIXTURES / "README"}, 24)
+    assert "has no /EFI/BOOT/BOOTX64.EFI" in sealboot("measure", f"--disk={disk}", code=70)
+    whole = disk.read_bytes()
+    for name, data, words in (
+        ("short", whole[:8 << 20], "it is cut short"),
+        ("header", whole[:512 + 24] + b"\2" + whole[512 + 25:], "the partition table's header"),
+        ("table", whole[:1024 + 56] + b"\1" + whole[1024 + 57:], "wrong checksum"),
+        ("no file system", whole[:1 << 20] + bytes(512) + whole[(1 << 20) + 512:], "is not a FAT file system"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(data)
+        assert words in sealboot("measure", f"--disk={path}", code=70)
+    disk = make_disk(tmp_path, 16, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi"}, 24, type_code="8300")
+    assert "has no EFI system partition" in sealboot("measure", f"--disk={disk}", code=70)
