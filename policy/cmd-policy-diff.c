@@ -6,6 +6,7 @@
 
 #include "command.h"
 #include "compare.h"
+#include "explain.h"
 
 static void help(void) {
         puts("Usage: sealboot policy diff [--json] BEFORE AFTER\n\n"
@@ -41,16 +42,22 @@ static void print_json(const struct changes *c) {
         puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
+static void print_lines(const char *prefix, char **lines, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                fputs(prefix, stdout);
+                print_clean(stdout, lines[i]);
+                putchar('\n');
+        }
+}
+
 static void print_text(const struct changes *c) {
         for (size_t i = 0; i < c->n; i++) {
                 const struct change *change = &c->items[i];
 
-                printf("%s%s:\n", change->before ?: change->after,
-                       !change->after ? " is gone" : !change->before ? " is new" : " changes");
-                for (size_t k = 0; k < change->n_removed; k++)
-                        printf("  - %s\n", change->removed[k]);
-                for (size_t k = 0; k < change->n_added; k++)
-                        printf("  + %s\n", change->added[k]);
+                print_clean(stdout, change->before ?: change->after);
+                printf("%s:\n", !change->after ? " is gone" : !change->before ? " is new" : " changes");
+                print_lines("  - ", change->removed, change->n_removed);
+                print_lines("  + ", change->added, change->n_added);
         }
         if (c->n == 0)
                 puts("The policies mean the same.");

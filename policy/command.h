@@ -17,6 +17,7 @@ struct command {
 
 int cmd_attest(int argc, char *argv[]);
 int cmd_digest(int argc, char *argv[]);
+int cmd_doctor(int argc, char *argv[]);
 int cmd_inspect(int argc, char *argv[]);
 int cmd_measure(int argc, char *argv[]);
 int cmd_policy(int argc, char *argv[]);

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "explain.h"
 
+void print_clean(FILE *f, const char *text) {
+        for (; *text; text++)
+                putc(*text >= ' ' && *text < 0x7f ? *text : '?', f);
+}
+
 static const char *verdict_text(const struct evaluation *v) {
         if (v->explicit_deny)
                 return "DENIED by a statement that says Deny";
@@ -14,20 +19,29 @@ static const char *verdict_text(const struct evaluation *v) {
 static void print_values(FILE *f, const struct strings *s) {
         if (!s)
                 fputs("anyone", f);
-        for (size_t i = 0; s && i < s->n; i++)
-                fprintf(f, "%s%s", i > 0 ? ", or " : "", s->items[i]);
+        for (size_t i = 0; s && i < s->n; i++) {
+                fputs(i > 0 ? ", or " : "", f);
+                print_clean(f, s->items[i]);
+        }
         if (s && s->n == 0)
                 fputs("a service", f);
 }
 
 static void print_element(FILE *f, const struct element_result *r) {
-        fprintf(f, "  %-7s  %s %s\n", r->truth == TRUTH_YES ? "met" : r->truth == TRUTH_NO ? "NOT MET" : "unknown", r->element,
-                r->key ?: "");
+        fprintf(f, "  %-7s  ", r->truth == TRUTH_YES ? "met" : r->truth == TRUTH_NO ? "NOT MET" : "unknown");
+        print_clean(f, r->element);
+        if (r->key) {
+                putc(' ', f);
+                print_clean(f, r->key);
+        }
+        putc('\n', f);
         if (r->truth == TRUTH_YES)
                 return;
         fputs("             wanted  ", f);
         print_values(f, r->wanted);
-        fprintf(f, "\n             found   %s\n", r->found ?: "nothing");
+        fputs("\n             found   ", f);
+        print_clean(f, r->found ?: "nothing");
+        putc('\n', f);
 }
 
 /* A statement about other actions explains nothing. */
@@ -46,7 +60,9 @@ void explain_evaluation(FILE *f, const struct evaluation *v, const char *princip
 
                 if (!is_about(s))
                         continue;
-                fprintf(f, "\n%s (%s) %s\n", s->statement->name, s->statement->allow ? "Allow" : "Deny",
+                putc('\n', f);
+                print_clean(f, s->statement->name);
+                fprintf(f, " (%s) %s\n", s->statement->allow ? "Allow" : "Deny",
                         s->truth == TRUTH_YES ? "applies" : s->truth == TRUTH_NO ? "does not apply" : "may apply");
                 for (size_t k = 0; k < s->n; k++)
                         print_element(f, &s->elements[k]);
@@ -93,8 +109,11 @@ json_object *explain_evaluation_json(const struct evaluation *v) {
 void explain_findings(FILE *f, const struct findings *findings) {
         if (findings->n > 0)
                 fputs("\nWeaknesses of this policy:\n", f);
-        for (size_t i = 0; i < findings->n; i++)
-                fprintf(f, "  %s, %s: %s.\n", findings->items[i].statement, findings->items[i].code, findings->items[i].text);
+        for (size_t i = 0; i < findings->n; i++) {
+                fputs("  ", f);
+                print_clean(f, findings->items[i].statement);
+                fprintf(f, ", %s: %s.\n", findings->items[i].code, findings->items[i].text);
+        }
 }
 
 json_object *explain_findings_json(const struct findings *findings) {

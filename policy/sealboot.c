@@ -10,6 +10,7 @@
 static const struct command commands[] = {
         { "attest", "[OPTION...]", "ask the NitroTPM for an attestation document", cmd_attest },
         { "digest", "FILE|DIRECTORY", "compute a model's digest and the PCR15 it leads to", cmd_digest },
+        { "doctor", "[OPTION...] [REPORT]", "explain a refused boot", cmd_doctor },
         { "inspect", "OBJECT", "show what a sealed object says of itself, without a key", cmd_inspect },
         { "measure", "UKI.efi...", "predict PCR4, PCR7 and PCR12 of an image", cmd_measure },
         { "policy", "[check|diff] [OPTION...]", "write, check and compare key policies", cmd_policy },
