@@ -22,14 +22,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from esdk import esdk  # noqa: F401
-from esdk import esdk  # noqa: F401
 from stack import attestation_check, cbor, cms, malformed, nginx, pki, policy, wire
 from stack.identity import role_session, user
 from stack.session import end, start
 from stack.swtpm import receive_frame
 
-TRICKY_KEYS = ["plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x", "a//b",
-               "~t*()'!@:,;$", 'quo"te<>', "trailing/", "dots/../x"]
+TRICKY_KEYS = ["plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x",
+               "a//b", "~t*()'!@:,;$", 'quo"te<>', "trailing/", "dots/../x"]
 
 
 def refused(code: str):
@@ -744,9 +743,10 @@ def test_up_and_down_leave_nothing(tmp_path):
 def test_dies_with_its_parent(tmp_path):
     tests = pathlib.Path(__file__).resolve().parent.parent
     with subprocess.Popen(["sleep", "60"]) as parent:
-        subprocess.run([tests / "stack/up", "--dir", tmp_path, "--parent-pid", str(parent.pid)], check=True,
+        subprocess.run([tests / "stack/up", "--dir", tmp_path / "stack", "--parent-pid", str(parent.pid)], check=True,
                        capture_output=True)
-        process = os.pidfd_open(int((tmp_path / "pid").read_text()))
+        process = os.pidfd_open(int((tmp_path / "stack/pid").read_text()))
         parent.kill()
     assert select.select([process], [], [], 10)[0]
     os.close(process)
+    assert not (tmp_path / "stack").exists()

@@ -45,7 +45,8 @@ def raw_signature(key, message: bytes, algorithm=hashes.SHA384) -> bytes:
 
 def sign(content, key, *, protected=None, unprotected=None, tag: int | None = None, signature: bytes | None = None,
          context="Signature1", algorithm=hashes.SHA384, parts: int = 4) -> bytes:
-    """content: a map, which goes out as AWS sends it, of indefinite length, or bytes that are signed as they are. protected: a map or bytes. parts != 4 is malformed."""
+    """content: a map, which goes out as AWS sends it, of indefinite length, or bytes that are signed as they are.
+    protected: a map or bytes. parts != 4 is malformed."""
     body = content if isinstance(content, bytes) else cbor.dumps(cbor.OpenMap(list(content.items())))
     header = protected if isinstance(protected, bytes) else cbor.dumps(protected if protected is not None else {1: ES384})
     if signature is None:

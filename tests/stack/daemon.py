@@ -4,10 +4,14 @@
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 
 from .local_aws import Stack
+
+STATE = ("tpm", "s3", "stack.json", "qemu-tpm.socket", "attestation-root.pem", "tls-ca.pem", "tls-server.pem",
+         "tls-server.key", "log", "audit.jsonl", "pid")
 
 
 def watch(pid: int) -> int:
@@ -15,7 +19,7 @@ def watch(pid: int) -> int:
     return os.pidfd_open(pid) if pid else os.pipe()[0]
 
 
-def serve(directory: str, parent: int, ready: int, **options):
+def serve(directory: str, parent: int, ready: int, made_directory: bool, **options):
     """Writes {"environment": ..., facts} to the descriptor ready once everything listens."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -24,15 +28,18 @@ def serve(directory: str, parent: int, ready: int, **options):
         signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stack = Stack(directory, **options)
-    summary = {"environment": stack.environment(), "pid": os.getpid(), **stack.facts()}
+    summary = {"environment": stack.environment(), "pid": os.getpid(), "made_directory": made_directory, **stack.facts()}
     with open(os.path.join(directory, "stack.json"), "w", encoding="utf-8") as f:
         json.dump(summary, f, indent=2)
     with open(os.path.join(directory, "pid"), "w", encoding="ascii") as f:
         f.write(f"{os.getpid()}\n")
     os.write(ready, json.dumps(summary).encode())
     os.close(ready)
-    select.select([wake_read, watch(parent)], [], [])
+    parent_gone = watch(parent)
+    woken, _, _ = select.select([wake_read, parent_gone], [], [])
     stack.stop()
+    if parent_gone in woken:
+        remove(directory)
 
 
 def spawn(directory: str, parent: int, **options) -> dict:
@@ -69,6 +76,20 @@ def detach(log: str):
     null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for fd, source in ((0, null), (1, out), (2, out)):
         os.dup2(source, fd)
+
+
+def remove(directory: str):
+    """All of a directory that up made; of another one, what the stack put there, and the directory itself if it is empty."""
+    with open(os.path.join(directory, "stack.json"), encoding="utf-8") as f:
+        names = os.listdir(directory) if json.load(f)["made_directory"] else STATE
+    for name in names:
+        path = os.path.join(directory, name)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.unlink(path)
+    if not os.listdir(directory):
+        os.rmdir(directory)
 
 
 def stop(directory: str, timeout: float = 10) -> bool:
