@@ -40,7 +40,8 @@ static int read_upload_id(struct http_call *call, char **ret, struct error *e) {
         text = http_call_text(call, &n);
         id = xml_find(text, n, "InitiateMultipartUploadResult/UploadId");
         if (!id || !id[0])
-                return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call), "the answer to CreateMultipartUpload has no UploadId");
+                return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call),
+                            "the answer to CreateMultipartUpload has no UploadId");
         return sigv4_encode(id, false, ret) < 0 ? fail_oom(e) : 0;
 }
 
@@ -102,14 +103,15 @@ static int keep_etag(struct s3_upload *upload, unsigned number, const char *etag
 }
 
 int s3_upload_part(struct s3_upload *upload, unsigned number, const void *data, size_t n, struct error *e) {
-        struct s3_request request = { .method = "PUT", .bucket = upload->bucket, .key = upload->key, .body = data, .body_size = n,
-                                      .deadline_ms = WRITE_DEADLINE_MS, .judge = judge_part };
+        struct s3_request request = { .method = "PUT", .bucket = upload->bucket, .key = upload->key, .body = data,
+                                      .body_size = n, .deadline_ms = WRITE_DEADLINE_MS, .judge = judge_part };
         _cleanup_http_call_ struct http_call *call = NULL;
         _cleanup_free_ char *query = NULL;
         int r;
 
         if (number < 1 || number > S3_PARTS_MAX)
-                return fail(e, FAILURE_INTERNAL, -EINVAL, upload->key, "part %u is not between 1 and %d", number, S3_PARTS_MAX);
+                return fail(e, FAILURE_INTERNAL, -EINVAL, upload->key, "part %u is not between 1 and %d", number,
+                            S3_PARTS_MAX);
         if (asprintf(&query, "partNumber=%u&uploadId=%s", number, upload->id) < 0)
                 return fail_oom(e);
         request.query = query;
@@ -145,7 +147,8 @@ static int complete_body(const struct s3_upload *upload, char **ret, size_t *ret
 
                 if (!etag) {
                         fclose(f);
-                        return fail(e, FAILURE_INTERNAL, -EINVAL, upload->key, "part %zu of %zu is missing", i + 1, upload->n_etags);
+                        return fail(e, FAILURE_INTERNAL, -EINVAL, upload->key, "part %zu of %zu is missing", i + 1,
+                                    upload->n_etags);
                 }
                 fprintf(f, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag></Part>", i + 1, etag);
         }
@@ -315,7 +318,8 @@ int s3_list(struct s3 *s3, const char *bucket, const char *prefix, size_t max, s
                 if (r < 0)
                         return r;
                 if (list.n > max || (list.next && list.n == before))
-                        return fail(e, FAILURE_S3_ANSWER, -EFBIG, bucket, "the listing has more than %zu objects, or does not end", max);
+                        return fail(e, FAILURE_S3_ANSWER, -EFBIG, bucket,
+                                    "the listing has more than %zu objects, or does not end", max);
         } while (list.next);
         *ret = list;
         list = (struct s3_list) {};

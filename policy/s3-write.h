@@ -13,7 +13,7 @@ int s3_put(struct s3 *s3, const char *bucket, const char *key, const void *data,
 /* Also succeeds when there is no such object. */
 int s3_delete(struct s3 *s3, const char *bucket, const char *key, struct error *e);
 
-/* A multipart upload. Until it is complete, no object is there; one that is freed before is aborted (tried once, without a word). */
+/* A multipart upload. Until it is complete, no object is there; one that is freed before is aborted (tried once). */
 struct s3_upload;
 int s3_upload_begin(struct s3 *s3, const char *bucket, const char *key, struct s3_upload **ret, struct error *e);
 /* Part `number`, from 1; parts may be sent in any order and from several threads at once. */
@@ -34,7 +34,7 @@ struct s3_list {
 };
 void s3_list_done(struct s3_list *list);
 
-/* All objects whose keys start with `prefix`, in S3's order (by the bytes of their keys), at most `max` of them (else S3_ANSWER). */
+/* All objects whose keys start with `prefix`, in S3's order (by the bytes of their keys), at most `max` (else S3_ANSWER). */
 int s3_list(struct s3 *s3, const char *bucket, const char *prefix, size_t max, struct s3_list *ret, struct error *e);
 
 /* One page of a listing, for tests and fuzzing: appends to *list and sets list->next. `text` is changed. */

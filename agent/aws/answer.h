@@ -7,8 +7,8 @@
 #include "basic/json.h"
 #include "basic/secret.h"
 
-/* Moves the text value of the top-level member `key` out of the JSON text: into *ret, with "\/" undone, and overwritten by 'x'
- * where it was. -ENOENT when there is none, -EBADMSG when it is not plain text or there are two, -ENOMEM. Does not
+/* Moves the text value of the top-level member `key` out of the JSON text: into *ret, with "\/" undone, and overwritten by
+ * 'x' where it was. -ENOENT when there is none, -EBADMSG when it is not plain text or there are two, -ENOMEM. Does not
  * otherwise judge the syntax: json_parse() the rest afterwards. */
 int answer_take_secret(char *text, size_t n, const char *key, struct secret **ret);
 

@@ -93,7 +93,8 @@ static char *trim(char *line) {
 }
 
 /* [profile] and "key = value" lines, as the AWS tools write them. */
-static void profile_read(char *text, const char *profile, const char **ret_id, const char **ret_key, const char **ret_token) {
+static void profile_read(char *text, const char *profile, const char **ret_id, const char **ret_key,
+                         const char **ret_token) {
         bool ours = false;
 
         for (char *line; (line = strsep(&text, "\n"));) {
@@ -141,7 +142,8 @@ static int from_profile(struct credentials **ret, struct error *e) {
                 return r;
         r = file_read(path, MAX_PROFILE_FILE, FAILURE_CREDENTIALS, &text, &n, e);
         if (r < 0) {
-                fail_advice(e, "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile in this file.");
+                fail_advice(e,
+                            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile in this file.");
                 return r;
         }
         profile_read((char *) text, profile, &id, &key, &token);
@@ -149,7 +151,8 @@ static int from_profile(struct credentials **ret, struct error *e) {
                 r = credentials_new(id, key, token, INT64_MAX, ret, e);
         else {
                 r = fail(e, FAILURE_CREDENTIALS, -ENOENT, path,
-                         "profile \"%s\" has no aws_access_key_id and aws_secret_access_key (sealboot knows no other kind)", profile);
+                         "profile \"%s\" has no aws_access_key_id and aws_secret_access_key (sealboot knows no other kind)",
+                         profile);
                 fail_advice(e, "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for example with "
                                "`eval $(aws configure export-credentials --format env)`.");
         }
@@ -165,7 +168,8 @@ int credentials_from_environment(struct credential_source **ret, struct error *e
 
         if (!id != !key)
                 return fail(e, FAILURE_CREDENTIALS, -EINVAL, "environment", "%s is set, but %s is not",
-                            id ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY", id ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
+                            id ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY",
+                            id ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
         r = id ? credentials_new(id, key, environment("AWS_SESSION_TOKEN"), INT64_MAX, &c, e) : from_profile(&c, e);
         return r < 0 ? r : source_new(NULL, c, ret, e);
 }

@@ -296,7 +296,8 @@ static void set_limits(const struct http *http, CURL *easy, const struct http_re
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) request->timeout_ms);
 }
 
-int http_prepare(struct http *http, CURL *easy, const struct http_request *request, struct http_call **ret, struct error *e) {
+int http_prepare(struct http *http, CURL *easy, const struct http_request *request, struct http_call **ret,
+                 struct error *e) {
         _cleanup_http_call_ struct http_call *call = NULL;
 
         curl_easy_reset(easy);
@@ -395,8 +396,8 @@ static enum http_verdict judge_2xx(struct http_call *call, CURLcode code, struct
 
         if (verdict != HTTP_OK || call->status / 100 == 2)
                 return verdict;
-        return http_verdict_fail(call, call->status >= 500 || call->status == 429 ? HTTP_RETRY : HTTP_FINAL, e, call->malformed,
-                                 "HTTP %ld", call->status);
+        return http_verdict_fail(call, call->status >= 500 || call->status == 429 ? HTTP_RETRY : HTTP_FINAL, e,
+                                 call->malformed, "HTTP %ld", call->status);
 }
 
 enum http_verdict http_verdict_fail(struct http_call *call, enum http_verdict verdict, struct error *e, enum failure failure,

@@ -59,9 +59,9 @@ enum http_verdict {
  * borrows `easy` until http_call_free(), which resets it again: take the handle out of its curl_multi first. */
 int http_prepare(struct http *http, CURL *easy, const struct http_request *request, struct http_call **ret, struct error *e);
 
-/* HTTP_OK: a whole answer arrived, of whatever status. Otherwise e is filled: FAILURE_NETWORK, FAILURE_CLOCK for a certificate
- * that is not valid yet, the request's `malformed`. When a write callback of the caller's refused the bytes it is HTTP_FINAL, and e
- * is left as the caller filled it, if it is filled. */
+/* HTTP_OK: a whole answer arrived, of whatever status. Otherwise e is filled: FAILURE_NETWORK, FAILURE_CLOCK for a
+ * certificate that is not valid yet, the request's `malformed`. When a write callback of the caller's refused the bytes it
+ * is HTTP_FINAL, and e is left as the caller filled it, if it is filled: give each attempt an e of its own. */
 enum http_verdict http_judge(struct http_call *call, CURLcode code, struct error *e);
 
 void http_call_free(struct http_call *call);
@@ -75,7 +75,7 @@ const char *http_call_request_id(const struct http_call *call);              /* 
 const char *http_call_subject(const struct http_call *call);
 /* The kept body, NUL-terminated; may be changed in place (secrets are taken out of it) and is wiped when freed. */
 char *http_call_text(struct http_call *call, size_t *ret_n);
-/* Keeps `n` more bytes of the body; a streaming write callback hands the body of an error answer on to it. -EFBIG, -ENOMEM. */
+/* Keeps `n` more bytes of the body; a streaming write callback hands the body of an error answer to it. -EFBIG, -ENOMEM. */
 int http_call_body(struct http_call *call, const void *data, size_t n);
 /* Ties the lifetime of something of the service's to the call. */
 void http_call_attach(struct http_call *call, void *context, void (*context_free)(void *context));
@@ -94,6 +94,6 @@ struct http_exchange {
 };
 
 /* Runs the exchange to its end. *ret is the call that was judged HTTP_OK. -ETIMEDOUT when the policy gave up, -EIO when the
- * judge called it final, or what prepare returned; e is the last attempt's, with the tally. Keeps connections open between calls. */
+ * judge called it final, or what prepare returned; e is the last attempt's, with the tally. Keeps connections open. */
 int http_perform(struct http *http, const struct http_exchange *exchange, const struct retry_policy *policy,
                  struct http_call **ret, struct error *e);

@@ -63,10 +63,18 @@ static int prepare(const struct imds_get *get, const char *method, const struct 
 
         if (asprintf(&url, "%s%s", get->imds->endpoint.origin, get->path) < 0)
                 return fail_oom(e);
-        return http_prepare(get->imds->http, easy, &(struct http_request) {
-                .method = method, .url = url, .headers = header, .n_headers = 1, .max_answer = get->max, .timeout_ms = ATTEMPT_MS,
-                .subject = url, .malformed = FAILURE_IMDS,
-        }, ret, e);
+        return http_prepare(get->imds->http, easy,
+                            &(struct http_request) {
+                                    .method = method,
+                                    .url = url,
+                                    .headers = header,
+                                    .n_headers = 1,
+                                    .max_answer = get->max,
+                                    .timeout_ms = ATTEMPT_MS,
+                                    .subject = url,
+                                    .malformed = FAILURE_IMDS,
+                            },
+                            ret, e);
 }
 
 /* Network faults are IMDS's here: its advice is the one that helps. */
@@ -84,7 +92,8 @@ static enum http_verdict judge_status(struct http_call *call, struct error *e) {
         if (status == 403)
                 return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_IMDS,
                                          "HTTP 403: the instance's metadata options forbid access");
-        return http_verdict_fail(call, status >= 500 || status == 429 ? HTTP_RETRY : HTTP_FINAL, e, FAILURE_IMDS, "HTTP %ld", status);
+        return http_verdict_fail(call, status >= 500 || status == 429 ? HTTP_RETRY : HTTP_FINAL, e, FAILURE_IMDS, "HTTP %ld",
+                                 status);
 }
 
 static int token_prepare(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
@@ -113,16 +122,18 @@ static enum http_verdict token_judge(void *userdata, struct http_call *call, CUR
                 return verdict;
         if (status == 404 || status == 405 || status == 501) {
                 http_verdict_fail(call, HTTP_FINAL, e, FAILURE_IMDS,
-                                  "HTTP %ld to the PUT that asks for a session token: this metadata service speaks version 1 only", status);
+                                  "HTTP %ld to the PUT for a session token: this metadata service speaks version 1 only",
+                                  status);
                 fail_advice(e, "sealboot uses IMDSv2 alone. Set the instance's metadata options to HttpEndpoint=enabled, "
-                               "HttpTokens=required (aws ec2 modify-instance-metadata-options), and check what answers at this address.");
+                               "HttpTokens=required (aws ec2 modify-instance-metadata-options), and see what answers here.");
                 return HTTP_FINAL;
         }
         if (status != 200)
                 return judge_status(call, e);
         text = http_call_text(call, &n);
         if (!token_valid(text, n))
-                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_IMDS, "the session token has %zu bytes or is not printable", n);
+                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_IMDS,
+                                         "the session token has %zu bytes or is not printable", n);
         return HTTP_OK;
 }
 
@@ -189,7 +200,8 @@ static enum http_verdict get_judge(void *userdata, struct http_call *call, CURLc
 }
 
 /* *ret is NULL after a 404 that is an answer. */
-static int imds_fetch(struct imds *imds, const char *path, size_t max, bool optional, struct http_call **ret, struct error *e) {
+static int imds_fetch(struct imds *imds, const char *path, size_t max, bool optional, struct http_call **ret,
+                      struct error *e) {
         struct imds_get get = { .imds = imds, .path = path, .max = max, .optional = optional };
         struct http_exchange exchange = { .prepare = get_prepare, .judge = get_judge, .userdata = &get };
         _cleanup_http_call_ struct http_call *call = NULL;
@@ -284,7 +296,8 @@ static int role_name(struct imds *imds, char **ret, struct error *e) {
         if (r < 0)
                 return r;
         if (!role)
-                return fail(e, FAILURE_CREDENTIALS, -ENOENT, imds->endpoint.origin, "no IAM role is attached to this instance");
+                return fail(e, FAILURE_CREDENTIALS, -ENOENT, imds->endpoint.origin,
+                            "no IAM role is attached to this instance");
         *ret = TAKE(role);
         return 0;
 }
@@ -332,8 +345,9 @@ int imds_parse_credentials(char *text, size_t n, const char *subject, struct cre
                 return r;
         code = answer_text(o, "Code");
         if (!code || !streq(code, "Success"))
-                return fail(e, FAILURE_CREDENTIALS, -EACCES, subject, "the metadata service has no credentials for the role: %s: %s",
-                            code ?: "no Code", answer_text(o, "Message") ?: "no Message");
+                return fail(e, FAILURE_CREDENTIALS, -EACCES, subject,
+                            "the metadata service has no credentials for the role: %s: %s", code ?: "no Code",
+                            answer_text(o, "Message") ?: "no Message");
         id = answer_text(o, "AccessKeyId");
         expiration = answer_text(o, "Expiration");
         if (k < 0 || t < 0 || !id || !name_valid(id, strlen(id), 128) || !header_safe((const char *) key->data) ||

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The instance metadata service, version 2 only: a session token by PUT (kept for its TTL, fetched anew after a 401), then GETs.
- * Answers are the operator's or the network's: bounded, and parsed strictly. Slow or failing answers are retried.
- * May be used from any thread. FAILURE_IMDS, FAILURE_CREDENTIALS. Source: EC2 User Guide, "Use IMDS". */
+/* The instance metadata service, version 2 only: a session token by PUT (kept for its TTL, fetched anew after a 401), then
+ * GETs. Answers are the operator's or the network's: bounded, and parsed strictly. Slow or failing answers are retried. May
+ * be used from any thread. FAILURE_IMDS, FAILURE_CREDENTIALS. Source: EC2 User Guide, "Use IMDS". */
 
 #include "aws/credentials.h"
 #include "aws/http.h"
@@ -39,6 +39,7 @@ struct imds_identity {
 };
 int imds_identity(struct imds *imds, struct imds_identity *ret, struct error *e);
 
-/* What the service's texts mean, for tests and fuzzing. `text` is NUL-terminated; the first changes it (secrets are moved out). */
+/* What the service's texts mean, for tests and fuzzing. `text` is NUL-terminated; the first changes it (secrets are moved
+ * out). */
 int imds_parse_credentials(char *text, size_t n, const char *subject, struct credentials **ret, struct error *e);
 int imds_parse_identity(const char *text, size_t n, const char *subject, struct imds_identity *ret, struct error *e);

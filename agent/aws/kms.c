@@ -68,7 +68,8 @@ int kms_arn_region(const char *arn, char **ret) {
                 if (!parts[i] || !parts[i][0])
                         return -EINVAL;
         }
-        if (!streq(parts[0], "arn") || strncmp(parts[1], "aws", 3) != 0 || !streq(parts[2], "kms") || !region_valid(parts[3]))
+        if (!streq(parts[0], "arn") || strncmp(parts[1], "aws", 3) != 0 || !streq(parts[2], "kms") ||
+            !region_valid(parts[3]))
                 return -EINVAL;
         region = strdup(parts[3]);
         if (!region)
@@ -200,8 +201,8 @@ int kms_parse_answer(char *text, size_t n, const char *subject, struct kms_answe
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the answer names no KeyId");
         algorithm = answer_text(o, "EncryptionAlgorithm");
         if (algorithm && !streq(algorithm, "SYMMETRIC_DEFAULT"))
-                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the encryption algorithm is %.64s, not SYMMETRIC_DEFAULT",
-                            algorithm);
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject,
+                            "the encryption algorithm is %.64s, not SYMMETRIC_DEFAULT", algorithm);
         out.key_arn = strdup(arn);
         if (!out.key_arn)
                 return fail_oom(e);
@@ -292,7 +293,8 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
                 .endpoint = op->endpoint, .service = "kms", .region = op->region, .path = "/",
                 .http = {
                         .method = "POST",
-                        .headers = (struct http_header[]) { { "content-type", "application/x-amz-json-1.1" }, { "x-amz-target", target } },
+                        .headers = (struct http_header[]) { { "content-type", "application/x-amz-json-1.1" },
+                                                            { "x-amz-target", target } },
                         .n_headers = 2,
                         .body = body, .body_size = strlen(body),
                         .max_answer = MAX_ANSWER, .timeout_ms = ATTEMPT_MS,
@@ -338,11 +340,13 @@ static int run(struct operation *op, struct http_call **ret, struct error *e) {
         _cleanup_free_ char *region = NULL;
 
         snprintf(op->subject, sizeof op->subject, "kms key %s", op->key);
-        if (strlen(op->key) >= KMS_KEY_ARN_SIZE || (strncmp(op->key, "arn:", 4) == 0 && kms_arn_region(op->key, &region) < 0))
+        if (strlen(op->key) >= KMS_KEY_ARN_SIZE ||
+            (strncmp(op->key, "arn:", 4) == 0 && kms_arn_region(op->key, &region) < 0))
                 return fail(e, FAILURE_KMS_KEY, -EINVAL, op->subject, "is not the ARN of a KMS key");
         op->region = region ?: op->kms->region;
         if (!op->region)
-                return fail(e, FAILURE_CONFIG, -EINVAL, op->subject, "no Region: the key is not named by its ARN, and none is configured");
+                return fail(e, FAILURE_CONFIG, -EINVAL, op->subject,
+                            "no Region: the key is not named by its ARN, and none is configured");
         op->endpoint = &op->kms->endpoint;
         if (!op->endpoint->host) {
                 if (endpoint_aws(NULL, "kms", op->region, &endpoint) < 0)
@@ -378,10 +382,13 @@ static int ask(struct operation *op, struct kms_answer *ret, char request_id[sta
         return 0;
 }
 
-static int decrypt(struct kms *kms, const struct kms_ciphertext *c, kms_attest attest, void *userdata, struct kms_answer *ret,
-                   char request_id[static KMS_REQUEST_ID_SIZE], unsigned *ret_attempts, struct error *e) {
+static int decrypt(struct kms *kms, const struct kms_ciphertext *c, kms_attest attest, void *userdata,
+                   struct kms_answer *ret, char request_id[static KMS_REQUEST_ID_SIZE], unsigned *ret_attempts,
+                   struct error *e) {
         _cleanup_json_ json_object *body = json_object_new_object();
-        struct operation op = { .kms = kms, .target = "Decrypt", .key = c->key_arn, .body = body, .attest = attest, .userdata = userdata };
+        struct operation op = {
+                .kms = kms, .target = "Decrypt", .key = c->key_arn, .body = body, .attest = attest, .userdata = userdata
+        };
         int r;
 
         if (!body || add_text(body, "KeyId", c->key_arn) < 0 || add_base64(body, "CiphertextBlob", c->blob, c->size) < 0 ||
@@ -404,12 +411,13 @@ int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_at
         if (answer.plaintext) {
                 fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn,
                      "the answer has the plaintext data key in it, although the request named a recipient");
-                fail_advice(e, "What answered did not honour Recipient and has seen the data key: treat it as disclosed, check the KMS "
-                               "endpoint, and seal the model again.");
+                fail_advice(e, "What answered did not honour Recipient and has seen the data key: treat it as disclosed, "
+                               "check the KMS endpoint, and seal the model again.");
                 return -EBADMSG;
         }
         if (!answer.envelope)
-                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn, "the answer has no CiphertextForRecipient");
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn,
+                            "the answer has no CiphertextForRecipient");
         out.envelope = TAKE(answer.envelope);
         out.size = answer.envelope_size;
         *ret = out;
@@ -418,7 +426,8 @@ int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_at
 
 static int check_data_key(const struct kms_answer *answer, const char *subject, struct error *e) {
         if (!answer->plaintext || answer->plaintext->size != KMS_DATA_KEY_SIZE)
-                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the answer has no data key of %d bytes", KMS_DATA_KEY_SIZE);
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the answer has no data key of %d bytes",
+                            KMS_DATA_KEY_SIZE);
         return 0;
 }
 
@@ -444,7 +453,8 @@ int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pai
         char request_id[KMS_REQUEST_ID_SIZE];
         int r;
 
-        if (!body || add_text(body, "KeyId", key) < 0 || add_text(body, "KeySpec", "AES_256") < 0 || add_context(body, context, n_context) < 0)
+        if (!body || add_text(body, "KeyId", key) < 0 || add_text(body, "KeySpec", "AES_256") < 0 ||
+            add_context(body, context, n_context) < 0)
                 return fail_oom(e);
         r = ask(&op, &answer, request_id, e);
         if (r == 0)
@@ -453,7 +463,9 @@ int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pai
                 return r;
         if (!answer.blob)
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, key, "the answer has no CiphertextBlob");
-        *ret = (struct kms_data_key) { .plaintext = TAKE(answer.plaintext), .blob = TAKE(answer.blob), .size = answer.blob_size };
+        *ret = (struct kms_data_key) { .plaintext = TAKE(answer.plaintext),
+                                      .blob = TAKE(answer.blob),
+                                      .size = answer.blob_size };
         snprintf(ret->key_arn, sizeof ret->key_arn, "%s", answer.key_arn);
         return 0;
 }

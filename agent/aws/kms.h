@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* AWS KMS: Decrypt for an attested recipient (the agent), plain Decrypt and GenerateDataKey (the owner). JSON 1.1 over SigV4.
- * Retried under a deadline: ThrottlingException, KeyUnavailableException, DependencyTimeoutException, KMSInternalException,
- * ExpiredTokenException (after a refresh), 5xx and network faults; nothing else.
- * Failures: KMS_DENIED, KMS_KEY, KMS_CIPHERTEXT, KMS_UNAVAILABLE, KMS_ANSWER, CLOCK, CREDENTIALS, NETWORK; the reason carries KMS's
- * own words, the error its request id. Source: KMS API Reference, Decrypt, GenerateDataKey. */
+/* AWS KMS: Decrypt for an attested recipient (the agent), plain Decrypt and GenerateDataKey (the owner). JSON 1.1 over
+ * SigV4. Retried under a deadline: ThrottlingException, KeyUnavailableException, DependencyTimeoutException,
+ * KMSInternalException, ExpiredTokenException (after a refresh), 5xx and network faults; nothing else. Failures: KMS_DENIED,
+ * KMS_KEY, KMS_CIPHERTEXT, KMS_UNAVAILABLE, KMS_ANSWER, CLOCK, CREDENTIALS, NETWORK; the reason carries KMS's own words, the
+ * error its request id. Source: KMS API Reference, Decrypt, GenerateDataKey. */
 
 #include "aws/credentials.h"
 #include "aws/http.h"
@@ -15,7 +15,7 @@ struct kms;
 enum { KMS_KEY_ARN_SIZE = 2048 + 1, KMS_REQUEST_ID_SIZE = 96, KMS_DATA_KEY_SIZE = 32 };
 
 /* `region` signs requests whose key is not an ARN (an ARN's own region wins), and may be NULL when all are. `endpoint` NULL:
- * AWS's for the region. `deadline_ms` bounds each function's attempts; 0: 30 s. Arguments but the strings must outlive it. */
+ * AWS's for the region. `deadline_ms` bounds each function's attempts; 0: 30 s. All but the strings must outlive it. */
 int kms_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
             unsigned deadline_ms, struct kms **ret, struct error *e);
 void kms_free(struct kms *kms);
@@ -33,7 +33,7 @@ struct kms_ciphertext {
         size_t n_context;
 };
 
-/* Makes an attestation document over the ephemeral public key; called anew for every attempt. The caller of it frees *ret. */
+/* Makes an attestation document over the ephemeral public key; called anew for every attempt. *ret is malloc'ed. */
 typedef int (*kms_attest)(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e);
 
 struct kms_release {

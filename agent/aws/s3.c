@@ -16,8 +16,8 @@ struct s3 {
         struct endpoint endpoint; /* .host NULL: AWS's own */
 };
 
-int s3_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint, struct s3 **ret,
-           struct error *e) {
+int s3_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
+           struct s3 **ret, struct error *e) {
         _cleanup_(s3_freep) struct s3 *s3 = calloc(1, sizeof *s3);
         int r;
 
@@ -51,7 +51,8 @@ void s3_free(struct s3 *s3) {
 static bool bucket_valid(const char *bucket) {
         size_t n = strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-");
 
-        return n >= 3 && n <= 63 && !bucket[n] && !strchr(".-", bucket[0]) && !strchr(".-", bucket[n - 1]) && !strstr(bucket, "..");
+        return n >= 3 && n <= 63 && !bucket[n] && !strchr(".-", bucket[0]) && !strchr(".-", bucket[n - 1]) &&
+               !strstr(bucket, "..");
 }
 
 int s3_parse_uri(const char *uri, enum failure failure, char **ret_bucket, char **ret_key, struct error *e) {
@@ -180,12 +181,13 @@ static enum http_verdict judge_status(long status, enum failure *ret) {
 
 static void advise(const struct service_answer *answer, const struct s3_error *s3, enum failure failure, struct error *e) {
         if (failure == FAILURE_S3_DENIED)
-                fail_advice(e, "The role needs s3:GetObject on the object named above, and the bucket policy must allow it. To a role without "
-                               "s3:ListBucket S3 answers the same for a key that does not exist.");
+                fail_advice(e, "The role needs s3:GetObject on the object named above, and the bucket policy must allow it. "
+                               "To a role without s3:ListBucket S3 answers the same for a key that does not exist.");
         else if (failure == FAILURE_S3_NOT_FOUND && answer->status != 404)
-                fail_advice(e, "The bucket is in another Region%s%s; use that Region.", s3->region[0] ? ": " : "", s3->region);
+                fail_advice(e, "The bucket is in another Region%s%s; use that Region.", s3->region[0] ? ": " : "",
+                            s3->region);
         else if (failure == FAILURE_SEALED_FORMAT)
-                fail_advice(e, "The object ends before the bytes that were asked for: it is empty, or too short to be a sealed file.");
+                fail_advice(e, "The object is empty, or too short to be a sealed file.");
 }
 
 enum http_verdict s3_judge_error(const struct service_answer *answer, struct error *e) {
@@ -196,8 +198,8 @@ enum http_verdict s3_judge_error(const struct service_answer *answer, struct err
 
         verdict = judge_status(answer->status, &failure);
         parse_error(answer, &s3);
-        snprintf(words, sizeof words, "HTTP %ld%s%s%s%s", answer->status, s3.code[0] ? " " : "", s3.code, s3.message[0] ? ": " : "",
-                 s3.message);
+        snprintf(words, sizeof words, "HTTP %ld%s%s%s%s", answer->status, s3.code[0] ? " " : "", s3.code,
+                 s3.message[0] ? ": " : "", s3.message);
         for (size_t i = 0; i < ELEMENTS(errors); i++)
                 if (streq(errors[i].code, s3.code)) {
                         failure = errors[i].failure;
@@ -232,7 +234,8 @@ static int locate(const struct s3 *s3, const char *bucket, const char *key, stru
                                 endpoint_aws(path_style ? NULL : bucket, "s3", s3->region, ret_endpoint);
         if (r < 0)
                 return r;
-        return asprintf(ret_path, "/%s%s%s", path_style ? bucket : "", path_style && key[0] ? "/" : "", encoded) < 0 ? -ENOMEM : 0;
+        r = asprintf(ret_path, "/%s%s%s", path_style ? bucket : "", path_style && key[0] ? "/" : "", encoded);
+        return r < 0 ? -ENOMEM : 0;
 }
 
 static int prepare_request(struct s3 *s3, const struct s3_request *q, CURL *easy, bool refresh, struct http_call **ret,
@@ -248,10 +251,12 @@ static int prepare_request(struct s3 *s3, const struct s3_request *q, CURL *easy
         if (locate(s3, q->bucket, key, &endpoint, &path) < 0)
                 return fail_oom(e);
         return service_prepare(s3->http, s3->credentials, &(struct service_request) {
-                .endpoint = &endpoint, .service = "s3", .region = s3->region, .path = path, .query = q->query, .unsigned_payload = true,
+                .endpoint = &endpoint, .service = "s3", .region = s3->region, .path = path, .query = q->query,
+                .unsigned_payload = true,
                 .http = {
-                        .method = q->method, .headers = q->headers, .n_headers = q->n_headers, .body = q->body, .body_size = q->body_size,
-                        .max_answer = MAX_OF(q->max_answer, (size_t) MAX_ERROR), .subject = subject, .malformed = FAILURE_S3_ANSWER,
+                        .method = q->method, .headers = q->headers, .n_headers = q->n_headers,
+                        .body = q->body, .body_size = q->body_size, .max_answer = MAX_OF(q->max_answer, (size_t) MAX_ERROR),
+                        .subject = subject, .malformed = FAILURE_S3_ANSWER,
                 },
         }, easy, refresh, ret, e);
 }
@@ -292,8 +297,8 @@ int s3_perform(struct s3 *s3, const struct s3_request *request, struct http_call
 }
 
 static enum http_verdict malformed(struct http_call *call, const char *header, struct error *e) {
-        return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER, "HTTP %ld, and its %s header is %.200s", http_call_status(call),
-                                 header, http_call_header(call, header) ?: "missing or sent twice");
+        return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER, "HTTP %ld, and its %s header is %.200s",
+                                 http_call_status(call), header, http_call_header(call, header) ?: "missing or sent twice");
 }
 
 static enum http_verdict read_head(struct http_call *call, struct s3_head *ret, struct error *e) {
@@ -327,9 +332,11 @@ int s3_head(struct s3 *s3, const char *bucket, const char *key, struct s3_head *
         return 0;
 }
 
-int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n, struct s3_head *ret_head,
-           struct error *e) {
-        struct s3_request request = { .method = "GET", .bucket = bucket, .key = key, .max_answer = max, .judge = judge_head };
+int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n,
+           struct s3_head *ret_head, struct error *e) {
+        struct s3_request request = {
+                .method = "GET", .bucket = bucket, .key = key, .max_answer = max, .judge = judge_head
+        };
         _cleanup_http_call_ struct http_call *call = NULL;
         struct s3_head head = {};
         uint8_t *copy;
@@ -343,8 +350,8 @@ int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8
         (void) read_head(call, &head, e);
         text = http_call_text(call, &n);
         if (n > max || n != head.size)
-                return fail(e, FAILURE_S3_ANSWER, -EFBIG, http_call_subject(call), "the object has %" PRIu64 " bytes, at most %zu were expected",
-                            head.size, max);
+                return fail(e, FAILURE_S3_ANSWER, -EFBIG, http_call_subject(call),
+                            "the object has %" PRIu64 " bytes, at most %zu were expected", head.size, max);
         copy = malloc(n + 1);
         if (!copy)
                 return fail_oom(e);
@@ -369,12 +376,15 @@ int s3_prepare_range(struct s3 *s3, CURL *easy, const char *bucket, const char *
                      const char *if_match, bool refresh, struct http_call **ret, struct error *e) {
         char bytes[sizeof "bytes=18446744073709551615-18446744073709551615"];
         struct http_header headers[2] = { { "range", bytes }, { "if-match", if_match } };
-        struct s3_request request = { .method = "GET", .bucket = bucket, .key = key, .headers = headers, .n_headers = if_match ? 2 : 1 };
+        struct s3_request request = {
+                .method = "GET", .bucket = bucket, .key = key, .headers = headers, .n_headers = if_match ? 2 : 1
+        };
         struct range *range;
         int r;
 
         if (first > last || (if_match && !s3_etag_valid(if_match)))
-                return fail(e, FAILURE_INTERNAL, -EINVAL, key, "bytes %" PRIu64 "-%" PRIu64 " of version %s", first, last, if_match ?: "any");
+                return fail(e, FAILURE_INTERNAL, -EINVAL, key, "bytes %" PRIu64 "-%" PRIu64 " of version %s", first, last,
+                            if_match ?: "any");
         snprintf(bytes, sizeof bytes, "bytes=%" PRIu64 "-%" PRIu64, first, last);
         range = calloc(1, sizeof *range);
         if (!range)
@@ -396,8 +406,8 @@ static const char *check_range(struct http_call *call, struct range *range) {
         struct s3_range *a = &range->answer;
         uint64_t length;
 
-        if (!content_range || s3_parse_content_range(content_range, &a->first, &a->last, &a->total) < 0 || a->first != range->first ||
-            a->last != MIN_OF(range->last, a->total - 1))
+        if (!content_range || s3_parse_content_range(content_range, &a->first, &a->last, &a->total) < 0 ||
+            a->first != range->first || a->last != MIN_OF(range->last, a->total - 1))
                 return "Content-Range";
         if (parse_length(http_call_header(call, "content-length"), &length) < 0 || length != a->last - a->first + 1)
                 return "Content-Length";
@@ -429,7 +439,8 @@ enum http_verdict s3_judge_range(struct http_call *call, CURLcode code, struct e
         struct s3_range answer;
 
         if (status == 200)
-                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER, "HTTP 200: the whole object instead of the range asked for");
+                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER,
+                                         "HTTP 200: the whole object instead of the range asked for");
         if (status == 206 && !s3_range_answer(call, &answer))
                 return malformed(call, range->wrong, e);
         verdict = http_judge(call, code, e);

@@ -4,8 +4,9 @@
 /* What a boot reads from S3: object heads, small objects whole, and ranges pinned to one version of an object, for a
  * curl_multi of the caller's. (policy/s3-write.h adds what an owner does.) Requests are signed, bodies are not
  * (UNSIGNED-PAYLOAD): TLS protects them on the way, and sealed files authenticate themselves.
- * Failures: S3_DENIED, S3_NOT_FOUND (also: wrong region), S3_UNAVAILABLE, S3_CHANGED, S3_ANSWER, CLOCK, CREDENTIALS, NETWORK, with S3's own
- * words and its request id. Source: Amazon S3 API Reference; RFC 9110 (Range, Content-Range, ETag). */
+ * Failures: S3_DENIED, S3_NOT_FOUND (also: wrong region), S3_UNAVAILABLE, S3_CHANGED, S3_ANSWER, CLOCK, CREDENTIALS,
+ * NETWORK, with S3's own words and its request id.
+ * Source: Amazon S3 API Reference; RFC 9110 (Range, Content-Range, ETag). */
 
 #include "aws/credentials.h"
 #include "aws/http.h"
@@ -16,8 +17,8 @@ enum { S3_ETAG_SIZE = 128 };
 
 /* `endpoint` NULL: AWS's for the region, virtual-hosted unless the bucket's name has a dot; an endpoint of one's own gets
  * path-style requests. Arguments but the strings must outlive it. May be used from any thread. */
-int s3_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint, struct s3 **ret,
-           struct error *e);
+int s3_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
+           struct s3 **ret, struct error *e);
 void s3_free(struct s3 *s3);
 DEFINE_CLEANUP(struct s3 *, s3_free, s3_freep)
 
@@ -31,12 +32,12 @@ struct s3_head {
 int s3_head(struct s3 *s3, const char *bucket, const char *key, struct s3_head *ret, struct error *e);
 
 /* The whole object, of at most `max` bytes (else S3_ANSWER), with a NUL after it; ret_head may be NULL. */
-int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n, struct s3_head *ret_head,
-           struct error *e);
+int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n,
+           struct s3_head *ret_head, struct error *e);
 
-/* Readies `easy` to GET the bytes first..last (inclusive; S3 clamps `last` to the object's end), of the version whose ETag is
- * `if_match`, if not NULL. `refresh` asks for fresh credentials (after HTTP_REFRESH). Set CURLOPT_WRITEFUNCTION, -WRITEDATA
- * and -PRIVATE after this. One attempt: backoff is the caller's, with a struct retry of its own for each range. */
+/* Readies `easy` to GET the bytes first..last (inclusive; S3 clamps `last` to the object's end), of the version whose ETag
+ * is `if_match`, if not NULL. `refresh` asks for fresh credentials (after HTTP_REFRESH). Set CURLOPT_WRITEFUNCTION,
+ * -WRITEDATA and -PRIVATE after this. One attempt: backoff is the caller's, with a struct retry for each range. */
 int s3_prepare_range(struct s3 *s3, CURL *easy, const char *bucket, const char *key, uint64_t first, uint64_t last,
                      const char *if_match, bool refresh, struct http_call **ret, struct error *e);
 
@@ -46,8 +47,9 @@ struct s3_range {
         const char *etag;     /* with its quotes; borrowed from the call */
 };
 
-/* For the write callback, from the first byte on. 1: the body is the range described in *ret. 0: it is an error's, or headers that
- * do not fit the request: give it to http_call_body(), and let the transfer end when that refuses it. Cheap: parsed once. */
+/* For the write callback, from the first byte on. 1: the body is the range described in *ret. 0: it is an error's, or
+ * headers that do not fit the request: give it to http_call_body(), and let the transfer end when that refuses it. Cheap:
+ * parsed once. */
 int s3_range_answer(struct http_call *call, struct s3_range *ret);
 
 /* After the transfer. HTTP_OK: status 206, headers that fit the request, and as many body bytes as they say. */
@@ -58,10 +60,10 @@ int s3_parse_content_range(const char *text, uint64_t *ret_first, uint64_t *ret_
 /* A strong entity tag with its quotes. */
 bool s3_etag_valid(const char *text);
 
-/* One signed request with retries, for what policy/s3-write.h adds. `query` is encoded ("list-type=2&prefix=a%2Fb") or NULL. */
+/* One signed request with retries, for what policy/s3-write.h adds. */
 struct s3_request {
         const char *method, *bucket, *key; /* key "" or NULL: the bucket itself */
-        const char *query;
+        const char *query; /* encoded: "list-type=2&prefix=a%2Fb"; NULL: none */
         const struct http_header *headers; /* more to send and sign; names in lower case */
         size_t n_headers;
         const void *body;

@@ -26,14 +26,15 @@ int endpoint_parse(const char *url, const char *what, struct endpoint *ret, stru
         if (!u)
                 return fail_oom(e);
         if (curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
-            curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK || curl_url_get(u, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+            curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
+            curl_url_get(u, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
             curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK ||
             curl_url_get(u, CURLUPART_PATH, &path, 0) != CURLUE_OK)
                 return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" is not a URL", url);
         if (!streq(scheme, "http") && !streq(scheme, "https"))
                 return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" is neither http nor https", url);
-        if (!streq(path, "/") || has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD) || has_part(u, CURLUPART_QUERY) ||
-            has_part(u, CURLUPART_FRAGMENT))
+        if (!streq(path, "/") || has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD) ||
+            has_part(u, CURLUPART_QUERY) || has_part(u, CURLUPART_FRAGMENT))
                 return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" has more than a scheme, a host and a port", url);
         shown = !streq(port, streq(scheme, "http") ? "80" : "443");
         if (asprintf(&out.host, "%s%s%s", host, shown ? ":" : "", shown ? port : "") < 0 ||
@@ -146,7 +147,7 @@ enum http_verdict service_clock_fail(const struct service_answer *answer, const 
         char ours[SIGV4_DATE_SIZE];
 
         sigv4_date(time(NULL), ours);
-        fail(e, FAILURE_CLOCK, -EIO, answer->subject, "%s; this machine's clock says %s, the service's %s: it is %lld s %s", words,
-             ours, answer->date ?: "nothing", (long long) llabs(ahead), ahead < 0 ? "behind" : "ahead");
+        fail(e, FAILURE_CLOCK, -EIO, answer->subject, "%s; this machine's clock says %s, the service's %s: it is %lld s %s",
+             words, ours, answer->date ?: "nothing", (long long) llabs(ahead), ahead < 0 ? "behind" : "ahead");
         return HTTP_FINAL;
 }

@@ -33,8 +33,8 @@ struct service_request {
 
 /* Signs the request and readies the handle as http_prepare() does; adds host, x-amz-date, x-amz-content-sha256 and
  * x-amz-security-token. */
-int service_prepare(struct http *http, struct credential_source *credentials, const struct service_request *request, CURL *easy,
-                    bool refresh, struct http_call **ret, struct error *e);
+int service_prepare(struct http *http, struct credential_source *credentials, const struct service_request *request,
+                    CURL *easy, bool refresh, struct http_call **ret, struct error *e);
 
 /* An answer as the judges of errors see it, so that tests and fuzzers can make one. */
 struct service_answer {
@@ -46,7 +46,8 @@ struct service_answer {
 };
 struct service_answer service_answer(struct http_call *call);
 
-/* FAILURE_CLOCK: the service says that the request's time is off; its Date stands beside our clock in the reason. HTTP_FINAL. */
+/* FAILURE_CLOCK: the service says that the request's time is off; its Date stands beside our clock in the reason.
+ * HTTP_FINAL. */
 enum http_verdict service_clock_fail(const struct service_answer *answer, const char *words, struct error *e);
 /* How many seconds our clock is ahead of the answer's Date; 0 when it has none. */
 int64_t service_clock_ahead(const struct service_answer *answer);

@@ -59,8 +59,8 @@ static int compare_text(const void *a, const void *b) {
         return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
-/* "b=2&a" as "a=&b=2". Ordered by name, then value; '=' sorts below everything a name may hold but the digits, '-', '.' and '%',
- * so it is replaced by 0x01 while the parts are sorted. */
+/* "b=2&a" as "a=&b=2". Ordered by name, then value; '=' sorts below everything a name may hold but the digits, '-', '.' and
+ * '%', so it is replaced by 0x01 while the parts are sorted. */
 static int add_query(EVP_MD_CTX *ctx, const char *query) {
         _cleanup_free_ char *copy = NULL;
         char *parts[MAX_PARTS], *cursor;
@@ -135,7 +135,8 @@ static int add_headers(EVP_MD_CTX *ctx, const struct http_header *headers, size_
         return 0;
 }
 
-static int hash_request(const struct sigv4_request *q, char hash[static SIGV4_HASH_SIZE], char names[static MAX_SIGNED_HEADERS]) {
+static int hash_request(const struct sigv4_request *q, char hash[static SIGV4_HASH_SIZE],
+                        char names[static MAX_SIGNED_HEADERS]) {
         _cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
         uint8_t digest[HASH_BYTES];
         int r;

@@ -3,9 +3,9 @@
 
 /* AWS Signature Version 4 in the Authorization header (AWS4-HMAC-SHA256), over EVP. Our own because libcurl's
  * CURLOPT_AWS_SIGV4 wants the secret key as a string on the ordinary heap, and differs between versions: 7.88 mis-signs
- * queries that are not sorted or lack a value, 8.14 those with %2B (as continuation tokens have), and refuses keys with "..".
- * tests/e2e/test_libcurl_sigv4.py measures it.
- * Source: IAM User Guide, "Create a signed AWS API request"; S3 API Reference, "Authenticating Requests: Using the Authorization Header". */
+ * queries that are not sorted or lack a value, 8.14 those with %2B (as continuation tokens have), and refuses keys with
+ * "..". tests/e2e/test_libcurl_sigv4.py measures it. Source: IAM User Guide, "Create a signed AWS API request"; S3 API
+ * Reference, "Authenticating Requests: Using the Authorization Header". */
 
 #include "aws/credentials.h"
 #include "aws/http.h"
@@ -18,7 +18,7 @@ struct sigv4_request {
         const char *method;
         const char *path;  /* as on the request line: encoded exactly once, starting with '/' */
         const char *query; /* as on the request line, without '?', in any order; NULL: none */
-        const struct http_header *headers; /* all that are to be signed, host and x-amz-date among them; names unique, in lower case */
+        const struct http_header *headers; /* all to be signed, host and x-amz-date too; names unique, in lower case */
         size_t n_headers;
         const char *payload_hash; /* sigv4_hash() of the body, or SIGV4_UNSIGNED_PAYLOAD */
         const char *date;         /* sigv4_date(), the value of x-amz-date */

@@ -9,8 +9,8 @@ import pytest
 
 from stack import session
 
-TRICKY_KEYS = ["plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x", "a//b",
-               "~t*()'!@:,;$", 'quo"te<>&', "trailing/", "dots/../x", "./x", "semi;colon", "back\\slash", "c" * 1024]
+TRICKY_KEYS = ["plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x",
+               "a//b", "~t*()'!@:,;$", 'quo"te<>&', "trailing/", "dots/../x", "./x", "semi;colon", "back\\slash", "c" * 1024]
 CLOCK, CREDENTIALS, IMDS, NETWORK = 14, 13, 12, 15
 KMS_DENIED, KMS_KEY, KMS_CIPHERTEXT, KMS_UNAVAILABLE, KMS_ANSWER = 30, 31, 32, 33, 34
 S3_DENIED, S3_NOT_FOUND, S3_CHANGED, S3_ANSWER = 40, 41, 43, 44
@@ -201,8 +201,8 @@ def release(build, stack):
     """release(key, blob, documents) -> exit code, attempts (of a success), errors"""
     def call(key, blob, documents, **env):
         import subprocess
-        process = subprocess.run([build / "tests/helpers/aws-tool", "--imds", "release", key, blob, *documents], capture_output=True,
-                                 env={**stack.env, **env}, timeout=60, check=False)
+        process = subprocess.run([build / "tests/helpers/aws-tool", "--imds", "release", key, blob, *documents],
+                                 capture_output=True, env={**stack.env, **env}, timeout=60, check=False)
         errors = process.stderr.decode()
         attempts = int(errors.split()[0]) if process.returncode == 0 else None
         assert process.returncode or process.stdout[:1] == b"\x30"
@@ -244,8 +244,9 @@ def test_release_gives_up(stack, sealed, release):
 
 
 @pytest.mark.parametrize("members, says", [
-    ({"Plaintext": "A" * 43 + "="}, "has the plaintext data key in it"), ({"KeyId": "arn:aws:kms:us-east-1:1:key/2"}, "for another key"),
-    ({"KeyId": None}, "names no KeyId"), ({"CiphertextForRecipient": None}, "has no CiphertextForRecipient"),
+    ({"Plaintext": "A" * 43 + "="}, "has the plaintext data key in it"),
+    ({"KeyId": "arn:aws:kms:us-east-1:1:key/2"}, "for another key"), ({"KeyId": None}, "names no KeyId"),
+    ({"CiphertextForRecipient": None}, "has no CiphertextForRecipient"),
     ({"CiphertextForRecipient": "???"}, "is not base64"), ({"EncryptionAlgorithm": "RSAES_OAEP_SHA_1"}, "not SYMMETRIC_DEFAULT"),
 ])
 def test_release_refuses_answers(stack, sealed, release, members, says):
@@ -266,7 +267,8 @@ def test_release_denied(stack, sealed, release):
 # --- instance metadata
 
 def test_metadata(stack, tool):
-    assert tool("metadata").split() == ["us-east-1", stack.info["consumer_account"], "i-0123456789abcdef0", "g6.2xlarge", "-", "0", "-"]
+    account = stack.info["consumer_account"]
+    assert tool("metadata").split() == ["us-east-1", account, "i-0123456789abcdef0", "g6.2xlarge", "-", "0", "-"]
     stack.control.user_data('{"sealboot":{}}')
     assert tool("metadata").split()[-2:] == ["15", '{"sealboot":{}}']
 

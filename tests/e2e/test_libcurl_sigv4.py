@@ -18,7 +18,8 @@ import pytest
 
 KEY_ID, SECRET, TOKEN = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "IQoJb3JpZ2luX2VjEXAMPLE+/=="
 UNSIGNED = ["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]
-JSON = ["-H", "content-type: application/x-amz-json-1.1", "-H", "x-amz-target: TrentService.Decrypt", "--data-binary", '{"a": 1}']
+JSON = ["-H", "content-type: application/x-amz-json-1.1", "-H", "x-amz-target: TrentService.Decrypt",
+        "--data-binary", '{"a": 1}']
 
 # name, service, path and query as sent, options
 CASES = [
@@ -69,7 +70,7 @@ def judge(method, target, headers, body):
         return "no x-amz-content-sha256"
     payload = payload or hashlib.sha256(body).hexdigest()
     path, _, query = target.partition("?")
-    pairs = sorted(tuple(encode(part) for part in (pair.partition("=")[0], pair.partition("=")[2])) for pair in query.split("&") if pair)
+    pairs = sorted((encode(pair.partition("=")[0]), encode(pair.partition("=")[2])) for pair in query.split("&") if pair)
     request = "\n".join([method, encode(path, "/"), "&".join(f"{k}={v}" for k, v in pairs),
                          *(f"{name}:{' '.join(headers[name].split())}" for name in signed), "", ";".join(signed), payload])
     to_sign = "\n".join(["AWS4-HMAC-SHA256", headers["x-amz-date"], scope, hashlib.sha256(request.encode()).hexdigest()])
@@ -101,8 +102,9 @@ def measure():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for name, service, target, options in CASES:
             server.verdict = "no request"
+            url = f"http://127.0.0.1:{server.server_address[1]}{target}"
             curl = ["curl", "-q", "--silent", "--noproxy", "*", "--max-time", "10", "--user", f"{KEY_ID}:{SECRET}",
-                    "--aws-sigv4", f"aws:amz:us-east-1:{service}", *options, f"http://127.0.0.1:{server.server_address[1]}{target}"]
+                    "--aws-sigv4", f"aws:amz:us-east-1:{service}", *options, url]
             status = subprocess.run(curl, check=False).returncode
             results.append((name, f"not sent: curl fails with {status}" if status else server.verdict))
         server.shutdown()

@@ -12,8 +12,8 @@
  *   aws-tool [--imds] release KEY_ARN BLOB_FILE DOCUMENT_FILE...  (one document for each attempt)
  *   aws-tool metadata
  *
- * Endpoints and keys come from the environment of the AWS SDKs; --imds takes the credentials from the metadata service. Fails
- * with the exit code of the failure. */
+ * Endpoints and keys come from the environment of the AWS SDKs; --imds takes the credentials from the metadata service.
+ * Fails with the exit code of the failure. */
 
 #include <inttypes.h>
 #include <time.h>
@@ -58,7 +58,8 @@ static int open_tool(struct tool *t, bool from_imds, struct error *e) {
         if (r == 0)
                 r = imds_new(t->http, getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"), &t->imds, e);
         if (r == 0)
-                r = from_imds ? credentials_from_imds(t->imds, &t->credentials, e) : credentials_from_environment(&t->credentials, e);
+                r = from_imds ? credentials_from_imds(t->imds, &t->credentials, e)
+                              : credentials_from_environment(&t->credentials, e);
         if (r == 0)
                 r = kms_new(t->http, t->credentials, getenv("AWS_REGION"), getenv("AWS_ENDPOINT_URL_KMS"),
                             deadline ? (unsigned) number(deadline) : 0, &t->kms, e);
@@ -212,7 +213,8 @@ static int data_key(struct tool *t, struct error *e) {
         if (r == 0)
                 r = kms_decrypt(t->kms, &(struct kms_ciphertext) { key.key_arn, key.blob, key.size, context, 2 }, &again, e);
         if (r == 0)
-                printf("%s %s\n", key.key_arn, memcmp(key.plaintext->data, again->data, KMS_DATA_KEY_SIZE) == 0 ? "same" : "different");
+                printf("%s %s\n", key.key_arn,
+                       memcmp(key.plaintext->data, again->data, KMS_DATA_KEY_SIZE) == 0 ? "same" : "different");
         return r;
 }
 
@@ -260,7 +262,8 @@ static int metadata(struct tool *t, struct error *e) {
         if (r == 0)
                 r = imds_user_data(t->imds, &data, &n, e);
         if (r == 0)
-                printf("%s %s %s %s %s %zu %s\n", region, id.account, id.instance_id, id.instance_type, state ?: "-", n, data ? (char *) data : "-");
+                printf("%s %s %s %s %s %zu %s\n", region, id.account, id.instance_id, id.instance_type, state ?: "-", n,
+                       data ? (char *) data : "-");
         return r;
 }
 

@@ -24,7 +24,8 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
 
         get->refreshes += refresh;
         return http_prepare(get->http, easy, &(struct http_request) {
-                .method = "GET", .url = get->url, .max_answer = get->max ?: 1024, .subject = "the thing", .malformed = FAILURE_S3_ANSWER,
+                .method = "GET", .url = get->url, .max_answer = get->max ?: 1024, .subject = "the thing",
+                .malformed = FAILURE_S3_ANSWER,
         }, ret, e);
 }
 
@@ -36,7 +37,8 @@ static int perform(struct http *http, const char *url, struct http_call **ret, s
 }
 
 /* Serves the replies to one http_perform(). */
-static int exchange(const struct canned_reply *replies, size_t n, size_t *ret_requests, struct http_call **ret, struct error *e) {
+static int exchange(const struct canned_reply *replies, size_t n, size_t *ret_requests, struct http_call **ret,
+                    struct error *e) {
         _cleanup_(http_freep) struct http *http = client();
         struct canned c;
         int r;
@@ -104,10 +106,12 @@ static void test_verdicts(void **state) {
                 enum failure failure;
                 const char *words;
         } table[] = {
-                { "retries 5xx", { { .status = "503 Slow Down" }, { .status = "500 Oops" }, { .status = "200 OK" } }, 3, 0, 0, NULL },
+                { "retries 5xx", { { .status = "503 Slow Down" }, { .status = "500 Oops" }, { .status = "200 OK" } }, 3, 0,
+                  0, NULL },
                 { "retries 429", { { .status = "429 Too Many" }, { .status = "204 No Content" } }, 2, 0, 0, NULL },
                 { "retries a hang-up", { { .raw = "" }, { .status = "200 OK" } }, 2, 0, 0, NULL },
-                { "retries a truncated body", { { .raw = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort" }, { .status = "200 OK" } },
+                { "retries a truncated body", { { .raw = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort" },
+                                                { .status = "200 OK" } },
                   2, 0, 0, NULL },
                 { "retries a stall", { { .status = "200 OK", .delay_ms = 1600 }, { .status = "200 OK" } }, 2, 0, 0, NULL },
                 { "takes 4xx as final", { { .status = "404 Not Found", .headers = "x-amzn-RequestId: R2\r\n" } }, 1, -EIO,
@@ -149,7 +153,8 @@ static void test_bounds(void **state) {
         memcpy(long_header, "name: ", 6);
         memcpy(long_header + sizeof long_header - 3, "\r\n", 3);
         memset(long_body, 'b', sizeof long_body - 1);
-        assert_refused(exchange(&replies[0], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER, "headers that are malformed or larger");
+        assert_refused(exchange(&replies[0], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER,
+                       "headers that are malformed or larger");
         assert_refused(exchange(&replies[1], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER, "a body of more than 1024 bytes");
 }
 
@@ -184,7 +189,8 @@ static enum http_verdict judge_refresh(void *userdata, struct http_call *call, C
 }
 
 static void test_refresh_reaches_prepare(void **state) {
-        static const struct canned_reply replies[] = { { .status = "400 Bad" }, { .status = "400 Bad" }, { .status = "200 OK" } };
+        static const struct canned_reply replies[] = { { .status = "400 Bad" }, { .status = "400 Bad" },
+                                                       { .status = "200 OK" } };
         _cleanup_(http_freep) struct http *http = client();
         struct get get = { .http = http };
         struct http_exchange x = { .prepare = prepare, .judge = judge_refresh, .userdata = &get };
@@ -216,9 +222,10 @@ static size_t on_bytes(char *data, size_t one, size_t n, void *userdata) {
         return memchr(data, '!', n) ? 0 : n;
 }
 
-/* What the unseal pipeline does: a handle of its own, and its own write callback, which sees whole headers and may refuse. */
+/* What the unseal pipeline does: a handle and a write callback of its own, which sees whole headers and may refuse. */
 static void test_streaming(void **state) {
-        static const struct canned_reply replies[] = { { .status = "206 Partial", .headers = "ETag: \"v\"\r\n", .body = "bytes" },
+        static const struct canned_reply replies[] = { { .status = "206 Partial", .headers = "ETag: \"v\"\r\n",
+                                                         .body = "bytes" },
                                                        { .status = "200 OK", .body = "no!" } };
         _cleanup_(http_freep) struct http *http = client();
         CURL *easy = curl_easy_init();
@@ -232,7 +239,8 @@ static void test_streaming(void **state) {
                 struct stream s = {};
                 CURLcode code;
 
-                assert_ok(http_prepare(http, easy, &(struct http_request) { .method = "GET", .url = c.url, .malformed = FAILURE_S3_ANSWER },
+                assert_ok(http_prepare(http, easy, &(struct http_request) { .method = "GET", .url = c.url,
+                                                                            .malformed = FAILURE_S3_ANSWER },
                                        &call, &e), &e);
                 assert_int_equal(http_call_status(call), 0);
                 s.call = call;
@@ -259,13 +267,15 @@ static void test_options(void **state) {
         struct error e = {};
 
         (void) state;
-        assert_refused(http_new(&(struct http_options) { .ca_bundle = "/nonexistent/ca.pem" }, &http, &e), &e, FAILURE_CONFIG,
+        assert_refused(http_new(&(struct http_options) { .ca_bundle = "/nonexistent/ca.pem" }, &http, &e), &e,
+                       FAILURE_CONFIG,
                        "cannot read the CA bundle");
         assert_null(http);
 }
 
 static void test_retry_policy(void **state) {
-        struct error a = { .reason = "HTTP 503 SlowDown" }, b = { .reason = "Connection refused" }, e = { .reason = "HTTP 503 SlowDown" };
+        struct error a = { .reason = "HTTP 503 SlowDown" }, b = { .reason = "Connection refused" },
+                e = { .reason = "HTTP 503 SlowDown" };
         struct retry r;
         unsigned ms, limits[] = { 10, 20, 40, 80, 100, 100 };
 
@@ -291,7 +301,8 @@ static void test_retry_policy(void **state) {
         retry_begin(&r, &(struct retry_policy) { 60000, 1, 1 });
         assert_true(retry_next(&r, &a, &ms) && retry_next(&r, &b, &ms) && retry_next(&r, &a, &ms));
         retry_explain(&r, &e);
-        assert_string_equal(e.reason, "HTTP 503 SlowDown (3 attempts in 0.0 s: 2 x HTTP 503 SlowDown; 1 x Connection refused)");
+        assert_string_equal(e.reason,
+                            "HTTP 503 SlowDown (3 attempts in 0.0 s: 2 x HTTP 503 SlowDown; 1 x Connection refused)");
 }
 
 int main(void) {

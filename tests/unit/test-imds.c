@@ -9,8 +9,10 @@
 #define TOKEN { .status = "200 OK", .body = "TOKEN-1" }
 #define ROLE { .status = "200 OK", .body = "model-reader\n" }
 #define CREDENTIALS(expiration) \
-        { .status = "200 OK", .body = "{\"Code\": \"Success\", \"LastUpdated\": \"2026-01-01T00:00:00Z\", \"Type\": \"AWS-HMAC\", " \
-          "\"AccessKeyId\": \"ASIAEXAMPLE\", \"SecretAccessKey\": \"wJalr\\/XUtn+FEMI\", \"Token\": \"IQoJb3JpZ2luX2VjE==\", " \
+        { .status = "200 OK", .body = "{\"Code\": \"Success\", \"LastUpdated\": \"2026-01-01T00:00:00Z\", \"Type\": " \
+                                      "\"AWS-HMAC\", " \
+          "\"AccessKeyId\": \"ASIAEXAMPLE\", \"SecretAccessKey\": \"wJalr\\/XUtn+FEMI\", \"Token\": " \
+          "\"IQoJb3JpZ2luX2VjE==\", " \
           "\"Expiration\": \"" expiration "\", \"New\": {\"Token\": \"not this one\"}}" }
 
 struct fixture {
@@ -38,7 +40,8 @@ static size_t stop(struct fixture *f) {
 }
 
 static void test_token_is_asked_for_once(void **state) {
-        static const struct canned_reply replies[] = { TOKEN, { .status = "200 OK", .body = "us-east-1" }, { .status = "404 Not Found" },
+        static const struct canned_reply replies[] = { TOKEN, { .status = "200 OK", .body = "us-east-1" },
+                                                       { .status = "404 Not Found" },
                                                        { .status = "404 Not Found" } };
         _cleanup_free_ char *region = NULL, *lifecycle = NULL;
         uint8_t *data = NULL;
@@ -67,7 +70,8 @@ static void test_token_is_asked_for_once(void **state) {
 
 static void test_token_is_renewed(void **state) {
         static const struct canned_reply replies[] = { TOKEN, { .status = "401 Unauthorized" }, { .status = "503 Busy" },
-                                                       { .status = "200 OK", .body = "TOKEN-2" }, { .status = "200 OK", .body = "{}" } };
+                                                       { .status = "200 OK", .body = "TOKEN-2" },
+                                                       { .status = "200 OK", .body = "{}" } };
         _cleanup_free_ uint8_t *data = NULL;
         struct error e = {};
         struct fixture f;
@@ -97,7 +101,8 @@ static void test_refusals(void **state) {
                 { { TOKEN, { .status = "200 OK", .body = "US EAST" } }, 2, FAILURE_IMDS, "is not a name" },
                 { { TOKEN, { .status = "200 OK", .body = "us_east@1" } }, 2, FAILURE_IMDS, "is not a Region" },
                 { { TOKEN, { .status = "404 Not Found" } }, 2, FAILURE_IMDS, "HTTP 404" },
-                { { TOKEN, { .status = "302 Found", .headers = "Location: http://127.0.0.1:9/\r\n" } }, 2, FAILURE_IMDS, "HTTP 302" },
+                { { TOKEN, { .status = "302 Found", .headers = "Location: http://127.0.0.1:9/\r\n" } }, 2, FAILURE_IMDS,
+                  "HTTP 302" },
         };
 
         (void) state;
@@ -117,7 +122,8 @@ static void test_refusals(void **state) {
 
 static void test_user_data_is_bounded(void **state) {
         static char large[IMDS_USER_DATA_MAX + 2];
-        struct canned_reply replies[] = { TOKEN, { .status = "200 OK", .body = large }, { .status = "200 OK", .body = large + 1 } };
+        struct canned_reply replies[] = { TOKEN, { .status = "200 OK", .body = large },
+                                          { .status = "200 OK", .body = large + 1 } };
         uint8_t *data = NULL;
         struct error e = {};
         struct fixture f;
@@ -139,26 +145,32 @@ static void test_parse_credentials(void **state) {
                 enum failure failure;
                 const char *words;
         } table[] = {
-                { "{\"Code\": \"AssumeRoleUnauthorizedAccess\", \"Message\": \"EC2 cannot assume the role\"}", FAILURE_CREDENTIALS,
+                { "{\"Code\": \"AssumeRoleUnauthorizedAccess\", \"Message\": \"EC2 cannot assume the role\"}",
+                  FAILURE_CREDENTIALS,
                   "AssumeRoleUnauthorizedAccess: EC2 cannot assume the role" },
                 { "{}", FAILURE_CREDENTIALS, "no Code" },
                 { "[]", FAILURE_CREDENTIALS, "no Code" },
                 { "", FAILURE_IMDS, "cut short" },
                 { "{\"Code\": \"Success\"", FAILURE_IMDS, "cut short" },
                 { "{\"Code\": \"Success\"}", FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
-                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": 7, \"Expiration\": \"2026-01-01T00:00:00Z\"}",
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": 7, "
+                  "\"Expiration\": \"2026-01-01T00:00:00Z\"}",
                   FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
-                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"\", \"Token\": \"t\", \"Expiration\": \"2026-01-01T00:00:00Z\"}",
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"\", \"Token\": \"t\", "
+                  "\"Expiration\": \"2026-01-01T00:00:00Z\"}",
                   FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
-                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\\r\\nX: y\", \"SecretAccessKey\": \"s\", \"Token\": \"t\"}", FAILURE_IMDS,
-                  "lacks a well-formed AccessKeyId" },
-                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\\r\\nX: y\"}", FAILURE_IMDS,
-                  "lacks a well-formed AccessKeyId" },
-                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"SecretAccessKey\": \"s\", \"Token\": \"t\"}",
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\\r\\nX: y\", \"SecretAccessKey\": \"s\", \"Token\": \"t\"}",
+                  FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\\r\\nX: y\"}",
+                  FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"SecretAccessKey\": "
+                  "\"s\", \"Token\": \"t\"}",
                   FAILURE_IMDS, "same key twice" },
-                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\", \"Expiration\": \"2026-01-01\"}",
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\", "
+                  "\"Expiration\": \"2026-01-01\"}",
                   FAILURE_IMDS, "lacks a well-formed Expiration" },
-                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\", \"Expiration\": \"2026-01-01T00:00:00Zz\"}",
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\", "
+                  "\"Expiration\": \"2026-01-01T00:00:00Zz\"}",
                   FAILURE_IMDS, "lacks a well-formed Expiration" },
         };
 
@@ -168,14 +180,17 @@ static void test_parse_credentials(void **state) {
                 struct credentials *c = NULL;
                 struct error e = {};
 
-                assert_refused(imds_parse_credentials(text, strlen(text), "role", &c, &e), &e, table[i].failure, table[i].words);
+                assert_refused(imds_parse_credentials(text, strlen(text), "role", &c, &e), &e, table[i].failure,
+                               table[i].words);
                 assert_null(c);
         }
 }
 
 static void test_parse_identity(void **state) {
-        static const char good[] = "{\"accountId\": \"111122223333\", \"instanceId\": \"i-0123456789abcdef0\", \"instanceType\": \"m7i.xlarge\", "
-                                   "\"imageId\": \"ami-0123456789abcdef0\", \"region\": \"us-east-1\", \"availabilityZone\": \"us-east-1a\", "
+        static const char good[] = "{\"accountId\": \"111122223333\", \"instanceId\": \"i-0123456789abcdef0\", "
+                                   "\"instanceType\": \"m7i.xlarge\", "
+                                   "\"imageId\": \"ami-0123456789abcdef0\", \"region\": \"us-east-1\", "
+                                   "\"availabilityZone\": \"us-east-1a\", "
                                    "\"devpayProductCodes\": null, \"version\": \"2017-09-30\"}";
         static const struct {
                 const char *text, *words;
@@ -194,12 +209,14 @@ static void test_parse_identity(void **state) {
         assert_string_equal(id.instance_type, "m7i.xlarge");
         assert_string_equal(id.zone, "us-east-1a");
         for (size_t i = 0; i < ELEMENTS(table); i++)
-                assert_refused(imds_parse_identity(table[i].text, strlen(table[i].text), "document", &id, &e), &e, FAILURE_IMDS, table[i].words);
+                assert_refused(imds_parse_identity(table[i].text, strlen(table[i].text), "document", &id, &e), &e,
+                               FAILURE_IMDS, table[i].words);
 }
 
-/* The role's credentials: their bytes, that they are kept, and that a forced refresh fetches them anew, but not twice in a row. */
+/* Their bytes, that they are kept, and that a forced refresh fetches them anew, but not twice in a row. */
 static void test_role_credentials(void **state) {
-        static const struct canned_reply replies[] = { TOKEN, ROLE, CREDENTIALS("2099-01-01T00:00:00Z"), ROLE, CREDENTIALS("2099-02-01T00:00:00Z") };
+        static const struct canned_reply replies[] = { TOKEN, ROLE, CREDENTIALS("2099-01-01T00:00:00Z"), ROLE,
+                                                       CREDENTIALS("2099-02-01T00:00:00Z") };
         _cleanup_(credential_source_freep) struct credential_source *source = NULL;
         _cleanup_credentials_ struct credentials *a = NULL, *b = NULL, *c = NULL, *d = NULL;
         struct error e = {};
@@ -239,7 +256,9 @@ static void test_role_credentials_near_their_end(void **state) {
 
         (void) state;
         strftime(soon, sizeof soon, "%FT%TZ", gmtime_r(&t, &tm));
-        snprintf(body, sizeof body, "{\"Code\":\"Success\",\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\",\"Token\":\"t\",\"Expiration\":\"%s\"}", soon);
+        snprintf(body, sizeof body,
+                 "{\"Code\":\"Success\",\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\",\"Token\":\"t\","
+                 "\"Expiration\":\"%s\"}", soon);
         start(&f, replies, 4);
         assert_ok(credentials_from_imds(f.imds, &source, &e), &e);
         assert_ok(credentials_get(source, false, &a, &e), &e);
@@ -267,7 +286,8 @@ static void test_no_role(void **state) {
 }
 
 static void clear_environment(void) {
-        static const char *const names[] = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
+        static const char *const names[] = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+                                             "AWS_PROFILE",
                                              "AWS_SHARED_CREDENTIALS_FILE", "HOME" };
 
         for (size_t i = 0; i < ELEMENTS(names); i++)
@@ -295,7 +315,8 @@ static void test_environment(void **state) {
 
 static void test_profile(void **state) {
         static const char text[] = "# comment = x\n[default]\naws_access_key_id=AKDEFAULT\naws_secret_access_key = s1\n\n"
-                                   "[ work ]\r\naws_access_key_id = AKWORK\r\n  aws_secret_access_key =  s/2=+ \r\naws_session_token = tok\r\n"
+                                   "[ work ]\r\naws_access_key_id = AKWORK\r\n  aws_secret_access_key =  s/2=+ "
+                                   "\r\naws_session_token = tok\r\n"
                                    "[sso]\nsso_session = corp\n";
         _cleanup_(credential_source_freep) struct credential_source *source = NULL, *other = NULL;
         _cleanup_credentials_ struct credentials *a = NULL, *b = NULL;
@@ -320,7 +341,8 @@ static void test_profile(void **state) {
         assert_string_equal((char *) b->secret_access_key->data, "s/2=+");
         assert_string_equal((char *) b->session_token->data, "tok");
         setenv("AWS_PROFILE", "sso", 1);
-        assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS, "profile \"sso\" has no aws_access_key_id");
+        assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS,
+                       "profile \"sso\" has no aws_access_key_id");
         unlink(path);
         assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS, "cannot open");
         clear_environment();

@@ -7,7 +7,9 @@
 
 #define KEY "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 #define ZEROS32 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-#define ERROR(type) { .status = "400 Bad Request", .headers = "x-amzn-RequestId: R-1\r\n", .body = "{\"__type\":\"" type "\",\"message\":\"words\"}" }
+#define ERROR(type) \
+        { .status = "400 Bad Request", .headers = "x-amzn-RequestId: R-1\r\n", \
+          .body = "{\"__type\":\"" type "\",\"message\":\"words\"}" }
 
 static void test_errors(void **state) {
         static const struct {
@@ -17,39 +19,59 @@ static void test_errors(void **state) {
                 enum failure failure;
                 const char *words;
         } table[] = {
-                { 400, "{\"__type\":\"AccessDeniedException\",\"Message\":\"no\"}", HTTP_FINAL, FAILURE_KMS_DENIED, "HTTP 400 AccessDeniedException: no" },
-                { 400, "{\"__type\":\"com.amazonaws.kms#InvalidCiphertextException\"}", HTTP_FINAL, FAILURE_KMS_CIPHERTEXT, "InvalidCiphertextException: no message" },
-                { 400, "{\"__type\":\"IncorrectKeyException\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_CIPHERTEXT, "IncorrectKey" },
-                { 400, "{\"__type\":\"NotFoundException:http://internal/\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_KEY, "NotFoundException: x" },
+                { 400, "{\"__type\":\"AccessDeniedException\",\"Message\":\"no\"}", HTTP_FINAL, FAILURE_KMS_DENIED,
+                  "HTTP 400 AccessDeniedException: no" },
+                { 400, "{\"__type\":\"com.amazonaws.kms#InvalidCiphertextException\"}", HTTP_FINAL, FAILURE_KMS_CIPHERTEXT,
+                  "InvalidCiphertextException: no message" },
+                { 400, "{\"__type\":\"IncorrectKeyException\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_CIPHERTEXT,
+                  "IncorrectKey" },
+                { 400, "{\"__type\":\"NotFoundException:http://internal/\",\"message\":\"x\"}", HTTP_FINAL,
+                  FAILURE_KMS_KEY, "NotFoundException: x" },
                 { 400, "{\"__type\":\"DisabledException\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_KEY, "Disabled" },
-                { 400, "{\"__type\":\"KMSInvalidStateException\",\"message\":\"pending deletion\"}", HTTP_FINAL, FAILURE_KMS_KEY, "pending deletion" },
-                { 500, "{\"__type\":\"KeyUnavailableException\",\"message\":\"x\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE, "KeyUnavailable" },
-                { 500, "{\"__type\":\"DependencyTimeoutException\",\"message\":\"x\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE, "DependencyTimeout" },
-                { 500, "{\"__type\":\"KMSInternalException\",\"message\":\"x\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE, "KMSInternal" },
-                { 400, "{\"__type\":\"ThrottlingException\",\"message\":\"Rate exceeded\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE, "Rate exceeded" },
-                { 400, "{\"__type\":\"ExpiredTokenException\",\"message\":\"x\"}", HTTP_REFRESH, FAILURE_CREDENTIALS, "ExpiredToken" },
-                { 403, "{\"__type\":\"UnrecognizedClientException\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_CREDENTIALS, "Unrecognized" },
-                { 403, "{\"__type\":\"InvalidSignatureException\",\"message\":\"The request signature we calculated\"}", HTTP_FINAL, FAILURE_CREDENTIALS,
+                { 400, "{\"__type\":\"KMSInvalidStateException\",\"message\":\"pending deletion\"}", HTTP_FINAL,
+                  FAILURE_KMS_KEY, "pending deletion" },
+                { 500, "{\"__type\":\"KeyUnavailableException\",\"message\":\"x\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE,
+                  "KeyUnavailable" },
+                { 500, "{\"__type\":\"DependencyTimeoutException\",\"message\":\"x\"}", HTTP_RETRY,
+                  FAILURE_KMS_UNAVAILABLE, "DependencyTimeout" },
+                { 500, "{\"__type\":\"KMSInternalException\",\"message\":\"x\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE,
+                  "KMSInternal" },
+                { 400, "{\"__type\":\"ThrottlingException\",\"message\":\"Rate exceeded\"}", HTTP_RETRY,
+                  FAILURE_KMS_UNAVAILABLE, "Rate exceeded" },
+                { 400, "{\"__type\":\"ExpiredTokenException\",\"message\":\"x\"}", HTTP_REFRESH, FAILURE_CREDENTIALS,
+                  "ExpiredToken" },
+                { 403, "{\"__type\":\"UnrecognizedClientException\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_CREDENTIALS,
+                  "Unrecognized" },
+                { 403, "{\"__type\":\"InvalidSignatureException\",\"message\":\"The request signature we calculated\"}",
+                  HTTP_FINAL, FAILURE_CREDENTIALS,
                   "signature we calculated" },
-                { 403, "{\"__type\":\"InvalidSignatureException\",\"message\":\"Signature expired: 2\"}", HTTP_FINAL, FAILURE_CLOCK, "this machine's clock says" },
-                { 403, "{\"__type\":\"RequestTimeTooSkewed\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_CLOCK, "service's nothing" },
-                { 400, "{\"__type\":\"ValidationException\",\"message\":\"Attestation document is malformed\"}", HTTP_FINAL, FAILURE_ATTESTATION, "Attestation" },
-                { 400, "{\"__type\":\"ValidationException\",\"message\":\"1 validation error\"}", HTTP_FINAL, FAILURE_KMS_CIPHERTEXT, "1 validation" },
+                { 403, "{\"__type\":\"InvalidSignatureException\",\"message\":\"Signature expired: 2\"}", HTTP_FINAL,
+                  FAILURE_CLOCK, "this machine's clock says" },
+                { 403, "{\"__type\":\"RequestTimeTooSkewed\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_CLOCK,
+                  "service's nothing" },
+                { 400, "{\"__type\":\"ValidationException\",\"message\":\"Attestation document is malformed\"}",
+                  HTTP_FINAL, FAILURE_ATTESTATION, "Attestation" },
+                { 400, "{\"__type\":\"ValidationException\",\"message\":\"1 validation error\"}", HTTP_FINAL,
+                  FAILURE_KMS_CIPHERTEXT, "1 validation" },
                 { 400, "{\"__type\":\"SomethingNew\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_ANSWER, "SomethingNew" },
-                { 503, "{\"__type\":\"SomethingNew\",\"message\":\"x\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE, "SomethingNew" },
+                { 503, "{\"__type\":\"SomethingNew\",\"message\":\"x\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE,
+                  "SomethingNew" },
                 { 502, "<html>Bad Gateway</html>", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE, "HTTP 502 without a KMS error" },
                 { 404, "", HTTP_FINAL, FAILURE_KMS_ANSWER, "HTTP 404 without a KMS error" },
                 { 301, "{}", HTTP_FINAL, FAILURE_KMS_ANSWER, "HTTP 301 without a KMS error" },
                 { 400, "{\"__type\":7}", HTTP_FINAL, FAILURE_KMS_ANSWER, "without a KMS error" },
-                { 400, "{\"__type\":\"AccessDeniedException\\u001b[2J\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_ANSWER, "AccessDeniedException?[2J" },
+                { 400, "{\"__type\":\"AccessDeniedException\\u001b[2J\",\"message\":\"x\"}", HTTP_FINAL,
+                  FAILURE_KMS_ANSWER, "AccessDeniedException?[2J" },
         };
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                struct service_answer answer = { .status = table[i].status, .text = table[i].text, .n = strlen(table[i].text), .subject = "kms key K" };
+                struct service_answer answer = { .status = table[i].status, .text = table[i].text,
+                                                 .n = strlen(table[i].text), .subject = "kms key K" };
                 struct error e = {};
 
-                if (kms_judge_error(&answer, &e) != table[i].verdict || e.failure != table[i].failure || !strstr(e.reason, table[i].words))
+                if (kms_judge_error(&answer, &e) != table[i].verdict || e.failure != table[i].failure ||
+                    !strstr(e.reason, table[i].words))
                         fail_msg("%s: %d: %s", table[i].text, (int) e.failure, e.reason);
                 assert_string_equal(e.subject, "kms key K");
         }
@@ -79,15 +101,18 @@ static void test_parse(void **state) {
         } table[] = {
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"" ZEROS32 "\"}", NULL, 32, 0, 0 },
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"\\/w==\",\"CiphertextBlob\":\"AQI=\"}", NULL, 1, 2, 0 },
-                { "{\"KeyId\":\"K\",\"Plaintext\":\"\",\"CiphertextForRecipient\":\"MIAG\",\"EncryptionAlgorithm\":\"SYMMETRIC_DEFAULT\"}", NULL, 0, 0, 3 },
-                { "{\"KeyId\":\"K\",\"Plaintext\":null,\"CiphertextForRecipient\":\"MIAG\",\"KeyMaterialId\":\"f00\"}", NULL, 0, 0, 3 },
+                { "{\"KeyId\":\"K\",\"Plaintext\":\"\",\"CiphertextForRecipient\":\"MIAG\","
+                  "\"EncryptionAlgorithm\":\"SYMMETRIC_DEFAULT\"}", NULL, 0, 0, 3 },
+                { "{\"KeyId\":\"K\",\"Plaintext\":null,\"CiphertextForRecipient\":\"MIAG\",\"KeyMaterialId\":\"f00\"}",
+                  NULL, 0, 0, 3 },
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"AA\"}", "Plaintext is not base64", 0, 0, 0 },
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"AA\\n=\"}", "Plaintext is not base64", 0, 0, 0 },
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"AA==\",\"Plaintext\":\"AA==\"}", "same key twice", 0, 0, 0 },
                 { "{\"Plaintext\":\"AA==\"}", "names no KeyId", 0, 0, 0 },
                 { "{\"KeyId\":1}", "names no KeyId", 0, 0, 0 },
                 { "{\"KeyId\":\"K\",\"CiphertextForRecipient\":\"\"}", "CiphertextForRecipient is not base64", 0, 0, 0 },
-                { "{\"KeyId\":\"K\",\"CiphertextForRecipient\":\"M IAG\"}", "CiphertextForRecipient is not base64", 0, 0, 0 },
+                { "{\"KeyId\":\"K\",\"CiphertextForRecipient\":\"M IAG\"}", "CiphertextForRecipient is not base64", 0, 0,
+                  0 },
                 { "{\"KeyId\":\"K\",\"CiphertextBlob\":\"=\"}", "CiphertextBlob is not base64", 0, 0, 0 },
                 { "{\"KeyId\":\"K\",\"EncryptionAlgorithm\":\"RSAES_OAEP_SHA_256\"}", "not SYMMETRIC_DEFAULT", 0, 0, 0 },
                 { "{\"KeyId\":\"K\"} more", "JSON", 0, 0, 0 },
@@ -188,10 +213,13 @@ static const struct kms_ciphertext ciphertext = { KEY, (const uint8_t *) "\x01\x
 static void test_release(void **state) {
         static const struct canned_reply replies[] = {
                 ERROR("ThrottlingException"), { .status = "500 Oops", .body = "" }, ERROR("ExpiredTokenException"),
-                { .status = "200 OK", .headers = "x-amzn-RequestId: R-4\r\n", .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\"}" },
+                { .status = "200 OK", .headers = "x-amzn-RequestId: R-4\r\n",
+                  .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\"}" },
         };
-        static const char body[] = "{\"KeyId\":\"" KEY "\",\"CiphertextBlob\":\"AQI=\",\"EncryptionContext\":{\"model\":\"llama\",\"version\":\"1\\\"2\"},"
-                                   "\"Recipient\":{\"KeyEncryptionAlgorithm\":\"RSAES_OAEP_SHA_256\",\"AttestationDocument\":\"AQ==\"}}";
+        static const char body[] = "{\"KeyId\":\"" KEY "\",\"CiphertextBlob\":\"AQI=\","
+                                                       "\"EncryptionContext\":{\"model\":\"llama\",\"version\":\"1\\\"2\"},"
+                                   "\"Recipient\":{\"KeyEncryptionAlgorithm\":\"RSAES_OAEP_SHA_256\","
+                                   "\"AttestationDocument\":\"AQ==\"}}";
         _cleanup_(kms_release_done) struct kms_release release = {};
         struct error e = {};
         struct fixture f;
@@ -210,7 +238,8 @@ static void test_release(void **state) {
         assert_non_null(strstr(f.canned.requests[0], "content-type: application/x-amz-json-1.1\r\n"));
         assert_non_null(strstr(f.canned.requests[0], "x-amz-security-token: session\r\n"));
         assert_non_null(strstr(f.canned.requests[0], "/eu-west-1/kms/aws4_request, "
-                                                     "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token;x-amz-target, "));
+                                                     "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;"
+                                                     "x-amz-security-token;x-amz-target, "));
         stop(&f);
 }
 
@@ -221,10 +250,13 @@ static void test_release_refuses(void **state) {
                 const char *words;
         } table[] = {
                 { ERROR("AccessDeniedException"), FAILURE_KMS_DENIED, "HTTP 400 AccessDeniedException: words" },
-                { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\",\"Plaintext\":\"AAAA\"}" },
+                { { .status = "200 OK",
+                    .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\",\"Plaintext\":\"AAAA\"}" },
                   FAILURE_KMS_ANSWER, "plaintext data key in it" },
-                { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "\"}" }, FAILURE_KMS_ANSWER, "no CiphertextForRecipient" },
-                { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "0\",\"CiphertextForRecipient\":\"MIAG\"}" }, FAILURE_KMS_ANSWER, "for another key" },
+                { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "\"}" }, FAILURE_KMS_ANSWER,
+                  "no CiphertextForRecipient" },
+                { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "0\",\"CiphertextForRecipient\":\"MIAG\"}" },
+                  FAILURE_KMS_ANSWER, "for another key" },
                 { { .status = "200 OK", .body = "<html/>" }, FAILURE_KMS_ANSWER, "not valid JSON" },
                 { { .status = "204 No Content" }, FAILURE_KMS_ANSWER, "HTTP 204" },
         };
@@ -236,7 +268,8 @@ static void test_release_refuses(void **state) {
                 struct fixture f;
 
                 start(&f, &table[i].reply, 1);
-                assert_refused(kms_release(f.kms, &ciphertext, attest, &f, &release, &e), &e, table[i].failure, table[i].words);
+                assert_refused(kms_release(f.kms, &ciphertext, attest, &f, &release, &e), &e, table[i].failure,
+                               table[i].words);
                 assert_null(release.envelope);
                 if (i == 0)
                         assert_string_equal(e.request_id, "R-1");
@@ -246,10 +279,12 @@ static void test_release_refuses(void **state) {
 
 static void test_owner_side(void **state) {
         static const struct canned_reply replies[] = {
-                { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "\",\"Plaintext\":\"" ZEROS32 "\",\"CiphertextBlob\":\"AQI=\"}" },
+                { .status = "200 OK",
+                  .body = "{\"KeyId\":\"" KEY "\",\"Plaintext\":\"" ZEROS32 "\",\"CiphertextBlob\":\"AQI=\"}" },
                 { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "\",\"Plaintext\":\"" ZEROS32 "\"}" },
                 { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "\",\"Plaintext\":\"AAAA\"}" },
-                { .status = "200 OK", .body = "{\"KeyId\":\"1234\",\"Plaintext\":\"" ZEROS32 "\",\"CiphertextBlob\":\"AQI=\"}" },
+                { .status = "200 OK",
+                  .body = "{\"KeyId\":\"1234\",\"Plaintext\":\"" ZEROS32 "\",\"CiphertextBlob\":\"AQI=\"}" },
         };
         static const uint8_t zeros[32];
         _cleanup_(kms_data_key_done) struct kms_data_key key = {};
@@ -265,13 +300,17 @@ static void test_owner_side(void **state) {
         assert_memory_equal(key.plaintext->data, zeros, 32);
         assert_int_equal(key.size, 2);
         assert_string_equal(key.key_arn, KEY);
-        assert_non_null(strstr(f.canned.requests[0], "{\"KeyId\":\"alias/models\",\"KeySpec\":\"AES_256\",\"EncryptionContext\":{\"model\":\"llama\"}}"));
+        assert_non_null(strstr(f.canned.requests[0],
+                               "{\"KeyId\":\"alias/models\",\"KeySpec\":\"AES_256\","
+                               "\"EncryptionContext\":{\"model\":\"llama\"}}"));
         assert_non_null(strstr(f.canned.requests[0], "/us-east-1/kms/aws4_request"));
         assert_ok(kms_decrypt(f.kms, &ciphertext, &plaintext, &e), &e);
         assert_int_equal(plaintext->size, 32);
         assert_refused(kms_decrypt(f.kms, &ciphertext, &none, &e), &e, FAILURE_KMS_ANSWER, "no data key of 32 bytes");
-        assert_refused(kms_generate_data_key(f.kms, "1234", NULL, 0, &no_key, &e), &e, FAILURE_KMS_ANSWER, "for another key");
-        assert_refused(kms_generate_data_key(f.kms, "arn:aws:s3:::bucket", NULL, 0, &no_key, &e), &e, FAILURE_KMS_KEY, "not the ARN of a KMS key");
+        assert_refused(kms_generate_data_key(f.kms, "1234", NULL, 0, &no_key, &e), &e, FAILURE_KMS_ANSWER,
+                       "for another key");
+        assert_refused(kms_generate_data_key(f.kms, "arn:aws:s3:::bucket", NULL, 0, &no_key, &e), &e, FAILURE_KMS_KEY,
+                       "not the ARN of a KMS key");
         assert_int_equal(stop(&f), 4);
 }
 

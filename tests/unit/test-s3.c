@@ -6,9 +6,11 @@
 #include "canned.h"
 #include "s3-write.h"
 
-#define ERROR_BODY(code) "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>" code "</Code><Message>words</Message><RequestId>X</RequestId></Error>"
+#define ERROR_BODY(code) \
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>" code "</Code><Message>words</Message></Error>"
 #define RANGE(content_range, etag, text) \
-        { .status = "206 Partial Content", .headers = "Content-Range: " content_range "\r\nETag: " etag "\r\n", .body = text }
+        { .status = "206 Partial Content", .headers = "Content-Range: " content_range "\r\nETag: " etag "\r\n", \
+          .body = text }
 
 static void test_errors(void **state) {
         static const struct {
@@ -33,7 +35,8 @@ static void test_errors(void **state) {
                 { 403, ERROR_BODY("SignatureDoesNotMatch"), HTTP_FINAL, FAILURE_CREDENTIALS, "SignatureDoesNotMatch" },
                 { 403, ERROR_BODY("RequestTimeTooSkewed"), HTTP_FINAL, FAILURE_CLOCK, "this machine's clock says" },
                 { 301, ERROR_BODY("PermanentRedirect"), HTTP_FINAL, FAILURE_S3_NOT_FOUND, "PermanentRedirect" },
-                { 400, ERROR_BODY("AuthorizationHeaderMalformed"), HTTP_FINAL, FAILURE_S3_NOT_FOUND, "AuthorizationHeaderMalformed" },
+                { 400, ERROR_BODY("AuthorizationHeaderMalformed"), HTTP_FINAL, FAILURE_S3_NOT_FOUND,
+                  "AuthorizationHeaderMalformed" },
                 { 400, ERROR_BODY("InvalidArgument"), HTTP_FINAL, FAILURE_S3_ANSWER, "InvalidArgument" },
                 { 403, "", HTTP_FINAL, FAILURE_S3_DENIED, "HTTP 403" },
                 { 404, "", HTTP_FINAL, FAILURE_S3_NOT_FOUND, "HTTP 404" },
@@ -42,16 +45,19 @@ static void test_errors(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                struct service_answer answer = { .status = table[i].status, .text = table[i].text, .n = strlen(table[i].text), .subject = "s3://b/k" };
+                struct service_answer answer = { .status = table[i].status, .text = table[i].text,
+                                                 .n = strlen(table[i].text), .subject = "s3://b/k" };
                 struct error e = {};
 
-                if (s3_judge_error(&answer, &e) != table[i].verdict || e.failure != table[i].failure || !strstr(e.reason, table[i].words))
+                if (s3_judge_error(&answer, &e) != table[i].verdict || e.failure != table[i].failure ||
+                    !strstr(e.reason, table[i].words))
                         fail_msg("%ld %s: %d: %s", table[i].status, table[i].text, (int) e.failure, e.reason);
         }
 }
 
 static void test_region_advice(void **state) {
-        static const char text[] = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>m</Message><Region>eu-west-1</Region></Error>";
+        static const char text[] = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>m</Message><Region>"
+                                   "eu-west-1</Region></Error>";
         struct service_answer answer = { .status = 400, .text = text, .n = strlen(text), .subject = "s3://b/k" };
         struct error e = {};
 
@@ -209,7 +215,8 @@ static void test_endpoints(void **state) {
                 const char *url, *words;
         } table[] = {
                 { "ftp://host", "neither http nor https" }, { "http://host/path", "more than a scheme" },
-                { "http://u:p@host", "more than a scheme" }, { "http://host/?q", "more than a scheme" }, { "http://", "not a URL" },
+                { "http://u:p@host", "more than a scheme" }, { "http://host/?q", "more than a scheme" },
+                { "http://", "not a URL" },
                 { "http://ho st", "not a URL" },
         };
         struct error e = {};
@@ -220,7 +227,8 @@ static void test_endpoints(void **state) {
         for (size_t i = 0; i < ELEMENTS(table); i++) {
                 struct s3 *s3 = NULL;
 
-                assert_refused(s3_new(f.http, f.source, "us-east-1", table[i].url, &s3, &e), &e, FAILURE_CONFIG, table[i].words);
+                assert_refused(s3_new(f.http, f.source, "us-east-1", table[i].url, &s3, &e), &e, FAILURE_CONFIG,
+                               table[i].words);
         }
         stop(&f);
 }
@@ -263,7 +271,8 @@ static enum http_verdict get_range(struct fixture *f, uint64_t first, uint64_t l
 }
 
 static void test_range(void **state) {
-        static const struct canned_reply replies[] = { RANGE("bytes 5-9/100", "\"v1\"", "56789"), RANGE("bytes 98-99/100", "\"v1\"", "89") };
+        static const struct canned_reply replies[] = { RANGE("bytes 5-9/100", "\"v1\"", "56789"),
+                                                       RANGE("bytes 98-99/100", "\"v1\"", "89") };
         char etag[S3_ETAG_SIZE] = "";
         struct sink a = {}, b = {};
         struct s3_range range = {};
@@ -295,22 +304,30 @@ static void test_range_refuses(void **state) {
                 enum failure failure;
                 const char *words;
         } table[] = {
-                { RANGE("bytes 6-10/100", "\"v1\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER, "its Content-Range header is bytes 6-10/100" },
+                { RANGE("bytes 6-10/100", "\"v1\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER,
+                  "its Content-Range header is bytes 6-10/100" },
                 { RANGE("bytes 5-8/100", "\"v1\"", "5678"), HTTP_FINAL, FAILURE_S3_ANSWER, "Content-Range" },
                 { RANGE("bytes 5-9/9", "\"v1\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER, "Content-Range" },
-                { RANGE("bytes 5-9/100", "\"v1\"", "567890"), HTTP_FINAL, FAILURE_S3_ANSWER, "its Content-Length header is 6" },
+                { RANGE("bytes 5-9/100", "\"v1\"", "567890"), HTTP_FINAL, FAILURE_S3_ANSWER,
+                  "its Content-Length header is 6" },
                 { RANGE("bytes 5-9/100", "\"v2\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER, "its ETag header is \"v2\"" },
                 { RANGE("bytes 5-9/100", "W/\"v1\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER, "its ETag header is W/" },
-                { RANGE("bytes 5-9/100", "\"v1\"\r\nETag: \"v1\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER, "missing or sent twice" },
-                { { .status = "200 OK", .headers = "ETag: \"v1\"\r\n", .body = "56789" }, HTTP_FINAL, FAILURE_S3_ANSWER, "whole object" },
-                { { .raw = "HTTP/1.1 206 P\r\nContent-Range: bytes 5-9/100\r\nContent-Length: 5\r\nETag: \"v1\"\r\n\r\n567" }, HTTP_RETRY,
-                  FAILURE_NETWORK, "" },
-                { { .raw = "HTTP/1.1 206 P\r\nContent-Range: bytes 5-9/100\r\nTransfer-Encoding: chunked\r\nETag: \"v1\"\r\n\r\n5\r\n56789\r\n0\r\n\r\n" },
+                { RANGE("bytes 5-9/100", "\"v1\"\r\nETag: \"v1\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER,
+                  "missing or sent twice" },
+                { { .status = "200 OK", .headers = "ETag: \"v1\"\r\n", .body = "56789" }, HTTP_FINAL, FAILURE_S3_ANSWER,
+                  "whole object" },
+                { { .raw = "HTTP/1.1 206 P\r\nContent-Range: bytes 5-9/100\r\nContent-Length: 5\r\nETag: \"v1\"\r\n\r\n567" },
+                  HTTP_RETRY, FAILURE_NETWORK, "" },
+                { { .raw = "HTTP/1.1 206 P\r\nContent-Range: bytes 5-9/100\r\nTransfer-Encoding: chunked\r\nETag: "
+                           "\"v1\"\r\n\r\n5\r\n56789\r\n0\r\n\r\n" },
                   HTTP_FINAL, FAILURE_S3_ANSWER, "Content-Length" },
-                { { .status = "412 Precondition Failed", .body = ERROR_BODY("PreconditionFailed") }, HTTP_FINAL, FAILURE_S3_CHANGED, "PreconditionFailed: words" },
-                { { .status = "503 Slow Down", .headers = "x-amz-request-id: R9\r\n", .body = ERROR_BODY("SlowDown") }, HTTP_RETRY,
+                { { .status = "412 Precondition Failed", .body = ERROR_BODY("PreconditionFailed") }, HTTP_FINAL,
+                  FAILURE_S3_CHANGED, "PreconditionFailed: words" },
+                { { .status = "503 Slow Down", .headers = "x-amz-request-id: R9\r\n", .body = ERROR_BODY("SlowDown") },
+                  HTTP_RETRY,
                   FAILURE_S3_UNAVAILABLE, "SlowDown: words" },
-                { { .status = "400 Bad Request", .body = ERROR_BODY("ExpiredToken") }, HTTP_REFRESH, FAILURE_CREDENTIALS, "ExpiredToken" },
+                { { .status = "400 Bad Request", .body = ERROR_BODY("ExpiredToken") }, HTTP_REFRESH, FAILURE_CREDENTIALS,
+                  "ExpiredToken" },
                 { { .raw = "" }, HTTP_RETRY, FAILURE_NETWORK, "" },
         };
 
@@ -357,7 +374,8 @@ static void test_get_and_head(void **state) {
         assert_string_equal((char *) data, "manifest");
         assert_true(n == 8 && head.size == 8);
         assert_string_equal(head.etag, "\"v\"");
-        assert_refused(s3_get(f.s3, "bucket", "m", 7, &none, &n, NULL, &e), &e, FAILURE_S3_ANSWER, "at most 7 were expected");
+        assert_refused(s3_get(f.s3, "bucket", "m", 7, &none, &n, NULL, &e), &e, FAILURE_S3_ANSWER,
+                       "at most 7 were expected");
         assert_refused(s3_get(f.s3, "bucket", "m", 8, &none, &n, NULL, &e), &e, FAILURE_S3_ANSWER, "ETag header is missing");
         assert_null(none);
         assert_ok(s3_head(f.s3, "bucket", "m", &head, &e), &e);
@@ -370,12 +388,17 @@ static void test_get_and_head(void **state) {
 
 static void test_upload(void **state) {
         static const struct canned_reply replies[] = {
-                { .status = "200 OK", .body = "<InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>k</Key><UploadId>u/1==</UploadId></InitiateMultipartUploadResult>" },
+                { .status = "200 OK",
+                  .body = "<InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>k</Key><UploadId>u/1==</UploadId></"
+                          "InitiateMultipartUploadResult>" },
                 { .status = "200 OK", .headers = "ETag: \"two\"\r\n" },
                 { .status = "503 Slow Down" },
                 { .status = "200 OK", .headers = "ETag: \"one\"\r\n" },
-                { .status = "200 OK", .body = "<?xml version=\"1.0\"?>\n  <Error><Code>InternalError</Code><Message>again</Message></Error>" },
-                { .status = "200 OK", .body = "  <?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult><ETag>\"x-2\"</ETag></CompleteMultipartUploadResult>" },
+                { .status = "200 OK",
+                  .body = "<?xml version=\"1.0\"?>\n  <Error><Code>InternalError</Code><Message>again</Message></Error>" },
+                { .status = "200 OK",
+                  .body = "  <?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult><ETag>\"x-2\"</ETag></"
+                          "CompleteMultipartUploadResult>" },
         };
         _cleanup_(s3_upload_freep) struct s3_upload *upload = NULL;
         struct error e = {};
@@ -392,14 +415,16 @@ static void test_upload(void **state) {
         assert_memory_equal(f.canned.requests[1], "PUT /bucket/k?partNumber=2&uploadId=u%2F1%3D%3D HTTP/1.1\r\n", 58);
         assert_non_null(strstr(f.canned.requests[1], "\r\n\r\nsecond"));
         assert_non_null(strstr(f.canned.requests[3], "\r\n\r\nfirst"));
-        assert_non_null(strstr(f.canned.requests[5], "<Part><PartNumber>1</PartNumber><ETag>\"one\"</ETag></Part><Part><PartNumber>2</PartNumber>"
+        assert_non_null(strstr(f.canned.requests[5],
+                               "<Part><PartNumber>1</PartNumber><ETag>\"one\"</ETag></Part><Part><PartNumber>2</PartNumber>"
                                                      "<ETag>\"two\"</ETag></Part></CompleteMultipartUpload>"));
         assert_int_equal(stop(&f), 6);
 }
 
 static void test_upload_is_aborted(void **state) {
         static const struct canned_reply replies[] = {
-                { .status = "200 OK", .body = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>" },
+                { .status = "200 OK",
+                  .body = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>" },
                 { .status = "200 OK" }, /* no ETag */
                 { .status = "204 No Content" },
                 { .status = "200 OK", .body = "<Other/>" },
@@ -420,11 +445,18 @@ static void test_upload_is_aborted(void **state) {
 
 static void test_list(void **state) {
         static const struct canned_reply replies[] = {
-                { .status = "200 OK", .body = "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>bucket</Name><IsTruncated>true</IsTruncated>"
-                                              "<Contents><Key>a/1 &amp; 2</Key><ETag>&quot;e&quot;</ETag><Size>17</Size></Contents>"
+                { .status = "200 OK",
+                  .body = "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>bucket</Name>"
+                          "<IsTruncated>true</IsTruncated>"
+                                              "<Contents><Key>a/1 &amp; 2</Key><ETag>&quot;e&quot;</ETag><Size>17</Size>"
+                                              "</Contents>"
                                               "<NextContinuationToken>t+/=</NextContinuationToken></ListBucketResult>" },
-                { .status = "200 OK", .body = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a/3</Key><Size>0</Size></Contents></ListBucketResult>" },
-                { .status = "200 OK", .body = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>" },
+                { .status = "200 OK",
+                  .body = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a/3</Key><Size>0</Size></"
+                          "Contents></ListBucketResult>" },
+                { .status = "200 OK",
+                  .body = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</"
+                          "NextContinuationToken></ListBucketResult>" },
         };
         _cleanup_(s3_list_done) struct s3_list list = {};
         struct s3_list none = {};
@@ -438,7 +470,8 @@ static void test_list(void **state) {
         assert_string_equal(list.entries[0].key, "a/1 & 2");
         assert_true(list.entries[0].size == 17 && list.entries[1].size == 0);
         assert_string_equal(list.entries[1].key, "a/3");
-        assert_memory_equal(f.canned.requests[1], "GET /bucket?continuation-token=t%2B%2F%3D&list-type=2&prefix=a%2F HTTP/1.1\r\n", 76);
+        assert_memory_equal(f.canned.requests[1],
+                            "GET /bucket?continuation-token=t%2B%2F%3D&list-type=2&prefix=a%2F HTTP/1.1\r\n", 76);
         assert_refused(s3_list(f.s3, "bucket", "a/", 10, &none, &e), &e, FAILURE_S3_ANSWER, "does not end");
         stop(&f);
 }
@@ -460,7 +493,8 @@ static void test_parse_list_refuses(void **state) {
                 _cleanup_free_ char *text = strdup(table[i]);
                 struct error e = {};
 
-                assert_refused(s3_parse_list(text, strlen(text), "s3://bucket/", &list, &e), &e, FAILURE_S3_ANSWER, "not a well-formed");
+                assert_refused(s3_parse_list(text, strlen(text), "s3://bucket/", &list, &e), &e, FAILURE_S3_ANSWER,
+                               "not a well-formed");
         }
 }
 

@@ -10,8 +10,10 @@
 #define EMPTY_HASH "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define UNRESERVED "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #define SUITE_TOKEN \
-        "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI" \
-        "/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rKwT" \
+        "AQoDYXdzEPT//////////" \
+        "wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI" \
+        "/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9" \
+        "q6d+xo0rKwT" \
         "38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA=="
 
 static struct credentials *credentials(const char *id, const char *key) {
@@ -22,7 +24,8 @@ static struct credentials *credentials(const char *id, const char *key) {
         return c;
 }
 
-static void assert_signature(const struct sigv4_request *q, const struct credentials *c, const char *signature, const char *name) {
+static void assert_signature(const struct sigv4_request *q, const struct credentials *c, const char *signature,
+                             const char *name) {
         _cleanup_free_ char *out = NULL;
 
         assert_int_equal(sigv4_authorization(q, c, &out), 0);
@@ -36,7 +39,8 @@ static void test_suite(void **state) {
                 struct http_header more[2];
                 const char *body, *signature;
         } table[] = {
-                { "get-vanilla", "GET", "/", NULL, {}, "", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31" },
+                { "get-vanilla", "GET", "/", NULL, {}, "",
+                  "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31" },
                 { "get-vanilla-query-order-key-case", "GET", "/", "Param2=value2&Param1=value1", {}, "",
                   "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500" },
                 { "get-vanilla-query-order-value", "GET", "/", "Param1=value2&Param1=value1", {}, "",
@@ -47,12 +51,17 @@ static void test_suite(void **state) {
                   "a67d582fa61cc504c4bae71f336f98b97f1ea3c7a6bfe1b6e45aec72011b9aeb" },
                 { "get-vanilla-utf8-query", "GET", "/", "%E1%88%B4=bar", {}, "",
                   "2cdec8eed098649ff3a119c94853b13c643bcf08f8b0a1d91e12c9027818dd04" },
-                { "get-utf8", "GET", "/%E1%88%B4", NULL, {}, "", "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85" },
-                { "get-unreserved", "GET", "/" UNRESERVED, NULL, {}, "", "07ef7494c76fa4850883e2b006601f940f8a34d404d0cfa977f52a65bbf5f24f" },
-                { "get-space", "GET", "/example%20space/", NULL, {}, "", "652487583200325589f1fba4c7e578f72c47cb61beeca81406b39ddec1366741" },
-                { "get-header-value-trim", "GET", "/", NULL, { { "my-header1", " value1" }, { "my-header2", " \"a   b   c\"" } }, "",
+                { "get-utf8", "GET", "/%E1%88%B4", NULL, {}, "",
+                  "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85" },
+                { "get-unreserved", "GET", "/" UNRESERVED, NULL, {}, "",
+                  "07ef7494c76fa4850883e2b006601f940f8a34d404d0cfa977f52a65bbf5f24f" },
+                { "get-space", "GET", "/example%20space/", NULL, {}, "",
+                  "652487583200325589f1fba4c7e578f72c47cb61beeca81406b39ddec1366741" },
+                { "get-header-value-trim", "GET", "/", NULL, { { "my-header1", " value1" },
+                                                               { "my-header2", " \"a   b   c\"" } }, "",
                   "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736" },
-                { "post-vanilla", "POST", "/", NULL, {}, "", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b" },
+                { "post-vanilla", "POST", "/", NULL, {}, "",
+                  "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b" },
                 { "post-vanilla-query", "POST", "/", "Param1=value1", {}, "",
                   "28038455d6de14eafc1f9222cf5aa6f1a96197d7deb8263271d420d138af7f11" },
                 { "post-header-key-sort", "POST", "/", NULL, { { "my-header1", "value1" } }, "",
@@ -61,7 +70,8 @@ static void test_suite(void **state) {
                   "cdbc9802e29d2942e5e10b5bccfdd67c5f22c7c4e8ae67b53629efa58b974b7d" },
                 { "post-sts-header-before", "POST", "/", NULL, { { "x-amz-security-token", SUITE_TOKEN } }, "",
                   "85d96828115b5dc0cfc3bd16ad9e210dd772bbebba041836c64533a82be05ead" },
-                { "post-x-www-form-urlencoded", "POST", "/", NULL, { { "content-type", "application/x-www-form-urlencoded" } },
+                { "post-x-www-form-urlencoded", "POST", "/", NULL,
+                  { { "content-type", "application/x-www-form-urlencoded" } },
                   "Param1=value1", "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a" },
                 { "post-x-www-form-urlencoded-parameters", "POST", "/", NULL,
                   { { "content-type", "application/x-www-form-urlencoded; charset=utf8" } }, "Param1=value1",
@@ -81,7 +91,8 @@ static void test_suite(void **state) {
                 headers[n++] = (struct http_header) { "host", "example.amazonaws.com" };
                 assert_int_equal(sigv4_hash(table[i].body, strlen(table[i].body), hash), 0);
                 assert_signature(&(struct sigv4_request) {
-                        .method = table[i].method, .path = table[i].path, .query = table[i].query, .headers = headers, .n_headers = n,
+                        .method = table[i].method, .path = table[i].path, .query = table[i].query, .headers = headers,
+                                .n_headers = n,
                         .payload_hash = hash, .date = SUITE_DATE, .region = "us-east-1", .service = "service",
                 }, c, table[i].signature, table[i].name);
         }
@@ -104,18 +115,21 @@ static void test_s3_examples(void **state) {
                 { "list objects", "GET", "/", "prefix=J&max-keys=2", {}, EMPTY_HASH,
                   "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7" },
         };
-        _cleanup_credentials_ struct credentials *c = credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+        _cleanup_credentials_ struct credentials *c = credentials("AKIAIOSFODNN7EXAMPLE",
+                                                                  "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                struct http_header headers[5] = { { "host", "examplebucket.s3.amazonaws.com" }, { "x-amz-date", "20130524T000000Z" },
+                struct http_header headers[5] = { { "host", "examplebucket.s3.amazonaws.com" },
+                                                  { "x-amz-date", "20130524T000000Z" },
                                                   { "x-amz-content-sha256", table[i].hash } };
                 size_t n = 3;
 
                 for (size_t k = 0; k < 2 && table[i].more[k].name; k++)
                         headers[n++] = table[i].more[k];
                 assert_signature(&(struct sigv4_request) {
-                        .method = table[i].method, .path = table[i].path, .query = table[i].query, .headers = headers, .n_headers = n,
+                        .method = table[i].method, .path = table[i].path, .query = table[i].query, .headers = headers,
+                                .n_headers = n,
                         .payload_hash = table[i].hash, .date = "20130524T000000Z", .region = "us-east-1", .service = "s3",
                 }, c, table[i].signature, table[i].name);
         }
@@ -124,7 +138,8 @@ static void test_s3_examples(void **state) {
 static void test_authorization_shape(void **state) {
         _cleanup_credentials_ struct credentials *c = credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
         struct http_header headers[33] = { { "x-amz-date", SUITE_DATE }, { "host", "example.amazonaws.com" } };
-        struct sigv4_request q = { .method = "GET", .path = "/", .headers = headers, .n_headers = 2, .payload_hash = EMPTY_HASH,
+        struct sigv4_request q = { .method = "GET", .path = "/", .headers = headers, .n_headers = 2,
+                                   .payload_hash = EMPTY_HASH,
                                    .date = SUITE_DATE, .region = "us-east-1", .service = "service" };
         _cleanup_free_ char *out = NULL;
 

@@ -31,7 +31,8 @@ static void test_documents(void **state) {
                   "E/Code=NoSuchKey;E/Message=m;E;" },
                 { "<a xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\" b=\"\"><c d=\"e\" /></a >", "a/c=;a;" },
                 { "<a><b><c>1</c></b><b><c>2</c></b></a>", "a/b/c=1;a/b;a/b/c=2;a/b;a;" },
-                { "<a>&lt;&gt;&amp;&quot;&apos;&#65;&#x1F600;&#xe9;&#x1234;</a>", "a=<>&\"'A\xf0\x9f\x98\x80\xc3\xa9\xe1\x88\xb4;" },
+                { "<a>&lt;&gt;&amp;&quot;&apos;&#65;&#x1F600;&#xe9;&#x1234;</a>",
+                  "a=<>&\"'A\xf0\x9f\x98\x80\xc3\xa9\xe1\x88\xb4;" },
                 { "<a>&amp;lt;</a>", "a=&lt;;" },
                 { "<a>x>y\"'</a>", "a=x>y\"';" },
                 /* Refused. */
@@ -88,7 +89,8 @@ static void test_documents(void **state) {
 }
 
 static void test_find(void **state) {
-        char text[] = "<R><Key>k</Key><UploadId>a&amp;b</UploadId><UploadId>second</UploadId></R>", cut[] = "<R><Key>k</Key><UploadId>a";
+        char text[] = "<R><Key>k</Key><UploadId>a&amp;b</UploadId><UploadId>second</UploadId></R>",
+                cut[] = "<R><Key>k</Key><UploadId>a";
 
         (void) state;
         assert_string_equal(xml_find(text, strlen(text), "R/UploadId"), "a&b");
