@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A key policy, and what is done with one: a policy that is accepted can be judged, evaluated, explained, and is the same as itself. */
+
+#include "compare.h"
+#include "evaluate.h"
+#include "explain.h"
+#include "lint.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void judge(const struct key_policy *policy, FILE *f) {
+        static const uint8_t pcr[DOCUMENT_PCR_SIZE];
+        const struct document d = { .kind = DOCUMENT_NITROTPM, .pcr = { [4] = pcr, [12] = pcr } };
+        _cleanup_evaluation_ struct evaluation v = {};
+        _cleanup_findings_ struct findings findings = {};
+        _cleanup_request_ struct request request = {};
+        struct error e = { 0 };
+
+        if (request_init(&request, "arn:aws:sts::222222222222:assumed-role/inference/i", "kms:Decrypt", "arn:aws:kms:us-east-1:1:key/1", &e) < 0 ||
+            request_add_context(&request, "model", "llama", &e) < 0 || request_add_document(&request, &d, &e) < 0 ||
+            evaluate(policy, &request, &v, &e) < 0 || key_policy_lint(policy, false, &findings, &e) < 0)
+                abort();
+        if (v.explicit_deny && v.decision != DECISION_DENIED)
+                abort();
+        explain_evaluation(f, &v, request.principal, request.action);
+        explain_findings(f, &findings);
+        json_object_put(explain_evaluation_json(&v));
+        json_object_put(explain_findings_json(&findings));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        _cleanup_fclose_ FILE *f = fopen("/dev/null", "we");
+        _cleanup_key_policy_ struct key_policy policy = {};
+        _cleanup_changes_ struct changes changes = {};
+        struct error e = { 0 };
+
+        if (!f || key_policy_parse((const char *) data, size, "fuzz", &policy, &e) < 0)
+                return !f || e.failure != FAILURE_POLICY || !e.reason[0] ? (abort(), 0) : 0;
+        judge(&policy, f);
+        if (key_policy_compare(&policy, &policy, &changes, &e) < 0 || changes.n > 0)
+                abort();
+        return 0;
+}
