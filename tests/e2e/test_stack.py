@@ -109,7 +109,7 @@ def test_key_policies_are_checked(stack):
         kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(locked))
 
 
-@pytest.mark.parametrize("shape", cms.SHAPES)
+@pytest.mark.parametrize("shape", [*cms.SHAPES, cms.PIECES])
 def test_decrypt_for_recipient(stack, recipient, tmp_path, shape):
     stack.control.settings(cms=shape)
     key = stack.create_key(context={"model": "m"})

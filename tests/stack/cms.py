@@ -8,7 +8,9 @@ from cryptography.hazmat.primitives import hashes, padding as block_padding, ser
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-SHAPES = ("octet-strings", "primitive")
+SHAPES = ("octet-strings", "primitive")     # as KMS sends them
+PIECES = "pieces"                           # several OCTET STRINGs: as valid, and never seen
+PIECE = 16
 
 OID_ENVELOPED = bytes.fromhex("06092a864886f70d010703")
 OID_DATA = bytes.fromhex("06092a864886f70d010701")
@@ -56,8 +58,8 @@ def transport(key, content_key: bytes, how: str) -> tuple[bytes, bytes]:
 
 
 def envelop(plaintext: bytes, public_key_der: bytes, shape: str = "octet-strings", *, how: str = "oaep",
-            content_key_size: int = 32, version: int = 2, recipients: int = 1, piece: int | None = None) -> bytes:
-    """piece: in the octet-strings shape, how many bytes of ciphertext go into each OCTET STRING."""
+            content_key_size: int = 32, version: int = 2, recipients: int = 1) -> bytes:
+    """shape: one of SHAPES, or PIECES."""
     key = serialization.load_der_public_key(public_key_der)
     content_key, iv = os.urandom(content_key_size), os.urandom(16)
     pad = block_padding.PKCS7(128).padder()
@@ -69,7 +71,7 @@ def envelop(plaintext: bytes, public_key_der: bytes, shape: str = "octet-strings
     if shape == "primitive":
         content = tlv(0x80, ciphertext)
     else:
-        step = piece or len(ciphertext)
+        step = PIECE if shape == PIECES else len(ciphertext)
         content = indefinite(0xA0, *(tlv(0x04, ciphertext[i:i + step]) for i in range(0, len(ciphertext), step)))
     encrypted = indefinite(0x30, OID_DATA, tlv(0x30, OID_AES256_CBC, tlv(0x04, iv)), content)
     enveloped = indefinite(0x30, integer(version), tlv(0x31, recipient * recipients), encrypted)
@@ -92,6 +94,5 @@ MALFORMED = {
     "two-recipients": lambda p, k, s: envelop(p, k, s, recipients=2),
     "no-recipient": lambda p, k, s: envelop(p, k, s, recipients=0),
     "version-0": lambda p, k, s: envelop(p, k, s, version=0),
-    "pieces": lambda p, k, s: envelop(p, k, "octet-strings", piece=16),
     "garbage": lambda p, k, s: os.urandom(457),
 }

@@ -3,7 +3,7 @@
 
     GET    /                    environment and facts
     GET    /faults              faults with their hits      POST /faults {kind, service, ...}    DELETE /faults[/ID]
-    GET    /settings            PATCH /settings             {cms, clock, tpm_clock, imds: {mode, role, credentials_lifetime}}
+    GET    /settings            PATCH /settings             {cms, clock, tpm_clock, imds: {...}} (imds.IMDS)
     PUT    /user-data           the body as it is           DELETE /user-data
     GET    /audit[?field=value] DELETE /audit
     GET    /tpm                 {nv: [...], pcrs: {bank: {index: hex}}, documents: count}
@@ -17,7 +17,7 @@ import json
 import os
 import urllib.parse
 
-from . import swtpm
+from . import cms, swtpm
 from .web import Request, Response, Server
 
 BANKS = {name: algorithm for algorithm, (name, _) in swtpm.HASHES.items()}
@@ -74,6 +74,8 @@ class Control:
         unknown = [k for k in changes if k not in known] + [k for k in changes.get("imds", {}) if k not in known["imds"]]
         if unknown:
             raise ValueError(f"unknown settings {unknown}")
+        if changes.get("cms", "alternate") not in ("alternate", cms.PIECES, *cms.SHAPES):
+            raise ValueError(f"no CMS shape {changes['cms']}")
         self.stack.clock.offset = changes.get("clock", self.stack.clock.offset)
         self.stack.tpm_clock.offset = changes.get("tpm_clock", self.stack.tpm_clock.offset)
         self.stack.settings["cms"] = changes.get("cms", known["cms"])

@@ -14,7 +14,7 @@ TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 
 class IMDS:
     """settings: mode ("v2", "v1-only", "off"), role (None: no instance profile), credentials_lifetime (seconds, negative:
-    issued expired), user_data (bytes or None)."""
+    issued expired), lifecycle_state (None: in no Auto Scaling group), user_data (bytes or None)."""
 
     def __init__(self, *, region: str, account: str, principal, registry, clock, faults, audit, settings: dict):
         self.region, self.account, self.principal, self.registry = region, account, principal, registry
@@ -83,7 +83,7 @@ class IMDS:
         if path == f"/latest/meta-data/iam/security-credentials/{role}" and role:
             return json.dumps(self.role_credentials(), indent=2).encode()
         if path == "/latest/meta-data/autoscaling/target-lifecycle-state":
-            return self.settings.get("lifecycle_state", "").encode() or None
+            return self.settings["lifecycle_state"] and self.settings["lifecycle_state"].encode()
         return None
 
     def identity_document(self) -> dict:

@@ -128,7 +128,7 @@ def encoded(data: bytes) -> str:
 
 
 class KMS:
-    """settings: {"cms": "alternate" or one of cms.SHAPES}."""
+    """settings: {"cms": "alternate", one of cms.SHAPES, or cms.PIECES}."""
 
     def __init__(self, *, region: str, registry, clock, faults, audit, root_der: bytes, settings: dict):
         self.region, self.registry, self.clock, self.faults, self.audit = region, registry, clock, faults, audit

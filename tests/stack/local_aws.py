@@ -46,7 +46,7 @@ class Stack:
         self.clock, self.tpm_clock, self.faults = Clock(), Clock(), Faults()
         self.audit = Audit(self.path("audit.jsonl"), self.clock)
         self.settings = {"cms": "alternate", "imds": {"mode": "v2", "role": ROLE, "credentials_lifetime": 6 * 3600,
-                                                      "user_data": None}}
+                                                      "lifecycle_state": None, "user_data": None}}
         self.make_certificates()
         self.registry = Registry()
         self.instance = role_session(consumer_account, ROLE, INSTANCE)

@@ -36,7 +36,8 @@ class Stack:
         """Before each test: no faults, usual settings, no user data, a TPM that was just switched on."""
         self.control.clear_faults()
         self.control.settings(cms="alternate", clock=0, tpm_clock=0,
-                              imds={"mode": "v2", "role": "sealboot-instance", "credentials_lifetime": 6 * 3600})
+                              imds={"mode": "v2", "role": "sealboot-instance", "credentials_lifetime": 6 * 3600,
+                                    "lifecycle_state": None})
         self.control.user_data(None)
         self.control.tpm_reset()
 
