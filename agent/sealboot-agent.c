@@ -58,6 +58,7 @@ void boot_failed(struct boot *b, const struct error *failure) {
 static int boot_succeeded(struct boot *b) {
         struct error e = { 0 };
 
+        boot_complete_hook(b, true);
         /* The model is measured and published: a report that cannot be written is worth a line, not a failed boot. */
         if (report_close(b->report, NULL, &e) < 0)
                 failure_print(stderr, PROGRAM, &e);
@@ -145,6 +146,7 @@ int main(int argc, char *argv[]) {
         else
                 r = boot(&b, &e);
         if (r < 0) {
+                boot_complete_hook(&b, false);
                 boot_failed(&b, &e);
                 r = (int) e.failure;
         } else

@@ -32,6 +32,8 @@ struct boot {
         struct kms *kms;
         struct launch launch;
         char *source; /* "s3://bucket/key" */
+        char *region;
+        char instance_id[32]; /* "" until the metadata service told */
 
         /* An RSA key takes longer to make than the metadata service to answer: it is made on the side. */
         pthread_t recipient_thread;
@@ -70,6 +72,10 @@ int boot_release(struct boot *b, struct error *e);   /* attestation document -> 
 int boot_unseal(struct boot *b, struct error *e);    /* manifest; every frame authenticated, every digest checked */
 int boot_measure(struct boot *b, struct error *e);   /* PCR15 is extended and logged */
 int boot_publish(struct boot *b, struct error *e);   /* one rename */
+
+/* Completes the Auto Scaling lifecycle hook, if one is configured: CONTINUE, or ABANDON. The boot is decided by then, so a failure is
+ * only told: on the console and in the report. */
+void boot_complete_hook(struct boot *b, bool proceed);
 
 /* Undoes whatever is there: wipes keys, removes plaintext that was not published, closes. */
 void boot_done(struct boot *b);

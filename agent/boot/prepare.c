@@ -72,6 +72,7 @@ static void report_identity(struct boot *b) {
 
         if (imds_identity(b->imds, &id, NULL) < 0)
                 return;
+        memcpy(b->instance_id, id.instance_id, sizeof b->instance_id);
         report_text(b->report, "identity.account", id.account);
         report_text(b->report, "identity.instance_id", id.instance_id);
         report_text(b->report, "identity.instance_type", id.instance_type);
@@ -97,18 +98,16 @@ static int find_model(struct boot *b, struct error *e) {
 
 static int connect_services(struct boot *b, struct error *e) {
         struct config *c = b->config;
-        _cleanup_free_ char *found = NULL;
-        const char *region = c->region;
         int r = 0;
 
-        if (!region) {
-                r = imds_region(b->imds, &found, e);
-                region = found;
-        }
+        if (!c->region)
+                r = imds_region(b->imds, &b->region, e);
+        else if (!(b->region = strdup(c->region)))
+                r = fail_oom(e);
         if (r == 0)
-                r = s3_new(b->http, b->credentials, region, c->endpoint_s3, &b->s3, e);
+                r = s3_new(b->http, b->credentials, b->region, c->endpoint_s3, &b->s3, e);
         if (r == 0)
-                r = kms_new(b->http, b->credentials, region, c->endpoint_kms, c->kms_deadline_ms, &b->kms, e);
+                r = kms_new(b->http, b->credentials, b->region, c->endpoint_kms, c->kms_deadline_ms, &b->kms, e);
         return r;
 }
 

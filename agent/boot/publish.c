@@ -2,6 +2,7 @@
 
 /* Measure, then publish. Everything that can fail without the TPM comes before the extend: it cannot be taken back. */
 
+#include "aws/autoscaling.h"
 #include "boot/boot.h"
 
 static int place_files(struct boot *b, struct error *e) {
@@ -76,6 +77,22 @@ int boot_publish(struct boot *b, struct error *e) {
         return r;
 }
 
+void boot_complete_hook(struct boot *b, bool proceed) {
+        const struct lifecycle_hook hook = { b->launch.hook_group, b->launch.hook_name, b->instance_id };
+        struct error e = { 0 };
+
+        if (!hook.name || !b->region)
+                return;
+        if (!hook.instance_id[0])
+                fail(&e, FAILURE_LIFECYCLE, -ENODATA, hook.name, "the metadata service did not tell the instance id");
+        else if (autoscaling_complete(b->http, b->credentials, b->region, b->config->endpoint_autoscaling, &hook, proceed, &e) == 0) {
+                report_text(b->report, "lifecycle.result", proceed ? "CONTINUE" : "ABANDON");
+                return;
+        }
+        report_text(b->report, "lifecycle.error", e.reason);
+        failure_print(stderr, "sealboot-agent", &e);
+}
+
 void boot_done(struct boot *b) {
         /* The pipeline first: its workers borrow all the rest. */
         unseal_free(b->unseal);
@@ -97,5 +114,6 @@ void boot_done(struct boot *b) {
         report_free(b->report);
         launch_done(&b->launch);
         free(b->source);
+        free(b->region);
         config_free(b->config);
 }

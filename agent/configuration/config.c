@@ -24,6 +24,9 @@ void config_free(struct config *c) {
         free(c->endpoint_imds);
         free(c->endpoint_kms);
         free(c->endpoint_s3);
+        free(c->endpoint_autoscaling);
+        free(c->hook_group);
+        free(c->hook_name);
         free(c->ca_bundle);
         free(c->tcti);
         free(c->model_directory);
@@ -139,11 +142,12 @@ static int take_measure(json_object *o, const char *subject, struct config *c, s
 }
 
 static int take_endpoints(json_object *o, const char *subject, struct config *c, struct error *e) {
-        json_object *imds = NULL, *kms = NULL, *s3 = NULL;
+        json_object *imds = NULL, *kms = NULL, *s3 = NULL, *autoscaling = NULL;
         const struct json_field fields[] = {
                 { "imds", json_type_string, false, 1, 1024, "a URL", &imds },
                 { "kms", json_type_string, false, 1, 1024, "a URL", &kms },
                 { "s3", json_type_string, false, 1, 1024, "a URL", &s3 },
+                { "autoscaling", json_type_string, false, 1, 1024, "a URL", &autoscaling },
         };
         int r;
 
@@ -162,6 +166,8 @@ static int take_endpoints(json_object *o, const char *subject, struct config *c,
                 r = take_text(kms, NULL, &c->endpoint_kms, e);
         if (r == 0)
                 r = take_text(s3, NULL, &c->endpoint_s3, e);
+        if (r == 0)
+                r = take_text(autoscaling, NULL, &c->endpoint_autoscaling, e);
         return r;
 }
 
@@ -182,7 +188,7 @@ static int check_paths(const struct config *c, const char *subject, struct error
 int config_parse(const char *text, size_t n, const char *subject, struct config **ret, struct error *e) {
         json_object *keys = NULL, *discovery = NULL, *context = NULL, *digests = NULL, *model = NULL, *measure = NULL, *region = NULL,
                     *endpoints = NULL, *ca = NULL, *tcti = NULL, *directory = NULL, *log = NULL, *report = NULL, *workers = NULL,
-                    *connections = NULL, *deadline = NULL, *any_iv = NULL;
+                    *connections = NULL, *deadline = NULL, *any_iv = NULL, *hook = NULL;
         const struct json_field fields[] = {
                 { "keys", json_type_array, false, 1, 100, "a list of 1 to 100 KMS key ARNs", &keys },
                 { "discovery", json_type_boolean, false, 0, 0, "true or false", &discovery },
@@ -191,12 +197,13 @@ int config_parse(const char *text, size_t n, const char *subject, struct config 
                 { "model", json_type_string, false, 1, 2048, "an s3:// URI", &model },
                 { "measure", json_type_string, false, 0, 0, "\"model\" or \"sha384\"", &measure },
                 { "region", json_type_string, false, 1, 64, "an AWS Region", &region },
-                { "endpoints", json_type_object, false, 0, 0, "an object with imds, kms, s3", &endpoints },
+                { "endpoints", json_type_object, false, 0, 0, "an object with imds, kms, s3, autoscaling", &endpoints },
                 { "ca_bundle", json_type_string, false, 1, 1024, "an absolute path", &ca },
                 { "tcti", json_type_string, false, 1, 1024, "a TCTI string", &tcti },
                 { "model_directory", json_type_string, false, 1, 1024, "an absolute path", &directory },
                 { "measurement_log", json_type_string, false, 1, 1024, "an absolute path", &log },
                 { "report", json_type_string, false, 1, 1024, "an absolute path", &report },
+                { "lifecycle_hook", json_type_object, false, 0, 0, "an object with group and name", &hook },
                 { "workers", json_type_int, false, 1, 1024, "1 to 1024", &workers },
                 { "connections", json_type_int, false, 1, 1024, "1 to 1024", &connections },
                 { "kms_deadline_seconds", json_type_int, false, 1, 3600, "1 to 3600", &deadline },
@@ -240,6 +247,8 @@ int config_parse(const char *text, size_t n, const char *subject, struct config 
                 r = take_measure(measure, subject, c, e);
         if (r == 0)
                 r = take_endpoints(endpoints, subject, c, e);
+        if (r == 0)
+                r = lifecycle_hook_parse(hook, FAILURE_CONFIG, subject, "lifecycle_hook", &c->hook_group, &c->hook_name, e);
         if (r == 0)
                 r = check_paths(c, subject, e);
         if (r < 0)

@@ -4,7 +4,7 @@
 /* The measured configuration: a JSON file on the verity root. Everything that decides security is here and nowhere else: user data,
  * environment and S3 cannot change it. Every key is listed, with its meaning and default, in sealboot-agent(8). */
 
-#include "basic/failure.h"
+#include "basic/json.h"
 #include "sealed/message.h"
 #include "sealed/model.h"
 
@@ -28,6 +28,8 @@ struct config {
 
         char *region; /* NULL: the instance's */
         char *endpoint_imds, *endpoint_kms, *endpoint_s3; /* NULL: AWS's */
+        char *endpoint_autoscaling;
+        char *hook_group, *hook_name; /* the Auto Scaling lifecycle hook to complete, or NULL */
         char *ca_bundle; /* NULL: the system's */
         char *tcti;      /* NULL: the machine's TPM */
 
@@ -45,13 +47,17 @@ int config_parse(const char *text, size_t n, const char *subject, struct config 
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free, config_freep)
 
-/* What the operator may say, in user data: {"sealboot": {"model": "s3://bucket/prefix/"}}. Other keys beside "sealboot" belong to others;
+/* What the operator may say, in user data: {"sealboot": {"model": "s3://bucket/prefix/", "lifecycle_hook": {"group": ..., "name": ...}}}. Other keys beside "sealboot" belong to others;
  * keys inside it that are not known are refused (FAILURE_LAUNCH). `text` NULL: no user data. */
 struct launch {
         char *bucket;
         char *key;      /* of a single sealed object; or a prefix, with its slash */
         bool is_prefix; /* it holds a manifest */
+        char *hook_group, *hook_name; /* the lifecycle hook: user data's, else the configuration's, else NULL */
 };
+/* {"group": text, "name": text} of either; `object` may be NULL. */
+int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where, char **ret_group, char **ret_name,
+                         struct error *e);
 int launch_parse(const char *text, size_t n, const struct config *c, struct launch *ret, struct error *e);
 void launch_done(struct launch *l);
 

@@ -3,13 +3,38 @@
 #include "basic/json.h"
 #include "configuration/config.h"
 
-/* The URI that user data names; *ret stays NULL when it names none. */
-static int user_data_model(const char *text, size_t n, char **ret, struct error *e) {
+int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where, char **ret_group, char **ret_name,
+                         struct error *e) {
+        json_object *group = NULL, *name = NULL;
+        const struct json_field fields[] = {
+                { "group", json_type_string, true, 1, 255, "an Auto Scaling group's name", &group },
+                { "name", json_type_string, true, 1, 255, "a lifecycle hook's name", &name },
+        };
+        _cleanup_free_ char *g = NULL, *n = NULL;
+        int r;
+
+        if (!object)
+                return 0;
+        r = json_fields(object, fields, ELEMENTS(fields), failure, subject, where, e);
+        if (r < 0)
+                return r;
+        g = strdup(json_text(group));
+        n = strdup(json_text(name));
+        if (!g || !n)
+                return fail_oom(e);
+        *ret_group = TAKE(g);
+        *ret_name = TAKE(n);
+        return 0;
+}
+
+/* What user data says; what it does not say stays NULL. */
+static int parse_user_data(const char *text, size_t n, char **ret_model, struct launch *launch, struct error *e) {
         static const char subject[] = "user data";
         _cleanup_json_ json_object *o = NULL;
-        json_object *ours = NULL, *model = NULL;
+        json_object *ours = NULL, *model = NULL, *hook = NULL;
         const struct json_field fields[] = {
                 { "model", json_type_string, false, 1, 2048, "an s3:// URI", &model },
+                { "lifecycle_hook", json_type_object, false, 0, 0, "an object with group and name", &hook },
         };
         int r;
 
@@ -23,34 +48,49 @@ static int user_data_model(const char *text, size_t n, char **ret, struct error 
         if (!json_object_object_get_ex(o, "sealboot", &ours))
                 return 0;
         r = json_fields(ours, fields, ELEMENTS(fields), FAILURE_LAUNCH, subject, "sealboot", e);
+        if (r == 0)
+                r = lifecycle_hook_parse(hook, FAILURE_LAUNCH, subject, "sealboot.lifecycle_hook", &launch->hook_group, &launch->hook_name, e);
         if (r < 0 || !model)
                 return r;
-        *ret = strdup(json_text(model));
-        return *ret ? 0 : fail_oom(e);
+        *ret_model = strdup(json_text(model));
+        return *ret_model ? 0 : fail_oom(e);
+}
+
+static int default_hook(const struct config *c, struct launch *l, struct error *e) {
+        if (l->hook_name || !c->hook_name)
+                return 0;
+        l->hook_group = strdup(c->hook_group);
+        l->hook_name = strdup(c->hook_name);
+        return l->hook_group && l->hook_name ? 0 : fail_oom(e);
 }
 
 int launch_parse(const char *text, size_t n, const struct config *c, struct launch *ret, struct error *e) {
-        _cleanup_free_ char *model = NULL, *bucket = NULL, *key = NULL;
+        _cleanup_(launch_done) struct launch l = { 0 };
+        _cleanup_free_ char *model = NULL;
         const char *uri;
         int r;
 
-        r = user_data_model(text, n, &model, e);
+        r = parse_user_data(text, n, &model, &l, e);
+        if (r == 0)
+                r = default_hook(c, &l, e);
         if (r < 0)
                 return r;
         uri = model ?: c->model;
         if (!uri)
                 return fail(e, FAILURE_LAUNCH, -ENOENT, "user data", "names no model, and the measured configuration has no default");
-        r = s3_parse_uri(uri, model ? FAILURE_LAUNCH : FAILURE_CONFIG, &bucket, &key, e);
+        r = s3_parse_uri(uri, model ? FAILURE_LAUNCH : FAILURE_CONFIG, &l.bucket, &l.key, e);
         if (r < 0)
                 return r;
-        *ret = (struct launch) { .is_prefix = !key[0] || key[strlen(key) - 1] == '/' };
-        ret->bucket = TAKE(bucket);
-        ret->key = TAKE(key);
+        l.is_prefix = !l.key[0] || l.key[strlen(l.key) - 1] == '/';
+        *ret = l;
+        l = (struct launch) { 0 };
         return 0;
 }
 
 void launch_done(struct launch *l) {
         free(l->bucket);
         free(l->key);
+        free(l->hook_group);
+        free(l->hook_name);
         *l = (struct launch) { 0 };
 }

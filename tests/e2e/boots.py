@@ -18,7 +18,8 @@ class Boot:
         self.log = tmp_path / "measure.log"
         self.config = {"keys": [self.arn], "encryption_context": {"model": "m"}, "model_directory": str(model_directory),
                        "measurement_log": str(self.log), "region": stack.region,
-                       "endpoints": {"imds": stack.endpoints["imds"], "kms": stack.endpoints["kms"], "s3": stack.endpoints["s3"]}}
+                       "endpoints": {"imds": stack.endpoints["imds"], "kms": stack.endpoints["kms"], "s3": stack.endpoints["s3"],
+                                     "autoscaling": stack.endpoints["autoscaling"]}}
 
     def data_key(self, context=None) -> DataKey:
         return DataKey.generate(self.stack.kms(), self.arn, CONTEXT if context is None else context)

@@ -91,3 +91,43 @@ def test_second_release_is_refused(boot):
     shutil.rmtree(boot.directory / "current")
     result = boot.run()
     assert result.returncode == 23 and "sealboot-model" in result.stderr, result
+
+
+HOOK = {"group": "inference", "name": "model-loaded"}
+
+
+def hook_results(boot):
+    return [entry["result"] for entry in boot.stack.control.audit(service="autoscaling")]
+
+
+@pytest.mark.parametrize("where", ["configuration", "user data"])
+def test_lifecycle_hook_continues(boot, where):
+    boot.stack.control.clear_audit()
+    boot.put("hook.sealed", bytes(Sealed(b"weights", boot.data_key())))
+    boot.launch("hook.sealed")
+    if where == "user data":
+        boot.stack.control.user_data({"sealboot": {"model": f"s3://{boot.stack.bucket}/hook.sealed", "lifecycle_hook": HOOK}})
+    else:
+        boot.config["lifecycle_hook"] = HOOK
+    boot.stack.control.fault("error", service="autoscaling", status=500, count=1)
+    result = boot.run()
+    assert result.returncode == 0 and hook_results(boot) == ["CONTINUE"], result
+    assert result.report["lifecycle"]["result"] == "CONTINUE"
+
+
+def test_lifecycle_hook_is_abandoned(boot):
+    boot.stack.control.clear_audit()
+    boot.config["lifecycle_hook"] = HOOK
+    boot.launch("no/such/object")
+    result = boot.refused(41)
+    assert hook_results(boot) == ["ABANDON"] and result.report["lifecycle"]["result"] == "ABANDON"
+
+
+def test_lifecycle_hook_of_another_group(boot):
+    """The model is served all the same; the console says what Auto Scaling said."""
+    boot.put("hook.sealed", bytes(Sealed(b"weights", boot.data_key())))
+    boot.launch("hook.sealed")
+    boot.config["lifecycle_hook"] = {**HOOK, "group": "other"}
+    result = boot.run()
+    assert result.returncode == 0 and "No active Lifecycle Action" in result.stderr, result
+    assert boot.published() == {"hook": b"weights"}

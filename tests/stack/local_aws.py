@@ -6,6 +6,7 @@ import time
 
 from . import pki, web
 from .audit import Audit
+from .autoscaling import AutoScaling
 from .clock import Clock
 from .control import Control
 from .emulator import NitroTPM
@@ -82,9 +83,10 @@ class Stack:
         self.kms = KMS(root_der=self.attestation_root.der, settings=self.settings, **common)
         self.s3 = S3(store=self.store, **common)
         self.imds = IMDS(account=consumer_account, principal=self.instance, settings=self.settings["imds"], **common)
+        self.autoscaling = AutoScaling(instance=INSTANCE, **common)
         context = web.tls_context(self.certificate, self.private_key)
         self.servers = {name: web.Server(service.answer, self.clock, tls) for name, service, tls in (
-            ("imds", self.imds, None), ("kms", self.kms, None), ("s3", self.s3, None), ("kms_tls", self.kms, context),
+            ("imds", self.imds, None), ("kms", self.kms, None), ("autoscaling", self.autoscaling, None), ("s3", self.s3, None), ("kms_tls", self.kms, context),
             ("s3_tls", self.s3, context))}
 
     def environment(self) -> dict[str, str]:

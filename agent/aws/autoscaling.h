@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* EC2 Auto Scaling's CompleteLifecycleAction: an instance that waits in Pending:Wait goes into service, or is given up.
+ * Source: Amazon EC2 Auto Scaling API Reference (Query protocol, 2011-01-01). */
+
+#include "aws/credentials.h"
+#include "aws/http.h"
+
+struct lifecycle_hook {
+        const char *group, *name; /* AutoScalingGroupName, LifecycleHookName */
+        const char *instance_id;
+};
+
+/* CONTINUE, or ABANDON when not `proceed`. Retried for half a minute. FAILURE_LIFECYCLE. `endpoint` NULL: AWS's for the region. */
+int autoscaling_complete(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
+                         const struct lifecycle_hook *hook, bool proceed, struct error *e);
