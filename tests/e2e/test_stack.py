@@ -13,6 +13,7 @@ import ssl
 import struct
 import subprocess
 import time
+import types
 import urllib.error
 import urllib.request
 
@@ -22,13 +23,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from esdk import esdk  # noqa: F401
-from stack import attestation_check, cbor, cms, malformed, nginx, pki, policy, wire
-from stack.identity import role_session, user
+from stack import attestation_check, cbor, cms, malformed, nginx, pki, policy, sigv4, wire
+from stack.identity import Credentials, role_session, user
 from stack.session import end, start
 from stack.swtpm import receive_frame
 
 TRICKY_KEYS = ["plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x",
                "a//b", "~t*()'!@:,;$", 'quo"te<>', "trailing/", "dots/../x"]
+
+OWNER = user("111122223333", "model-owner")
+ROLE = role_session("444455556666", "sealboot-instance", "i-0123456789abcdef0")
 
 
 def refused(code: str):
@@ -212,6 +216,38 @@ def test_expired_and_foreign_tokens_are_refused(stack, service):
         call(stack.control.credentials(-1))
     with refused("UnrecognizedClientException|InvalidAccessKeyId|InvalidToken"):
         call({**stack.control.credentials(60), "Token": "another"})
+
+
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+# The examples of the S3 API reference, "Authenticating Requests: Using the Authorization Header".
+@pytest.mark.parametrize("method, target, headers, signature", [
+    ("GET", "/test.txt", {"range": "bytes=0-9", "x-amz-content-sha256": EMPTY},
+     "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"),
+    ("PUT", "/test%24file.text", {"date": "Fri, 24 May 2013 00:00:00 GMT", "x-amz-storage-class": "REDUCED_REDUNDANCY",
+                                  "x-amz-content-sha256": hashlib.sha256(b"Welcome to Amazon S3.").hexdigest()},
+     "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"),
+    ("GET", "/?lifecycle", {"x-amz-content-sha256": EMPTY},
+     "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
+    ("GET", "/?max-keys=2&prefix=J", {"x-amz-content-sha256": EMPTY},
+     "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7")])
+def test_signatures_of_the_specification_verify(method, target, headers, signature):
+    keys = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", None, None, OWNER)
+    headers = {"host": "examplebucket.s3.amazonaws.com", "x-amz-date": "20130524T000000Z", **headers}
+    headers["authorization"] = (f"AWS4-HMAC-SHA256 Credential={keys.access_key_id}/20130524/us-east-1/s3/aws4_request,"
+                                f"SignedHeaders={';'.join(sorted(headers))},Signature={signature}")
+    path, _, query = target.partition("?")
+    request = types.SimpleNamespace(method=method, raw_path=path, raw_query=query, headers=headers,
+                                    header_list=list(headers.items()))
+    registry = types.SimpleNamespace(find={keys.access_key_id: keys}.get)
+
+    def verify():
+        return sigv4.verify(request, service="s3", region="us-east-1", registry=registry, now=1369353600, skew=900)
+    assert verify() is keys
+    request.raw_path += "x"
+    with pytest.raises(sigv4.SignatureError, match="does not match"):
+        verify()
 
 
 def signed_get(stack, key: str) -> tuple[str, dict]:
@@ -641,10 +677,6 @@ def test_cms_has_the_shape_of_real_answers(shape):
 
 
 # --- policies
-
-OWNER = user("111122223333", "model-owner")
-ROLE = role_session("444455556666", "sealboot-instance", "i-0123456789abcdef0")
-
 
 @pytest.mark.parametrize("operator, wanted, found, result", [
     ("StringEquals", "abc", "abc", True), ("StringEquals", "abc", "ABC", False), ("StringEquals", "abc", None, False),
