@@ -2,33 +2,92 @@
 #include "unit.h"
 
 #include "basic/file.h"
+#include "configuration/config.h"
+#include "report/report.h"
 
-/* Exit codes and message ids are a promise: the man page's table has every row of failure_table(), word for word. */
-static void exit_codes_are_documented(void **state) {
+#define PAGE "units/man/sealboot-agent.8"
+
+/* A file of the source tree, as text. */
+static char *source(const char *name) {
         _cleanup_free_ char *path = NULL;
-        _cleanup_free_ uint8_t *page = NULL;
-        size_t size, n, rows = 0;
         struct error e = {};
+        uint8_t *text;
+        size_t size;
+
+        assert_true(asprintf(&path, "%s/%s", getenv("SEALBOOT_SOURCE_ROOT"), name) > 0);
+        assert_ok(file_read(path, 1 << 20, FAILURE_IO, &text, &size, &e), &e);
+        return (char *) text;
+}
+
+static void expect(const char *page, const char *row) {
+        if (!strstr(page, row))
+                fail_msg("sealboot-agent.8 lacks:%s", row);
+}
+
+/* Exit codes and message ids are a promise: the man page has every row of failure_table(), word for word, and no other. */
+static void test_exit_codes_are_documented(void **state) {
+        _cleanup_free_ char *page = source(PAGE);
+        size_t n, rows = 0;
         const struct failure_info *table = failure_table(&n);
 
         (void) state;
-        assert_true(asprintf(&path, "%s/units/man/sealboot-agent.8", getenv("SEALBOOT_SOURCE_ROOT")) > 0);
-        assert_ok(file_read(path, 1 << 20, FAILURE_IO, &page, &size, &e), &e);
         for (size_t i = 1; i < n; i++) {
                 _cleanup_free_ char *row = NULL;
 
                 assert_true(asprintf(&row, "\n.It %d %s\n%s\n.Pq %s\n", (int) table[i].failure, table[i].name,
                                      table[i].title, table[i].message_id) > 0);
-                if (!strstr((char *) page, row))
-                        fail_msg("%s lacks the row:%s", path, row);
+                expect(page, row);
         }
-        for (const char *p = (char *) page; (p = strstr(p, "\n.It ")); p++)
+        for (const char *p = page; (p = strstr(p, "\n.It ")); p++)
                 rows += p[5] >= '0' && p[5] <= '9';
         assert_int_equal(rows, n - 1);
 }
 
+/* So is every key of the configuration: the table that config.c reads with is what there is. */
+static void test_configuration_is_documented(void **state) {
+        _cleanup_free_ char *page = source(PAGE), *code = source("agent/configuration/config.c");
+        const char *table = strstr(code, "int config_parse(");
+        size_t keys = 0;
+
+        (void) state;
+        assert_non_null(table);
+        for (const char *p = table; (p = strstr(p, "{ \"")); p++) {
+                const char *end = strstr(p, "\", json_type_");
+                char row[100];
+
+                if (!end || memchr(p, '\n', (size_t) (end - p)))
+                        continue;
+                snprintf(row, sizeof row, "\n.It Cm %.*s\n", (int) (end - p - 3), p + 3);
+                expect(page, row);
+                keys++;
+        }
+        assert_true(keys > 10);
+}
+
+static void test_journal_is_documented(void **state) {
+        _cleanup_free_ char *page = source(PAGE);
+
+        (void) state;
+        expect(page, REPORT_STAGE_MESSAGE_ID);
+        expect(page, REPORT_PUBLISHED_MESSAGE_ID);
+}
+
+static void test_example_is_valid(void **state) {
+        _cleanup_(config_freep) struct config *c = NULL;
+        _cleanup_free_ char *text = source("units/agent.json.example");
+        struct error e = {};
+
+        (void) state;
+        assert_ok(config_parse(text, strlen(text), "agent.json.example", &c, &e), &e);
+        assert_int_equal(c->n_keys, 1);
+        assert_int_equal(c->n_context, 1);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(exit_codes_are_documented) };
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_exit_codes_are_documented), cmocka_unit_test(test_configuration_is_documented),
+                cmocka_unit_test(test_journal_is_documented),     cmocka_unit_test(test_example_is_valid),
+        };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
