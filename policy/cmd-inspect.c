@@ -38,7 +38,7 @@ static int inspect(const char *text, struct inspected *i, struct error *e) {
         _cleanup_place_ struct place p = {};
         _cleanup_owner_ struct owner *owner = NULL;
         const char *name;
-        uint64_t size;
+        uint64_t size = 0;
         int r;
 
         r = place_parse(text, &p, e);

@@ -168,11 +168,12 @@ int place_read_header(const struct place *p, struct owner *owner, const char *na
         /* A header is rarely longer than the first read; its cap is the second. */
         for (size_t max = HEAD_FIRST;; max = MESSAGE_HEADER_MAX) {
                 _cleanup_free_ uint8_t *head = NULL;
-                size_t n;
+                size_t n = 0;
 
                 r = place_read(p, owner, name, max, &head, &n, ret_size, e);
-                if (r == 0)
-                        r = message_header_parse(head, n, subject, ret, e);
+                if (r < 0)
+                        return r;
+                r = message_header_parse(head, n, subject, ret, e);
                 if (r != -EAGAIN || n == *ret_size || max == MESSAGE_HEADER_MAX)
                         return r;
         }

@@ -114,7 +114,7 @@ static int write_manifest(struct sealing *job, struct error *e) {
         struct model *m = job->s->source->model;
         _cleanup_free_ uint8_t *sealed = NULL;
         _cleanup_free_ char *text = NULL;
-        size_t n;
+        size_t n = 0;
         int r;
 
         m->name = strdup(job->s->name);
@@ -191,7 +191,7 @@ static int remove_old(const struct seal_model *s, struct sink *sink, struct erro
 int seal_model_check(const struct place *place, struct owner *owner, struct error *e) {
         const char *name = place->is_model ? MODEL_MANIFEST_OBJECT : NULL;
         _cleanup_free_ char *subject = NULL;
-        bool there;
+        bool there = false;
         int r;
 
         r = place_subject(place, name, &subject, e);

@@ -16,6 +16,7 @@ import tempfile
 
 import pytest
 
+NODE = 20
 SCRIPTS = pathlib.Path(__file__).resolve().parent / "js"
 
 
@@ -52,6 +53,9 @@ def install() -> pathlib.Path:
     for program in ("node", "npm"):
         if not shutil.which(program):
             pytest.skip(f"{program} is not installed")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.lstrip("v").split(".")[0]) < NODE:
+        pytest.skip(f"node {version} is older than the SDKs' packages ask for ({NODE})")
     build = os.environ.get("SEALBOOT_BUILD")
     place = os.environ.get("SEALBOOT_NODE_DIR") or (build and os.path.join(build, "node"))
     if not place:

@@ -12,7 +12,7 @@ static struct secret *data_key(void) {
 
         if (secret_new(MESSAGE_KEY_SIZE, &key) < 0)
                 abort();
-        for (uint8_t i = 0; i < MESSAGE_KEY_SIZE; i++)
+        for (unsigned i = 0; i < MESSAGE_KEY_SIZE; i++)
                 key->data[i] = (uint8_t) (0x40 + i);
         return key;
 }

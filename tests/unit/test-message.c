@@ -96,7 +96,7 @@ static struct secret *data_key(void) {
         struct secret *key;
 
         assert_int_equal(secret_new(MESSAGE_KEY_SIZE, &key), 0);
-        for (uint8_t i = 0; i < MESSAGE_KEY_SIZE; i++)
+        for (unsigned i = 0; i < MESSAGE_KEY_SIZE; i++)
                 key->data[i] = (uint8_t) (0x40 + i);
         return key;
 }
@@ -261,7 +261,7 @@ static void test_header_cap(void **state) {
 }
 
 static void test_open(void **state) {
-        struct bytes b = message(), out;
+        struct bytes b = message(), out = { .n = 0 };
         struct error e = { 0 };
 
         (void) state;
@@ -271,7 +271,7 @@ static void test_open(void **state) {
 }
 
 static void test_exact_multiple_ends_either_way(void **state) {
-        struct bytes b = HEADER_OF(CONTEXT, DATA_KEYS, FRAMED), out;
+        struct bytes b = HEADER_OF(CONTEXT, DATA_KEYS, FRAMED), out = { .n = 0 };
         struct error e = { 0 };
 
         (void) state;
@@ -574,13 +574,13 @@ static void test_vectors(void **state) {
                 _cleanup_message_header_ struct message_header *h = NULL;
                 _cleanup_free_ uint8_t *object = NULL, *out = NULL;
                 _cleanup_secret_ struct secret *key = NULL;
-                char name[64], hex[65];
+                char name[64], file[80], hex[65];
                 struct error e = { 0 };
                 size_t size, n;
 
                 assert_int_equal(sscanf(line, "%54s %64s", name, hex), 2);
-                strcat(name, ".message");
-                read_vector(shared, name, &object, &size);
+                snprintf(file, sizeof file, "%s.message", name);
+                read_vector(shared, file, &object, &size);
                 if (strstr(name, "0578")) {
                         assert_refused(message_header_parse(object, size, name, &h, &e), &e, FAILURE_SUITE, "it is signed");
                         signed_++;

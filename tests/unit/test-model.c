@@ -85,13 +85,19 @@ static int sorted(const char *const *paths, size_t n, struct model **ret, struct
         int r;
 
         r = model_new(&m, e);
-        for (size_t i = 0; r == 0 && i < n; i++)
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++) {
                 r = model_add(m, "manifest", paths[i], NULL, 1, NULL, e);
-        if (r == 0)
-                r = model_sort(m, "manifest", e);
-        if (r == 0 && ret)
+                if (r < 0)
+                        return r;
+        }
+        r = model_sort(m, "manifest", e);
+        if (r < 0)
+                return r;
+        if (ret)
                 *ret = TAKE(m);
-        return r;
+        return 0;
 }
 #define SORTED(ret, e, ...) \
         sorted((const char *const[]) { __VA_ARGS__ }, sizeof((const char *const[]) { __VA_ARGS__ }) / sizeof(char *), ret, e)
