@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libsealboot-verify as installed, and what the agent's program must not hold."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def installed(build, tmp_path_factory):
+    options = {o["name"]: o["value"] for o in json.loads((build / "meson-info/intro-buildoptions.json").read_text())}
+    if options["b_sanitize"] != "none":
+        pytest.skip("a program without the sanitizer cannot load a library that has it")
+    root = tmp_path_factory.mktemp("installed")
+    subprocess.run(["meson", "install", "--no-rebuild", "--quiet", "--destdir", root, "-C", build], check=True, capture_output=True)
+    return root
+
+
+def find(root, name):
+    return next(root.rglob(name))
+
+
+def symbols(*arguments) -> set[str]:
+    listed = subprocess.run(["nm", *map(str, arguments)], capture_output=True, text=True, check=True).stdout
+    return {line.split()[-1].split("@")[0] for line in listed.splitlines() if len(line.split()) >= 2}
+
+
+def test_only_the_public_functions_are_visible(installed):
+    header = find(installed, "sealboot-verify.h").read_text()
+    declared = set(re.findall(r"\b(sealboot_verifier_\w+)\(", header.split("struct sealboot_verifier;")[1]))
+    exported = symbols("-D", "--defined-only", find(installed, "libsealboot-verify.so")) - {"SEALBOOT_VERIFY_0"}
+    assert exported == declared and len(declared) > 15
+
+
+def test_a_service_links_it(installed, stack, sealboot, tmp_path):
+    pc = find(installed, "sealboot-verify.pc")
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(pc.parent), "PKG_CONFIG_SYSROOT_DIR": str(installed)}
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "sealboot-verify"], env=environment, capture_output=True, text=True,
+                           check=True).stdout.split()
+    source = os.path.join(os.path.dirname(__file__), "../../policy/examples/attested-service.c")
+    subprocess.run(["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o", tmp_path / "service", source, *flags], check=True)
+
+    (tmp_path / "nonce").write_bytes(os.urandom(32))
+    (tmp_path / "key").write_bytes(b"a public key")
+    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": stack.pcr(n) for n in (4, 7, 12)}}))
+    assert sealboot("attest", "-n", tmp_path / "nonce", "-p", tmp_path / "key", "-o", tmp_path / "document").returncode == 0
+
+    def ask(*more):
+        libraries = {"LD_LIBRARY_PATH": str(find(installed, "libsealboot-verify.so").parent)}
+        return subprocess.run([tmp_path / "service", tmp_path / "image.json", tmp_path / "nonce", tmp_path / "document", *more],
+                              env={**os.environ, **libraries}, capture_output=True, text=True)
+    answer = ask(stack.variables["SEALBOOT_ATTESTATION_ROOT"])
+    assert answer.returncode == 0 and "its key of 12 bytes" in answer.stdout, answer
+    assert "refused: chain: the root in the document" in ask().stderr
+    (tmp_path / "nonce").write_bytes(os.urandom(32))
+    assert "refused: nonce: " in ask(stack.variables["SEALBOOT_ATTESTATION_ROOT"]).stderr
+
+
+def test_the_header_is_c_plus_plus_too(installed, tmp_path):
+    (tmp_path / "empty.cc").write_text("#include <sealboot-verify.h>\n")
+    include = find(installed, "sealboot-verify.h").parent
+    compiled = subprocess.run(["cc", "-x", "c++", "-fsyntax-only", "-Wall", "-Werror", "-I", include, tmp_path / "empty.cc"],
+                              capture_output=True, text=True)
+    if "cc1plus" in compiled.stderr:
+        pytest.skip("no C++ compiler")
+    assert compiled.returncode == 0, compiled.stderr
+
+
+def test_the_agent_holds_none_of_it(build):
+    """Sealing, measuring, verifying and policies are people's business: the measured image carries only what a boot needs."""
+    policy = symbols("--defined-only", "-g", build / "policy/libsealboot-policy.a")
+    assert {"document_parse", "chain_build", "evaluate", "references_parse", "diagnose", "sealboot_verifier_run"} <= policy
+    assert symbols(build / "agent/sealboot-agent") & policy == set()
+    needed = subprocess.run(["readelf", "-d", build / "agent/sealboot-agent"], capture_output=True, text=True, check=True).stdout
+    assert "sealboot-verify" not in needed
