@@ -779,6 +779,6 @@ def test_dies_with_its_parent(tmp_path):
                        capture_output=True)
         process = os.pidfd_open(int((tmp_path / "stack/pid").read_text()))
         parent.kill()
-    assert select.select([process], [], [], 10)[0]
+    assert select.select([process], [], [], 30)[0]
     os.close(process)
     assert not (tmp_path / "stack").exists()

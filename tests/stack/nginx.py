@@ -79,13 +79,28 @@ def write_certificates(state: str):
             f.write(data)
 
 
-def wait(port: int, process: subprocess.Popen, log: str):
-    for _ in range(100):
+def listens(port: int, process: subprocess.Popen) -> bool:
+    """Waits until it does, or has ended instead."""
+    while process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        if process.poll() is not None:
-            break
+            return True
         time.sleep(0.05)
+    return False
+
+
+def start(state: str, directory: str, workers: int) -> tuple[subprocess.Popen, int, int]:
+    """A running nginx and its two ports; somebody else may have taken one meanwhile, so more than one try."""
+    path, log = os.path.join(state, "nginx.conf"), os.path.join(state, "error.log")
+    for _ in range(3):
+        http, https = free_ports(2)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(("user root;" if os.geteuid() == 0 else "") + CONFIGURATION.format(
+                workers=workers, state=state, http=http, https=https, directory=directory))
+        with open(log, "ab") as output:
+            process = subprocess.Popen([program(), "-p", state, "-c", path], stdin=subprocess.DEVNULL, stdout=output,
+                                       stderr=output)
+        if listens(http, process):
+            return process, http, https
     with open(log, encoding="utf-8") as f:
         raise RuntimeError(f"nginx did not start:\n{f.read()}")
 
@@ -95,15 +110,8 @@ def serve(directory: str | os.PathLike, workers: int = 1):
     with tempfile.TemporaryDirectory(prefix="sealboot-nginx-") as state:
         os.chmod(state, 0o755)
         write_certificates(state)
-        http, https = free_ports(2)
-        with open(os.path.join(state, "nginx.conf"), "w", encoding="utf-8") as f:
-            f.write(("user root;" if os.geteuid() == 0 else "") + CONFIGURATION.format(
-                workers=workers, state=state, http=http, https=https, directory=os.path.realpath(directory)))
-        with open(os.path.join(state, "error.log"), "ab") as log:
-            process = subprocess.Popen([program(), "-p", state, "-c", os.path.join(state, "nginx.conf")],
-                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process, http, https = start(state, os.path.realpath(directory), workers)
         try:
-            wait(http, process, log.name)
             yield Server(f"http://127.0.0.1:{http}", f"https://127.0.0.1:{https}", os.path.join(state, "ca.pem"),
                          process.pid)
         finally:

@@ -30,7 +30,7 @@ class Stack:
         self.directory = pathlib.Path(self.variables["SEALBOOT_STACK"])
         self.control = Control(self.variables["SEALBOOT_STACK_CONTROL"])
         self.bucket, self.role_arn = summary["bucket"], summary["role_arn"]
-        self.region, self.endpoints = self.variables["AWS_REGION"], summary["endpoints"]
+        self.region, self.endpoints, self.clients = self.variables["AWS_REGION"], summary["endpoints"], {}
 
     def calm(self):
         """Before each test: no faults, usual settings, no user data, a TPM that was just switched on."""
@@ -53,11 +53,17 @@ class Stack:
                             aws_session_token=keys["Token"],
                             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, **config))
 
+    def owners(self, service: str):
+        """The owner's client, made once: that takes boto3 a while."""
+        if service not in self.clients:
+            self.clients[service] = self.client(service)
+        return self.clients[service]
+
     def kms(self, credentials: dict | None = None, **more):
-        return self.client("kms", credentials, **more)
+        return self.client("kms", credentials, **more) if credentials or more else self.owners("kms")
 
     def s3(self, credentials: dict | None = None, **more):
-        return self.client("s3", credentials, **more)
+        return self.client("s3", credentials, **more) if credentials or more else self.owners("s3")
 
     def tpm(self, *arguments, **more) -> str:
         """Runs one of tpm2-tools; fails unless it succeeds."""
