@@ -95,6 +95,8 @@ static int sorted(const char *const *paths, size_t n, struct model **ret, struct
         r = model_sort(m, "manifest", e);
         if (r < 0)
                 return r;
+        if (!m)
+                return -ENOMEM;
         if (ret)
                 *ret = TAKE(m);
         return 0;
