@@ -224,7 +224,7 @@ static int compare_references(struct session *s, struct error *e) {
 static int compare_document(struct session *s, const char *path, struct error *e) {
         const char *with = name_comparison(s, "document", path);
         _cleanup_free_ uint8_t *data = NULL;
-        struct document d;
+        struct document d = {};
         size_t n;
         int k;
 
@@ -495,14 +495,16 @@ static int parse_pcrs(const char *text, uint32_t *ret, struct error *e) {
 }
 
 static int parse_expect(const char *text, struct reference *ret, struct error *e) {
+        bool named = strncmp(text, "PCR", 3) == 0 && text[3] >= '0' && text[3] <= '9';
         uint8_t value[REFERENCE_SIZE];
-        unsigned pcr;
-        int n = 0;
+        unsigned long pcr = PCR_COUNT;
+        char *end = NULL;
 
-        if (sscanf(text, "PCR%2u=%n", &pcr, &n) != 1 || n == 0 || pcr >= PCR_COUNT || strlen(text + n) != 2 * REFERENCE_SIZE ||
-            hex_decode(text + n, value, sizeof value) < 0)
+        if (named)
+                pcr = strtoul(text + 3, &end, 10);
+        if (pcr >= PCR_COUNT || *end != '=' || strlen(end + 1) != 2 * REFERENCE_SIZE || hex_decode(end + 1, value, sizeof value) < 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--expect", "\"%.120s\" is not PCRn= and 96 hex digits", text);
-        reference_set(ret, pcr, value);
+        reference_set(ret, (unsigned) pcr, value);
         return 0;
 }
 

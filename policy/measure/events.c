@@ -129,7 +129,7 @@ static int add_key_lists(struct prediction *p, const struct key_lists *keys, str
 
 /* An entry of db is measured when it first authorises an image, and not again. */
 static int add_authority(struct prediction *p, const struct key_lists *keys, const struct pe *pe, struct error *e) {
-        const struct esl_entry *entry;
+        const struct esl_entry *entry = NULL;
         uint8_t digest[REFERENCE_SIZE];
         int k;
 
@@ -152,7 +152,7 @@ static int add_authority(struct prediction *p, const struct key_lists *keys, con
 
 static int add_application(struct prediction *p, const struct key_lists *keys, const struct pe *pe, const char *why,
                            struct error *e) {
-        uint8_t digest[EVP_MAX_MD_SIZE];
+        uint8_t digest[EVP_MAX_MD_SIZE] = {};
         int k;
 
         k = add_authority(p, keys, pe, e);

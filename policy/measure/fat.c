@@ -136,7 +136,7 @@ static int read_chain(const struct fat *fat, uint32_t cluster, size_t max, uint8
 
                 if (cluster < 2 || cluster - 2 >= fat->n_clusters || seen >= fat->n_clusters)
                         return bad(fat, e, "has a chain of clusters that leaves the volume or never ends");
-                if (n + step > room) {
+                if (!buffer || n + step > room) {
                         uint8_t *larger;
 
                         room = MIN_OF(max, MAX_OF(2 * room, MAX_OF(step, (size_t) 1 << 16)));

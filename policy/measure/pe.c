@@ -111,7 +111,7 @@ static size_t sections_in_file(const struct pe *pe, struct pe_section *out) {
 
 /* An image whose parts overlap is hashed differently by different tools, and no linker makes one. */
 static int check_layout(const struct pe *pe, struct error *e) {
-        struct pe_section sorted[PE_SECTIONS_MAX];
+        struct pe_section sorted[PE_SECTIONS_MAX] = {};
         size_t n = sections_in_file(pe, sorted), end = pe->headers_size;
         size_t limit = pe->size - pe->certificates_size;
 
@@ -177,7 +177,7 @@ static bool hash_range(const struct hashing *h, size_t from, size_t to) {
 
 static bool hash_image(const struct hashing *h) {
         const struct pe *pe = h->pe;
-        struct pe_section sorted[PE_SECTIONS_MAX];
+        struct pe_section sorted[PE_SECTIONS_MAX] = {};
         size_t n = sections_in_file(pe, sorted), sum = pe->headers_size;
         size_t after = pe->checksum_offset + 4;
         bool ok = hash_range(h, 0, pe->checksum_offset);
