@@ -7,19 +7,20 @@
 #include "measure/inputs.h"
 
 static void help(FILE *f) {
-        fprintf(f, "Usage: " PROGRAM " measure [OPTION...] UKI.efi...\n"
-                   "       " PROGRAM " measure [OPTION...] --disk=IMAGE\n\n"
-                   "Predicts PCR4, PCR12 and, where Secure Boot's key lists are given, PCR7 (SHA-384 bank) of a boot.\n"
-                   "Several images are given in the order they are loaded.\n\n"
-                   "%s"
-                   "Output:\n"
-                   "      --event-log              every event with its digest and why it is there\n"
-                   "      --json                   the JSON of nitro-tpm-pcr-compute, for policies and `sealboot policy`\n"
-                   "  -h, --help                   this text\n\n"
-                   "Exit codes: 0; 2 usage; 61 a file cannot be read; 70 the image cannot be measured or would not start.\n\n"
-                   "Examples:\n"
-                   "  " PROGRAM " measure --json image.efi > reference.json\n"
-                   "  " PROGRAM " measure --event-log --PK=PK.esl --KEK=KEK.esl --db=db.esl --dbx=dbx.esl --disk=image.raw\n",
+        fprintf(f,
+                "Usage: " PROGRAM " measure [OPTION...] UKI.efi...\n"
+                "       " PROGRAM " measure [OPTION...] --disk=IMAGE\n\n"
+                "Predicts PCR4, PCR12 and, where Secure Boot's key lists are given, PCR7 (SHA-384 bank) of a boot.\n"
+                "Several images are given in the order they are loaded.\n\n"
+                "%s"
+                "Output:\n"
+                "      --event-log              every event with its digest and why it is there\n"
+                "      --json                   the JSON of nitro-tpm-pcr-compute, for policies and `sealboot policy`\n"
+                "  -h, --help                   this text\n\n"
+                "Exit codes: 0; 2 usage; 61 a file cannot be read; 70 the image cannot be measured or would not start.\n\n"
+                "Examples:\n"
+                "  " PROGRAM " measure --json image.efi > reference.json\n"
+                "  " PROGRAM " measure --event-log --PK=PK.esl --KEK=KEK.esl --db=db.esl --dbx=dbx.esl --disk=image.raw\n",
                 input_help);
 }
 
@@ -67,8 +68,8 @@ static void print_text(const struct prediction *p, const struct reference *refer
                 const struct predicted_event *event = &p->events[i];
 
                 hex_encode(event->digest, REFERENCE_SIZE, hex);
-                printf("PCR%-2u  %s\n       %s\n       %s\n       %s\n\n", event->pcr, event_type_name(event->type), hex, event->what,
-                       event->why);
+                printf("PCR%-2u  %s\n       %s\n       %s\n       %s\n\n", event->pcr, event_type_name(event->type), hex,
+                       event->what, event->why);
         }
         for (unsigned pcr = 0; pcr < REFERENCE_PCRS; pcr++) {
                 if (!reference_has(reference, pcr))

@@ -17,26 +17,27 @@
 enum { LOGS_MAX = 16, FINDINGS_MAX = 6 * PCR_COUNT, TPM_WAIT_MS = 2000 };
 
 static void help(FILE *f) {
-        fprintf(f, "Usage: " PROGRAM " replay [OPTION...] [LOG...]\n\n"
-                   "Replays event logs (the firmware's, then userspace's CEL-JSON) into PCR values, and names each event.\n"
-                   "Without LOG: this machine's own, %s\n"
-                   "and %s.\n\n"
-                   "Compare with (all that are given):\n"
-                   "      --reference=FILE         reference measurements; any one of several sets, whole\n"
-                   "      --document=FILE          the PCRs of an attestation document (which `sealboot verify` checks)\n"
-                   "      --tpm[=TCTI]             the PCRs of the live TPM\n"
-                   "      --expect=PCRn=HEX        a value\n"
-                   "      --against=LOG            the log of a good boot, event by event\n"
-                   "      --image=UKI.efi          a prediction, event by event, with the options of `sealboot measure`:\n\n"
-                   "%s"
-                   "Output:\n"
-                   "      --bank=NAME              sha256, sha384, ... (default: sha384 where the log has it)\n"
-                   "      --pcr=N[,N...]           only these PCRs\n"
-                   "      --json                   print the result as JSON\n"
-                   "  -h, --help                   this text\n\n"
-                   "Exit codes: 0 all comparisons hold, or none was asked for; 73 something differs; 71 a log is not\n"
-                   "well-formed; 70 an image is not; 72 a document is not; 2 usage; 61 a file cannot be read; 20-22 the TPM.\n\n"
-                   "Example: " PROGRAM " replay --pcr=4,7,12 --reference=reference.json binary_bios_measurements\n",
+        fprintf(f,
+                "Usage: " PROGRAM " replay [OPTION...] [LOG...]\n\n"
+                "Replays event logs (the firmware's, then userspace's CEL-JSON) into PCR values, and names each event.\n"
+                "Without LOG: this machine's own, %s\n"
+                "and %s.\n\n"
+                "Compare with (all that are given):\n"
+                "      --reference=FILE         reference measurements; any one of several sets, whole\n"
+                "      --document=FILE          the PCRs of an attestation document (which `sealboot verify` checks)\n"
+                "      --tpm[=TCTI]             the PCRs of the live TPM\n"
+                "      --expect=PCRn=HEX        a value\n"
+                "      --against=LOG            the log of a good boot, event by event\n"
+                "      --image=UKI.efi          a prediction, event by event, with the options of `sealboot measure`:\n\n"
+                "%s"
+                "Output:\n"
+                "      --bank=NAME              sha256, sha384, ... (default: sha384 where the log has it)\n"
+                "      --pcr=N[,N...]           only these PCRs\n"
+                "      --json                   print the result as JSON\n"
+                "  -h, --help                   this text\n\n"
+                "Exit codes: 0 all comparisons hold, or none was asked for; 73 something differs; 71 a log is not\n"
+                "well-formed; 70 an image is not; 72 a document is not; 2 usage; 61 a file cannot be read; 20-22 TPM.\n\n"
+                "Example: " PROGRAM " replay --pcr=4,7,12 --reference=reference.json binary_bios_measurements\n",
                 FIRMWARE_LOG_PATH, MEASUREMENT_LOG_PATH, input_help);
 }
 
@@ -89,7 +90,7 @@ static const char *name_comparison(struct session *s, const char *kind, const ch
         return s->names[s->n_names++] = name;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------------ */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 static int read_log(const char *path, struct event_log *ret, struct error *e) {
         _cleanup_free_ uint8_t *data = NULL;
@@ -120,7 +121,8 @@ static void warn_unfinished(const char *path) {
         struct stat st;
 
         if (stat(path, &st) == 0 && (st.st_mode & S_ISVTX))
-                fprintf(stderr, PROGRAM ": %s is marked as unfinished: an event may have been measured and not logged\n", path);
+                fprintf(stderr, PROGRAM ": %s is marked as unfinished: an event may have been measured and not logged\n",
+                        path);
 }
 
 static int read_logs(struct session *s, struct error *e) {
@@ -150,9 +152,11 @@ static int choose_bank(const struct session *s, const struct pcr_algorithm **ret
                         return 0;
                 }
         if (s->arguments.bank)
-                return fail(e, FAILURE_USAGE, -ENOENT, "--bank", "the logs do not have digests of bank %s for every event", name);
+                return fail(e, FAILURE_USAGE, -ENOENT, "--bank", "the logs do not have digests of bank %s for every event",
+                            name);
         if (s->log.n_banks == 0)
-                return fail(e, FAILURE_EVENT_LOG, -ENOENT, "", s->log.n ? "the logs have no bank in common" : "the logs are empty");
+                return fail(e, FAILURE_EVENT_LOG, -ENOENT, "",
+                            s->log.n ? "the logs have no bank in common" : "the logs are empty");
         *ret = s->log.banks[0];
         return 0;
 }
@@ -170,15 +174,17 @@ static int replay_all(struct session *s, struct error *e) {
         return k;
 }
 
-/* --- comparing ---------------------------------------------------------------------------------------------------------- */
+/* --- comparing ---------------------------------------------------------------------------------------------------- */
 
 static int need_sha384(const struct session *s, const char *what, struct error *e) {
         if (streq(s->replay.bank->name, "sha384"))
                 return 0;
-        return fail(e, FAILURE_USAGE, -EINVAL, what, "is of the SHA-384 bank, and the logs are replayed in %s", s->replay.bank->name);
+        return fail(e, FAILURE_USAGE, -EINVAL, what, "is of the SHA-384 bank, and the logs are replayed in %s",
+                    s->replay.bank->name);
 }
 
-static int find_value(struct session *s, const char *with, unsigned pcr, const uint8_t *value, enum value_kind kind, struct error *e) {
+static int find_value(struct session *s, const char *with, unsigned pcr, const uint8_t *value, enum value_kind kind,
+                      struct error *e) {
         struct finding *f = &s->findings[s->n_findings];
         int k;
 
@@ -277,7 +283,8 @@ static int find_events(struct session *s, const char *with, uint32_t pcrs, const
 
 static void expect_prediction(const struct prediction *p, struct expected_event *expected) {
         for (size_t i = 0; i < p->n; i++)
-                expected[i] = (struct expected_event) { p->events[i].pcr, p->events[i].type, p->events[i].digest, p->events[i].what };
+                expected[i] = (struct expected_event) { p->events[i].pcr, p->events[i].type, p->events[i].digest,
+                                                       p->events[i].what };
 }
 
 static int compare_prediction(struct session *s, struct error *e) {
@@ -301,8 +308,8 @@ static int compare_prediction(struct session *s, struct error *e) {
                 return fail_oom(e);
         expect_prediction(&p, expected);
         expect_prediction(&sections, expected + p.n);
-        return find_events(s, name_comparison(s, "prediction for", boot->images[0].path), 1 << 4 | 1 << 12 | (boot->keys ? 1 << 7 : 0),
-                           expected, p.n + sections.n, e);
+        return find_events(s, name_comparison(s, "prediction for", boot->images[0].path),
+                           1 << 4 | 1 << 12 | (boot->keys ? 1 << 7 : 0), expected, p.n + sections.n, e);
 }
 
 static int compare_log(struct session *s, const char *path, struct error *e) {
@@ -325,7 +332,8 @@ static int compare_log(struct session *s, const char *path, struct error *e) {
                 if (!event->extended)
                         continue;
                 if (!digest)
-                        return fail(e, FAILURE_EVENT_LOG, -ENOENT, path, "has no %s digest for event %zu", s->replay.bank->name, i + 1);
+                        return fail(e, FAILURE_EVENT_LOG, -ENOENT, path, "has no %s digest for event %zu",
+                                    s->replay.bank->name, i + 1);
                 expected[n++] = (struct expected_event) { event->pcr, event->type, digest, event->text };
                 pcrs |= UINT32_C(1) << event->pcr;
         }
@@ -350,7 +358,7 @@ static int compare_all(struct session *s, struct error *e) {
         return k;
 }
 
-/* --- printing ----------------------------------------------------------------------------------------------------------- */
+/* --- printing ----------------------------------------------------------------------------------------------------- */
 
 static bool all_equal(const struct session *s) {
         for (size_t i = 0; i < s->n_findings; i++)
@@ -402,7 +410,8 @@ static void print_text(const struct session *s) {
                 if (!wanted(s, pcr) || !((s->replay.touched | UINT32_C(0x9090) /* 4, 7, 12, 15 */) & UINT32_C(1) << pcr))
                         continue;
                 hex_encode(s->replay.pcr[pcr], s->replay.bank->size, hex);
-                printf("  PCR%-2u %s\n", pcr, s->replay.unknown & UINT32_C(1) << pcr ? "unknown: an event lacks a digest for this bank" : hex);
+                printf("  PCR%-2u %s\n", pcr,
+                       s->replay.unknown & UINT32_C(1) << pcr ? "unknown: an event lacks a digest for this bank" : hex);
         }
         print_findings(s);
 }
@@ -474,7 +483,7 @@ static int print_json(const struct session *s, struct error *e) {
         return 0;
 }
 
-/* --- the command line --------------------------------------------------------------------------------------------------- */
+/* --- the command line --------------------------------------------------------------------------------------------- */
 
 static int parse_pcrs(const char *text, uint32_t *ret, struct error *e) {
         uint32_t pcrs = 0;
@@ -502,7 +511,8 @@ static int parse_expect(const char *text, struct reference *ret, struct error *e
 
         if (named)
                 pcr = strtoul(text + 3, &end, 10);
-        if (pcr >= PCR_COUNT || *end != '=' || strlen(end + 1) != 2 * REFERENCE_SIZE || hex_decode(end + 1, value, sizeof value) < 0)
+        if (pcr >= PCR_COUNT || *end != '=' || strlen(end + 1) != 2 * REFERENCE_SIZE ||
+            hex_decode(end + 1, value, sizeof value) < 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--expect", "\"%.120s\" is not PCRn= and 96 hex digits", text);
         reference_set(ret, (unsigned) pcr, value);
         return 0;

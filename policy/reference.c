@@ -56,7 +56,8 @@ static int parse_measurements(json_object *o, struct reference *r, struct error 
                 } else if (pcr_of_key(key, &pcr) < 0)
                         return fail(e, FAILURE_USAGE, -EINVAL, r->source, "unknown measurement \"%.40s\"", key);
                 else if (strlen(text) != 2 * REFERENCE_SIZE || hex_decode(text, value, sizeof value) < 0)
-                        return fail(e, FAILURE_USAGE, -EINVAL, r->source, "%s is not %d hex digits", key, 2 * REFERENCE_SIZE);
+                        return fail(e, FAILURE_USAGE, -EINVAL, r->source, "%s is not %d hex digits", key,
+                                    2 * REFERENCE_SIZE);
                 else
                         reference_set(r, pcr, value);
         }
@@ -118,7 +119,8 @@ int references_parse(struct references *to, const char *text, size_t size, const
                         k = parse_set(array ? json_object_array_get_idx(o, i) : o, name, to, e);
                 if (k < 0) {
                         references_truncate(to, before);
-                        fail_advice(e, "Give reference measurements as `sealboot measure` or nitro-tpm-pcr-compute prints them.");
+                        fail_advice(e, "Give reference measurements as `sealboot measure` or nitro-tpm-pcr-compute prints "
+                                       "them.");
                         return k;
                 }
         }

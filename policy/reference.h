@@ -33,7 +33,8 @@ static inline bool reference_has(const struct reference *r, unsigned pcr) {
         return pcr < REFERENCE_PCRS && (r->present & (UINT32_C(1) << pcr)) != 0;
 }
 
-/* Whose measurements these are: only a NitroTPM has PCR7 and PCR9 to PCR15, and an enclave always has one of 0, 1, 2, 3 and 8. */
+/* Whose measurements these are: only a NitroTPM has PCR7 and PCR9 to PCR15, and an enclave always has one of 0, 1, 2, 3
+ * and 8. */
 static inline bool reference_is_nitrotpm(const struct reference *r) {
         return (r->present & 0xfe80) != 0 || (r->present & 0x010f) == 0;
 }

@@ -31,7 +31,7 @@ static uint32_t crc32_of(const uint8_t *data, size_t n) {
         return ~crc;
 }
 
-/* --- GUID partition table ----------------------------------------------------------------------------------------------- */
+/* --- GUID partition table ----------------------------------------------------------------------------------------- */
 
 struct gpt {
         uint64_t entries_lba;
@@ -49,15 +49,16 @@ static int read_gpt(const struct disk *disk, uint32_t block, struct gpt *ret, st
                 return 0;
         if (reader_skip(&r, 12) < 0 || reader_le32(&r, &size) < 0 || reader_le32(&r, &crc) < 0 || reader_skip(&r, 4) < 0 ||
             reader_le64(&r, &lba) < 0 || reader_skip(&r, 40) < 0 || reader_le64(&r, &ret->entries_lba) < 0 ||
-            reader_le32(&r, &ret->n_entries) < 0 || reader_le32(&r, &ret->entry_size) < 0 || reader_le32(&r, &ret->entries_crc) < 0)
+            reader_le32(&r, &ret->n_entries) < 0 || reader_le32(&r, &ret->entry_size) < 0 ||
+            reader_le32(&r, &ret->entries_crc) < 0)
                 return bad(disk, e, "the partition table's header is cut short");
         if (size < GPT_HEADER_SIZE || size > sizeof header || lba != 1)
                 return bad(disk, e, "the partition table's header is not well-formed");
         memset(header + 16, 0, 4);
         if (crc32_of(header, size) != crc)
                 return bad(disk, e, "the partition table's header has a wrong checksum");
-        if (ret->n_entries == 0 || ret->n_entries > GPT_ENTRIES_MAX || ret->entry_size < 128 || ret->entry_size > GPT_ENTRY_MAX ||
-            ret->entry_size % 8 != 0)
+        if (ret->n_entries == 0 || ret->n_entries > GPT_ENTRIES_MAX || ret->entry_size < 128 ||
+            ret->entry_size > GPT_ENTRY_MAX || ret->entry_size % 8 != 0)
                 return bad(disk, e, "the partition table's dimensions are out of range");
         return 1;
 }
@@ -82,7 +83,8 @@ static int find_esp(const struct disk *disk, uint32_t block, const struct gpt *g
 
                 if (memcmp(r.data, esp, sizeof esp) != 0)
                         continue;
-                if (reader_seek(&r, 32) < 0 || reader_le64(&r, &first) < 0 || reader_le64(&r, &last) < 0 || first > last || last >= blocks)
+                if (reader_seek(&r, 32) < 0 || reader_le64(&r, &first) < 0 || reader_le64(&r, &last) < 0 || first > last ||
+                    last >= blocks)
                         return bad(disk, e, "the EFI system partition reaches beyond the disk: it is cut short");
                 if (found)
                         return bad(disk, e, "has two EFI system partitions, and firmware may boot from either");
@@ -113,7 +115,7 @@ static int open_esp(const struct disk *disk, struct fat *ret, struct error *e) {
         return -EBADMSG;
 }
 
-/* --- files -------------------------------------------------------------------------------------------------------------- */
+/* --- files -------------------------------------------------------------------------------------------------------- */
 
 static void disk_file_done(struct disk_file *f) {
         free(f->path);
@@ -173,7 +175,8 @@ static int by_name(const void *a, const void *b) {
         return strcmp(((const struct fat_entry *) a)->name, ((const struct fat_entry *) b)->name);
 }
 
-static int add_addons(const struct fat *fat, const struct fat_entry *directory, const char *path, struct disk_boot *b, struct error *e) {
+static int add_addons(const struct fat *fat, const struct fat_entry *directory, const char *path, struct disk_boot *b,
+                      struct error *e) {
         _cleanup_fat_directory_ struct fat_directory d = {};
         int k;
 
@@ -202,7 +205,8 @@ static int add_addons(const struct fat *fat, const struct fat_entry *directory, 
         return 0;
 }
 
-static int find_addons(const struct fat *fat, const struct fat_entry *boot, const char *image, struct disk_boot *b, struct error *e) {
+static int find_addons(const struct fat *fat, const struct fat_entry *boot, const char *image, struct disk_boot *b,
+                       struct error *e) {
         struct fat_entry directory;
         char name[sizeof directory.name + 16], path[sizeof name + 16];
         int k;
@@ -221,7 +225,8 @@ static int find_addons(const struct fat *fat, const struct fat_entry *boot, cons
         return k == -ENOENT ? 0 : k;
 }
 
-static int choose_image(const struct fat *fat, const struct fat_entry *boot, const char *name, struct fat_entry *ret, struct error *e) {
+static int choose_image(const struct fat *fat, const struct fat_entry *boot, const char *name, struct fat_entry *ret,
+                        struct error *e) {
         static const char *const names[] = { "BOOTX64.EFI", "BOOTAA64.EFI" };
         bool found = false;
 
@@ -249,7 +254,8 @@ static int choose_image(const struct fat *fat, const struct fat_entry *boot, con
                 return 0;
         fail(e, FAILURE_UKI, -ENOENT, fat->disk->subject, "its EFI system partition has no /EFI/BOOT/%s",
              name ?: "BOOTX64.EFI or BOOTAA64.EFI");
-        fail_advice(e, "A disk that boots by way of boot entries cannot be measured by itself: give the images in load order instead.");
+        fail_advice(e, "A disk that boots by way of boot entries cannot be measured by itself: give the images in load "
+                       "order instead.");
         return -ENOENT;
 }
 

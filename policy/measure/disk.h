@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a raw disk image boots when nothing else is configured: \EFI\BOOT\BOOTX64.EFI or BOOTAA64.EFI on the EFI system partition of its
- * GUID partition table (UEFI 2.10, 3.5.1.1 and 5.3), with the addons systemd's stub would load beside it: \loader\addons\*.addon.efi, then
- * \EFI\BOOT\BOOT*.EFI.extra.d\*.addon.efi, each sorted by name. */
+/* What a raw disk image boots when nothing else is configured: \EFI\BOOT\BOOTX64.EFI or BOOTAA64.EFI on the EFI system
+ * partition of its GUID partition table (UEFI 2.10, 3.5.1.1 and 5.3), with the addons systemd's stub would load beside it:
+ * \loader\addons\*.addon.efi, then \EFI\BOOT\BOOT*.EFI.extra.d\*.addon.efi, each sorted by name. */
 
 #include "measure/fat.h"
 
@@ -19,8 +19,8 @@ struct disk_boot {
         size_t n_addons;
 };
 
-/* `name` is the file looked for ("BOOTX64.EFI"); NULL takes the one that is there, and refuses to choose between two. FAILURE_UKI when there is
- * no such file or no well-formed way to it. */
+/* `name` is the file looked for ("BOOTX64.EFI"); NULL takes the one that is there, and refuses to choose between two.
+ * FAILURE_UKI when there is no such file or no well-formed way to it. */
 int disk_find_boot(const struct disk *disk, const char *name, struct disk_boot *ret, struct error *e);
 /* The same over a file on this machine; FAILURE_IO when it cannot be opened. */
 int disk_open_boot(const char *path, const char *name, struct disk_boot *ret, struct error *e);

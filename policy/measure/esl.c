@@ -4,7 +4,7 @@
 enum {
         GUID_SIZE = 16,
         LIST_HEADER_SIZE = GUID_SIZE + 3 * 4,
-        REVOCATION_TIME_SIZE = 16, /* an EFI_TIME behind the hash of a certificate */
+        TIMED = 16, /* the EFI_TIME of its revocation, behind the hash of a certificate */
         ENTRIES_MAX = 65536,
 };
 
@@ -17,9 +17,9 @@ static const struct {
         [ESL_SHA256] = { "\x26\x16\xc4\xc1\x4c\x50\x92\x40\xac\xa9\x41\xf9\x36\x93\x43\x28", 32, 32 },
         [ESL_SHA384] = { "\x07\x53\x3e\xff\xd0\x9f\xc9\x48\x85\xf1\x8a\xd5\x6c\x70\x1e\x01", 48, 48 },
         [ESL_SHA512] = { "\xae\x0f\x3e\x09\xc4\xa6\x50\x4f\x9f\x1b\xd4\x1e\x2b\x89\xc1\x9a", 64, 64 },
-        [ESL_X509_SHA256] = { "\x92\xa4\xd2\x3b\xc0\x96\x79\x40\xb4\x20\xfc\xf9\x8e\xf1\x03\xed", 32 + REVOCATION_TIME_SIZE, 32 },
-        [ESL_X509_SHA384] = { "\x6e\x87\x76\x70\xc2\x80\xe6\x4e\xaa\xd2\x28\xb3\x49\xa6\x86\x5b", 48 + REVOCATION_TIME_SIZE, 48 },
-        [ESL_X509_SHA512] = { "\x63\xbf\x6d\x44\x02\x25\xda\x4c\xbc\xfa\x24\x65\xd2\xb0\xfe\x9d", 64 + REVOCATION_TIME_SIZE, 64 },
+        [ESL_X509_SHA256] = { "\x92\xa4\xd2\x3b\xc0\x96\x79\x40\xb4\x20\xfc\xf9\x8e\xf1\x03\xed", TIMED + 32, 32 },
+        [ESL_X509_SHA384] = { "\x6e\x87\x76\x70\xc2\x80\xe6\x4e\xaa\xd2\x28\xb3\x49\xa6\x86\x5b", TIMED + 48, 48 },
+        [ESL_X509_SHA512] = { "\x63\xbf\x6d\x44\x02\x25\xda\x4c\xbc\xfa\x24\x65\xd2\xb0\xfe\x9d", TIMED + 64, 64 },
 };
 
 size_t esl_hash_size(enum esl_type type) {

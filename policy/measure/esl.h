@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* EFI signature lists (UEFI 2.10, 32.4.1): what PK, KEK, db and dbx hold. A variable is any number of EFI_SIGNATURE_LISTs, each any number of
- * EFI_SIGNATURE_DATA of one type and size. */
+/* EFI signature lists (UEFI 2.10, 32.4.1): what PK, KEK, db and dbx hold. A variable is any number of EFI_SIGNATURE_LISTs,
+ * each any number of EFI_SIGNATURE_DATA of one type and size. */
 
 #include "basic/failure.h"
 #include "basic/reader.h"

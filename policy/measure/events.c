@@ -47,7 +47,7 @@ static int hash_chunks(const struct chunk *chunks, size_t n, uint8_t out[static 
         return 0;
 }
 
-/* --- the list of events ------------------------------------------------------------------------------------------------- */
+/* --- the list of events ------------------------------------------------------------------------------------------- */
 
 static int add_event(struct prediction *p, unsigned pcr, uint32_t type, const uint8_t digest[static REFERENCE_SIZE],
                      const char *why, struct error *e, const char *format, ...) _printf_(7, 8);
@@ -106,7 +106,7 @@ static int hash_variable(const uint8_t guid[static 16], const char *name, const 
         return hash_chunks((struct chunk[]) { { guid, 16 }, { lengths, 16 }, { wide, 2 * n }, { data, size } }, 4, out, e);
 }
 
-/* --- PCR7 --------------------------------------------------------------------------------------------------------------- */
+/* --- PCR7 --------------------------------------------------------------------------------------------------------- */
 
 static int add_key_lists(struct prediction *p, const struct key_lists *keys, struct error *e) {
         uint8_t digest[REFERENCE_SIZE], on = keys->enabled ? 1 : 0;
@@ -114,11 +114,11 @@ static int add_key_lists(struct prediction *p, const struct key_lists *keys, str
 
         k = hash_variable(global_variable, "SecureBoot", &on, 1, digest, e);
         if (k == 0)
-                k = add_event(p, 7, EV_EFI_VARIABLE_DRIVER_CONFIG, digest, on ? "Secure Boot is on" : "Secure Boot is off", e,
-                              "variable SecureBoot = %u", on);
+                k = add_event(p, 7, EV_EFI_VARIABLE_DRIVER_CONFIG, digest, on ? "Secure Boot is on" : "Secure Boot is off",
+                              e, "variable SecureBoot = %u", on);
         for (size_t i = 0; i < KEY_LISTS && k == 0; i++) {
-                k = hash_variable(i <= KEY_KEK ? global_variable : security_database, key_list_names[i], keys->data[i], keys->size[i],
-                                  digest, e);
+                k = hash_variable(i <= KEY_KEK ? global_variable : security_database, key_list_names[i], keys->data[i],
+                                  keys->size[i], digest, e);
                 if (k == 0)
                         k = add_event(p, 7, EV_EFI_VARIABLE_DRIVER_CONFIG, digest,
                                       keys->size[i] ? "the keys enrolled" : "measured although it is not set", e,
@@ -141,14 +141,15 @@ static int add_authority(struct prediction *p, const struct key_lists *keys, con
         if (k < 0)
                 return k;
         for (size_t i = 0; i < p->n; i++)
-                if (p->events[i].type == EV_EFI_VARIABLE_AUTHORITY && memcmp(p->events[i].digest, digest, sizeof digest) == 0)
+                if (p->events[i].type == EV_EFI_VARIABLE_AUTHORITY &&
+                    memcmp(p->events[i].digest, digest, sizeof digest) == 0)
                         return 0;
         return add_event(p, 7, EV_EFI_VARIABLE_AUTHORITY, digest, "the entry of db that authorised this image, once", e,
                          "db entry %zu (%s) for %s", (size_t) (entry - keys->db.entries) + 1,
                          entry->type == ESL_X509 ? "certificate" : "image hash", pe->subject);
 }
 
-/* --- applications ------------------------------------------------------------------------------------------------------- */
+/* --- applications ------------------------------------------------------------------------------------------------- */
 
 static int add_application(struct prediction *p, const struct key_lists *keys, const struct pe *pe, const char *why,
                            struct error *e) {
@@ -215,7 +216,8 @@ unsigned stub_version(const struct pe *pe) {
         return version;
 }
 
-static int add_kernel(struct prediction *p, const struct boot *boot, const struct pe *uki, unsigned version, struct error *e) {
+static int add_kernel(struct prediction *p, const struct boot *boot, const struct pe *uki, unsigned version,
+                      struct error *e) {
         static const char why[] = "the stub hands .linux to the firmware's LoadImage()";
         bool secure_boot = boot->keys && boot->keys->enabled;
         _cleanup_free_ char *subject = NULL;
@@ -234,7 +236,7 @@ static int add_kernel(struct prediction *p, const struct boot *boot, const struc
         return k < 0 ? k : add_application(p, boot->keys, &linux_pe, why, e);
 }
 
-/* --- PCR12 -------------------------------------------------------------------------------------------------------------- */
+/* --- PCR12 -------------------------------------------------------------------------------------------------------- */
 
 static bool is_space(char c) {
         return (unsigned char) c <= ' ' || c == 0x7f;
@@ -307,7 +309,7 @@ static int check_addon(const struct pe *addon, struct error *e) {
                 if (pe_section(addon, unpredicted[i]))
                         return fail(e, FAILURE_UKI, -ENOTSUP, addon->subject, "%s",
                                     i == 0 ? "is a UKI, not an addon: it has a .linux section"
-                                           : "has more than a command line; what such an addon adds to PCR12 is not predicted");
+                                           : "has more than a command line; what that adds to PCR12 is not predicted");
         return 0;
 }
 
@@ -330,13 +332,14 @@ static int join(char **text, const char *more, size_t n, struct error *e) {
         return 0;
 }
 
-static int add_addons(struct prediction *p, const struct boot *boot, const struct pe *uki, unsigned version, struct error *e) {
+static int add_addons(struct prediction *p, const struct boot *boot, const struct pe *uki, unsigned version,
+                      struct error *e) {
         _cleanup_free_ char *text = NULL;
         int k = 0;
 
         if (boot->n_addons > 0 && version < STUB_LOADS_ADDONS)
-                return fail(e, FAILURE_UKI, -ENOTSUP, uki->subject, "its stub is version %u, which loads no addons (254 and later do)",
-                            version);
+                return fail(e, FAILURE_UKI, -ENOTSUP, uki->subject,
+                            "its stub is version %u, which loads no addons (254 and later do)", version);
         for (size_t i = 0; i < boot->n_addons && k == 0; i++) {
                 const struct pe *addon = &boot->addons[i].pe;
                 const char *line;
@@ -351,7 +354,7 @@ static int add_addons(struct prediction *p, const struct boot *boot, const struc
         return k < 0 || !text ? k : add_command_line(p, text, "the stub measures what the addons append", e);
 }
 
-/* --- a boot ------------------------------------------------------------------------------------------------------------- */
+/* --- a boot ------------------------------------------------------------------------------------------------------- */
 
 static int add_attempts(struct prediction *p, const struct boot *boot, struct error *e) {
         int k;
@@ -370,8 +373,9 @@ static int add_attempts(struct prediction *p, const struct boot *boot, struct er
 static int unknown_stub(const struct pe *uki, struct error *e) {
         fail(e, FAILURE_UKI, -ENOTSUP, uki->subject,
              "has a .linux section, but its stub does not tell its version (no .sdmagic section of systemd-stub)");
-        fail_advice(e, "Whether firmware measures the kernel depends on it. Give --stub-version=N: the systemd version the stub is from; "
-                       "251 for a stub of your own that starts the kernel with LoadImage(), 258 for one that starts it itself.");
+        fail_advice(e, "Whether firmware measures the kernel depends on it. Give --stub-version=N: the systemd version the "
+                       "stub is from; 251 for a stub of your own that starts the kernel with LoadImage(), 258 for one that "
+                       "starts it itself.");
         return -ENOTSUP;
 }
 
@@ -418,8 +422,8 @@ int predict(const struct boot *boot, struct prediction *ret, struct error *e) {
 }
 
 int predict_sections(const struct pe *uki, struct prediction *ret, struct error *e) {
-        static const char *const measured[] = { ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".dtbauto",
-                                                ".hwids", ".uname", ".sbat", ".pcrpkey", ".profile" };
+        static const char *const measured[] = { ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb",
+                                                ".dtbauto", ".hwids", ".uname", ".sbat", ".pcrpkey", ".profile" };
         _cleanup_prediction_ struct prediction p = {};
         int k = 0;
 
@@ -458,7 +462,8 @@ int prediction_replay(const struct prediction *p, bool pcr7, struct reference *r
                 uint8_t *pcr = ret->pcr[p->events[i].pcr];
 
                 if (reference_has(ret, p->events[i].pcr))
-                        k = hash_chunks((struct chunk[]) { { pcr, REFERENCE_SIZE }, { p->events[i].digest, REFERENCE_SIZE } }, 2, pcr, e);
+                        k = hash_chunks((struct chunk[]) { { pcr, REFERENCE_SIZE },
+                                                           { p->events[i].digest, REFERENCE_SIZE } }, 2, pcr, e);
         }
         return k;
 }

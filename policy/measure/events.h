@@ -60,12 +60,14 @@ int predict(const struct boot *boot, struct prediction *ret, struct error *e);
 void prediction_done(struct prediction *p);
 #define _cleanup_prediction_ _cleanup_(prediction_done)
 
-/* Not predicted as a PCR value, because which sections are measured in which order depends on the stub: the SHA-384 digests of the
- * sections of a UKI, as events of PCR11 in the form the stub logs them (the name, then the content). Tells which section differs. */
+/* Not predicted as a PCR value, because which sections are measured in which order depends on the stub: the SHA-384 digests
+ * of the sections of a UKI, as events of PCR11 in the form the stub logs them (the name, then the content). Tells which
+ * section differs. */
 int predict_sections(const struct pe *uki, struct prediction *ret, struct error *e);
 
 /* The PCR values the events lead to: PCR4, PCR12 and, where predicted, PCR7. */
 int prediction_replay(const struct prediction *p, bool pcr7, struct reference *ret, struct error *e);
 
-/* The systemd version of a UKI's stub: .sdmagic, or .osrel for the stub of Amazon Linux 2023 on arm64, which lacks it. 0: unknown. */
+/* The systemd version of a UKI's stub: .sdmagic, or .osrel for the stub of Amazon Linux 2023 on arm64, which lacks it. 0:
+ * unknown. */
 unsigned stub_version(const struct pe *pe);

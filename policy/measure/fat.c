@@ -47,7 +47,7 @@ static int bad(const struct fat *fat, struct error *e, const char *reason) {
         return -EBADMSG;
 }
 
-/* --- the volume --------------------------------------------------------------------------------------------------------- */
+/* --- the volume --------------------------------------------------------------------------------------------------- */
 
 struct parameters {
         uint16_t bytes_per_sector, reserved, root_entries, sectors_16, table_16;
@@ -65,14 +65,16 @@ static int read_parameters(const struct fat *fat, struct parameters *p, struct e
 
         if (disk_read(fat->disk, fat->start, sector, sizeof sector) < 0)
                 return bad(fat, e, "cannot be read");
-        if (reader_skip(&r, 11) < 0 || reader_le16(&r, &p->bytes_per_sector) < 0 || reader_u8(&r, &p->sectors_per_cluster) < 0 ||
-            reader_le16(&r, &p->reserved) < 0 || reader_u8(&r, &p->tables) < 0 || reader_le16(&r, &p->root_entries) < 0 ||
-            reader_le16(&r, &p->sectors_16) < 0 || reader_skip(&r, 1) < 0 || reader_le16(&r, &p->table_16) < 0 ||
-            reader_skip(&r, 8) < 0 || reader_le32(&r, &p->sectors_32) < 0 || reader_le32(&r, &p->table_32) < 0 ||
-            reader_skip(&r, 4) < 0 || reader_le32(&r, &p->root_cluster) < 0)
+        if (reader_skip(&r, 11) < 0 || reader_le16(&r, &p->bytes_per_sector) < 0 ||
+            reader_u8(&r, &p->sectors_per_cluster) < 0 || reader_le16(&r, &p->reserved) < 0 ||
+            reader_u8(&r, &p->tables) < 0 || reader_le16(&r, &p->root_entries) < 0 || reader_le16(&r, &p->sectors_16) < 0 ||
+            reader_skip(&r, 1) < 0 || reader_le16(&r, &p->table_16) < 0 || reader_skip(&r, 8) < 0 ||
+            reader_le32(&r, &p->sectors_32) < 0 || reader_le32(&r, &p->table_32) < 0 || reader_skip(&r, 4) < 0 ||
+            reader_le32(&r, &p->root_cluster) < 0)
                 return bad(fat, e, "has a boot sector that is cut short");
         if (sector[510] != 0x55 || sector[511] != 0xaa || p->bytes_per_sector < 512 || p->bytes_per_sector > 4096 ||
-            !is_power_of_two(p->bytes_per_sector) || !is_power_of_two(p->sectors_per_cluster) || p->reserved == 0 || p->tables == 0)
+            !is_power_of_two(p->bytes_per_sector) || !is_power_of_two(p->sectors_per_cluster) || p->reserved == 0 ||
+            p->tables == 0)
                 return bad(fat, e, "is not a FAT file system");
         return 0;
 }
@@ -106,7 +108,7 @@ int fat_open(const struct disk *disk, uint64_t start, uint64_t size, struct fat 
         return 0;
 }
 
-/* --- chains of clusters ------------------------------------------------------------------------------------------------- */
+/* --- chains of clusters ------------------------------------------------------------------------------------------- */
 
 /* The cluster behind this one; 0 at the end of the chain. */
 static int next_cluster(const struct fat *fat, uint32_t cluster, uint32_t *ret, struct error *e) {
@@ -157,7 +159,8 @@ static int read_chain(const struct fat *fat, uint32_t cluster, size_t max, uint8
         return 0;
 }
 
-int fat_read(const struct fat *fat, const struct fat_entry *file, size_t max, uint8_t **ret, size_t *ret_n, struct error *e) {
+int fat_read(const struct fat *fat, const struct fat_entry *file, size_t max, uint8_t **ret, size_t *ret_n,
+             struct error *e) {
         _cleanup_free_ uint8_t *data = NULL;
         size_t n = 0;
         int k;
@@ -168,13 +171,14 @@ int fat_read(const struct fat *fat, const struct fat_entry *file, size_t max, ui
         if (k < 0)
                 return k;
         if (n != file->size)
-                return fail(e, FAILURE_UKI, -EBADMSG, fat->disk->subject, "%s is shorter than its directory entry says", file->name);
+                return fail(e, FAILURE_UKI, -EBADMSG, fat->disk->subject, "%s is shorter than its directory entry says",
+                            file->name);
         *ret = TAKE(data);
         *ret_n = n;
         return 0;
 }
 
-/* --- directories -------------------------------------------------------------------------------------------------------- */
+/* --- directories -------------------------------------------------------------------------------------------------- */
 
 struct long_name {
         uint16_t text[13 * LONG_NAME_PARTS];
@@ -225,7 +229,8 @@ static void name_of(const struct long_name *l, const uint8_t *entry, char out[st
         out[n] = 0;
 }
 
-static int add_entry(const struct fat *fat, struct fat_directory *d, const struct long_name *l, const uint8_t *raw, struct error *e) {
+static int add_entry(const struct fat *fat, struct fat_directory *d, const struct long_name *l, const uint8_t *raw,
+                     struct error *e) {
         struct fat_entry *larger;
 
         if (d->n >= ENTRIES_MAX)
@@ -286,7 +291,8 @@ int fat_list(const struct fat *fat, const struct fat_entry *directory, struct fa
                 if (k < 0)
                         return bad(fat, e, "has a root directory that cannot be read");
         } else {
-                k = read_chain(fat, directory ? directory->cluster : fat->root_cluster, (size_t) ENTRIES_MAX * ENTRY_SIZE, &data, &n, e);
+                k = read_chain(fat, directory ? directory->cluster : fat->root_cluster, (size_t) ENTRIES_MAX * ENTRY_SIZE,
+                               &data, &n, e);
                 if (k < 0)
                         return k;
         }
@@ -298,7 +304,8 @@ int fat_list(const struct fat *fat, const struct fat_entry *directory, struct fa
         return 0;
 }
 
-int fat_find(const struct fat *fat, const struct fat_entry *directory, const char *name, struct fat_entry *ret, struct error *e) {
+int fat_find(const struct fat *fat, const struct fat_entry *directory, const char *name, struct fat_entry *ret,
+             struct error *e) {
         _cleanup_fat_directory_ struct fat_directory d = {};
         int k;
 

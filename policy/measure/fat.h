@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Reads FAT12, FAT16 and FAT32 file systems (Microsoft, "FAT: General Overview of On-Disk Format", 1.03), as much as an EFI system partition
- * needs: directories with long names, and whole files. Nothing is trusted: every offset is checked against the volume, every chain of clusters is
- * bounded by their number. */
+/* Reads FAT12, FAT16 and FAT32 file systems (Microsoft, "FAT: General Overview of On-Disk Format", 1.03), as much as an EFI
+ * system partition needs: directories with long names, and whole files. Nothing is trusted: every offset is checked against
+ * the volume, every chain of clusters is bounded by their number. */
 
 #include "basic/failure.h"
 
@@ -49,6 +49,8 @@ void fat_directory_done(struct fat_directory *d);
 /* All of them: FAILURE_UKI for what is not well-formed. */
 int fat_open(const struct disk *disk, uint64_t start, uint64_t size, struct fat *ret, struct error *e);
 int fat_list(const struct fat *fat, const struct fat_entry *directory, struct fat_directory *ret, struct error *e);
-/* One name (case-insensitively, as FAT has it) in a directory; NULL as directory is the root. 0, or -ENOENT without an error. */
-int fat_find(const struct fat *fat, const struct fat_entry *directory, const char *name, struct fat_entry *ret, struct error *e);
+/* One name (case-insensitively, as FAT has it) in a directory; NULL as directory is the root. 0, or -ENOENT without an
+ * error. */
+int fat_find(const struct fat *fat, const struct fat_entry *directory, const char *name, struct fat_entry *ret,
+             struct error *e);
 int fat_read(const struct fat *fat, const struct fat_entry *file, size_t max, uint8_t **ret, size_t *ret_n, struct error *e);

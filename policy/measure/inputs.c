@@ -56,7 +56,8 @@ int inputs_option(struct inputs *i, int option, char *argument, struct error *e)
                 return 0;
         case INPUT_SECURE_BOOT:
                 if (!streq(argument, "on") && !streq(argument, "off"))
-                        return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot", "\"%s\" is neither \"on\" nor \"off\"", argument);
+                        return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot", "\"%s\" is neither \"on\" nor \"off\"",
+                                    argument);
                 i->secure_boot = streq(argument, "on") ? 1 : -1;
                 return 0;
         case INPUT_STUB_VERSION:
@@ -110,7 +111,8 @@ static int load_keys(struct inputs *i, struct error *e) {
         if (any && keys->enabled && keys->size[KEY_PK] == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot", "cannot be on without a platform key: give --PK");
         if (any && i->secure_boot == 0 && keys->size[KEY_PK] == 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "--PK", "is missing: give all key lists that are enrolled, or --secure-boot=off");
+                return fail(e, FAILURE_USAGE, -EINVAL, "--PK",
+                            "is missing: give all key lists that are enrolled, or --secure-boot=off");
         if (any)
                 i->boot.keys = keys;
         return 0;

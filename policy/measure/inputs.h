@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The command-line options that describe a boot, shared by `measure` (which predicts it) and `replay` (which compares a log with the
- * prediction), and the files they name. */
+/* The command-line options that describe a boot, shared by `measure` (which predicts it) and `replay` (which compares a log
+ * with the prediction), and the files they name. */
 
 #include <getopt.h>
 

@@ -39,7 +39,8 @@ static int parse_coff(struct pe *pe, struct reader *r, struct headers *h, struct
                 return bad(pe, e, "is cut short in its COFF header");
         if (pe->machine != PE_MACHINE_X64 && pe->machine != PE_MACHINE_ARM64)
                 return fail(e, FAILURE_UKI, -EBADMSG, pe->subject,
-                            "is for machine type 0x%04x; only x86-64 (0x8664) and arm64 (0xaa64) have a NitroTPM", pe->machine);
+                            "is for machine type 0x%04x; only x86-64 (0x8664) and arm64 (0xaa64) have a NitroTPM",
+                            pe->machine);
         h->optional = r->offset;
         if (reader_le16(r, &magic) < 0 || magic != OPTIONAL_MAGIC_PE32_PLUS)
                 return bad(pe, e, "is not a PE32+ image");
@@ -158,9 +159,11 @@ const struct pe_section *pe_section(const struct pe *pe, const char *name) {
         return NULL;
 }
 
-int pe_section_bytes(const struct pe *pe, const struct pe_section *section, const uint8_t **ret, size_t *ret_n, struct error *e) {
+int pe_section_bytes(const struct pe *pe, const struct pe_section *section, const uint8_t **ret, size_t *ret_n,
+                     struct error *e) {
         if (section->virtual_size > section->raw_size)
-                return fail(e, FAILURE_UKI, -EBADMSG, pe->subject, "section %s is larger in memory than in the file", section->name);
+                return fail(e, FAILURE_UKI, -EBADMSG, pe->subject, "section %s is larger in memory than in the file",
+                            section->name);
         *ret = pe->data + section->raw_offset;
         *ret_n = section->virtual_size;
         return 0;
@@ -216,12 +219,13 @@ int pe_next_signature(const struct pe *pe, size_t *offset, const uint8_t **ret, 
                 return 0;
         r = reader_over(pe->data + pe->certificates_offset, pe->certificates_size);
         if (reader_seek(&r, *offset) < 0 || reader_le32(&r, &length) < 0 || reader_le16(&r, &revision) < 0 ||
-            reader_le16(&r, &type) < 0 || length <= CERTIFICATE_HEADER || reader_bytes(&r, length - CERTIFICATE_HEADER, ret) < 0)
+            reader_le16(&r, &type) < 0 || length <= CERTIFICATE_HEADER ||
+            reader_bytes(&r, length - CERTIFICATE_HEADER, ret) < 0)
                 return bad(pe, e, "has a malformed attribute certificate table");
         if (revision != CERTIFICATE_REVISION_2 || type != CERTIFICATE_PKCS_SIGNED_DATA)
                 return fail(e, FAILURE_UKI, -EBADMSG, pe->subject,
-                            "has a signature of type 0x%04x, revision 0x%04x; only Authenticode (0x0002, 0x0200) is read", type,
-                            revision);
+                            "has a signature of type 0x%04x, revision 0x%04x; only Authenticode (0x0002, 0x0200) is read",
+                            type, revision);
         *ret_n = length - CERTIFICATE_HEADER;
         *offset = (r.offset + 7) & ~(size_t) 7;
         return 1;

@@ -3,8 +3,8 @@
 
 /* PE32+ images as firmware measures them: the section table and the Authenticode digest.
  *
- * Sources: Microsoft's PE Format; "Windows Authenticode Portable Executable Signature Format", Calculating the PE Image Hash; EDK2's
- * DxeTpm2MeasureBootLib, which differs from signing tools in that it never pads the end of the file. */
+ * Sources: Microsoft's PE Format; "Windows Authenticode Portable Executable Signature Format", Calculating the PE Image
+ * Hash; EDK2's DxeTpm2MeasureBootLib, which differs from signing tools in that it never pads the end of the file. */
 
 #include <openssl/evp.h>
 
@@ -32,24 +32,26 @@ struct pe {
         size_t checksum_offset;  /* of the optional header's CheckSum */
         size_t directory_offset; /* of the data directory's entry for certificates; 0: there is none */
         size_t headers_size;
-        size_t certificates_offset, certificates_size; /* the attribute certificate table, the file's end; size 0: unsigned */
+        size_t certificates_offset; /* of the attribute certificate table, which ends the file */
+        size_t certificates_size;   /* 0: unsigned */
         size_t n_sections;
         struct pe_section sections[PE_SECTIONS_MAX];
 };
 
-/* FAILURE_UKI for anything but a well-formed PE32+ image for x86-64 or arm64 whose parts neither overlap nor leave the file. */
+/* FAILURE_UKI for anything but a PE32+ image for x86-64 or arm64 whose parts neither overlap nor leave the file. */
 int pe_parse(const void *data, size_t size, const char *subject, struct pe *ret, struct error *e);
 
 /* The first section of that name, or NULL. */
 const struct pe_section *pe_section(const struct pe *pe, const char *name);
 
-/* What a stub sees of a section: its VirtualSize, which is less than what the file holds when that is padded. FAILURE_UKI when
- * the file holds less than that. */
-int pe_section_bytes(const struct pe *pe, const struct pe_section *section, const uint8_t **ret, size_t *ret_n, struct error *e);
+/* What a stub sees of a section: its VirtualSize, which is less than what the file holds when that is padded. FAILURE_UKI
+ * when the file holds less than that. */
+int pe_section_bytes(const struct pe *pe, const struct pe_section *section, const uint8_t **ret, size_t *ret_n,
+                     struct error *e);
 
 /* The Authenticode digest under any hash; `out` has room for EVP_MAX_MD_SIZE bytes. */
 int pe_digest(const struct pe *pe, const EVP_MD *hash, uint8_t *out, struct error *e);
 
-/* Steps through the attribute certificates: 1 and the PKCS#7 blob of the next Authenticode signature, 0 at the end, FAILURE_UKI for a table
- * that is not well-formed or an entry of another kind. `*offset` starts at 0. */
+/* Steps through the attribute certificates: 1 and the PKCS#7 blob of the next Authenticode signature, 0 at the end,
+ * FAILURE_UKI for a table that is not well-formed or an entry of another kind. `*offset` starts at 0. */
 int pe_next_signature(const struct pe *pe, size_t *offset, const uint8_t **ret, size_t *ret_n, struct error *e);

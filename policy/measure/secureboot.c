@@ -84,7 +84,8 @@ static int parse_content(struct signature *s, size_t *ret_hash, struct reader *r
 }
 
 static bool is_indirect_data(const ASN1_OBJECT *type) {
-        static const uint8_t oid[] = { 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01, 0x04 }; /* 1.3.6.1.4.1.311.2.1.4 */
+        /* 1.3.6.1.4.1.311.2.1.4 */
+        static const uint8_t oid[] = { 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01, 0x04 };
 
         return type && OBJ_length(type) == sizeof oid && memcmp(OBJ_get0_data(type), oid, sizeof oid) == 0;
 }
@@ -119,8 +120,8 @@ static X509 *certificate(const struct esl_entry *entry) {
         return entry->type == ESL_X509 ? d2i_X509(NULL, &der, (long) entry->data_size) : NULL;
 }
 
-/* PKCS7_verify() makes a copy of a plain memory BIO and, in OpenSSL 3.0, leaks it when the signature names an unknown digest; it takes
- * any other BIO as it is. */
+/* PKCS7_verify() makes a copy of a plain memory BIO and, in OpenSSL 3.0, leaks it when the signature names an unknown
+ * digest; it takes any other BIO as it is. */
 static BIO *content_of(const struct signature *s) {
         BIO *memory = BIO_new_mem_buf(s->content, (int) s->content_size), *buffer = BIO_new(BIO_f_buffer());
 
@@ -154,7 +155,8 @@ static bool certificate_hash_listed(X509 *x, const struct esl *dbx) {
                 if (EVP_Digest(tbs, (size_t) size, digest, NULL, EVP_get_digestbynid(hashes[h].nid), NULL) != 1)
                         continue;
                 for (size_t i = 0; i < dbx->n; i++)
-                        if (dbx->entries[i].type == hashes[h].certificate_type && memcmp(dbx->entries[i].data, digest, n) == 0)
+                        if (dbx->entries[i].type == hashes[h].certificate_type &&
+                            memcmp(dbx->entries[i].data, digest, n) == 0)
                                 listed = true;
         }
         OPENSSL_free(tbs);
@@ -251,7 +253,8 @@ int secureboot_authority(const struct pe *pe, const struct esl *db, const struct
                 fail(e, FAILURE_UKI, -EKEYREJECTED, pe->subject, "%s: with Secure Boot on it will not start",
                      pe->certificates_size ? "none of its signatures chains to an entry of db, nor does db hold its hash"
                                            : "it is not signed, and db does not hold its hash");
-                fail_advice(e, "Sign the image with a key whose certificate is in db (sbsign), or give the db it was signed for.");
+                fail_advice(e, "Sign the image with a key whose certificate is in db (sbsign), or give the db it was signed "
+                               "for.");
                 return -EKEYREJECTED;
         }
         *ret = authority;

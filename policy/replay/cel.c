@@ -15,7 +15,8 @@ static int bad(const char *subject, size_t record, struct error *e, const char *
 static const char *string_of(json_object *o, const char *key) {
         json_object *v;
 
-        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string) ? json_object_get_string(v) : NULL;
+        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string) ? json_object_get_string(v)
+                                                                                                 : NULL;
 }
 
 static int parse_digest(json_object *o, struct log_event *event) {
@@ -85,7 +86,8 @@ static int parse_content(json_object *record, struct log_event *event) {
 
         event->type = EV_NONE;
         event->extended = true;
-        if (!content_type || !json_object_object_get_ex(record, "content", &content) || !json_object_is_type(content, json_type_object))
+        if (!content_type || !json_object_object_get_ex(record, "content", &content) ||
+            !json_object_is_type(content, json_type_object))
                 return -EBADMSG;
         return streq(content_type, "pcclient_std") ? describe_firmware(content, event)
                                                    : describe_userspace(content, content_type, event);
@@ -106,7 +108,9 @@ static int parse_record(json_object *record, const char *subject, struct event_l
                         return bad(subject, number, e, "is out of order: its \"recnum\" does not count up");
                 *recnum = n;
         }
-        pcr = json_object_object_get_ex(record, "pcr", &v) && json_object_is_type(v, json_type_int) ? json_object_get_int64(v) : -1;
+        pcr = json_object_object_get_ex(record, "pcr", &v) && json_object_is_type(v, json_type_int)
+                      ? json_object_get_int64(v)
+                      : -1;
         if (pcr < 0 || pcr >= PCR_COUNT)
                 return bad(subject, number, e, "names no PCR from 0 to 23");
         event.pcr = (unsigned) pcr;
@@ -120,7 +124,8 @@ static int parse_record(json_object *record, const char *subject, struct event_l
         return event_log_add(l, &event, subject, e);
 }
 
-static int parse_text(const char *text, size_t size, const char *subject, struct event_log *l, int64_t *recnum, struct error *e) {
+static int parse_text(const char *text, size_t size, const char *subject, struct event_log *l, int64_t *recnum,
+                      struct error *e) {
         _cleanup_json_ json_object *record = NULL;
         struct error inner = {};
         int k;
@@ -185,7 +190,8 @@ int cel_parse(const char *text, size_t size, const char *subject, struct event_l
 
         while (blank < size && is_blank(text + blank, 1))
                 blank++;
-        k = blank < size && text[blank] == '[' ? parse_array(text, size, subject, &l, e) : parse_sequence(text, size, subject, &l, e);
+        k = blank < size && text[blank] == '[' ? parse_array(text, size, subject, &l, e)
+                                               : parse_sequence(text, size, subject, &l, e);
         if (k < 0)
                 return k;
         common_banks(&l);

@@ -35,7 +35,7 @@ static bool is_kernel(const char *text) {
         return ends_with(text, ":.linux") || strstr(text, "the kernel in .linux") || streq(text, "an image in memory");
 }
 
-/* --- words -------------------------------------------------------------------------------------------------------------- */
+/* --- words -------------------------------------------------------------------------------------------------------- */
 
 static void say_extra(struct difference *d, const struct log_event *event) {
         const char *text = event->text;
@@ -45,7 +45,8 @@ static void say_extra(struct difference *d, const struct log_event *event) {
         else if (event->type == EV_EFI_BOOT_SERVICES_APPLICATION && ends_with(text, ".addon.efi"))
                 say(d, event, "an addon was loaded: %s", text);
         else if (event->type == EV_EFI_BOOT_SERVICES_APPLICATION && is_kernel(text))
-                say(d, event, "the kernel was measured by firmware too: Secure Boot is off, or the stub is older than expected");
+                say(d, event,
+                    "the kernel was measured by firmware too: Secure Boot is off, or the stub is older than expected");
         else if (event->type == EV_EFI_BOOT_SERVICES_APPLICATION)
                 say(d, event, "one more application was started: %s", text);
         else if (event->type == EV_EFI_VARIABLE_AUTHORITY)
@@ -81,7 +82,8 @@ static const uint8_t *section_in_log(const struct event_log *log, const struct p
         size_t seen = 0;
 
         for (size_t i = 0; i < log->n; i++)
-                if (log->events[i].pcr == 11 && log->events[i].type == EV_IPL && streq(log->events[i].text, text) && ++seen == 2)
+                if (log->events[i].pcr == 11 && log->events[i].type == EV_IPL && streq(log->events[i].text, text) &&
+                    ++seen == 2)
                         return log_event_digest(&log->events[i], bank);
         return NULL;
 }
@@ -114,11 +116,12 @@ static void add_sections(struct difference *d, const struct event_log *log, cons
         if (known == 0)
                 return;
         if (differ)
-                snprintf(d->meaning + strlen(d->meaning), sizeof d->meaning - strlen(d->meaning), "; by PCR11 the %s %s", names,
-                         differ == 1 ? "section differs" : "sections differ");
+                snprintf(d->meaning + strlen(d->meaning), sizeof d->meaning - strlen(d->meaning), "; by PCR11 the %s %s",
+                         names, differ == 1 ? "section differs" : "sections differ");
         else
                 snprintf(d->meaning + strlen(d->meaning), sizeof d->meaning - strlen(d->meaning),
-                         "; by PCR11 the sections measured there are the same, so the stub differs, or a section it does not measure");
+                         "; by PCR11 the sections measured there are the same, so the stub differs, or a section it does "
+                         "not measure");
 }
 
 static void say_changed(struct difference *d, const struct expected_event *expected, const struct log_event *event) {
@@ -143,7 +146,7 @@ static void say_changed(struct difference *d, const struct expected_event *expec
                 say(d, event, "%s differs: %s", event->type_name, event->text);
 }
 
-/* --- lists -------------------------------------------------------------------------------------------------------------- */
+/* --- lists -------------------------------------------------------------------------------------------------------- */
 
 static size_t events_of(const struct event_log *log, unsigned pcr, const struct log_event **out, size_t max) {
         size_t n = 0;
@@ -183,8 +186,8 @@ static void compare_lists(const struct log_event **have, size_t n, const struct 
         }
 }
 
-int compare_events(const struct event_log *log, const struct pcr_algorithm *bank, unsigned pcr, const struct expected_event *expected,
-                   size_t n_expected, struct difference *ret, struct error *e) {
+int compare_events(const struct event_log *log, const struct pcr_algorithm *bank, unsigned pcr,
+                   const struct expected_event *expected, size_t n_expected, struct difference *ret, struct error *e) {
         _cleanup_free_ const struct log_event **have = calloc(log->n + 1, sizeof *have);
         _cleanup_free_ const struct expected_event **want = calloc(n_expected + 1, sizeof *want);
         size_t m = 0;
@@ -200,7 +203,7 @@ int compare_events(const struct event_log *log, const struct pcr_algorithm *bank
         return 0;
 }
 
-/* --- values ------------------------------------------------------------------------------------------------------------- */
+/* --- values ------------------------------------------------------------------------------------------------------- */
 
 struct trial {
         const struct pcr_algorithm *bank;
@@ -281,7 +284,8 @@ static bool try_boot_attempts(const struct trial *t, struct difference *ret) {
         uint8_t with[2 * BOOT_ATTEMPTS_MAX][PCR_DIGEST_MAX];
 
         for (size_t i = 0; i < BOOT_ATTEMPTS_MAX; i++)
-                if (!hash(t->bank, returning, strlen(returning), with[2 * i]) || !hash(t->bank, calling, strlen(calling), with[2 * i + 1]))
+                if (!hash(t->bank, returning, strlen(returning), with[2 * i]) ||
+                    !hash(t->bank, calling, strlen(calling), with[2 * i + 1]))
                         return false;
         for (size_t at = 0; at <= t->n; at++)
                 for (size_t n = 1; n <= BOOT_ATTEMPTS_MAX; n++)
@@ -303,7 +307,8 @@ static bool try_variables(const struct trial *t, struct difference *ret) {
                         continue;
                 variable_name(event->text, name);
                 other = ends_with(event->text, "= 1") ? 0 : 1;
-                if (streq(name, "SecureBoot") ? !hash_variable(t->bank, name, &other, 1, with[0]) : !hash_variable(t->bank, name, NULL, 0, with[0]))
+                if (streq(name, "SecureBoot") ? !hash_variable(t->bank, name, &other, 1, with[0])
+                                              : !hash_variable(t->bank, name, NULL, 0, with[0]))
                         continue;
                 if (!reaches(t, &c)) {
                         c.without_authorities = true;
@@ -324,11 +329,13 @@ static void say_unknown(const struct trial *t, unsigned pcr, enum value_kind kin
 
         for (size_t i = 0; i < t->n && !first; i++)
                 if ((pcr == 4 && t->events[i]->type == EV_EFI_BOOT_SERVICES_APPLICATION) ||
-                    (pcr == 7 && t->events[i]->type == EV_EFI_VARIABLE_DRIVER_CONFIG && !strstr(t->events[i]->text, "SecureBoot")))
+                    (pcr == 7 && t->events[i]->type == EV_EFI_VARIABLE_DRIVER_CONFIG &&
+                     !strstr(t->events[i]->text, "SecureBoot")))
                         first = t->events[i];
         if (kind == VALUE_MEASURED)
-                say(ret, NULL, "the log does not lead to this value, with or without any of its events: it is of another boot, altered, or a "
-                               "later log (of userspace) is missing");
+                say(ret, NULL,
+                    "the log does not lead to this value, with or without any of its events: it is of another boot, "
+                    "altered, or a later log (of userspace) is missing");
         else if (t->n == 0)
                 say(ret, NULL, "nothing was measured, although something was expected");
         else if (pcr == 4)

@@ -3,8 +3,9 @@
 
 /* Where a boot departs from what was expected of it: the first event that differs in a PCR, and what that means in words.
  *
- * Against a list of events (a prediction, or the log of a good boot) the lists are compared. Against a value alone, which has no events in it, the
- * event is found by trial: which one must be left out, or which setting changed, for the log to lead to that value. */
+ * Against a list of events (a prediction, or the log of a good boot) the lists are compared. Against a value alone, which
+ * has no events in it, the event is found by trial: which one must be left out, or which setting changed, for the log to
+ * lead to that value. */
 
 #include "measure/events.h"
 #include "replay/replay.h"
@@ -25,7 +26,7 @@ struct difference {
 /* Whether the other side is what a log should lead to, or what really was measured while the log only claims so. */
 enum value_kind { VALUE_EXPECTED, VALUE_MEASURED };
 
-int compare_events(const struct event_log *log, const struct pcr_algorithm *bank, unsigned pcr, const struct expected_event *expected,
-                   size_t n_expected, struct difference *ret, struct error *e);
+int compare_events(const struct event_log *log, const struct pcr_algorithm *bank, unsigned pcr,
+                   const struct expected_event *expected, size_t n_expected, struct difference *ret, struct error *e);
 int compare_value(const struct event_log *log, const struct pcr_algorithm *bank, unsigned pcr, const uint8_t *value,
                   enum value_kind kind, struct difference *ret, struct error *e);

@@ -63,7 +63,7 @@ static char *bytes(const char *what, const uint8_t *data, size_t n) {
         return text("%s%s%s (%zu bytes)", what, hex, n > HEX_MAX ? "..." : "", n);
 }
 
-/* --- variables ---------------------------------------------------------------------------------------------------------- */
+/* --- variables ---------------------------------------------------------------------------------------------------- */
 
 /* EFI_SIGNATURE_DATA: the owner's GUID, then a certificate or a hash. */
 static char *describe_authority(const char *name, const uint8_t *data, size_t n) {
@@ -97,7 +97,8 @@ static char *describe_variable(uint32_t type, struct reader *r) {
         uint64_t n, size;
 
         if (reader_skip(r, 16) < 0 || reader_le64(r, &n) < 0 || reader_le64(r, &size) < 0 || n > TEXT_MAX ||
-            reader_bytes(r, 2 * (size_t) n, &name_bytes) < 0 || size > reader_left(r) || reader_bytes(r, (size_t) size, &data) < 0)
+            reader_bytes(r, 2 * (size_t) n, &name_bytes) < 0 || size > reader_left(r) ||
+            reader_bytes(r, (size_t) size, &data) < 0)
                 return NULL;
         copy_utf16(name_bytes, 2 * (size_t) n, name);
         if (type == EV_EFI_VARIABLE_AUTHORITY)
@@ -109,7 +110,7 @@ static char *describe_variable(uint32_t type, struct reader *r) {
         return size == 0 ? text("variable %s, not set", name) : text("variable %s, %zu bytes", name, (size_t) size);
 }
 
-/* --- images ------------------------------------------------------------------------------------------------------------- */
+/* --- images ------------------------------------------------------------------------------------------------------- */
 
 /* The nodes of a device path that tell where an image came from. */
 static void describe_path(struct reader *r, char out[static TEXT_MAX + 1]) {
@@ -146,7 +147,7 @@ static char *describe_image(struct reader *r) {
         return text("%s", path);
 }
 
-/* --- text --------------------------------------------------------------------------------------------------------------- */
+/* --- text --------------------------------------------------------------------------------------------------------- */
 
 static bool looks_like_utf16(const uint8_t *data, size_t n) {
         return n >= 2 && n % 2 == 0 && data[0] != 0 && data[1] == 0;

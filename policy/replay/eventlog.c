@@ -18,12 +18,14 @@ struct format {
 };
 
 static int cut_short(const char *subject, const struct reader *r, size_t number, struct error *e) {
-        return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "event %zu, which starts at byte %zu, is cut short", number, r->offset);
+        return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "event %zu, which starts at byte %zu, is cut short", number,
+                    r->offset);
 }
 
 static int parse_algorithms(struct reader *r, const char *subject, struct format *f, struct error *e) {
         if (reader_le32(r, &f->n) < 0 || f->n == 0 || f->n > ALGORITHMS_MAX)
-                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "names no digest algorithms, or more than %d", ALGORITHMS_MAX);
+                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "names no digest algorithms, or more than %d",
+                            ALGORITHMS_MAX);
         for (size_t i = 0; i < f->n; i++) {
                 struct algorithm *a = &f->algorithms[i];
 
@@ -31,11 +33,12 @@ static int parse_algorithms(struct reader *r, const char *subject, struct format
                         return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "its list of digest algorithms is cut short");
                 a->known = pcr_algorithm(a->id);
                 if (a->size == 0 || (a->known && a->known->size != a->size))
-                        return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "says that digests of algorithm 0x%04x have %u bytes",
-                                    a->id, a->size);
+                        return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject,
+                                    "says that digests of algorithm 0x%04x have %u bytes", a->id, a->size);
                 for (size_t j = 0; j < i; j++)
                         if (f->algorithms[j].id == a->id)
-                                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "names digest algorithm 0x%04x twice", a->id);
+                                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "names digest algorithm 0x%04x twice",
+                                            a->id);
         }
         return 0;
 }
@@ -48,12 +51,13 @@ static int parse_header(struct reader *r, const char *subject, struct format *f,
         struct reader event;
         int k;
 
-        if (reader_le32(r, &pcr) < 0 || reader_le32(r, &type) < 0 || reader_skip(r, SHA1_SIZE) < 0 || reader_le32(r, &size) < 0 ||
-            reader_sub(r, size, &event) < 0)
+        if (reader_le32(r, &pcr) < 0 || reader_le32(r, &type) < 0 || reader_skip(r, SHA1_SIZE) < 0 ||
+            reader_le32(r, &size) < 0 || reader_sub(r, size, &event) < 0)
                 return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "its first event is cut short");
         if (pcr != 0 || type != EV_NO_ACTION || reader_copy(&event, found, sizeof found) < 0 ||
             memcmp(found, signature, sizeof found) != 0) {
-                fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "is not a crypto-agile event log: it does not start with \"%s\"", signature);
+                fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject,
+                     "is not a crypto-agile event log: it does not start with \"%s\"", signature);
                 fail_advice(e, "A log with SHA-1 digests only cannot be compared with the SHA-384 bank; give "
                                "/sys/kernel/security/tpm0/binary_bios_measurements of a TPM 2.0.");
                 return -EBADMSG;
@@ -127,15 +131,15 @@ static int parse_event(struct reader *r, const char *subject, const struct forma
         k = parse_digests(r, f, &event);
         if (k == -EINVAL)
                 return fail(e, FAILURE_EVENT_LOG, k, subject,
-                            "event %zu, which starts at byte %zu, does not have one digest for each algorithm of the log", l->n + 1,
-                            start.offset);
+                            "event %zu, which starts at byte %zu, does not have one digest for each algorithm of the log",
+                            l->n + 1, start.offset);
         if (k < 0 || reader_le32(r, &size) < 0 || reader_bytes(r, size, &data) < 0)
                 return cut_short(subject, &start, l->n + 1, e);
         event.pcr = pcr;
         event.extended = event.type != EV_NO_ACTION;
         if (event.extended && pcr >= PCR_COUNT)
-                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "event %zu, which starts at byte %zu, is for PCR%u", l->n + 1,
-                            start.offset, pcr);
+                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "event %zu, which starts at byte %zu, is for PCR%u",
+                            l->n + 1, start.offset, pcr);
         if (!event.extended && pcr == 0)
                 note_locality(l, data, size);
         event.type_name = name_of_type(event.type);

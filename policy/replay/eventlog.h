@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The firmware's event log in the crypto-agile format (TCG PC Client Platform Firmware Profile 1.06, section 10), as Linux shows it at
- * /sys/kernel/security/tpm0/binary_bios_measurements:
+/* The firmware's event log in the crypto-agile format (TCG PC Client Platform Firmware Profile 1.06, section 10), as Linux
+ * shows it at /sys/kernel/security/tpm0/binary_bios_measurements:
  *
  *   TCG_PCR_EVENT   pcr u32 | EV_NO_ACTION | SHA-1 digest, zero | u32 size | "Spec ID Event03\0", platform class, versions,
  *                   u32 n, { algorithm u16, digest size u16 }*n, u8 vendor size, vendor

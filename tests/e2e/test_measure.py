@@ -101,7 +101,7 @@ REFUSALS = [
     (["{f}/addon.efi", "--command-line=x"], 70, "is not a UKI"),
     (["{f}/debian13.efi", "--command-line=@1 x"], 2, "selects a profile"),
     (["{f}/debian13.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl"], 70, "it is not signed, and db does not hold its hash"),
-    (["{f}/debian13-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-CA.esl"], 70, "none of its signatures chains to an entry of db"),
+    (["{f}/debian13-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-CA.esl"], 70, "none of its signatures chains"),
     (["{f}/debian13-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl", "--dbx={f}/db-A.esl"], 70, "dbx forbids it"),
     (["{f}/handmade-inner-B-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl", "--stub-version=251"], 70,
      "handmade-inner-B-signed-A.efi:.linux"),
@@ -122,7 +122,7 @@ def test_refuses(sealboot, arguments, code, words):
     assert words in sealboot("measure", *(a.format(f=FIXTURES) for a in arguments), code=code)
 
 
-# --- disks ------------------------------------------------------------------------------------------------------------------
+# --- disks ---
 
 def make_disk(directory, fat, files, size_mib, block=512, type_code="ef00"):
     """A GPT disk with an EFI system partition made by the tools everyone uses."""

@@ -138,7 +138,8 @@ def test_one_of_several_sets_must_match_whole(sealboot, tmp_path):  # noqa: F811
 
 def record(pcr, text, **more):
     digests = [{"hashAlg": bank, "digest": hashlib.new(bank, text.encode()).hexdigest()} for bank in ("sha256", "sha384")]
-    return {"pcr": pcr, "digests": digests, "content_type": "systemd", "content": {"eventType": "phase", "string": text}, **more}
+    return {"pcr": pcr, "digests": digests, "content_type": "systemd",
+            "content": {"eventType": "phase", "string": text}, **more}
 
 
 def extend(value, text, bank="sha384"):
@@ -147,7 +148,8 @@ def extend(value, text, bank="sha384"):
 
 @pytest.mark.parametrize("form", ["sequence", "lines", "array"])
 def test_userspace_logs_continue_the_firmwares(sealboot, tmp_path, form):  # noqa: F811
-    records = [record(11, "enter-initrd", recnum=0), record(15, "machine-id:0123", recnum=1), record(11, "sysinit", recnum=2)]
+    records = [record(11, "enter-initrd", recnum=0), record(15, "machine-id:0123", recnum=1),
+               record(11, "sysinit", recnum=2)]
     path = tmp_path / "tpm2-measure.log"
     path.write_text({
         "sequence": "".join(f"\x1e{json.dumps(r)}\n" for r in records),
@@ -206,7 +208,8 @@ def test_against_a_live_tpm(sealboot, tpm, tmp_path):  # noqa: F811
     records = [record(11, text) for text in texts]
     log = tmp_path / "log"
     log.write_text("".join(f"\x1e{json.dumps(r)}\n" for r in records))
-    extend_with([{"pcr": 11, **{bank: hashlib.new(bank, t.encode()).hexdigest() for bank in ("sha256", "sha384")}} for t in texts[:2]])
+    for text in texts[:2]:
+        extend_with([{"pcr": 11, **{bank: hashlib.new(bank, text.encode()).hexdigest() for bank in ("sha256", "sha384")}}])
     finding = compared(sealboot, f"--tpm={tcti}", "--pcr=11", log, code=73)[11]
     assert "it was not measured" in finding["meaning"]
     assert finding["event"]["number"] == 3

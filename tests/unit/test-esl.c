@@ -27,7 +27,8 @@ static void test_accepts(void **state _unused_) {
                 { BYTES(SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH), 1, ESL_SHA256 },
                 { BYTES(SHA256_GUID LIST("\x7c", "\0", "\x30") OWNER HASH OWNER HASH), 2, ESL_SHA256 },
                 { BYTES(SHA256_GUID LIST("\x1c", "\0", "\x30")), 0, ESL_OTHER },
-                { BYTES(X509_GUID LIST("\x2d", "\0", "\x11") OWNER "c" SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH), 2, ESL_X509 },
+                { BYTES(X509_GUID LIST("\x2d", "\0", "\x11") OWNER "c" SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH), 2,
+                  ESL_X509 },
                 { BYTES(OTHER_GUID LIST("\x31", "\4", "\x11") "head" OWNER "d"), 1, ESL_OTHER },
         };
 
@@ -64,7 +65,8 @@ static void test_refuses(void **state _unused_) {
                 { BYTES(SHA256_GUID LIST("\x4c", "\0", "\x18") OWNER HASH), "entries of another size" },
                 { BYTES("-----BEGIN CERTIFICATE-----\n"), "it is PEM" },
                 { BYTES("\x30\x82\x03\x01 a certificate"), "it is DER" },
-                { BYTES("\xe8\x07\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\xff\x04\0\0\0\x02\xf1\x0e and so on and on"), "it is a signed update" },
+                { BYTES("\xe8\x07\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\xff\x04\0\0\0\x02\xf1\x0e and so on and on"),
+                  "it is a signed update" },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {

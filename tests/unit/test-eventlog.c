@@ -12,9 +12,13 @@
 #define ZERO4 "\0\0\0\0"
 #define ZERO20 ZERO4 ZERO4 ZERO4 ZERO4 ZERO4
 #define SPEC "Spec ID Event03\0" ZERO4 "\0\2\0\2"
-#define HEADER ZERO4 "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0" "\0"
+#define START ZERO4 "\3\0\0\0" ZERO20
+#define ONE "\1\0\0\0"
+#define SHA256 "\x0b\0\x20\0"
+#define HEADER START "\x21\0\0\0" SPEC ONE SHA256 "\0"
+#define ACTION "\4\0\0\0" "\7\0\0\x80"
 #define D32 "0123456789abcdef0123456789abcdef"
-#define EVENT "\4\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0b\0" D32 "\2\0\0\0" "hi"
+#define EVENT ACTION ONE "\x0b\0" D32 "\2\0\0\0" "hi"
 
 struct input {
         const char *bytes;
@@ -28,25 +32,25 @@ static void test_refuses(void **state _unused_) {
                 const char *words;
         } cases[] = {
                 { BYTES(""), "its first event is cut short" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x22\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0" "\0"), "first event is cut short" },
-                { BYTES("\1\0\0\0" "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0" "\0"), "not a crypto-agile" },
-                { BYTES(ZERO4 "\4\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0" "\0"), "not a crypto-agile" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x10\0\0\0" "Spec ID Event02\0"), "not a crypto-agile" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x18\0\0\0" SPEC), "names no digest algorithms" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x1c\0\0\0" SPEC ZERO4), "names no digest algorithms" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x1c\0\0\0" SPEC "\xff\xff\xff\xff"), "names no digest algorithms, or more" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x1c\0\0\0" SPEC "\1\0\0\0"), "list of digest algorithms is cut short" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x21\0" "\0"), "0x000b have 33 bytes" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x77\0\0\0" "\0"), "0x0077 have 0 bytes" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x77\0\x20\0" "\0"), "no digests of an algorithm we know" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x25\0\0\0" SPEC "\2\0\0\0" "\x0b\0\x20\0" "\x0b\0\x20\0" "\0"), "0x000b twice" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0" "\1"), "first event has a wrong size" },
-                { BYTES(ZERO4 "\3\0\0\0" ZERO20 "\x20\0\0\0" SPEC "\1\0\0\0" "\x0b\0\x20\0"), "first event has a wrong size" },
-                { BYTES(HEADER "\4\0\0\0" "\7\0\0\x80" "\0\0\0\0" "\0\0\0\0"), "does not have one digest for each" },
-                { BYTES(HEADER "\4\0\0\0" "\7\0\0\x80" "\2\0\0\0" "\x0b\0" D32 "\x0b\0" D32 "\0\0\0\0"), "does not have one digest" },
-                { BYTES(HEADER "\4\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0c\0" D32 "\0\0\0\0"), "does not have one digest" },
-                { BYTES(HEADER "\x18\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0b\0" D32 "\0\0\0\0"), "is for PCR24" },
-                { BYTES(HEADER EVENT "\4\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0b\0" D32 "\xff\xff\xff\xff"), "event 2, which starts at byte" },
+                { BYTES(START "\x22\0\0\0" SPEC ONE SHA256 "\0"), "first event is cut short" },
+                { BYTES("\1\0\0\0" "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC ONE SHA256 "\0"), "not a crypto-agile" },
+                { BYTES(ZERO4 "\4\0\0\0" ZERO20 "\x21\0\0\0" SPEC ONE SHA256 "\0"), "not a crypto-agile" },
+                { BYTES(START "\x10\0\0\0" "Spec ID Event02\0"), "not a crypto-agile" },
+                { BYTES(START "\x18\0\0\0" SPEC), "names no digest algorithms" },
+                { BYTES(START "\x1c\0\0\0" SPEC ZERO4), "names no digest algorithms" },
+                { BYTES(START "\x1c\0\0\0" SPEC "\xff\xff\xff\xff"), "names no digest algorithms, or more" },
+                { BYTES(START "\x1c\0\0\0" SPEC ONE), "list of digest algorithms is cut short" },
+                { BYTES(START "\x21\0\0\0" SPEC ONE "\x0b\0\x21\0" "\0"), "0x000b have 33 bytes" },
+                { BYTES(START "\x21\0\0\0" SPEC ONE "\x77\0\0\0" "\0"), "0x0077 have 0 bytes" },
+                { BYTES(START "\x21\0\0\0" SPEC ONE "\x77\0\x20\0" "\0"), "no digests of an algorithm we know" },
+                { BYTES(START "\x25\0\0\0" SPEC "\2\0\0\0" SHA256 SHA256 "\0"), "0x000b twice" },
+                { BYTES(START "\x21\0\0\0" SPEC ONE SHA256 "\1"), "first event has a wrong size" },
+                { BYTES(START "\x20\0\0\0" SPEC ONE SHA256), "first event has a wrong size" },
+                { BYTES(HEADER ACTION ZERO4 ZERO4), "does not have one digest for each" },
+                { BYTES(HEADER ACTION "\2\0\0\0" "\x0b\0" D32 "\x0b\0" D32 ZERO4), "does not have one digest" },
+                { BYTES(HEADER ACTION ONE "\x0c\0" D32 ZERO4), "does not have one digest" },
+                { BYTES(HEADER "\x18\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0b\0" D32 ZERO4), "is for PCR24" },
+                { BYTES(HEADER EVENT ACTION ONE "\x0b\0" D32 "\xff\xff\xff\xff"), "event 2, which starts at byte" },
                 { BYTES(HEADER EVENT "\0"), "event 2, which starts at byte" },
         };
 
@@ -115,11 +119,13 @@ static void test_truncated_at_every_byte(void **state _unused_) {
         assert_int_equal(accepted, whole.n + 1);
 }
 
-/* --- CEL ---------------------------------------------------------------------------------------------------------------- */
+/* --- CEL ---------------------------------------------------------------------------------------------------------- */
 
 #define HEX64 "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-#define DIGESTS "\"digests\":[{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"}]"
+#define DIGEST "{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"}"
+#define DIGESTS "\"digests\":[" DIGEST "]"
 #define CONTENT "\"content_type\":\"systemd\",\"content\":{\"string\":\"x\"}"
+#define FIRMWARE "\"content_type\":\"pcclient_std\",\"content\":"
 #define RECORD(pcr) "{\"pcr\":" pcr "," DIGESTS "," CONTENT "}"
 
 static void test_cel_accepts(void **state _unused_) {
@@ -135,8 +141,8 @@ static void test_cel_accepts(void **state _unused_) {
                 { "[" RECORD("11") "," RECORD("15") "]", 2 },
                 { " \n[]", 0 },
                 { "{\"recnum\":0,\"pcr\":0," DIGESTS "," CONTENT "}\n{\"recnum\":7,\"pcr\":23," DIGESTS "," CONTENT "}", 2 },
-                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"pcclient_std\",\"content\":{\"event_type\":13,\"event_data\":\"6869\"}}", 1 },
-                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sm3\",\"digest\":\"x\"},{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"}]," CONTENT "}", 1 },
+                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":13,\"event_data\":\"6869\"}}", 1 },
+                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sm3\",\"digest\":\"x\"}," DIGEST "]," CONTENT "}", 1 },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
@@ -169,14 +175,13 @@ static void test_cel_refuses(void **state _unused_) {
                 { "{\"pcr\":4,\"digests\":[]," CONTENT "}", "\"digests\"" },
                 { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha256\"}]," CONTENT "}", "\"digests\"" },
                 { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha384\",\"digest\":\"" HEX64 "\"}]," CONTENT "}", "\"digests\"" },
-                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"},{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"}]," CONTENT "}",
-                  "\"digests\"" },
+                { "{\"pcr\":4,\"digests\":[" DIGEST "," DIGEST "]," CONTENT "}", "\"digests\"" },
                 { "{\"pcr\":4," DIGESTS "}", "\"content\"" },
                 { "{\"pcr\":4," DIGESTS ",\"content_type\":\"systemd\"}", "\"content\"" },
                 { "{\"pcr\":4," DIGESTS ",\"content_type\":\"systemd\",\"content\":\"x\"}", "\"content\"" },
-                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"pcclient_std\",\"content\":{}}", "\"content\"" },
-                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"pcclient_std\",\"content\":{\"event_type\":13,\"event_data\":\"686\"}}", "\"content\"" },
-                { "{\"recnum\":1,\"pcr\":4," DIGESTS "," CONTENT "}\n{\"recnum\":1,\"pcr\":4," DIGESTS "," CONTENT "}", "does not count up" },
+                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{}}", "\"content\"" },
+                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":13,\"event_data\":\"686\"}}", "\"content\"" },
+                { RECORD("4,\"recnum\":1") "\n" RECORD("4,\"recnum\":1"), "does not count up" },
                 { "{\"recnum\":-1,\"pcr\":4," DIGESTS "," CONTENT "}", "does not count up" },
                 { "{\"pcr\":4,\"pcr\":5," DIGESTS "," CONTENT "}", "same key twice" },
         };
@@ -185,15 +190,16 @@ static void test_cel_refuses(void **state _unused_) {
                 struct event_log l = {};
                 struct error e = {};
 
-                assert_refused(cel_parse(cases[i].text, strlen(cases[i].text), "t", &l, &e), &e, FAILURE_EVENT_LOG, cases[i].words);
+                assert_refused(cel_parse(cases[i].text, strlen(cases[i].text), "t", &l, &e), &e, FAILURE_EVENT_LOG,
+                               cases[i].words);
                 assert_null(l.events);
         }
 }
 
 /* Only a bank that every record has a digest for can be replayed. */
 static void test_cel_common_banks(void **state _unused_) {
-        static const char text[] = "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha1\",\"digest\":\"0011223344556677889900112233445566778899\"},"
-                                   "{\"hashAlg\":\"sha256\",\"digest\":\"" HEX64 "\"}]," CONTENT "}\n" RECORD("4");
+        static const char text[] = "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha1\",\"digest\":"
+                                   "\"0011223344556677889900112233445566778899\"}," DIGEST "]," CONTENT "}\n" RECORD("4");
         _cleanup_event_log_ struct event_log l = {};
         struct error e = {};
         struct replay r;
@@ -209,7 +215,8 @@ static void test_cel_common_banks(void **state _unused_) {
 
 /* Texts are hostile: they reach a terminal. */
 static void test_texts_are_printable(void **state _unused_) {
-        static const char text[] = "{\"pcr\":4," DIGESTS ",\"content_type\":\"\\u001b]0;\",\"content\":{\"string\":\"a\\u001b[2Jb\\nc\"}}";
+        static const char text[] = "{\"pcr\":4," DIGESTS ","
+                                   "\"content_type\":\"\\u001b]0;\",\"content\":{\"string\":\"a\\u001b[2Jb\\nc\"}}";
         _cleanup_event_log_ struct event_log l = {};
         struct error e = {};
 

@@ -20,7 +20,8 @@ static void put(uint8_t *image, size_t at, uint64_t value, size_t n) {
                 image[at + i] = (uint8_t) (value >> 8 * i);
 }
 
-static void put_section(uint8_t *image, size_t index, const char *name, uint32_t virtual_size, uint32_t raw_size, uint32_t raw_offset) {
+static void put_section(uint8_t *image, size_t index, const char *name, uint32_t virtual_size, uint32_t raw_size,
+                        uint32_t raw_offset) {
         size_t at = SECTIONS + 40 * index;
 
         memcpy(image + at, name, strlen(name));
@@ -144,7 +145,8 @@ static void test_section_larger_in_memory(void **state _unused_) {
         make_image(image);
         put(image, SECTIONS + 40 + 8, 0x201, 4);
         assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
-        assert_refused(pe_section_bytes(&pe, pe_section(&pe, ".linux"), &bytes, &n, &e), &e, FAILURE_UKI, "larger in memory");
+        assert_refused(pe_section_bytes(&pe, pe_section(&pe, ".linux"), &bytes, &n, &e), &e, FAILURE_UKI,
+                       "larger in memory");
 }
 
 static void digest_of(const uint8_t *image, size_t n, uint8_t out[static EVP_MAX_MD_SIZE]) {
@@ -230,7 +232,7 @@ static void test_stub_versions(void **state _unused_) {
         }
 }
 
-/* --- what boots with Secure Boot on ------------------------------------------------------------------------------------- */
+/* --- what boots with Secure Boot on ------------------------------------------------------------------------------- */
 
 static void test_authority(void **state _unused_) {
         static const struct {

@@ -13,7 +13,8 @@ static void test_accepts(void **state _unused_) {
                 size_t sets;
                 uint32_t present;
         } cases[] = {
-                { SET("\"HashAlgorithm\": \"SHA384 { ... }\", \"PCR4\": \"" HEX96 "\", \"PCR12\": \"" HEX96 "\""), 1, 0x1010 },
+                { SET("\"HashAlgorithm\": \"SHA384 { ... }\", \"PCR4\": \"" HEX96 "\", \"PCR12\": \"" HEX96 "\""), 1,
+                  0x1010 },
                 { SET("\"HashAlgorithm\": \"Sha384 { ... }\", \"PCR0\": \"" HEX96 "\", \"PCR8\": \"" HEX96 "\""), 1, 0x101 },
                 { SET("\"PCR31\": \"" HEX96 "\""), 1, UINT32_C(1) << 31 },
                 { "[" SET("\"PCR4\": \"" HEX96 "\"") ", " SET("\"PCR4\": \"" HEX96 "\"") "]", 2, 0x10 },
