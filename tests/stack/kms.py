@@ -162,7 +162,8 @@ class KMS:
         account = call.principal.account
         text = member(call.body, "Policy", str) or json.dumps(default_policy(account))
         document = policy.validate(text)
-        id = str(uuid.uuid4())
+        id = next((tag["TagValue"] for tag in member(call.body, "Tags", list) or [] if tag["TagKey"] == "_custom_id_"),
+                  str(uuid.uuid4()))
         key = Key(id, account, REFERENCE.format(region=self.region, account=account, id=id), document, text,
                   self.clock.now(), member(call.body, "Description", str) or "")
         call.check_lockout(key, document)

@@ -16,8 +16,8 @@ def sealboot():
     if not program.exists():
         pytest.fail(f"{program} is not built; run tests/vm/check, or set SEALBOOT_BUILD")
 
-    def call(*arguments):
-        done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+    def call(*arguments, env=None):
+        done = subprocess.run([program, *map(str, arguments)], env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
     return call

@@ -5,6 +5,7 @@ Everything runs in the tool chroot of tests/vm/packages; KVM is never used, so t
 """
 
 import base64
+import contextlib
 import pathlib
 import re
 import signal
@@ -18,15 +19,15 @@ VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 STUBS = "/usr/lib/systemd/boot/efi"
 
 
-def in_tools(command):
+def in_tools(command, binds=()):
     """The command line that runs COMMAND in the tool chroot; it keeps the process id, so it can be stopped by it."""
-    return [str(SOURCE / "kiwi/chroot"), "--bind", str(SOURCE), "--bind", tempfile.gettempdir(), "trixie",
+    return [str(SOURCE / "kiwi/chroot"), "--bind", str(SOURCE), "--bind", tempfile.gettempdir(), *binds, "trixie",
             str(SOURCE / "tests/vm/packages"), *map(str, command)]
 
 
-def run(*command, **options):
+def run(*command, binds=(), **options):
     """Runs COMMAND in the tool chroot, where the source tree and the temporary files are, and returns what it printed."""
-    done = subprocess.run(in_tools(command), capture_output=True, text=True, check=False, **options)
+    done = subprocess.run(in_tools(command, binds), capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -171,3 +172,25 @@ def extended(value, *digests, algorithm="sha384"):
     for digest in digests:
         value = hashlib.new(algorithm, value + digest).digest()
     return value
+
+
+@contextlib.contextmanager
+def opened_image(disk):
+    """The isolation.Image of a raw disk: its erofs root unpacked, the UKI's command line, the files on the ESP."""
+    from isolation import Image
+
+    with tempfile.TemporaryDirectory(prefix="sealboot-image-") as work:
+        link = pathlib.Path(work, "disk.raw")
+        link.write_bytes(b"")
+        mounted = ["--bind", f"{pathlib.Path(disk).resolve()}:{link}"]
+        script(f"""cd {work}
+            partition() {{ sgdisk --info=$1 disk.raw | awk '/First sector/ {{ f = $3 }} /Last sector/ {{ print f, $3 - f + 1 }}'; }}
+            read -r start size < <(partition 2)
+            dd if=disk.raw of=root.erofs bs=1M iflag=skip_bytes,count_bytes skip=$((start * 512)) count=$((size * 512)) conv=sparse status=none
+            fsck.erofs --extract={work}/root root.erofs >/dev/null
+            read -r start size < <(partition 1)
+            mdir -/ -b -i disk.raw@@$((start * 512)) :: | sed -n 's#^::/##; /[^/]$/p' > esp
+            mcopy -i disk.raw@@$((start * 512)) "::$(grep -im1 '^EFI/BOOT/BOOT' esp)" uki.efi
+            objcopy --dump-section .cmdline=cmdline uki.efi /dev/null""", binds=mounted)
+        read = pathlib.Path(work)
+        yield Image(read / "root", (read / "cmdline").read_text(), (read / "esp").read_text().split())

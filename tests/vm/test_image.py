@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the debian image, boots it with the real agent inside against the local stack, and attacks it.
+
+$SEALBOOT_IMAGE names an image that an earlier run built (it is made there if missing); else it is built anew.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from isolation import FAIL, Guest, audit
+from machine import SOURCE, STUBS, Machine, Report, opened_image, run, script, wait_until
+
+sys.path.insert(0, str(SOURCE / "tests"))
+from stack import session  # noqa: E402
+
+KEY = "5ea1b007-0000-4000-8000-000000000001"
+CONTEXT = {"model": "tiny"}
+IMDS, KMS, S3 = ("169.254.169.254", 80), ("169.254.170.2", 443), ("169.254.170.3", 443)
+BOOT = 900  # seconds; emulation on a busy machine
+ZEROS = "00" * 48
+
+
+@pytest.fixture(scope="module")
+def stack():
+    running = session.start("--qemu")
+    yield running
+    session.end(running)
+
+
+@pytest.fixture(scope="module")
+def key(stack):
+    created = stack.kms().create_key(Policy=json.dumps(stack.key_policy(pcrs={})), Tags=[{"TagKey": "_custom_id_", "TagValue": KEY}])
+    return created["KeyMetadata"]["Arn"]
+
+
+@pytest.fixture(scope="module")
+def configuration(key, stack):
+    url = "http://{}:{}".format
+    return {"keys": [key], "encryption_context": CONTEXT, "region": stack.region,
+            "endpoints": {"imds": "http://169.254.169.254", "kms": url(*KMS), "s3": url(*S3)}}
+
+
+@pytest.fixture(scope="module")
+def image(configuration, tmp_path_factory):
+    """The built image, whose only difference from the shipped one is tests/vm/overlay and this configuration."""
+    output = pathlib.Path(os.environ.get("SEALBOOT_IMAGE") or tmp_path_factory.mktemp("image"))
+    if not (output / "SHA256SUMS").exists():
+        build(output, configuration)
+    return output
+
+
+def build(output, configuration, *options):
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "agent.json").write_text(json.dumps(configuration))
+    subprocess.run([SOURCE / "kiwi/build", "--config", output / "agent.json", "--overlay", SOURCE / "tests/vm/overlay",
+                    "--output", output, *options], check=True)
+
+
+@pytest.fixture(scope="module")
+def model(stack, key, sealboot, tmp_path_factory):
+    """A sealed model, named by the instance's user data."""
+    directory = tmp_path_factory.mktemp("model") / "tiny"
+    directory.mkdir()
+    run(SOURCE / "tests/vm/tiny-model", directory / "model.gguf")
+    destination = f"s3://{stack.bucket}/tiny/"
+    sealed = sealboot("seal", "--json", "--quiet", "--key", key, "--name", "tiny", directory, destination, env=stack.env)
+    stack.control.user_data({"sealboot": {"model": destination}})
+    return json.loads(sealed)
+
+
+@pytest.fixture
+def released(stack, key, sealboot, model):
+    """released(measurements) makes `sealboot policy`'s one-shot policy for them the key's policy."""
+    def put(measurements):
+        text = sealboot("policy", "--reference", measurements, "--principal", stack.role_arn, "--admin", stack.info["owner_arn"],
+                        "--sealer", stack.info["owner_arn"], "--context", "model=tiny", "--one-shot")
+        stack.kms().put_key_policy(KeyId=key, Policy=text)
+        stack.control.clear_audit()
+    return put
+
+
+class Instance(Machine):
+    """A machine of the image with the local stack for a network, a NitroTPM and a port for the report."""
+
+    def __init__(self, directory, disk, stack, extra=(), **options):
+        self.report_file = directory / "report"
+        self.port = free_port()
+        endpoints = stack.endpoints
+        forwards = "".join(f",guestfwd=tcp:{ip}:{port}-cmd:socat - TCP:{endpoints[name].split('//')[1]}"
+                           for name, (ip, port) in (("imds", IMDS), ("kms", KMS), ("s3", S3)))
+        super().__init__(directory, disk, tpm=stack.directory / "qemu-tpm.socket", memory=2048, **options, extra=[
+            "-netdev", f"user,id=net,net=169.254.0.0/16,host=169.254.0.2,dns=169.254.0.3,restrict=on,"
+            f"hostfwd=tcp:127.0.0.1:{self.port}-:8080{forwards}", "-device", "virtio-net-pci,netdev=net",
+            "-chardev", f"file,id=report,path={self.report_file}", "-device", "virtio-serial-pci",
+            "-device", "virtserialport,chardev=report,name=sealboot.report", *extra])
+
+    def told(self):
+        """Waits for the report; (Report, Guest)."""
+        def look():
+            return "report-end" in self.raw() or self.qemu.poll() is not None
+        wait_until(look, BOOT, "report from the guest", self.tail)
+        assert "report-end" in self.raw(), f"the machine stopped without a report:\n{self.tail()}"
+        return Report(self.raw()), Guest(self.raw())
+
+    def raw(self):
+        return self.report_file.read_text(errors="replace") if self.report_file.exists() else ""
+
+    def ask(self, path, body, seconds=300):
+        """What the inference server answers, once it does."""
+        answer = None
+
+        def look():
+            nonlocal answer
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(body).encode(),
+                                             {"Content-Type": "application/json"})
+            try:
+                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as response:
+                    answer = json.load(response)
+            except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
+                time.sleep(1)
+            return answer is not None
+        wait_until(look, seconds, "answer from the inference server", self.tail)
+        return answer
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def references(path):
+    return json.loads(path.read_text())["Measurements"]
+
+
+def assert_denied(stack, guest):
+    """The machine ran, asked KMS and was refused, and nothing of the model is there."""
+    assert guest.fact("agent-state") == "failed", guest.fact("agent-journal")
+    assert "KMS" in guest.fact("agent-journal") and "AccessDenied" in guest.fact("agent-journal")
+    decrypts = [event for event in stack.control.audit(service="kms") if event.get("operation") == "Decrypt"]
+    assert decrypts and all(event.get("error") for event in decrypts), decrypts
+    assert "model.gguf" not in guest.fact("models")
+    assert guest.fact("inference-state") != "active"
+
+
+def assert_serves(instance, report, guest, sealed):
+    assert guest.fact("agent-state") == "active", guest.fact("agent-journal")
+    answer = instance.ask("/completion", {"prompt": "a", "n_predict": 4})
+    assert answer["tokens_predicted"] >= 1 and answer["stop"] is True
+    assert report.pcrs["sha384"][15] == sealed_pcr15(sealed)
+
+
+def sealed_pcr15(sealed):
+    return next(value for name, value in sealed.items() if "pcr15" in name.lower())
+
+
+# --- the boot
+
+def test_boots_to_a_served_answer(image, stack, model, released, tmp_path, record_property):
+    reference = references(image / "pcr_measurements.json")
+    released(image / "pcr_measurements.json")
+    with Instance(tmp_path, image / "sealboot.raw", stack) as instance:
+        report, guest = instance.told()
+        (image / "guest-report").write_text(instance.raw())
+        assert report.pcrs["sha384"][4] == reference["PCR4"]
+        assert report.pcrs["sha384"][12] == reference["PCR12"] == ZEROS
+        assert_serves(instance, report, guest, model)
+        record_property("ready_seconds", int(guest.fact("agent-ready")) / 1e6)
+        record_property("boot_report", guest.fact("boot-report"))
+    failures = [result for result in audit(guest) if result[1] == FAIL]
+    assert not failures, failures
+
+
+def test_boots_with_secure_boot(image, stack, model, released, owner_keys, sealboot, tmp_path):
+    disk = tmp_path / "signed.raw"
+    script(f"""cp --sparse=always {image}/sealboot.raw {disk}
+        SEALBOOT=true {SOURCE}/kiwi/secure-boot sign {owner_keys} {disk}
+        start=$(sgdisk --info=1 {disk} | awk '/First sector/ {{ print $3 }}')
+        mcopy -i {disk}@@$((start * 512)) ::/EFI/BOOT/BOOTX64.EFI {tmp_path}/signed.efi""", binds=["--bind", str(image)])
+    lists = [argument for name in ("PK", "KEK", "db", "dbx") if (owner_keys / f"{name}.esl").exists()
+             for argument in (f"--{name}", owner_keys / f"{name}.esl")]
+    measurements = tmp_path / "pcr_measurements.json"
+    measurements.write_text(sealboot("measure", "--json", *lists, tmp_path / "signed.efi"))
+    released(measurements)
+    with Instance(tmp_path, disk, stack, variables=owner_keys / "OVMF_VARS.fd") as instance:
+        report, guest = instance.told()
+        assert {f"PCR{i}": report.pcrs["sha384"][i] for i in (4, 7, 12)} == \
+            {name: value for name, value in references(measurements).items() if name.startswith("PCR")}
+        assert_serves(instance, report, guest, model)
+
+
+# --- what must not work
+
+def test_credentials_and_units_from_outside_have_no_effect(image, stack, model, released, tmp_path):
+    """SMBIOS and fw_cfg can carry units to systemd without a PCR that tells; the measured command line forbids it."""
+    unit = "[Service]\nExecStart=/bin/sh -c 'echo injected >/dev/ttyS0'\n"
+    dropin = "[Unit]\nWants=injected.service\n"
+    released(image / "pcr_measurements.json")
+    (tmp_path / "unit").write_text(unit)
+    credential = "type=11,value=io.systemd.credential:systemd"
+    flat = unit.replace("\n", "\\n")
+    extra = ["-smbios", f"{credential}.extra-unit.injected.service={flat}",
+             "-smbios", f"{credential}.unit-dropin.multi-user.target={dropin}".replace("\n", "\\n"),
+             "-fw_cfg", f"name=opt/io.systemd.credentials/systemd.extra-unit.injected.service,file={tmp_path}/unit"]
+    with Instance(tmp_path, image / "sealboot.raw", stack, extra=extra) as instance:
+        report, guest = instance.told()
+        assert report.pcrs["sha384"][12] == ZEROS
+        assert guest.fact("agent-state") == "active", guest.fact("agent-journal")
+        assert "injected" not in guest.fact("units") and "injected" not in instance.text()
+
+
+def test_appended_command_line_is_denied(image, stack, model, released, tmp_path):
+    released(image / "pcr_measurements.json")
+    extra = ["-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.log_level=debug"]
+    with Instance(tmp_path, image / "sealboot.raw", stack, extra=extra) as instance:
+        report, guest = instance.told()
+        assert report.cmdline.endswith("systemd.log_level=debug")
+        assert report.pcrs["sha384"][4] == references(image / "pcr_measurements.json")["PCR4"]
+        assert report.pcrs["sha384"][12] != ZEROS
+        assert_denied(stack, guest)
+
+
+def changed_esp(image, disk, commands):
+    """A copy of the image's disk after COMMANDS, which see the ESP as $esp and the UKI as uki.efi."""
+    script(f"""cp --sparse=always {image}/sealboot.raw {disk}
+        cd {disk.parent}; cp {image}/sealboot.efi uki.efi
+        esp={disk}@@$(( $(sgdisk --info=1 {disk} | awk '/First sector/ {{ print $3 }}') * 512 ))
+        {commands}""", binds=["--bind", str(image)])
+
+
+def test_uki_of_another_build_is_denied(image, stack, model, released, tmp_path):
+    """The same kernel, initrd, root and command line, built into another UKI."""
+    changed_esp(image, tmp_path / "other.raw", f"""
+        for section in linux initrd cmdline uname; do objcopy --dump-section .$section=$section uki.efi /dev/null; done
+        ukify build --linux=linux --initrd=initrd --cmdline="$(tr -d '\\0' < cmdline)" --os-release=ID=other \
+            --stub={STUBS}/linuxx64.efi.stub --output=other.efi
+        mcopy -o -i $esp other.efi ::/EFI/BOOT/BOOTX64.EFI""")
+    released(image / "pcr_measurements.json")
+    with Instance(tmp_path, tmp_path / "other.raw", stack) as instance:
+        report, guest = instance.told()
+        assert report.pcrs["sha384"][4] != references(image / "pcr_measurements.json")["PCR4"]
+        assert report.pcrs["sha384"][12] == ZEROS
+        assert_denied(stack, guest)
+
+
+def test_addon_on_the_esp_is_denied(image, stack, model, released, tmp_path):
+    changed_esp(image, tmp_path / "addon.raw", f"""
+        ukify build --cmdline=systemd.log_level=debug --stub={STUBS}/addonx64.efi.stub --output=evil.addon.efi
+        mmd -i $esp ::/EFI/BOOT/BOOTX64.EFI.extra.d
+        mcopy -i $esp evil.addon.efi ::/EFI/BOOT/BOOTX64.EFI.extra.d/""")
+    released(image / "pcr_measurements.json")
+    with Instance(tmp_path, tmp_path / "addon.raw", stack) as instance:
+        report, guest = instance.told()
+        assert "systemd.log_level=debug" in report.cmdline
+        assert report.pcrs["sha384"][12] != ZEROS
+        assert_denied(stack, guest)
+
+
+def test_wrong_secure_boot_key_is_refused_by_the_firmware(image, stack, owner_keys, tmp_path):
+    changed_esp(image, tmp_path / "stranger.raw", """
+        openssl req -new -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=stranger -keyout s.key -out s.pem 2>/dev/null
+        sbsign --key s.key --cert s.pem --output signed.efi uki.efi 2>/dev/null
+        mcopy -o -i $esp signed.efi ::/EFI/BOOT/BOOTX64.EFI""")
+    with Instance(tmp_path, tmp_path / "stranger.raw", stack, variables=owner_keys / "OVMF_VARS.fd") as instance:
+        instance.wait_for("Access Denied|Security Violation", 300)
+        assert "Linux version" not in instance.text() and not instance.raw()
+
+
+def test_one_changed_byte_of_the_root_does_not_boot_to_service(image, stack, model, released, tmp_path):
+    """In the first compressed block of systemd itself, which every boot reads."""
+    disk = tmp_path / "corrupt.raw"
+    changed_esp(image, disk, f"""
+        root=$(sgdisk --info=2 {disk} | awk '/First sector/ {{ print $3 * 512 }}')
+        dd if={disk} of=root.erofs bs=1M iflag=skip_bytes skip=$root conv=sparse status=none
+        dump.erofs -e --path=/usr/lib/systemd/systemd root.erofs > extents
+        echo $root > offset""")
+    root = int((tmp_path / "offset").read_text())
+    first = re.search(r"^ *0: .*\|\s*(\d+)\.\.", (tmp_path / "extents").read_text(), re.MULTILINE)
+    assert first, (tmp_path / "extents").read_text()
+    with open(disk, "r+b") as f:
+        f.seek(root + int(first[1]) + 100)
+        byte = f.read(1)
+        f.seek(-1, 1)
+        f.write(bytes([byte[0] ^ 1]))
+    released(image / "pcr_measurements.json")
+    with Instance(tmp_path, disk, stack) as instance:
+        wait_until(lambda: instance.qemu.poll() is not None or "panic" in instance.text(), BOOT, "panic", instance.tail)
+        assert re.search(r"verity.*corrupted|dm-verity device corrupted", instance.text()), instance.tail()
+        assert not instance.raw() and not stack.control.audit(service="kms")
+
+
+# --- the image at rest
+
+def test_audit_of_the_image(image):
+    with opened_image(image / "sealboot.raw") as opened:
+        failures = [result for result in audit(opened) if result[1] == FAIL]
+    assert not failures, failures
+
+
+def test_audit_sees_what_is_wrong(image, tmp_path):
+    """An audit that cannot fail says nothing: open the ways in, one by one, and each is found."""
+    with opened_image(image / "sealboot.raw") as opened:
+        root = opened.root
+        shadow = root / "etc/shadow"
+        shadow.write_text(shadow.read_text().replace("root:", "root:$6$x", 1).replace("$6$x!", "$6$x").replace("$6$x*", "$6$x"))
+        (root / "etc/systemd/system/getty@.service").unlink()
+        (root / "etc/systemd/system/systemd-pcrmachine.service").unlink()
+        (root / "etc/systemd/system-generators/systemd-run-generator").unlink()
+        (root / "usr/sbin/sshd").touch(mode=0o4755)
+        (root / "etc/sealboot/agent.json").write_text("{}")
+        opened.cmdline = opened.cmdline.replace("systemd.import_credentials=no", "").replace("panic-on-corruption", "")
+        opened.esp.append("EFI/BOOT/BOOTX64.EFI.extra.d/evil.addon.efi")
+        failed = {name for name, verdict, _ in audit(opened) if verdict == FAIL}
+    assert failed >= {"accounts", "login units", "pcr15 extenders", "generators", "login programs", "privileged programs",
+                      "pinned keys", "command line", "verity panics", "esp"}
+
+
+def test_differs_from_the_shipped_image_in_the_report_alone(image):
+    """What the test's image has beyond the shipped one: exactly tests/vm/overlay."""
+    overlay = {str(p.relative_to(SOURCE / "tests/vm/overlay")) for p in (SOURCE / "tests/vm/overlay").rglob("*") if not p.is_dir()}
+    assert overlay == {"usr/lib/sealboot/test-report", "usr/lib/systemd/system/sealboot-test-report.service",
+                       "usr/lib/systemd/system/multi-user.target.wants/sealboot-test-report.service"}
+    assert not [name for name in overlay if (SOURCE / "kiwi/root" / name).exists()]
+
+
+@pytest.mark.skipif(not os.environ.get("SEALBOOT_REBUILD"), reason="SEALBOOT_REBUILD=1 builds a second time")
+def test_a_second_build_is_byte_identical(image, configuration, tmp_path):
+    """In another directory, an hour later by its clock, on a host of another name."""
+    again = tmp_path / "somewhere/else"
+    again.mkdir(parents=True)
+    (again / "agent.json").write_text(json.dumps(configuration))
+    subprocess.run(["unshare", "--uts", "bash", "-c", 'hostname another; exec "$@"', "x", "faketime", "-f", "+1h",
+                    SOURCE / "kiwi/build", "--config", again / "agent.json", "--overlay", SOURCE / "tests/vm/overlay",
+                    "--output", again], check=True)
+    for name in ("sealboot.efi", "pcr_measurements.json", "sealboot.raw", "packages"):
+        assert subprocess.run(["cmp", image / name, again / name], check=False).returncode == 0, name
+    shutil.rmtree(again)
