@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The KIWI description: valid for KIWI and by its schema alone, and what differs between the product and the tested profile."""
+
+import json
+import pathlib
+import subprocess
+
+import pytest
+
+from machine import SOURCE
+
+KIWI = SOURCE / "kiwi"
+
+
+def in_kiwi(*command):
+    return subprocess.run([KIWI / "chroot", "--bind", f"{SOURCE}:/source", "forky", KIWI / "packages", *command],
+                          capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("profiles", (["al2023"], ["al2023", "nvidia"], ["debian"]))
+def test_kiwi_accepts_the_profiles(profiles):
+    options = [word for profile in profiles for word in ("--profile", profile)]
+    done = in_kiwi("kiwi-ng", *options, "image", "info", "--description", "/source/kiwi")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"image": "sealboot"' in done.stdout
+
+
+def test_schema_accepts_the_description_and_refuses_another(tmp_path):
+    done = in_kiwi("python3", "-c", "import kiwi, os; print(open(os.path.dirname(kiwi.__file__) + '/schema/kiwi.rng').read())")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "kiwi.rng").write_text(done.stdout)
+    text = (KIWI / "config.xml").read_text()
+    (tmp_path / "good.xml").write_text(text)
+    (tmp_path / "bad.xml").write_text(text.replace('verity_blocks="all"', 'verity_block="all"'))
+
+    def jing(name):
+        return subprocess.run([KIWI / "chroot", "--bind", tmp_path, "trixie", SOURCE / "tests/vm/schema-packages", "jing",
+                               tmp_path / "kiwi.rng", tmp_path / name], capture_output=True, text=True, check=False)
+    good = jing("good.xml")
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert jing("bad.xml").returncode != 0
+
+
+STATE = """
+import json, sys
+from kiwi.xml_description import XMLDescription
+from kiwi.xml_state import XMLState
+
+def state(*profiles):
+    s = XMLState(XMLDescription("/source/kiwi/config.xml").load(), list(profiles), "oem")
+    t = s.build_type
+    layout = {name: str(getattr(t, name)) for name in vars(t) if not name.startswith("_") and name.endswith("_")}
+    layout |= {name: str(value) for name, value in vars(t).items() if isinstance(value, (str, bool, int)) and value is not None}
+    return {"layout": layout, "manager": s.get_package_manager(), "packages": sorted(s.get_system_packages()),
+            "bootstrap": sorted(s.get_bootstrap_packages()), "ignored": sorted(s.get_system_ignore_packages()),
+            "repositories": sorted(r.get_alias() for r in s.get_repository_sections()), "bootloader": s.get_build_type_bootloader_name()}
+print(json.dumps({p: state(*p.split("+")) for p in ("al2023", "al2023+nvidia", "debian")}))
+"""
+
+
+@pytest.fixture(scope="module")
+def states():
+    done = in_kiwi("python3", "-c", STATE)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_profiles_share_layout_command_line_and_boot_loader(states):
+    product, tested = states["al2023"], states["debian"]
+    assert product["layout"] == tested["layout"] and len(product["layout"]) > 10
+    assert product["bootloader"] == tested["bootloader"] == "systemd_boot"
+    assert "systemd.import_credentials=no" in product["layout"]["kernelcmdline"]
+
+
+def test_profiles_differ_in_packages_alone(states):
+    product, tested = states["al2023"], states["debian"]
+    assert {name for name in product if product[name] != tested[name]} == \
+        {"manager", "packages", "bootstrap", "ignored", "repositories"}
+    assert product["manager"] == "dnf4" and tested["manager"] == "apt"
+    assert product["repositories"] == ["amazonlinux"] and tested["repositories"] == ["locked"]
+    # What KIWI pulls in by itself is also ignored, so that no way in comes as a dependency's recommendation.
+    assert {"openssh-server", "amazon-ssm-agent", "cloud-init", "ec2-instance-connect"} <= set(product["ignored"])
+    assert not {p for p in product["packages"] + tested["packages"] if "ssh" in p or "ssm" in p or "cloud-init" in p}
+
+
+def test_nvidia_adds_the_driver_and_its_repository(states):
+    product, gpu = states["al2023"], states["al2023+nvidia"]
+    assert set(gpu["packages"]) - set(product["packages"]) == {"nvidia-driver", "nvidia-driver-cuda", "kmod-nvidia-open-dkms"}
+    assert set(gpu["repositories"]) - set(product["repositories"]) == {"amazonlinux-nvidia"}
+
+
+def test_files_that_differ_are_the_inference_servers_units():
+    def files(name):
+        return {str(p.relative_to(KIWI / name)) for p in (KIWI / name).rglob("*") if p.is_file()}
+    units = "usr/lib/systemd/system/"
+    assert files("root-al2023") == {units + name for name in ("vllm.service", "ollama.service", "inference-proxy.socket",
+                                                              "inference-proxy.service")}
+    assert files("root-debian") == {units + "llama-proxy.socket.d/image.conf"}
+
+
+def test_scripts_are_clean():
+    scripts = [p for folder in ("kiwi", "nix", "tests/vm") for p in (SOURCE / folder).rglob("*")
+               if p.is_file() and not p.is_symlink() and p.suffix not in (".py", ".nix") and p.read_bytes()[:2] == b"#!"
+               and b"sh" in p.read_bytes().splitlines()[0]]
+    assert len(scripts) > 12
+    done = subprocess.run(["shellcheck", "-x", "--source-path", SOURCE, *scripts], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_lock_pins_every_package_once():
+    lines = (KIWI / "debian.lock").read_text().splitlines()
+    names = [pathlib.PurePath(line.split()[1]).name.split("_")[0] for line in lines]
+    assert len(names) == len(set(names)) > 100
+    assert all(len(line.split()[0]) == 64 and line.split()[1].startswith("pool/") for line in lines)
+
+
+def test_a_package_that_is_not_the_locked_one_is_refused(tmp_path):
+    """A mirror, or somebody between it and us, gives another package."""
+    (tmp_path / "kiwi").mkdir()
+    for name in ("lock", "config.xml"):
+        (tmp_path / "kiwi" / name).write_bytes((KIWI / name).read_bytes())
+    (tmp_path / "kiwi/lock").chmod(0o755)
+    package = tmp_path / "mirror/pool/x_1_amd64.deb"
+    package.parent.mkdir(parents=True)
+    package.write_text("another")
+    (tmp_path / "kiwi/debian.lock").write_text(f"{'00' * 32}  pool/x_1_amd64.deb\n")
+    done = subprocess.run([tmp_path / "kiwi/lock", "--fetch", tmp_path / "out"], capture_output=True, text=True, check=False,
+                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SEALBOOT_CACHE": str(tmp_path / "cache"),
+                               "SEALBOOT_MIRROR": f"file:{tmp_path}/mirror"})
+    assert done.returncode != 0
+    assert not list((tmp_path / "out").glob("*.deb"))
