@@ -65,30 +65,38 @@ int tpm_pcr_banks(struct tpm *t, const struct pcr_algorithm *ret[static PCR_BANK
         return 0;
 }
 
-static TPML_PCR_SELECTION selection(TPM2_ALG_ID bank, uint32_t mask) {
-        return (TPML_PCR_SELECTION) {
-                .count = 1,
-                .pcrSelections = { { .hash = bank, .sizeofSelect = 3,
-                                     .pcrSelect = { (BYTE) mask, (BYTE) (mask >> 8), (BYTE) (mask >> 16) } } },
+static TPMS_PCR_SELECTION selection(const struct pcr_algorithm *bank, uint32_t mask) {
+        return (TPMS_PCR_SELECTION) {
+                .hash = bank->id,
+                .sizeofSelect = 3,
+                .pcrSelect = { (BYTE) mask, (BYTE) (mask >> 8), (BYTE) (mask >> 16) },
         };
 }
 
-static uint32_t selected(const TPML_PCR_SELECTION *s, TPM2_ALG_ID bank) {
-        const TPMS_PCR_SELECTION *first = &s->pcrSelections[0];
+static uint32_t selected(const TPMS_PCR_SELECTION *s, const struct pcr_algorithm *bank) {
         uint32_t mask = 0;
 
-        if (s->count != 1 || first->hash != bank)
+        if (s->hash != bank->id)
                 return 0;
-        for (unsigned i = 0; i < MIN_OF(first->sizeofSelect, 3u); i++)
-                mask |= (uint32_t) first->pcrSelect[i] << 8 * i;
+        for (unsigned i = 0; i < MIN_OF(s->sizeofSelect, 3u); i++)
+                mask |= (uint32_t) s->pcrSelect[i] << 8 * i;
         return mask;
+}
+
+static int copy_digest(struct tpm *t, const struct pcr_algorithm *bank, const TPM2B_DIGEST *digest,
+                       uint8_t value[static PCR_DIGEST_MAX], struct error *e) {
+        if (digest->size != bank->size)
+                return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(t), "TPM2_PCR_Read gave %u bytes for a %s digest",
+                            digest->size, bank->name);
+        memcpy(value, digest->buffer, bank->size);
+        return 0;
 }
 
 /* One TPM2_PCR_Read, which gives as many of the PCRs as it likes. */
 static int read_some(struct tpm *t, const struct pcr_algorithm *bank, uint32_t mask,
                      uint8_t values[static PCR_COUNT][PCR_DIGEST_MAX], uint32_t *ret_got, uint32_t *ret_counter,
                      struct error *e) {
-        TPML_PCR_SELECTION wanted = selection(bank->id, mask);
+        TPML_PCR_SELECTION wanted = { .count = 1, .pcrSelections = { selection(bank, mask) } };
         _cleanup_esys_ TPML_PCR_SELECTION *given = NULL;
         _cleanup_esys_ TPML_DIGEST *digests = NULL;
         uint32_t got, k = 0;
@@ -97,18 +105,13 @@ static int read_some(struct tpm *t, const struct pcr_algorithm *bank, uint32_t m
         rc = Esys_PCR_Read(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &wanted, ret_counter, &given, &digests);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_PCR_Read", rc);
-        got = selected(given, bank->id);
+        got = given->count == 1 ? selected(&given->pcrSelections[0], bank) : 0;
         if (got == 0 || (got & ~mask) || (uint32_t) __builtin_popcount(got) != digests->count)
                 return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(t), "TPM2_PCR_Read gave no values of the %s bank",
                             bank->name);
-        for (unsigned pcr = 0; pcr < PCR_COUNT; pcr++) {
-                if (!(got & UINT32_C(1) << pcr))
-                        continue;
-                if (digests->digests[k].size != bank->size)
-                        return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(t), "TPM2_PCR_Read gave %u bytes for a %s digest",
-                                    digests->digests[k].size, bank->name);
-                memcpy(values[pcr], digests->digests[k++].buffer, bank->size);
-        }
+        for (unsigned pcr = 0; pcr < PCR_COUNT; pcr++)
+                if (got & UINT32_C(1) << pcr && copy_digest(t, bank, &digests->digests[k++], values[pcr], e) < 0)
+                        return -EBADMSG;
         *ret_got = got;
         return 0;
 }
@@ -142,15 +145,32 @@ int tpm_pcr_read(struct tpm *t, TPM2_ALG_ID bank, uint32_t mask, uint8_t values[
         return 0;
 }
 
-static int read_one(struct tpm *t, const struct pcr_algorithm *bank, unsigned pcr, uint8_t value[static PCR_DIGEST_MAX],
-                    struct error *e) {
-        uint8_t values[PCR_COUNT][PCR_DIGEST_MAX];
-        int r;
+/* One register in all banks of c, in one command: all from one moment, and on the critical path of a boot. */
+static int read_register(struct tpm *t, unsigned pcr, const struct pcr_changes *c,
+                         uint8_t values[static PCR_BANKS_MAX][PCR_DIGEST_MAX], struct error *e) {
+        TPML_PCR_SELECTION wanted = { .count = (UINT32) c->n };
+        _cleanup_esys_ TPML_PCR_SELECTION *given = NULL;
+        _cleanup_esys_ TPML_DIGEST *digests = NULL;
+        TSS2_RC rc;
 
-        r = tpm_pcr_read(t, bank->id, UINT32_C(1) << pcr, values, e);
-        if (r == 0)
-                memcpy(value, values[pcr], PCR_DIGEST_MAX);
-        return r;
+        for (size_t i = 0; i < c->n; i++)
+                wanted.pcrSelections[i] = selection(c->banks[i].algorithm, UINT32_C(1) << pcr);
+        rc = Esys_PCR_Read(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &wanted, NULL, &given, &digests);
+        if (rc != TSS2_RC_SUCCESS)
+                return tpm_fail(e, FAILURE_TPM, t, "TPM2_PCR_Read", rc);
+        if (given->count != c->n || digests->count != c->n)
+                return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(t), "TPM2_PCR_Read gave PCR%u of %u banks, not %zu", pcr,
+                            digests->count, c->n);
+        for (size_t i = 0; i < c->n; i++) {
+                const struct pcr_algorithm *bank = c->banks[i].algorithm;
+
+                if (selected(&given->pcrSelections[i], bank) != UINT32_C(1) << pcr)
+                        return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(t), "TPM2_PCR_Read gave no PCR%u of the %s bank", pcr,
+                                    bank->name);
+                if (copy_digest(t, bank, &digests->digests[i], values[i], e) < 0)
+                        return -EBADMSG;
+        }
+        return 0;
 }
 
 static bool is_zero(const uint8_t *data, size_t n) {
@@ -182,16 +202,22 @@ static int refuse_nonzero(struct tpm *t, unsigned pcr, const struct pcr_changes 
 /* Fills in the active banks and what the register holds in them. */
 static int read_before(struct tpm *t, unsigned pcr, struct pcr_changes *c, struct error *e) {
         const struct pcr_algorithm *banks[PCR_BANKS_MAX];
+        uint8_t values[PCR_BANKS_MAX][PCR_DIGEST_MAX];
         int r;
 
         if (pcr >= PCR_COUNT)
                 return fail(e, FAILURE_INTERNAL, -EINVAL, tpm_name(t), "there is no PCR%u", pcr);
         r = tpm_pcr_banks(t, banks, &c->n, e);
-        for (size_t i = 0; r == 0 && i < c->n; i++) {
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < c->n; i++)
                 c->banks[i].algorithm = banks[i];
-                r = read_one(t, banks[i], pcr, c->banks[i].before, e);
-        }
-        return r;
+        r = read_register(t, pcr, c, values, e);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < c->n; i++)
+                memcpy(c->banks[i].before, values[i], banks[i]->size);
+        return 0;
 }
 
 int tpm_pcr_require_zero(struct tpm *t, unsigned pcr, const char *log, struct error *e) {
@@ -241,22 +267,23 @@ static TSS2_RC extend(struct tpm *t, unsigned pcr, const struct pcr_changes *c) 
 }
 
 static int compare_after(struct tpm *t, unsigned pcr, const struct pcr_changes *c, struct error *e) {
+        uint8_t values[PCR_BANKS_MAX][PCR_DIGEST_MAX];
+        int r;
+
+        r = read_register(t, pcr, c, values, e);
+        if (r < 0) {
+                if (e)
+                        e->failure = FAILURE_MEASURE;
+                return r;
+        }
         for (size_t i = 0; i < c->n; i++) {
                 const struct pcr_change *b = &c->banks[i];
                 char expected[2 * PCR_DIGEST_MAX + 1], found[2 * PCR_DIGEST_MAX + 1];
-                uint8_t value[PCR_DIGEST_MAX];
-                int r;
 
-                r = read_one(t, b->algorithm, pcr, value, e);
-                if (r < 0) {
-                        if (e)
-                                e->failure = FAILURE_MEASURE;
-                        return r;
-                }
-                if (memcmp(value, b->after, b->algorithm->size) == 0)
+                if (memcmp(values[i], b->after, b->algorithm->size) == 0)
                         continue;
                 hex_encode(b->after, b->algorithm->size, expected);
-                hex_encode(value, b->algorithm->size, found);
+                hex_encode(values[i], b->algorithm->size, found);
                 return fail(e, FAILURE_MEASURE, -EBADMSG, tpm_name(t),
                             "PCR%u of the %s bank is %s after it was extended, not %s: something else "
                             "extended it at the same time",

@@ -416,6 +416,16 @@ def test_measured_into_every_bank(machine):
         assert machine.pcr(bank, 14) == "00" * size
 
 
+def test_only_active_banks_are_measured_into(machine):
+    allocation = "sha1:none+sha256:all+sha384:all+sha512:none"
+    assert machine.run("tpm2_pcrallocate", allocation, env={**os.environ, "TPM2TOOLS_TCTI": machine.tcti}).returncode == 0
+    machine.real.reset()
+    result = machine.measure(TEXT)
+    assert result.returncode == 0, result.stderr.decode()
+    assert list(json.loads(result.stdout)) == ["sha256", "sha384"] == [d["hashAlg"] for d in machine.records()[0]["digests"]]
+    assert machine.pcr("sha384") == replay(machine.records(), "sha384")
+
+
 def test_ready_sha384_digest(machine):
     """What `sha384sum` and `tpm2_pcrextend 15:sha384=` lead to."""
     digest = hashlib.sha384(b"the model").digest()
