@@ -67,6 +67,11 @@ struct unseal {
         atomic_uint_fast64_t bytes, fetched;
         atomic_uint retries;
 
+        /* The S3 source's connections: in use, and not to be passed; the best rate seen (fetch_tune). */
+        atomic_uint connections;
+        unsigned max_connections, n_lanes;
+        double best_rate;
+
         pthread_t *threads;
         size_t n_threads;
         void (*wake)(struct unseal *u); /* wakes every worker */
@@ -98,6 +103,7 @@ int job_frames_done(struct file *f, struct verity_hash *hash, uint32_t n, struct
 /* The sources: each starts the threads that take parts and feed them. */
 int fetch_s3_start(struct unseal *u, struct error *e);
 int fetch_local_start(struct unseal *u, struct error *e);
+void fetch_tune(struct unseal *u, double bytes_per_second);
 void fetch_free(struct unseal *u);
 /* How many threads the options ask for. */
 unsigned fetch_workers(const struct unseal_options *o);

@@ -8,6 +8,8 @@
 
 #include "sealed/job.h"
 
+enum { TICK_MS = 250 };
+
 static void file_free(struct file *f) {
         if (!f)
                 return;
@@ -179,7 +181,19 @@ static bool all_done(const struct unseal *u) {
         return true;
 }
 
+/* Waits for a change, a quarter of a second at most; true when that long has passed. */
+static bool wait_a_while(struct unseal *u) {
+        struct timespec until;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += TICK_MS * 1000 * 1000;
+        until.tv_sec += until.tv_nsec / (1000 * 1000 * 1000);
+        until.tv_nsec %= 1000 * 1000 * 1000;
+        return pthread_cond_timedwait(&u->changed, &u->lock, &until) == ETIMEDOUT;
+}
+
 int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struct unseal_progress *p), void *userdata, struct error *e) {
+        uint64_t fetched = atomic_load(&u->fetched);
         int r;
 
         pthread_mutex_lock(&u->lock);
@@ -187,17 +201,15 @@ int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struc
         u->wake(u);
         while (u->result == 0 && !all_done(u)) {
                 struct unseal_progress p;
-                struct timespec until;
 
-                clock_gettime(CLOCK_MONOTONIC, &until);
-                until.tv_nsec += 250 * 1000 * 1000;
-                until.tv_sec += until.tv_nsec / (1000 * 1000 * 1000);
-                until.tv_nsec %= 1000 * 1000 * 1000;
-                if (pthread_cond_timedwait(&u->changed, &u->lock, &until) == 0 || !progress)
+                if (!wait_a_while(u))
                         continue;
                 pthread_mutex_unlock(&u->lock);
                 unseal_get_progress(u, &p);
-                progress(userdata, &p);
+                fetch_tune(u, (double) (p.fetched - fetched) * 1000 / TICK_MS);
+                fetched = p.fetched;
+                if (progress)
+                        progress(userdata, &p);
                 pthread_mutex_lock(&u->lock);
         }
         r = u->result;
