@@ -4,9 +4,11 @@
 import hashlib
 import json
 import subprocess
+import time
 
 import pytest
 
+from stack import attestation, pki
 from test_measure import CASES, FIXTURES, options_of, sealboot  # noqa: F401 (a fixture)
 
 
@@ -216,3 +218,28 @@ def test_against_a_live_tpm(sealboot, tpm, tmp_path):  # noqa: F811
     log.write_text("".join(f"\x1e{json.dumps(r)}\n" for r in records[:2]))
     for bank in ("sha256", "sha384"):
         assert compared(sealboot, f"--tpm={tcti}", f"--bank={bank}", "--pcr=11", log)[11]["equal"]
+
+
+@pytest.fixture(scope="module")
+def leaf():
+    return pki.hierarchy(int(time.time()))
+
+
+def document(leaf, pcrs, **kind):
+    return attestation.document(leaf, {i: bytes.fromhex(value) for i, value in enumerate(pcrs["sha384"])}, **kind)
+
+
+def test_against_an_attestation_document(sealboot, leaf, tmp_path):  # noqa: F811
+    path = tmp_path / "document"
+    path.write_bytes(document(leaf, CASES["debian13-addon"]["pcrs"]))
+    findings = compared(sealboot, f"--document={path}", log_of("debian13-addon"))
+    assert set(findings) == set(range(24))
+    # A log that hides the addon is not the log of that boot; one that invents it claims what was not measured.
+    findings = compared(sealboot, f"--document={path}", log_of("debian13"), code=73)
+    assert "it is of another boot, altered" in findings[12]["meaning"]
+    path.write_bytes(document(leaf, CASES["debian13"]["pcrs"]))
+    findings = compared(sealboot, f"--document={path}", log_of("debian13-addon"), code=73)
+    assert findings[12]["meaning"].startswith("the log tells of it, but it was not measured: a command line was appended")
+    assert findings[12]["event"]["text"] == '"sealboot.addon=1"'
+    path.write_bytes(b"nonsense")
+    sealboot("replay", f"--document={path}", log_of("debian13"), code=72)
