@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aws/http.h"
 
-#include <openssl/crypto.h>
+#include <malloc.h>
+#include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@ struct http {
         char *ca_bundle;
         char *user_agent;
         struct http_options options;
+        bool is_openssl; /* libcurl's TLS is the library that we know */
         CURLSH *share;
         pthread_mutex_t share_locks[CURL_LOCK_DATA_LAST];
         /* Handles of http_perform(), kept for their open connections. */
@@ -44,10 +46,25 @@ struct http_call {
         char curl_error[CURL_ERROR_SIZE];
 };
 
-static void wipe_free(char *data, size_t n) {
+static void wipe_free(void *data) {
         if (data)
-                OPENSSL_cleanse(data, n);
+                OPENSSL_cleanse(data, malloc_usable_size(data));
         free(data);
+}
+
+/* For libcurl: credentials and data keys pass through its buffers, which it gives back as they are. */
+static void *wipe_realloc(void *data, size_t n) {
+        size_t had = data ? malloc_usable_size(data) : 0;
+        void *larger;
+
+        if (data && n <= had)
+                return data;
+        larger = malloc(n);
+        if (larger && data) {
+                memcpy(larger, data, had);
+                wipe_free(data);
+        }
+        return larger;
 }
 
 static int append(struct bytes *b, const void *data, size_t n, size_t max) {
@@ -62,7 +79,7 @@ static int append(struct bytes *b, const void *data, size_t n, size_t max) {
                         return -ENOMEM;
                 if (b->data)
                         memcpy(larger, b->data, b->size);
-                wipe_free(b->data, b->room);
+                wipe_free(b->data);
                 b->data = larger;
                 b->room = room;
         }
@@ -91,12 +108,13 @@ static void share_unlock(CURL *easy, curl_lock_data data, void *userdata) {
 int http_new(const struct http_options *o, struct http **ret, struct error *e) {
         _cleanup_(http_freep) struct http *http = NULL;
 
-        if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_free, wipe_realloc, strdup, calloc) != CURLE_OK)
                 return fail(e, FAILURE_INTERNAL, -ENOMEM, "libcurl", "cannot be initialised");
         http = calloc(1, sizeof *http);
         if (!http)
                 return fail_oom(e);
         http->options = *o;
+        http->is_openssl = strncmp(curl_version_info(CURLVERSION_NOW)->ssl_version ?: "", "OpenSSL/", 8) == 0;
         for (size_t i = 0; i < ELEMENTS(http->share_locks); i++)
                 pthread_mutex_init(&http->share_locks[i], NULL);
         pthread_mutex_init(&http->idle_lock, NULL);
@@ -211,7 +229,7 @@ void http_call_free(struct http_call *call) {
         curl_slist_free_all(call->lines);
         if (call->context_free)
                 call->context_free(call->context);
-        wipe_free(call->body.data, call->body.room);
+        wipe_free(call->body.data);
         free(call->headers.data);
         free(call->subject);
         free(call);
@@ -296,6 +314,13 @@ static void set_limits(const struct http *http, CURL *easy, const struct http_re
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) request->timeout_ms);
 }
 
+static CURLcode on_tls(CURL *easy, void *ctx, void *userdata) {
+        (void) easy;
+        (void) userdata;
+        SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT);
+        return CURLE_OK;
+}
+
 int http_prepare(struct http *http, CURL *easy, const struct http_request *request, struct http_call **ret,
                  struct error *e) {
         _cleanup_http_call_ struct http_call *call = NULL;
@@ -316,6 +341,8 @@ int http_prepare(struct http *http, CURL *easy, const struct http_request *reque
         curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
         set_method(easy, request);
         set_limits(http, easy, request);
+        if (request->secret_answer && http->is_openssl)
+                curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
         curl_easy_setopt(easy, CURLOPT_USERAGENT, http->user_agent);
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->lines);
         curl_easy_setopt(easy, CURLOPT_SHARE, http->share);

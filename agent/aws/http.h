@@ -42,6 +42,7 @@ struct http_request {
         const void *body; /* borrowed until the call is freed; PUT and POST always send one, if empty */
         size_t body_size;
         size_t max_answer;   /* bytes of answer body kept; more is an error */
+        bool secret_answer;  /* let TLS, too, wipe what it decrypted */
         unsigned timeout_ms; /* for the whole transfer; 0: the low-speed limit alone */
         const char *subject; /* for errors: "s3://bucket/key" */
         enum failure malformed; /* what an answer that is too large or not HTTP is called */

@@ -297,7 +297,7 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
                                                             { "x-amz-target", target } },
                         .n_headers = 2,
                         .body = body, .body_size = strlen(body),
-                        .max_answer = MAX_ANSWER, .timeout_ms = ATTEMPT_MS,
+                        .max_answer = MAX_ANSWER, .secret_answer = true, .timeout_ms = ATTEMPT_MS,
                         .subject = op->subject, .malformed = FAILURE_KMS_ANSWER,
                 },
         }, easy, refresh, ret, e);

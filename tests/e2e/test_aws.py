@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """agent/aws and policy/s3-write against the local AWS, which verifies every signature: one call at a time, by aws-tool."""
 
+import base64
+import json
 import os
+import pathlib
 import re
+import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -85,7 +90,7 @@ def test_listing_has_pages(stack, tool, tmp_path):
 def test_tls(stack, tool, obj):
     tls = {"AWS_ENDPOINT_URL_S3": stack.endpoints["s3_tls"], "AWS_ENDPOINT_URL_KMS": stack.endpoints["kms_tls"]}
     assert tool("get", stack.bucket, "object", env=tls) == obj[0]
-    assert tool("data-key", stack.create_key(), "m", env=tls).endswith("same\n")
+    assert " same " in tool("data-key", stack.create_key(), "m", env=tls)
     tool("get", stack.bucket, "object", code=NETWORK, says="certificate is not accepted",
          env={**tls, "AWS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"})
     tool("get", stack.bucket, "object", code=NETWORK, says="certificate is not accepted",
@@ -200,7 +205,6 @@ PUBLIC = public_key()
 def release(build, stack):
     """release(key, blob, documents) -> exit code, attempts (of a success), errors"""
     def call(key, blob, documents, **env):
-        import subprocess
         process = subprocess.run([build / "tests/helpers/aws-tool", "--imds", "release", key, blob, *documents],
                                  capture_output=True, env={**stack.env, **env}, timeout=60, check=False)
         errors = process.stderr.decode()
@@ -212,11 +216,11 @@ def release(build, stack):
 
 def test_data_key(stack, tool):
     key = stack.create_key()
-    assert tool("data-key", key, "mödel \"1\" \\ /") == f"{key} same\n"
-    assert tool("data-key", key.rsplit("/", 1)[1], "m") == f"{key} same\n"
+    assert tool("data-key", key, "mödel \"1\" \\ /").startswith(f"{key} same ")
+    assert tool("data-key", key.rsplit("/", 1)[1], "m").startswith(f"{key} same ")
     stack.control.fault("error", service="kms", operation="GenerateDataKey", code="ThrottlingException", status=400, count=2)
     stack.control.fault("reset", service="kms", operation="Decrypt")
-    assert tool("data-key", key, "m") == f"{key} same\n"
+    assert tool("data-key", key, "m").startswith(f"{key} same ")
     stack.kms().disable_key(KeyId=key)
     tool("data-key", key, "m", code=KMS_KEY, says="DisabledException")
     tool("data-key", key[:-1] + "x", "m", code=KMS_KEY, says="NotFoundException")
@@ -262,6 +266,58 @@ def test_release_denied(stack, sealed, release):
     assert code == KMS_DENIED and "AccessDeniedException" in errors and "request id" in errors
     other = stack.create_key()
     assert release(other, blob, documents)[0] == KMS_CIPHERTEXT
+
+
+# --- what stays in memory
+
+@pytest.fixture
+def remains(build, stack):
+    """remains(arguments) -> what aws-tool printed, and its writable memory once it has freed everything."""
+    def call(*arguments, env=None):
+        with subprocess.Popen([build / "tests/helpers/aws-tool", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True, env={**stack.env, "AWS_TOOL_PAUSE": "1", **(env or {})}) as process:
+            line, memory = process.stdout.readline(), []
+            time.sleep(0.3)
+            maps = pathlib.Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+            with open(f"/proc/{process.pid}/mem", "rb", 0) as mem:
+                for first, last, rights in (re.match(r"(\w+)-(\w+) (\S+)", m).groups() for m in maps):
+                    if rights.startswith("rw"):
+                        mem.seek(int(first, 16))
+                        try:
+                            memory.append(mem.read(int(last, 16) - int(first, 16)))
+                        except OSError:
+                            pass  # guard pages
+        return line, b"".join(memory)
+    return call
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to read the memory of a process that forbids it")
+@pytest.mark.parametrize("tls", ["", "_tls"], ids=["http", "https"])
+def test_no_data_key_stays(stack, remains, tls):
+    key = stack.create_key()
+    line, memory = remains("data-key", key, "m", env={"AWS_ENDPOINT_URL_KMS": stack.endpoints["kms" + tls]})
+    blob = base64.b64decode(line.split()[2])
+    plaintext = stack.kms().decrypt(CiphertextBlob=blob, EncryptionContext={"model": "m", "version": "1"})["Plaintext"]
+    assert key.encode() in memory  # it is this process's memory
+    assert plaintext not in memory and plaintext[:16] not in memory
+    assert base64.b64encode(plaintext)[:24] not in memory
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to read the memory of a process that forbids it")
+@pytest.mark.parametrize("tls", ["", "_tls"], ids=["http", "https"])
+def test_no_role_credentials_stay(stack, remains, obj, tls):
+    line, memory = remains("--imds", "head", stack.bucket, "object", env={"AWS_ENDPOINT_URL_S3": stack.endpoints["s3" + tls]})
+    issued = metadata(stack, "/latest/meta-data/iam/security-credentials/sealboot-instance")
+    assert obj[1] in line and stack.bucket.encode() in memory
+    assert issued["SecretAccessKey"].encode() not in memory and issued["SecretAccessKey"][:20].encode() not in memory
+    assert issued["Token"].encode() not in memory
+
+
+def metadata(stack, path: str):
+    base = stack.variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"]
+    ask = urllib.request.Request(f"{base}/latest/api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+    token = urllib.request.urlopen(ask).read().decode()
+    return json.load(urllib.request.urlopen(urllib.request.Request(base + path, headers={"X-aws-ec2-metadata-token": token})))
 
 
 # --- instance metadata

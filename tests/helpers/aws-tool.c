@@ -13,7 +13,8 @@
  *   aws-tool metadata
  *
  * Endpoints and keys come from the environment of the AWS SDKs; --imds takes the credentials from the metadata service.
- * Fails with the exit code of the failure. */
+ * Fails with the exit code of the failure. With AWS_TOOL_PAUSE it waits for its standard input to end before it exits, when all
+ * is freed. */
 
 #include <inttypes.h>
 #include <time.h>
@@ -207,14 +208,17 @@ static int data_key(struct tool *t, struct error *e) {
         const struct kms_pair context[] = { { "model", t->argv[1] }, { "version", "1" } };
         _cleanup_(kms_data_key_done) struct kms_data_key key = {};
         _cleanup_secret_ struct secret *again = NULL;
+        _cleanup_free_ char *blob = NULL;
         int r;
 
         r = kms_generate_data_key(t->kms, t->argv[0], context, 2, &key, e);
         if (r == 0)
                 r = kms_decrypt(t->kms, &(struct kms_ciphertext) { key.key_arn, key.blob, key.size, context, 2 }, &again, e);
         if (r == 0)
-                printf("%s %s\n", key.key_arn,
-                       memcmp(key.plaintext->data, again->data, KMS_DATA_KEY_SIZE) == 0 ? "same" : "different");
+                r = base64_encode(key.blob, key.size, &blob);
+        if (r == 0)
+                printf("%s %s %s\n", key.key_arn,
+                       memcmp(key.plaintext->data, again->data, KMS_DATA_KEY_SIZE) == 0 ? "same" : "different", blob);
         return r;
 }
 
@@ -292,10 +296,17 @@ static int run(int argc, char *argv[], struct error *e) {
 
 int main(int argc, char *argv[]) {
         struct error e = {};
+        int r;
 
         if (secret_init() < 0)
                 return FAILURE_INTERNAL;
-        if (run(argc, argv, &e) < 0) {
+        r = run(argc, argv, &e);
+        if (getenv("AWS_TOOL_PAUSE")) {
+                fflush(stdout);
+                while (getchar() != EOF)
+                        ;
+        }
+        if (r < 0) {
                 failure_print(stderr, "aws-tool", &e);
                 return (int) (e.failure ?: FAILURE_INTERNAL);
         }
