@@ -33,7 +33,7 @@ static int perform(struct http *http, const char *url, struct http_call **ret, s
         struct get get = { .http = http, .url = url };
         struct http_exchange x = { .prepare = prepare, .userdata = &get };
 
-        return http_perform(http, &x, &(struct retry_policy) { .deadline_ms = 3000, .base_ms = 1, .cap_ms = 4 }, ret, e);
+        return http_perform(http, &x, &(struct retry_policy) { .deadline_ms = 20000, .base_ms = 1, .cap_ms = 4 }, ret, e);
 }
 
 /* Serves the replies to one http_perform(). */
@@ -174,10 +174,10 @@ static void test_gives_up_at_the_deadline(void **state) {
         get.url = c.url;
         began = retry_clock_ns();
         assert_int_equal(http_perform(http, &x, &(struct retry_policy) { 300, 20, 50 }, &call, &e), -ETIMEDOUT);
-        assert_true(retry_clock_ns() - began < INT64_C(2000000000));
+        assert_true(retry_clock_ns() - began < INT64_C(5000000000));
         assert_int_equal(e.failure, FAILURE_NETWORK);
         assert_string_equal(e.subject, "the thing");
-        assert_non_null(strstr(e.reason, "attempts in 0."));
+        assert_non_null(strstr(e.reason, " attempts in "));
         assert_int_equal(get.refreshes, 0);
 }
 
