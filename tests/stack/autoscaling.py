@@ -11,9 +11,17 @@ from .web import Request, Response
 
 SKEW = 5 * 60
 GROUP, HOOK = "inference", "model-loaded"
-SIGNATURE_ERRORS = {"missing": "MissingAuthenticationToken", "incomplete": "IncompleteSignature", "unknown": "InvalidClientTokenId",
-                    "scope": "SignatureDoesNotMatch", "unsigned": "SignatureDoesNotMatch", "skew": "RequestExpired",
-                    "mismatch": "SignatureDoesNotMatch", "expired": "ExpiredToken", "payload": "SignatureDoesNotMatch"}
+SIGNATURE_ERRORS = {
+    "missing": "MissingAuthenticationToken", "incomplete": "IncompleteSignature", "unknown": "InvalidClientTokenId",
+    "scope": "SignatureDoesNotMatch", "unsigned": "SignatureDoesNotMatch", "skew": "RequestExpired",
+    "mismatch": "SignatureDoesNotMatch", "expired": "ExpiredToken", "payload": "SignatureDoesNotMatch",
+}
+FORM = "application/x-www-form-urlencoded"
+ANSWER = """<CompleteLifecycleActionResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/">\
+<CompleteLifecycleActionResult/><ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata>\
+</CompleteLifecycleActionResponse>"""
+REFUSAL = """<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>\
+<RequestId>{id}</RequestId></ErrorResponse>"""
 
 
 class AutoScaling:
@@ -23,10 +31,17 @@ class AutoScaling:
 
     def answer(self, request: Request) -> Response:
         raw = request.body(1 << 16)
-        fields = dict(urllib.parse.parse_qsl(raw.decode(), strict_parsing=True))
+        fields = dict(urllib.parse.parse_qsl(raw.decode(errors="replace")))
         struck = self.faults.take("autoscaling", fields.get("Action", ""), fields.get("LifecycleHookName", ""), WIRE)
         if "error" in struck:
-            return self.refuse(struck["error"].get("status", 500), struck["error"].get("code", "InternalFailure"), "as asked for")
+            fault = struck["error"]
+            response = self.refuse(fault.get("status", 500), fault.get("code", "InternalFailure"), fault.get("message", ""))
+        else:
+            response = self.complete(request, raw, fields)
+        response.faults = struck
+        return response
+
+    def complete(self, request: Request, raw: bytes, fields: dict) -> Response:
         try:
             credentials = sigv4.verify(request, service="autoscaling", region=self.region, registry=self.registry,
                                        now=self.clock.now(), skew=SKEW, body=raw)
@@ -35,24 +50,25 @@ class AutoScaling:
         wrong = self.wrong(request, fields)
         if wrong:
             return self.refuse(400, "ValidationError", wrong)
-        self.audit.write("autoscaling", fields["Action"], principal=credentials.principal.arn, result=fields["LifecycleActionResult"])
-        body = ('<CompleteLifecycleActionResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><CompleteLifecycleActionResult/>'
-                f"<ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata></CompleteLifecycleActionResponse>")
-        return Response(200, body.encode(), {"Content-Type": "text/xml"})
+        self.audit.write("autoscaling", fields["Action"], principal=credentials.principal.arn,
+                         result=fields["LifecycleActionResult"])
+        return self.xml(200, ANSWER.format(id=uuid.uuid4()))
 
     def wrong(self, request: Request, fields: dict) -> str | None:
-        if request.method != "POST" or not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        if request.method != "POST" or not request.headers.get("content-type", "").startswith(FORM):
             return "not a Query request"
         if (fields.get("Action"), fields.get("Version")) != ("CompleteLifecycleAction", "2011-01-01"):
             return "no such action"
         if fields.get("LifecycleActionResult") not in ("CONTINUE", "ABANDON"):
             return "LifecycleActionResult must be CONTINUE or ABANDON"
-        if (fields.get("AutoScalingGroupName"), fields.get("LifecycleHookName"), fields.get("InstanceId")) != (GROUP, HOOK, self.instance):
+        named = tuple(fields.get(name) for name in ("AutoScalingGroupName", "LifecycleHookName", "InstanceId"))
+        if named != (GROUP, HOOK, self.instance):
             return f"No active Lifecycle Action found with instance ID {fields.get('InstanceId')}"
         return None
 
+    def refuse(self, status: int, code: str, message: str) -> Response:
+        return self.xml(status, REFUSAL.format(code=code, message=escape(message), id=uuid.uuid4()))
+
     @staticmethod
-    def refuse(status: int, code: str, message: str) -> Response:
-        body = (f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
-                f"<RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>")
-        return Response(status, body.encode(), {"Content-Type": "text/xml"})
+    def xml(status: int, text: str) -> Response:
+        return Response(status, text.encode(), {"Content-Type": "text/xml"})

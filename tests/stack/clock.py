@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The time of a simulated machine: the real one, shifted."""
 
-import datetime
 import time
+
+
+def iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def http(seconds: float) -> str:
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(seconds))
 
 
 class Clock:
@@ -13,7 +20,7 @@ class Clock:
         return time.time() + self.offset
 
     def iso(self, shift: float = 0) -> str:
-        return datetime.datetime.fromtimestamp(self.now() + shift, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return iso(self.now() + shift)
 
     def http(self) -> str:
-        return datetime.datetime.fromtimestamp(self.now(), datetime.timezone.utc).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        return http(self.now())

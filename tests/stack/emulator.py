@@ -48,7 +48,7 @@ class NitroTPM:
         self.real, self.root, self.clock, self.faults = swtpm, root, clock, faults
         self.lock = threading.RLock()
         self.indices: dict[int, bytearray] = {}
-        self.leaf = None
+        self.leaf, self.leaf_from = None, 0
         self.documents = 0
         self.rewritten = {
             wire.CC["NV_DefineSpace"]: self.define, wire.CC["NV_UndefineSpace"]: self.undefine,

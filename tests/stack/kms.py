@@ -147,7 +147,7 @@ class KMS:
     def answer(self, request: Request) -> Response:
         call = Call(self, request)
         try:
-            return call.finish(200, call.run())
+            return call.succeed(call.run())
         except sigv4.SignatureError as e:
             return call.refuse(SIGNATURE_ERRORS[e.kind], e.message)
         except KMSError as e:
@@ -375,10 +375,13 @@ class Call:
 
     def denial(self, action: str, key: Key | None, decision) -> str:
         """KMS says neither which condition failed nor whether the key exists; the audit log here does."""
-        how = "with an explicit deny in a resource-based policy" if decision.effect == "Deny" else \
-            "because no resource-based policy allows the " + action + " action"
-        on = f" on resource: {key.arn}" if key and key.account == self.principal.account else \
-            " on the resource associated with this ciphertext" if action == "kms:Decrypt" else ""
+        how, on = f"because no resource-based policy allows the {action} action", ""
+        if decision.effect == "Deny":
+            how = "with an explicit deny in a resource-based policy"
+        if key and key.account == self.principal.account:
+            on = f" on resource: {key.arn}"
+        elif action == "kms:Decrypt":
+            on = " on the resource associated with this ciphertext"
         return f"User: {self.principal.arn} is not authorized to perform: {action}{on} {how}"
 
     def check_lockout(self, key: Key, document: dict):
@@ -424,10 +427,10 @@ class Call:
                              request_id=self.request.id, user_agent=self.request.headers.get("user-agent"),
                              faults=sorted(self.struck))
 
-    def finish(self, status: int, members: dict) -> Response:
+    def succeed(self, members: dict) -> Response:
+        """Operations that answer nothing have an empty body."""
         self.log("ok")
-        return Response(status, json.dumps(members).encode() if members or status != 200 else b"", self.headers(),
-                        faults=self.struck)
+        return Response(200, json.dumps(members).encode() if members else b"", self.headers(), faults=self.struck)
 
     def headers(self) -> dict:
         return {"Content-Type": CONTENT_TYPE, "x-amzn-RequestId": self.request.id, "Cache-Control": "no-cache, no-store"}

@@ -86,8 +86,8 @@ class Stack:
         self.autoscaling = AutoScaling(instance=INSTANCE, **common)
         context = web.tls_context(self.certificate, self.private_key)
         self.servers = {name: web.Server(service.answer, self.clock, tls) for name, service, tls in (
-            ("imds", self.imds, None), ("kms", self.kms, None), ("autoscaling", self.autoscaling, None), ("s3", self.s3, None), ("kms_tls", self.kms, context),
-            ("s3_tls", self.s3, context))}
+            ("imds", self.imds, None), ("kms", self.kms, None), ("s3", self.s3, None),
+            ("autoscaling", self.autoscaling, None), ("kms_tls", self.kms, context), ("s3_tls", self.s3, context))}
 
     def environment(self) -> dict[str, str]:
         suffix = "_tls" if self.tls else ""

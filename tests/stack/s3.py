@@ -2,7 +2,6 @@
 """S3, path style: objects and their versions, ranges, multipart uploads, listings."""
 
 import base64
-import datetime
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ import xml.etree.ElementTree as xml
 import zlib
 from xml.sax.saxutils import escape
 
-from . import policy, sigv4
+from . import clock, policy, sigv4
 from .faults import READING, WIRE
 from .store import Upload, Version
 from .web import FilePart, Request, Response
@@ -65,14 +64,6 @@ class S3Error(Exception):
     def __init__(self, code: str, message: str | None = None, **details):
         super().__init__(code)
         self.code, self.message, self.details = code, message, details
-
-
-def iso(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-
-def http_date(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
 def element(name: str, *content: str) -> str:
@@ -265,7 +256,7 @@ class Call:
         content += [leaf("NextContinuationToken", self.encode_token(entries[-1][0]))] if truncated and entries else []
         for name, version in entries:
             content.append(element("CommonPrefixes", leaf("Prefix", show(name))) if version is None else element(
-                "Contents", leaf("Key", show(name)), leaf("LastModified", iso(version.modified)),
+                "Contents", leaf("Key", show(name)), leaf("LastModified", clock.iso(version.modified)),
                 leaf("ETag", f'"{version.etag}"'), leaf("Size", version.size), leaf("StorageClass", "STANDARD")))
         return Response(200, document("ListBucketResult", *content), {"Content-Type": "application/xml"})
 
@@ -313,7 +304,7 @@ class Call:
             raise S3Error("PreconditionFailed", Condition="If-Match")
 
     def object_headers(self, version: Version) -> dict:
-        return {"ETag": f'"{version.etag}"', "Last-Modified": http_date(version.modified), "Accept-Ranges": "bytes",
+        return {"ETag": f'"{version.etag}"', "Last-Modified": clock.http(version.modified), "Accept-Ranges": "bytes",
                 "x-amz-version-id": version.id, "Content-Type": version.content_type,
                 "x-amz-server-side-encryption": "AES256", **version.metadata}
 

@@ -9,8 +9,7 @@ import threading
 
 from . import wire
 
-CMD_GET_CAPABILITY, CMD_INIT, CMD_SHUTDOWN, CMD_SET_LOCALITY = 1, 2, 3, 5
-CMD_CANCEL, CMD_STOP, CMD_SET_DATAFD = 9, 14, 16
+CMD_INIT, CMD_SHUTDOWN, CMD_STOP, CMD_SET_DATAFD = 2, 3, 14, 16     # swtpm_ioctls(3)
 HASHES = {0x0004: ("sha1", 20), 0x000B: ("sha256", 32), 0x000C: ("sha384", 48), 0x000D: ("sha512", 64)}
 SHA384 = 0x000C
 RH_LOCKOUT = 0x4000000A
