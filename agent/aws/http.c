@@ -236,16 +236,18 @@ void http_call_free(struct http_call *call) {
 }
 
 static int add_line(struct http_call *call, const char *name, const char *value) {
-        _cleanup_free_ char *line = NULL;
+        size_t n = strlen(name) + strlen(": ") + strlen(value ?: "") + 1;
         struct curl_slist *longer;
+        char *line;
 
-        /* A header that ends with a colon alone tells libcurl not to send one of its own. */
-        if (asprintf(&line, "%s:%s%s", name, value ? " " : "", value ?: "") < 0) {
-                line = NULL;
+        /* Not asprintf(): it may leave copies of a session token behind. A header that ends with a colon alone tells libcurl
+         * not to send one of its own. */
+        line = malloc(n);
+        if (!line)
                 return -ENOMEM;
-        }
+        snprintf(line, n, "%s:%s%s", name, value ? " " : "", value ?: "");
         longer = curl_slist_append(call->lines, line);
-        OPENSSL_cleanse(line, strlen(line));
+        wipe_free(line);
         if (!longer)
                 return -ENOMEM;
         call->lines = longer;

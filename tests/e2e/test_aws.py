@@ -2,15 +2,23 @@
 """agent/aws and policy/s3-write against the local AWS, which verifies every signature: one call at a time, by aws-tool."""
 
 import base64
+import contextlib
+import datetime
 import json
 import os
 import pathlib
 import re
+import socket
+import ssl
 import subprocess
+import threading
 import time
 import urllib.request
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from stack import session
 
@@ -95,6 +103,33 @@ def test_tls(stack, tool, obj):
          env={**tls, "AWS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"})
     tool("get", stack.bucket, "object", code=NETWORK, says="certificate is not accepted",
          env={"AWS_ENDPOINT_URL_S3": f"https://wrong.localhost:{tls['AWS_ENDPOINT_URL_S3'].rsplit(':', 1)[1]}"})
+
+
+@pytest.mark.parametrize("begins, ends, code, says", [(1, 2, CLOCK, "not valid yet: this machine's clock says 20"),
+                                                      (-2, -1, NETWORK, "certificate has expired")])
+def test_tls_at_another_time(stack, tool, tmp_path, begins, ends, code, says):
+    """A clock that lags makes AWS's own certificates "not yet valid"."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.timezone.utc)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+                   .serial_number(1).not_valid_before(now + datetime.timedelta(begins))
+                   .not_valid_after(now + datetime.timedelta(ends))
+                   .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+                   .sign(key, hashes.SHA256()))
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def serve():
+            with contextlib.suppress(OSError):
+                context.wrap_socket(server.accept()[0], server_side=True).recv(1)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        tool("get", stack.bucket, "object", code=code, says=says, env={
+            "AWS_CA_BUNDLE": str(pem), "AWS_ENDPOINT_URL_S3": f"https://localhost:{server.getsockname()[1]}"})
+        thread.join()
 
 
 # --- ranges
@@ -192,8 +227,6 @@ def sealed(stack, tmp_path):
 
 
 def public_key() -> bytes:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
     return rsa.generate_private_key(65537, 2048).public_key().public_bytes(serialization.Encoding.DER,
                                                                            serialization.PublicFormat.SubjectPublicKeyInfo)
 
@@ -251,7 +284,8 @@ def test_release_gives_up(stack, sealed, release):
     ({"Plaintext": "A" * 43 + "="}, "has the plaintext data key in it"),
     ({"KeyId": "arn:aws:kms:us-east-1:1:key/2"}, "for another key"), ({"KeyId": None}, "names no KeyId"),
     ({"CiphertextForRecipient": None}, "has no CiphertextForRecipient"),
-    ({"CiphertextForRecipient": "???"}, "is not base64"), ({"EncryptionAlgorithm": "RSAES_OAEP_SHA_1"}, "not SYMMETRIC_DEFAULT"),
+    ({"CiphertextForRecipient": "???"}, "is not base64"),
+    ({"EncryptionAlgorithm": "RSAES_OAEP_SHA_1"}, "not SYMMETRIC_DEFAULT"),
 ])
 def test_release_refuses_answers(stack, sealed, release, members, says):
     key, blob, documents = sealed(1)
@@ -303,7 +337,8 @@ def test_no_data_key_stays(stack, remains, tls):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to read the memory of a process that forbids it")
 @pytest.mark.parametrize("tls", ["", "_tls"], ids=["http", "https"])
 def test_no_role_credentials_stay(stack, remains, obj, tls):
-    line, memory = remains("--imds", "head", stack.bucket, "object", env={"AWS_ENDPOINT_URL_S3": stack.endpoints["s3" + tls]})
+    endpoint = {"AWS_ENDPOINT_URL_S3": stack.endpoints["s3" + tls]}
+    line, memory = remains("--imds", "head", stack.bucket, "object", env=endpoint)
     issued = metadata(stack, "/latest/meta-data/iam/security-credentials/sealboot-instance")
     assert obj[1] in line and stack.bucket.encode() in memory
     assert issued["SecretAccessKey"].encode() not in memory and issued["SecretAccessKey"][:20].encode() not in memory
@@ -312,9 +347,12 @@ def test_no_role_credentials_stay(stack, remains, obj, tls):
 
 def metadata(stack, path: str):
     base = stack.variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"]
-    ask = urllib.request.Request(f"{base}/latest/api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
-    token = urllib.request.urlopen(ask).read().decode()
-    return json.load(urllib.request.urlopen(urllib.request.Request(base + path, headers={"X-aws-ec2-metadata-token": token})))
+
+    def ask(url, method, **header):
+        headers = {f"X-aws-ec2-metadata-token{name}": value for name, value in header.items()}
+        return urllib.request.urlopen(urllib.request.Request(base + url, method=method, headers=headers)).read().decode()
+    token = ask("/latest/api/token", "PUT", **{"-ttl-seconds": "60"})
+    return json.loads(ask(path, "GET", **{"": token}))
 
 
 # --- instance metadata
