@@ -54,8 +54,8 @@ static int load(struct chain *c, struct bytes der, const char *source, struct er
         x = d2i_X509(NULL, &at, (long) der.size);
         if (!x || at != der.data + der.size) {
                 X509_free(x);
-                return fail(e, FAILURE_DOCUMENT, -EBADMSG, source, "certificate %zu, counted from the leaf, is not one DER certificate",
-                            c->n + 1);
+                return fail(e, FAILURE_DOCUMENT, -EBADMSG, source,
+                            "certificate %zu, counted from the leaf, is not one DER certificate", c->n + 1);
         }
         c->certificate[c->n++] = x;
         return 0;
@@ -80,8 +80,8 @@ static int check_root(const struct document *d, const char *source, const uint8_
                 return 0;
         hex_encode(digest, sizeof digest, presented);
         hex_encode(root, ROOT_FINGERPRINT_SIZE, pinned);
-        return fail(e, FAILURE_DOCUMENT, -EBADMSG, source, "the root in the document (SHA-256 %s) is not the pinned root (%s)",
-                    presented, pinned);
+        return fail(e, FAILURE_DOCUMENT, -EBADMSG, source,
+                    "the root in the document (SHA-256 %s) is not the pinned root (%s)", presented, pinned);
 }
 
 static bool is_p384(EVP_PKEY *key) {
@@ -216,8 +216,8 @@ int chain_valid_at(const struct chain *c, const char *source, int64_t at, struct
         return 0;
 }
 
-int document_authenticate(const struct document *d, const char *source, const uint8_t root[static ROOT_FINGERPRINT_SIZE], int64_t at,
-                          struct error *e) {
+int document_authenticate(const struct document *d, const char *source, const uint8_t root[static ROOT_FINGERPRINT_SIZE],
+                          int64_t at, struct error *e) {
         _cleanup_chain_ struct chain c = {};
         int r;
 
@@ -227,7 +227,8 @@ int document_authenticate(const struct document *d, const char *source, const ui
         return r < 0 ? r : document_signature(d, source, chain_key(&c), e);
 }
 
-int root_from_pem(const char *pem, size_t size, const char *source, uint8_t ret[static ROOT_FINGERPRINT_SIZE], struct error *e) {
+int root_from_pem(const char *pem, size_t size, const char *source, uint8_t ret[static ROOT_FINGERPRINT_SIZE],
+                  struct error *e) {
         _cleanup_(BIO_freep) BIO *bio = size <= INT32_MAX ? BIO_new_mem_buf(pem, (int) size) : NULL;
         _cleanup_(X509_freep) X509 *x = NULL, *second = NULL;
         unsigned n;

@@ -17,8 +17,8 @@ static const char kernel_event_log[] = "/sys/kernel/security/tpm0/binary_bios_me
 
 static void help(void) {
         puts("Usage: sealboot doctor [OPTION...] [REPORT]\n\n"
-             "Turn a refused boot into an answer: its outcome, the clock, the identity, the key, the PCRs that were presented\n"
-             "and the condition of the key policy that they fail, each with what to do.\n\n"
+             "Turn a refused boot into an answer: its outcome, the clock, the identity, the key, the PCRs that were\n"
+             "presented and the condition of the key policy that they fail, each with what to do.\n\n"
              "REPORT is the agent's boot report, copied from the instance or its console; '-' reads standard input. On the\n"
              "instance itself leave it out: /run/sealboot/report.json, the event log and the clock are looked at.\n\n"
              "  --policy FILE      the key policy ('aws kms get-key-policy --policy-name default --key-id ...' prints it)\n"
@@ -28,8 +28,8 @@ static void help(void) {
              "  --principal ARN    the instance's role, where KMS did not name it in its refusal\n"
              "  --json             print the result as JSON\n"
              "  -h, --help         show this text\n\n"
-             "Exit codes: 0 no problem was found; 73 problems were found; 74 not a key policy; 71 not an event log; 2 usage, or\n"
-             "not a boot report; 61 a file cannot be read.");
+             "Exit codes: 0 no problem was found; 73 problems were found; 74 not a key policy; 71 not an event log;\n"
+             "2 usage, or not a boot report; 61 a file cannot be read.");
 }
 
 struct arguments {
@@ -118,7 +118,8 @@ static void print_json(const struct diagnosis *d) {
                 json_object_object_add(one, "topic", json_object_new_string(d->remarks[i].topic));
                 json_object_object_add(one, "state", json_object_new_string(state_words[d->remarks[i].state]));
                 json_object_object_add(one, "text", json_object_new_string(d->remarks[i].text));
-                json_object_object_add(one, "advice", d->remarks[i].advice ? json_object_new_string(d->remarks[i].advice) : NULL);
+                json_object_object_add(one, "advice",
+                                       d->remarks[i].advice ? json_object_new_string(d->remarks[i].advice) : NULL);
                 json_object_array_add(remarks, one);
         }
         json_object_object_add(o, "remarks", remarks);
@@ -143,13 +144,17 @@ static void print_text(const struct diagnosis *d) {
                 if (!streq(topic, r->topic))
                         printf("%s:\n", r->topic);
                 topic = r->topic;
-                print_line(r->state == REMARK_PROBLEM ? "  PROBLEM  " : r->state == REMARK_GOOD ? "  ok       " : "  unknown  ", r->text);
+                print_line(r->state == REMARK_PROBLEM ? "  PROBLEM  "
+                           : r->state == REMARK_GOOD  ? "  ok       "
+                                                      : "  unknown  ",
+                           r->text);
                 if (r->advice)
                         print_line("           what to do: ", r->advice);
         }
 }
 
-static int examine(const struct arguments *a, const char *report, struct diagnosis *ret, struct key_policy *policy, struct error *e) {
+static int examine(const struct arguments *a, const char *report, struct diagnosis *ret, struct key_policy *policy,
+                   struct error *e) {
         _cleanup_json_ json_object *boot = NULL, *key = NULL;
         _cleanup_event_log_ struct event_log log = {};
         struct evidence evidence = { .principal = a->principal };

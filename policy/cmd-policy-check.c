@@ -29,10 +29,10 @@ static void help(void) {
              "  --secure-boot         PCR7 in the policy is the value of Secure Boot on\n"
              "  --json                print the result as JSON\n"
              "  -h, --help            show this text\n\n"
-             "The document is verified as of its own time. Only the key policy is judged: a caller of another account also needs\n"
-             "an IAM policy of its own.\n\n"
-             "Exit codes: 0 released (or, for the policy alone, no weakness); 73 not released, or not decidable here; 72 the\n"
-             "document does not verify; 74 not a key policy (or, alone, weak); 2 usage; 61 a file cannot be read.");
+             "The document is verified as of its own time. Only the key policy is judged: a caller of another account\n"
+             "also needs an IAM policy of its own.\n\n"
+             "Exit codes: 0 released (or, for the policy alone, no weakness); 73 not released, or not decidable here;\n"
+             "72 the document does not verify; 74 not a key policy (or, alone, weak); 2 usage; 61 a file cannot be read.");
 }
 
 struct arguments {
@@ -119,7 +119,8 @@ static int add_pairs(const struct arguments *a, struct request *request, struct 
                         return fail(e, FAILURE_USAGE, -EINVAL, a->pairs[i].text, "is not NAME=VALUE");
                 if (!name)
                         return fail_oom(e);
-                r = a->pairs[i].context ? request_add_context(request, name, equals + 1, e) : request_add(request, name, equals + 1, e);
+                r = a->pairs[i].context ? request_add_context(request, name, equals + 1, e)
+                                        : request_add(request, name, equals + 1, e);
         }
         return r;
 }

@@ -10,8 +10,8 @@
 
 static void help(void) {
         puts("Usage: sealboot policy diff [--json] BEFORE AFTER\n\n"
-             "Compare two key policies by what they mean: the order of statements and values, notation and Sids do not matter.\n"
-             "Takes policies as JSON, or as 'aws kms get-key-policy' prints them.\n\n"
+             "Compare two key policies by what they mean: the order of statements and values, notation and Sids do\n"
+             "not matter. Takes policies as JSON, or as 'aws kms get-key-policy' prints them.\n\n"
              "Exit codes: 0 the same; 73 they differ; 74 not a key policy; 2 usage; 61 a file cannot be read.");
 }
 

@@ -26,7 +26,7 @@ static void help(void) {
              "  --model s3://BUCKET/PREFIX/  the sealed models, for the role's and the bucket's policy\n"
              "  --json               one object with every policy that the options suffice for, in one line\n"
              "  -h, --help           show this text\n\n"
-             "The key belongs in an account of the model's owner: whoever administers the key's account can rewrite this.\n\n"
+             "The key belongs in an account of the model's owner: whoever administers its account can rewrite this.\n\n"
              "Example: sealboot policy --reference image.json --principal arn:aws:iam::222222222222:role/inference \\\n"
              "           --admin arn:aws:iam::111111111111:role/owner --context model=llama --one-shot > key-policy.json\n"
              "         aws kms put-key-policy --key-id ... --policy-name default --policy file://key-policy.json");
@@ -75,8 +75,18 @@ static int set_model(struct arguments *a, const char *url, struct error *e) {
 }
 
 enum {
-        OPT_REFERENCE = 256, OPT_PRINCIPAL, OPT_ADMIN, OPT_SEALER, OPT_CONTEXT, OPT_ONE_SHOT, OPT_SECURE_BOOT, OPT_DENY, OPT_FOR,
-        OPT_KEY, OPT_MODEL, OPT_JSON,
+        OPT_REFERENCE = 256,
+        OPT_PRINCIPAL,
+        OPT_ADMIN,
+        OPT_SEALER,
+        OPT_CONTEXT,
+        OPT_ONE_SHOT,
+        OPT_SECURE_BOOT,
+        OPT_DENY,
+        OPT_FOR,
+        OPT_KEY,
+        OPT_MODEL,
+        OPT_JSON,
 };
 
 static const struct option options[] = {

@@ -118,8 +118,8 @@ static int set_time(struct sealboot_verifier *v, const char *text) {
                 errno = 0;
                 seconds = strtoll(text, &end, 10);
                 if (errno != 0 || end == text || *end != '\0' || seconds < 0)
-                        return command_usage("verify", "--at takes now, document, a time such as 2026-02-03T10:12:02Z, or seconds "
-                                                       "since 1970, not '%s'", text);
+                        return command_usage("verify", "'%s' is not a time: --at takes now, document, one such as "
+                                                       "2026-02-03T10:12:02Z, or seconds since 1970", text);
         }
         return sealboot_verifier_set_time(v, seconds) < 0 ? refused(v, -EINVAL) : 0;
 }
@@ -150,11 +150,12 @@ static int add_hex(json_object *to, const char *key, const uint8_t *data, size_t
 
 static json_object *document_to_json(const struct sealboot_verifier *v) {
         json_object *o = json_object_new_object(), *pcrs = json_object_new_object();
+        bool nitrotpm = sealboot_verifier_kind(v) == SEALBOOT_NITROTPM;
         const uint8_t *data;
         char index[8];
         size_t n;
 
-        json_object_object_add(o, "kind", json_object_new_string(sealboot_verifier_kind(v) == SEALBOOT_NITROTPM ? "nitrotpm" : "enclave"));
+        json_object_object_add(o, "kind", json_object_new_string(nitrotpm ? "nitrotpm" : "enclave"));
         json_object_object_add(o, "module_id", json_object_new_string(sealboot_verifier_module_id(v)));
         json_object_object_add(o, "timestamp", json_object_new_int64(sealboot_verifier_timestamp(v)));
         for (unsigned i = 0; i < DOCUMENT_PCRS; i++) {
@@ -197,7 +198,8 @@ static void print_text(const struct sealboot_verifier *v, const char *path, int 
         size_t unchecked = 0;
 
         for (size_t i = 0; (c = sealboot_verifier_check(v, i)); i++) {
-                printf("%-11s  %-12s  %s\n", c->result == SEALBOOT_FAILED ? "FAILED" : result_words[c->result], c->name, c->detail);
+                printf("%-11s  %-12s  %s\n", c->result == SEALBOOT_FAILED ? "FAILED" : result_words[c->result], c->name,
+                       c->detail);
                 unchecked += c->result == SEALBOOT_NOT_CHECKED;
         }
         if (verdict == 0)
@@ -227,7 +229,17 @@ static int verify_file(struct sealboot_verifier *v, const char *path, bool as_js
         return r == 0 ? 0 : r == -EKEYREJECTED ? FAILURE_MISMATCH : FAILURE_DOCUMENT;
 }
 
-enum { OPT_ROOT = 256, OPT_AT, OPT_MAX_AGE, OPT_NONCE, OPT_USER_DATA, OPT_PUBLIC_KEY, OPT_REFERENCE, OPT_MODEL_DIGEST, OPT_JSON };
+enum {
+        OPT_ROOT = 256,
+        OPT_AT,
+        OPT_MAX_AGE,
+        OPT_NONCE,
+        OPT_USER_DATA,
+        OPT_PUBLIC_KEY,
+        OPT_REFERENCE,
+        OPT_MODEL_DIGEST,
+        OPT_JSON
+};
 
 static const struct option options[] = {
         { "root", required_argument, NULL, OPT_ROOT },

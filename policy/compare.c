@@ -74,7 +74,8 @@ static int add_each(struct lines *l, const char *what, const struct strings *val
         for (size_t i = 0; i < values->n && r == 0; i++) {
                 bool account = strlen(values->items[i]) == 12 && strspn(values->items[i], "0123456789") == 12;
 
-                r = account ? add_line(l, "%s arn:aws:iam::%s:root", what, values->items[i]) : add_line(l, "%s %s", what, values->items[i]);
+                r = account ? add_line(l, "%s arn:aws:iam::%s:root", what, values->items[i])
+                            : add_line(l, "%s %s", what, values->items[i]);
                 if (r == 0 && ignore_case)
                         lower(l->items[l->n - 1] + strlen(what));
         }
@@ -161,7 +162,8 @@ static int subtract(const struct lines *from, const struct lines *other, char **
         return 0;
 }
 
-static int add_change(struct changes *c, const char *before, const struct lines *a, const char *after, const struct lines *b) {
+static int add_change(struct changes *c, const char *before, const struct lines *a, const char *after,
+                      const struct lines *b) {
         struct change *larger = reallocarray(c->items, c->n + 1, sizeof *larger), *change;
         int r = 0;
 
@@ -237,7 +239,8 @@ static int pair_by_sid(struct described *a, struct described *b, struct changes 
         return 0;
 }
 
-int key_policy_compare(const struct key_policy *before, const struct key_policy *after, struct changes *ret, struct error *e) {
+int key_policy_compare(const struct key_policy *before, const struct key_policy *after, struct changes *ret,
+                       struct error *e) {
         _cleanup_described_ struct described a = {}, b = {};
         _cleanup_changes_ struct changes c = {};
         int r;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Compares key policies by what they mean: the order of statements and values, a single value or an array of one, the case of action
- * and condition key names and of values under operators that ignore it, an account and its root ARN, and Sids make no difference. */
+/* Compares key policies by what they mean: the order of statements and values, a single value or an array of one, the case
+ * of action and condition key names and of values under operators that ignore it, an account and its root ARN, and Sids make
+ * no difference. */
 
 #include "key-policy.h"
 
@@ -18,6 +19,7 @@ struct changes {
         size_t n;
 };
 
-int key_policy_compare(const struct key_policy *before, const struct key_policy *after, struct changes *ret, struct error *e);
+int key_policy_compare(const struct key_policy *before, const struct key_policy *after, struct changes *ret,
+                       struct error *e);
 void changes_done(struct changes *c);
 #define _cleanup_changes_ _cleanup_(changes_done)

@@ -48,8 +48,9 @@ static json_object *new_document(json_object **ret_statements) {
         return o;
 }
 
-static json_object *add_statement(json_object *statements, const char *sid, const char *effect, const struct names *principals,
-                                  const char *const *actions, size_t n_actions, const char *resource) {
+static json_object *add_statement(json_object *statements, const char *sid, const char *effect,
+                                  const struct names *principals, const char *const *actions, size_t n_actions,
+                                  const char *resource) {
         json_object *s = json_object_new_object(), *who;
 
         json_object_array_add(statements, s);
@@ -91,15 +92,15 @@ static int context_conditions(const struct composition *c, json_object **ret, st
         _cleanup_json_ json_object *o = json_object_new_object();
 
         for (size_t i = 0; i < c->context.n; i++) {
-                const char *equals = strchr(c->context.items[i], '=');
+                const char *name = c->context.items[i], *equals = strchr(name, '=');
                 _cleanup_free_ char *key = NULL;
 
-                if (!equals || equals == c->context.items[i] || !equals[1])
-                        return fail(e, FAILURE_USAGE, -EINVAL, c->context.items[i], "is not NAME=VALUE of an encryption context");
-                if (asprintf(&key, "kms:EncryptionContext:%.*s", (int) (equals - c->context.items[i]), c->context.items[i]) < 0)
+                if (!equals || equals == name || !equals[1])
+                        return fail(e, FAILURE_USAGE, -EINVAL, name, "is not NAME=VALUE of an encryption context");
+                if (asprintf(&key, "kms:EncryptionContext:%.*s", (int) (equals - name), name) < 0)
                         return fail_oom(e);
                 if (json_object_object_get_ex(o, key, NULL))
-                        return fail(e, FAILURE_USAGE, -EINVAL, c->context.items[i], "names a part of the encryption context again");
+                        return fail(e, FAILURE_USAGE, -EINVAL, name, "names a part of the encryption context again");
                 add_text(o, key, equals + 1);
         }
         *ret = TAKE(o);
@@ -120,9 +121,11 @@ static int check_image(const struct composition *c, const struct reference *imag
         if (!c->one_shot)
                 return 0;
         if (!reference_is_nitrotpm(image))
-                return fail(e, FAILURE_USAGE, -EINVAL, image->source, "measures an enclave, which has no PCR15 for one-shot release");
+                return fail(e, FAILURE_USAGE, -EINVAL, image->source,
+                            "measures an enclave, which has no PCR15 for one-shot release");
         if (reference_has(image, PCR_MODEL) && memcmp(image->pcr[PCR_MODEL], zeros, sizeof zeros) != 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, image->source, "binds PCR15 to a model, but one-shot release binds it to zeros");
+                return fail(e, FAILURE_USAGE, -EINVAL, image->source,
+                            "binds PCR15 to a model, but one-shot release binds it to zeros");
         return 0;
 }
 
@@ -132,9 +135,11 @@ static int check_composition(const struct composition *c, struct error *e) {
         if (c->images.n == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "key policy", "no reference measurements were given");
         if (c->principals.n == 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "key policy", "no principal was given: whose instances may have the key?");
+                return fail(e, FAILURE_USAGE, -EINVAL, "key policy",
+                            "no principal was given: whose instances may have the key?");
         if (c->admins.n == 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "key policy", "no administrator was given: nobody could manage the key");
+                return fail(e, FAILURE_USAGE, -EINVAL, "key policy",
+                            "no administrator was given: nobody could manage the key");
         r = check_principals(&c->principals, "principal", e);
         if (r == 0)
                 r = check_principals(&c->admins, "administrator", e);
@@ -151,7 +156,8 @@ static void add_denial(json_object *statements) {
         const char *anyone = "*";
         const struct names everyone = { &anyone, 1 };
 
-        s = add_statement(statements, "DenyWithoutAttestation", "Deny", &everyone, plaintext_actions, ELEMENTS(plaintext_actions), "*");
+        s = add_statement(statements, "DenyWithoutAttestation", "Deny", &everyone, plaintext_actions,
+                          ELEMENTS(plaintext_actions), "*");
         add_text(absent, "kms:RecipientAttestation:NitroTPMPCR4", "true");
         add_text(absent, "kms:RecipientAttestation:ImageSha384", "true");
         add(condition, "Null", absent);
@@ -175,9 +181,11 @@ static int check_written(const struct composition *c, json_object *o, struct err
                 return r;
         if (findings.n == 0)
                 return 0;
-        fail(e, FAILURE_POLICY, -EINVAL, findings.items[0].statement, "%s: %s", findings.items[0].code, findings.items[0].text);
+        fail(e, FAILURE_POLICY, -EINVAL, findings.items[0].statement, "%s: %s", findings.items[0].code,
+             findings.items[0].text);
         if (streq(findings.items[0].code, "pcr4-without-pcr12"))
-                fail_advice(e, "Measure again with `sealboot measure` or nitro-tpm-pcr-compute 1.1 or later, which give PCR12; or, where PCR7 "
+                fail_advice(e, "Measure again with `sealboot measure` or nitro-tpm-pcr-compute 1.1 or later, which give "
+                               "PCR12; or, where PCR7 "
                                "was computed for Secure Boot on, say so with --secure-boot.");
         return -EINVAL;
 }
@@ -221,8 +229,10 @@ static int objects_arn(const struct composition *c, char **ret, struct error *e)
         if (!c->bucket)
                 return fail(e, FAILURE_USAGE, -EINVAL, "policy", "no --model s3://BUCKET/PREFIX/ was given");
         if (strpbrk(c->bucket, "*?") || (c->prefix && strpbrk(c->prefix, "*?$")))
-                return fail(e, FAILURE_USAGE, -EINVAL, c->prefix ?: c->bucket, "holds a character that S3 policies read as a wildcard");
-        if (asprintf(ret, "arn:%.*s:s3:::%s/%s*", (int) strcspn(partition, ":"), partition, c->bucket, c->prefix ?: "") < 0) {
+                return fail(e, FAILURE_USAGE, -EINVAL, c->prefix ?: c->bucket,
+                            "holds a character that S3 policies read as a wildcard");
+        if (asprintf(ret, "arn:%.*s:s3:::%s/%s*", (int) strcspn(partition, ":"), partition, c->bucket, c->prefix ?: "") <
+            0) {
                 *ret = NULL;
                 return fail_oom(e);
         }
@@ -236,7 +246,8 @@ int compose_role_policy(const struct composition *c, json_object **ret, struct e
         int r;
 
         if (!c->key || strncmp(c->key, "arn:aws", 7) != 0 || !strstr(c->key, ":kms:") || strpbrk(c->key, "*?"))
-                return fail(e, FAILURE_USAGE, -EINVAL, c->key ?: "role policy", "--key takes the ARN of the one KMS key the models are sealed under");
+                return fail(e, FAILURE_USAGE, -EINVAL, c->key ?: "role policy",
+                            "--key takes the ARN of the one KMS key the models are sealed under");
         r = objects_arn(c, &objects, e);
         if (r < 0)
                 return r;
@@ -256,7 +267,8 @@ int compose_bucket_policy(const struct composition *c, json_object **ret, struct
         int r;
 
         if (c->principals.n == 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "bucket policy", "no principal was given: whose instances read the bucket?");
+                return fail(e, FAILURE_USAGE, -EINVAL, "bucket policy",
+                            "no principal was given: whose instances read the bucket?");
         r = check_principals(&c->principals, "principal", e);
         if (r == 0)
                 r = objects_arn(c, &objects, e);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Writes the policies that stand between a sealed model and the instances that may open it. Each accepted image has a statement of
- * its own: two values for PCR4 and two for PCR12 in one statement would admit the four combinations. */
+/* Writes the policies that stand between a sealed model and the instances that may open it. Each accepted image has a
+ * statement of its own: two values for PCR4 and two for PCR12 in one statement would admit the four combinations. */
 
 #include "basic/json.h"
 #include "reference.h"

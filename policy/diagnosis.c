@@ -116,7 +116,8 @@ static int remark_outcome(struct work *w) {
                            text_at(r, "failure.reason") ?: "", id && id[0] ? "; request id " : "", id ?: "");
         if (streq(outcome, "published"))
                 return add(w, "outcome", REMARK_GOOD, NULL, "the model was published");
-        return add(w, "outcome", REMARK_UNKNOWN, "Look at the report again later; if nothing changes, at the journal of sealboot-agent.",
+        return add(w, "outcome", REMARK_UNKNOWN,
+                   "Look at the report again later; if nothing changes, at the journal of sealboot-agent.",
                    "the boot is still %s, or was cut off", outcome);
 }
 
@@ -146,11 +147,13 @@ static int remark_clock(struct work *w) {
         if (stage)
                 json_object_object_get_ex(stage, "began_ms", &offset);
         if (!document || !began || !offset)
-                return add(w, "clock", REMARK_UNKNOWN, NULL, "no attestation document was made, so there is no time to compare with");
+                return add(w, "clock", REMARK_UNKNOWN, NULL,
+                           "no attestation document was made, so there is no time to compare with");
         skew = json_object_get_int64(began) / 1000 + (int64_t) (json_object_get_double(offset) / 1000) -
                json_object_get_int64(document) / 1000;
         if (skew > CLOCK_SKEW_MAX || skew < -CLOCK_SKEW_MAX)
-                return add(w, "clock", REMARK_PROBLEM, advice, "the clock of the instance %s by %" PRId64 " s against the NitroTPM's",
+                return add(w, "clock", REMARK_PROBLEM, advice,
+                           "the clock of the instance %s by %" PRId64 " s against the NitroTPM's",
                            skew > 0 ? "leads" : "lags", skew > 0 ? skew : -skew);
         if (w->in->unsynchronized)
                 return add(w, "clock", REMARK_PROBLEM, advice, "the clock of this machine is not synchronized");
@@ -159,7 +162,8 @@ static int remark_clock(struct work *w) {
 
 /* "... User: arn:aws:sts::... is not authorized to perform ..." */
 static void find_principal(struct work *w) {
-        const char *reason = text_at(w->in->report, "failure.reason"), *user = reason ? strstr(reason, "User: arn:aws") : NULL;
+        const char *reason = text_at(w->in->report, "failure.reason"),
+                   *user = reason ? strstr(reason, "User: arn:aws") : NULL;
 
         if (w->in->principal)
                 snprintf(w->out->principal, sizeof w->out->principal, "%s", w->in->principal);
@@ -172,14 +176,15 @@ static int remark_identity(struct work *w) {
         const char *instance = text_at(r, "identity.instance_id"), *account = text_at(r, "identity.account");
 
         if (w->failure && (streq(w->failure, "credentials") || streq(w->failure, "imds")))
-                return add(w, "identity", REMARK_PROBLEM, "Attach an instance profile with a role, and leave the metadata endpoint enabled.",
+                return add(w, "identity", REMARK_PROBLEM,
+                           "Attach an instance profile with a role, and leave the metadata endpoint enabled.",
                            "the instance has no usable role credentials");
         if (!instance && !w->out->principal[0])
                 return add(w, "identity", REMARK_UNKNOWN, NULL, "the report names neither instance nor role");
         return add(w, "identity", w->out->principal[0] ? REMARK_GOOD : REMARK_UNKNOWN,
                    w->out->principal[0] ? NULL : "Name the instance's role with --principal.",
-                   "instance %s of account %s in %s, %s%s", instance ?: "?", account ?: "?", text_at(r, "identity.region") ?: "?",
-                   w->out->principal[0] ? "as " : "role not known", w->out->principal);
+                   "instance %s of account %s in %s, %s%s", instance ?: "?", account ?: "?",
+                   text_at(r, "identity.region") ?: "?", w->out->principal[0] ? "as " : "role not known", w->out->principal);
 }
 
 /* The n-th part of an ARN, from 0. */
@@ -198,15 +203,19 @@ static int remark_key_state(struct work *w) {
         const char *state = w->in->key ? text_at(w->in->key, "KeyMetadata.KeyState") : NULL;
 
         if (w->failure && streq(w->failure, "kms-key") && !state)
-                return add(w, "key", REMARK_PROBLEM, "The key's owner must enable it, cancel its deletion, or correct its ARN.",
+                return add(w, "key", REMARK_PROBLEM,
+                           "The key's owner must enable it, cancel its deletion, or correct its ARN.",
                            "KMS will not use the key %s", w->key_arn ?: "");
         if (!state || !arn)
-                return add(w, "key", REMARK_UNKNOWN, "Give what `aws kms describe-key --key-id ...` prints to the owner with --key.",
+                return add(w, "key", REMARK_UNKNOWN,
+                           "Give what `aws kms describe-key --key-id ...` prints to the owner with --key.",
                            "%s; its state was not given", w->key_arn ?: "no key was named");
         if (w->key_arn && !streq(arn, w->key_arn))
-                return add(w, "key", REMARK_UNKNOWN, NULL, "the model is sealed under %s, but the description is of %s", w->key_arn, arn);
+                return add(w, "key", REMARK_UNKNOWN, NULL, "the model is sealed under %s, but the description is of %s",
+                           w->key_arn, arn);
         if (!streq(state, "Enabled"))
-                return add(w, "key", REMARK_PROBLEM, "The key's owner must enable it, or cancel its deletion.", "%s is %s", arn, state);
+                return add(w, "key", REMARK_PROBLEM, "The key's owner must enable it, or cancel its deletion.", "%s is %s",
+                           arn, state);
         return add(w, "key", REMARK_GOOD, NULL, "%s is enabled", arn);
 }
 
@@ -217,8 +226,10 @@ static int remark_key(struct work *w) {
         if (w->key_arn && region) {
                 part = arn_part(w->key_arn, 3, &n);
                 if (strlen(region) != (size_t) n || strncmp(region, part, (size_t) n) != 0)
-                        return add(w, "key", REMARK_PROBLEM, "Set \"region\" in the measured configuration to the key's, or seal under a key of "
-                                   "the instance's Region.", "%s is not in %s, where the instance is", w->key_arn, region);
+                        return add(w, "key", REMARK_PROBLEM,
+                                   "Set \"region\" in the measured configuration to the key's, or seal under a key of "
+                                   "the instance's Region.",
+                                   "%s is not in %s, where the instance is", w->key_arn, region);
         }
         return remark_key_state(w);
 }
@@ -264,10 +275,13 @@ static int remark_pcr(struct work *w, const struct reference *r, unsigned pcr) {
                 hex_encode(w->pcr[pcr], REFERENCE_SIZE, found);
         hex_encode(r->pcr[pcr], REFERENCE_SIZE, wanted);
         if (explain_by_log(w, pcr, r->pcr[pcr], &difference) < 0)
-                return add(w, "pcrs", REMARK_PROBLEM, w->in->log ? NULL : "Give the instance's event log with --event-log to find the first "
-                           "event that differs, or compare it with `sealboot replay`.",
+                return add(w, "pcrs", REMARK_PROBLEM,
+                           w->in->log ? NULL
+                                      : "Give the instance's event log with --event-log to find the first "
+                                        "event that differs, or compare it with `sealboot replay`.",
                            "PCR%u is %s, and %s expects %s: %s", pcr, found, r->source, wanted, meaning_of(pcr));
-        return add(w, "pcrs", REMARK_PROBLEM, NULL, "PCR%u is %s, and %s expects %s: %s", pcr, found, r->source, wanted, difference.meaning);
+        return add(w, "pcrs", REMARK_PROBLEM, NULL, "PCR%u is %s, and %s expects %s: %s", pcr, found, r->source, wanted,
+                   difference.meaning);
 }
 
 static uint32_t differing(const struct work *w, const struct reference *r) {
@@ -297,7 +311,8 @@ static int remark_pcrs(struct work *w) {
         if (!w->presented)
                 return add(w, "pcrs", REMARK_UNKNOWN, NULL, "the boot ended before PCRs were presented");
         if (presented(w, PCR_MODEL) && !is_zero(w->pcr[PCR_MODEL]))
-                k = add(w, "pcrs", REMARK_PROBLEM, "Reboot: a model can be loaded once per boot. If it happens on a first start, mask what "
+                k = add(w, "pcrs", REMARK_PROBLEM,
+                        "Reboot: a model can be loaded once per boot. If it happens on a first start, mask what "
                         "extends PCR15 (systemd-pcrmachine, systemd-pcrfs*).",
                         "PCR15 was not zero when the key was asked for, so a one-shot policy refuses");
         if (k < 0)
@@ -349,7 +364,8 @@ static int remark_statement(struct work *w, const struct statement_result *s) {
 
                 if (e->truth == TRUTH_YES)
                         continue;
-                fprintf(f, " %s%s%s %s ", e->element, e->key ? " " : "", e->key ?: "", e->truth == TRUTH_NO ? "wants" : "may want");
+                fprintf(f, " %s%s%s %s ", e->element, e->key ? " " : "", e->key ?: "",
+                        e->truth == TRUTH_NO ? "wants" : "may want");
                 for (size_t k = 0; e->wanted && k < e->wanted->n; k++)
                         fprintf(f, "%s%s", k > 0 ? " or " : "", e->wanted->items[k]);
                 fprintf(f, " and found %s;", e->found ?: "nothing");
@@ -383,7 +399,8 @@ static int remark_denied(struct work *w) {
                         r = add(w, "policy", REMARK_PROBLEM, NULL, "%s denies it outright", s->statement->name);
         }
         if (r == 0)
-                r = add(w, "policy", REMARK_PROBLEM, "Boot the image the policy names; or have the key's owner accept this one: "
+                r = add(w, "policy", REMARK_PROBLEM,
+                        "Boot the image the policy names; or have the key's owner accept this one: "
                         "`sealboot measure`, then `sealboot policy`, with the references of every image that may run.",
                         "the key policy does not release the key to what was presented");
         return r;
@@ -404,10 +421,11 @@ static int remark_allowed(struct work *w) {
         if (r < 0 || !refused)
                 return r;
         return add(w, "permissions", REMARK_PROBLEM,
-                   "Let the role's IAM policy allow kms:Decrypt on the key (`sealboot policy --for role` writes one); then look at VPC endpoint "
-                   "policies, service control policies, and whether the key's policy is still the one given here.",
+                   "Let the role's IAM policy allow kms:Decrypt on the key (`sealboot policy --for role` writes one); then "
+                   "look at VPC endpoint policies, service control policies, and whether the key's policy is still this one.",
                    "the key policy allows what KMS refused%s, so the refusal comes from elsewhere",
-                   crosses ? "; the key belongs to another account, so the role's own IAM policy must allow kms:Decrypt too" : "");
+                   crosses ? "; the key belongs to another account, so the role's own IAM policy must allow kms:Decrypt too"
+                           : "");
 }
 
 static int remark_policy(struct work *w, struct error *e) {
@@ -415,12 +433,15 @@ static int remark_policy(struct work *w, struct error *e) {
         int r;
 
         if (!w->in->policy)
-                return add(w, "policy", REMARK_UNKNOWN, "Give the key policy with --policy (`aws kms get-key-policy --policy-name default --key-id ...`).",
+                return add(w, "policy", REMARK_UNKNOWN,
+                           "Give the key policy with --policy (`aws kms get-key-policy --policy-name default "
+                           "--key-id ...`).",
                            "the key policy was not given");
         if (!w->presented)
                 return add(w, "policy", REMARK_UNKNOWN, NULL, "the boot ended before the key was asked for");
         if (!w->out->principal[0])
-                return add(w, "policy", REMARK_UNKNOWN, "Name the instance's role with --principal.", "who asked is not known");
+                return add(w, "policy", REMARK_UNKNOWN, "Name the instance's role with --principal.",
+                           "who asked is not known");
         r = fill_request(w, &request, e);
         if (r == 0)
                 r = evaluate(w->in->policy, &request, &w->out->evaluation, e);
@@ -438,13 +459,16 @@ static int remark_policy(struct work *w, struct error *e) {
 }
 
 int diagnose(const struct evidence *evidence, struct diagnosis *ret, struct error *e) {
-        static int (*const looks[])(struct work *w) = { remark_outcome, remark_clock, remark_identity, remark_key, remark_pcrs };
+        static int (*const looks[])(struct work *w) = {
+                remark_outcome, remark_clock, remark_identity, remark_key, remark_pcrs,
+        };
         _cleanup_diagnosis_ struct diagnosis d = {};
         struct work w = { .in = evidence, .out = &d };
         int r;
 
         if (!text_at(evidence->report, "outcome"))
-                return fail(e, FAILURE_USAGE, -EINVAL, "boot report", "has no \"outcome\": it is not the report of a sealboot-agent");
+                return fail(e, FAILURE_USAGE, -EINVAL, "boot report",
+                            "has no \"outcome\": it is not the report of a sealboot-agent");
         w.failure = text_at(evidence->report, "failure.name");
         w.key_arn = text_at(evidence->report, "key_arn");
         r = read_pcrs(&w, e);

@@ -47,7 +47,8 @@ int document_read(const char *path, uint8_t **ret, size_t *ret_n, struct error *
                 if (r == -ENOMEM)
                         return fail_oom(e);
                 if (r < 0)
-                        return fail(e, FAILURE_DOCUMENT, -EBADMSG, path, "is neither a COSE_Sign1 message nor its base64 or hex text");
+                        return fail(e, FAILURE_DOCUMENT, -EBADMSG, path,
+                                    "is neither a COSE_Sign1 message nor its base64 or hex text");
                 free(data);
                 data = decoded;
         }

@@ -61,6 +61,10 @@ static int refuse_item(const struct parse *p) {
         return refuse(p, initial >> 5 == 3 ? "is cut short in a text, or holds text that is not UTF-8" : "is cut short");
 }
 
+static size_t shortest_head(uint64_t n) {
+        return n < 24 ? 1 : n <= UINT8_MAX ? 2 : n <= UINT16_MAX ? 3 : n <= UINT32_MAX ? 5 : 9;
+}
+
 /* The next item. A longer head than its value needs would be a second spelling of the same document. */
 static int next(struct parse *p, struct cbor_item *ret) {
         size_t before = p->r.offset, head;
@@ -70,7 +74,7 @@ static int next(struct parse *p, struct cbor_item *ret) {
                 return refuse_item(p);
         head = p->r.offset - before - ret->size;
         n = ret->kind == CBOR_BYTES || ret->kind == CBOR_TEXT ? ret->size : ret->value;
-        if (ret->kind < CBOR_BOOL && head != (n < 24 ? 1u : n <= UINT8_MAX ? 2u : n <= UINT16_MAX ? 3u : n <= UINT32_MAX ? 5u : 9u))
+        if (ret->kind < CBOR_BOOL && head != shortest_head(n))
                 return refuse(p, "holds a number or length that is not in its shortest form");
         return 0;
 }
@@ -151,7 +155,7 @@ static int take_timestamp(struct parse *p, struct document *d, void *at) {
 static int take_pcrs(struct parse *p, struct document *d, enum document_kind kind) {
         unsigned limit = kind == DOCUMENT_NITROTPM ? TPM_PCRS : DOCUMENT_PCRS;
         struct cbor_item map, index;
-        struct bytes value;
+        struct bytes value = { .data = NULL };
         int r;
 
         r = next_kind(p, CBOR_MAP, &map);
@@ -325,7 +329,8 @@ static int parse_message(struct parse *p, struct document *d) {
                 return r;
         if (item.kind == CBOR_TAG) {
                 if (item.value != COSE_SIGN1_TAG)
-                        return refuse(p, "has CBOR tag %llu, expected 18 (COSE_Sign1) or none", (unsigned long long) item.value);
+                        return refuse(p, "has CBOR tag %llu, expected 18 (COSE_Sign1) or none",
+                                      (unsigned long long) item.value);
                 r = next(p, &item);
                 if (r < 0)
                         return r;
@@ -404,7 +409,7 @@ static int signature_to_der(struct bytes signature, uint8_t **ret, size_t *ret_n
         return 0;
 }
 
-/* ["Signature1", protected, h'', payload]; the message's own heads are known to be in their shortest form, as these must be. */
+/* The head of a byte string, in its shortest form. */
 static size_t bytes_head(size_t n, uint8_t head[static 3]) {
         if (n < 24) {
                 head[0] = (uint8_t) (0x40 | n);

@@ -83,7 +83,8 @@ int request_add_context(struct request *r, const char *name, const char *value, 
         return k < 0 ? k : request_add(r, "kms:EncryptionContextKeys", name, e);
 }
 
-static int add_pcr(struct request *r, bool nitrotpm, unsigned pcr, const uint8_t value[static DOCUMENT_PCR_SIZE], struct error *e) {
+static int add_pcr(struct request *r, bool nitrotpm, unsigned pcr, const uint8_t value[static DOCUMENT_PCR_SIZE],
+                   struct error *e) {
         char key[64], hex[2 * DOCUMENT_PCR_SIZE + 1];
         int k;
 
@@ -175,8 +176,8 @@ int request_init(struct request *r, const char *principal, const char *action, c
 
 /* Keys that KMS leaves out of a direct call, so that their absence is known; any other key that is not there is unknown. */
 static bool known_absent(const struct request *r, const char *key) {
-        static const char *const keys[] = { "kms:ViaService", "kms:GrantIsForAWSResource", "aws:SourceArn", "aws:SourceAccount",
-                                            "kms:EncryptionContextKeys" };
+        static const char *const keys[] = { "kms:ViaService", "kms:GrantIsForAWSResource", "aws:SourceArn",
+                                            "aws:SourceAccount", "kms:EncryptionContextKeys" };
 
         for (size_t i = 0; i < ELEMENTS(keys); i++)
                 if (strcasecmp(keys[i], key) == 0)
@@ -188,7 +189,8 @@ static bool known_absent(const struct request *r, const char *key) {
 /* Each of an ARN's six parts matches on its own. */
 static bool arn_matches(const char *pattern, const char *text) {
         for (unsigned part = 0; part < 6; part++) {
-                size_t p = part < 5 ? strcspn(pattern, ":") : strlen(pattern), t = part < 5 ? strcspn(text, ":") : strlen(text);
+                size_t p = part < 5 ? strcspn(pattern, ":") : strlen(pattern),
+                       t = part < 5 ? strcspn(text, ":") : strlen(text);
                 _cleanup_free_ char *one = strndup(pattern, p), *other = strndup(text, t);
 
                 if (!one || !other || !glob_matches(one, other, false))
@@ -328,7 +330,8 @@ static int judge(const struct statement *s, const struct request *r, struct stat
         if (k == 0)
                 k = note(ret, s->not_action ? "NotAction" : "Action", NULL, &s->actions, strdup(r->action), action, e);
         if (k == 0)
-                k = note(ret, s->not_resource ? "NotResource" : "Resource", NULL, &s->resources, strdup(r->resource), resource, e);
+                k = note(ret, s->not_resource ? "NotResource" : "Resource", NULL, &s->resources, strdup(r->resource),
+                         resource, e);
         for (size_t i = 0; i < s->n_conditions && k == 0; i++) {
                 const struct condition *c = &s->conditions[i];
                 const struct request_key *key = find_key(r, c->key);

@@ -4,8 +4,8 @@
 /* Evaluates a key policy as KMS does (IAM user guide, "Policy evaluation logic"), and remembers why: KMS itself answers
  * AccessDeniedException and no more.
  *
- * Only the key policy is judged. A caller from another account also needs an identity policy that allows the request, and so does one
- * whom the key policy admits by account only (evaluation.delegated). A condition on something that cannot be known
+ * Only the key policy is judged. A caller from another account also needs an identity policy that allows the request, and so
+ * does one whom the key policy admits by account only (evaluation.delegated). A condition on something that cannot be known
  * here (aws:SourceIp, a policy variable) is neither met nor unmet. */
 
 #include "document.h"
@@ -33,13 +33,14 @@ struct request {
         bool partial; /* the PCRs that are not there are not known, rather than absent */
 };
 
-/* principal: an IAM user, role or assumed-role session ARN. action such as "kms:Decrypt" and resource are borrowed. FAILURE_USAGE. */
+/* principal: an IAM user, role or assumed-role session ARN. action such as "kms:Decrypt" and resource are borrowed.
+ * FAILURE_USAGE. */
 int request_init(struct request *r, const char *principal, const char *action, const char *resource, struct error *e);
 /* Adds a value to a condition key; a second one makes it a key of several values. */
 int request_add(struct request *r, const char *key, const char *value, struct error *e);
 int request_add_context(struct request *r, const char *name, const char *value, struct error *e);
-/* The kms:RecipientAttestation keys of a document, and of what an image is expected to present before it has measured a model: PCR15
- * is zeros unless the reference says otherwise. */
+/* The kms:RecipientAttestation keys of a document, and of what an image is expected to present before it has measured a
+ * model: PCR15 is zeros unless the reference says otherwise. */
 int request_add_document(struct request *r, const struct document *d, struct error *e);
 int request_add_reference(struct request *r, const struct reference *reference, struct error *e);
 void request_done(struct request *r);

@@ -222,7 +222,8 @@ static int take_operator(const struct parse *p, const char *text, struct conditi
         return refuse(p, "the condition operator \"%s\" is not one that is understood here", text);
 }
 
-static int take_condition(const struct parse *p, const char *operator, const char *key, json_object *values, struct statement *s) {
+static int take_condition(const struct parse *p, const char *operator, const char *key, json_object *values,
+                          struct statement *s) {
         struct condition c = { .key = key }, *larger;
         int r;
 
@@ -277,7 +278,15 @@ static int take_sid(const struct parse *p, json_object *o, struct statement *s) 
         return json_object_is_type(o, json_type_string) ? 0 : refuse(p, "Sid is not text");
 }
 
-enum element { ELEMENT_SID, ELEMENT_EFFECT, ELEMENT_PRINCIPAL, ELEMENT_ACTION, ELEMENT_RESOURCE, ELEMENT_CONDITION, ELEMENT_COUNT };
+enum element {
+        ELEMENT_SID,
+        ELEMENT_EFFECT,
+        ELEMENT_PRINCIPAL,
+        ELEMENT_ACTION,
+        ELEMENT_RESOURCE,
+        ELEMENT_CONDITION,
+        ELEMENT_COUNT
+};
 
 static const struct {
         const char *name;
@@ -434,6 +443,7 @@ int key_policy_read(const char *path, struct key_policy *ret, struct error *e) {
         r = json_parse((const char *) text, n, FAILURE_POLICY, path, &answer, &ignored);
         if (r == 0 && json_object_is_type(answer, json_type_object) && json_object_object_get_ex(answer, "Policy", &inner) &&
             json_object_is_type(inner, json_type_string))
-                return key_policy_parse(json_object_get_string(inner), (size_t) json_object_get_string_len(inner), path, ret, e);
+                return key_policy_parse(json_object_get_string(inner), (size_t) json_object_get_string_len(inner), path, ret,
+                                        e);
         return key_policy_parse((const char *) text, n, path, ret, e);
 }

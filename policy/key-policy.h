@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A KMS key policy as a table of statements (IAM user guide, "IAM JSON policy elements"; KMS developer guide, "Key policies").
- * What KMS would not take as a key policy is refused here, so that evaluation, the search for weaknesses and comparison all
- * stand on the same reading. */
+/* A KMS key policy as a table of statements (IAM user guide, "IAM JSON policy elements"; KMS developer guide, "Key
+ * policies"). What KMS would not take as a key policy is refused here, so that evaluation, the search for weaknesses and
+ * comparison all stand on the same reading. */
 
 #include "basic/json.h"
 

@@ -92,19 +92,22 @@ static int lint_values(const struct lint *l) {
                         continue;
                 several += c->values.n > 1;
                 for (size_t k = 0; k < c->values.n; k++) {
-                        loose |= (c->match == MATCH_STRING_LIKE || c->match == MATCH_ARN) && strpbrk(c->values.items[k], "*?");
+                        loose |= (c->match == MATCH_STRING_LIKE || c->match == MATCH_ARN) &&
+                                 strpbrk(c->values.items[k], "*?");
                         never |= (c->match == MATCH_STRING_EQUALS || c->match == MATCH_STRING_EQUALS_IGNORE_CASE) &&
                                  !is_hex(c->values.items[k], c->match == MATCH_STRING_EQUALS_IGNORE_CASE);
                 }
         }
         if (several > 1)
-                r = found(l, "mixed-images", "several PCRs have several values each, so that values of different images may be "
-                                             "combined: give every image a statement of its own");
+                r = found(l, "mixed-images",
+                          "several PCRs have several values each, so that values of different images may be "
+                          "combined: give every image a statement of its own");
         if (r == 0 && loose)
                 r = found(l, "loose-match", "a PCR is matched by pattern: name the value");
         if (r == 0 && never)
-                r = found(l, "never-matches", "a PCR value is not 96 hex digits, lower-case unless the operator ignores case: KMS "
-                                              "never presents such a value");
+                r = found(l, "never-matches",
+                          "a PCR value is not 96 hex digits, lower-case unless the operator ignores case: KMS "
+                          "never presents such a value");
         return r;
 }
 
@@ -115,19 +118,21 @@ static int lint_nitrotpm(const struct lint *l) {
         int r = 0;
 
         if (find(l->s, NITROTPM "0") || find(l->s, NITROTPM "1"))
-                r = found(l, "firmware-pcr", "NitroTPM PCR0 and PCR1 measure AWS's firmware, which changes under the image and "
-                                             "would lock it out");
+                r = found(l, "firmware-pcr",
+                          "NitroTPM PCR0 and PCR1 measure AWS's firmware, which changes under the image and "
+                          "would lock it out");
         if (r == 0 && off && (!pcr4 || !pcr12))
                 r = found(l, "secure-boot-off", "PCR7 is bound to the value that says that Secure Boot is off, which any "
                                                 "image produces");
         if (r == 0 && pcr4 && !pcr12 && !secure_boot)
                 r = found(l, "pcr4-without-pcr12",
-                          "PCR4 does not cover a command line that is appended at boot (GHSA-xrv8-2pf5-f3q7): bind PCR12 too, "
-                          "to 96 zeros where nothing is added");
+                          "PCR4 does not cover a command line that is appended at boot (GHSA-xrv8-2pf5-f3q7): bind PCR12 "
+                          "too, to 96 zeros where nothing is added");
         if (r == 0 && !pcr4 && !pcr7)
                 r = found(l, "image-not-bound", "neither PCR4 nor PCR7 is bound, so any image may ask");
         if (r == 0 && !pcr4 && pcr7 && !secure_boot && !off)
-                r = found(l, "image-not-bound", "PCR7 alone identifies images only by who signed them, and only with Secure Boot on");
+                r = found(l, "image-not-bound",
+                          "PCR7 alone identifies images only by who signed them, and only with Secure Boot on");
         return r;
 }
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What makes a key policy protect less than it seems to. `sealboot policy` refuses to write a policy that has any of these, and
- * `sealboot policy check` lists them in anyone's.
+/* What makes a key policy protect less than it seems to. `sealboot policy` refuses to write a policy that has any of these,
+ * and `sealboot policy check` lists them in anyone's.
  *
  *   wildcard-principal    an Allow for everyone, or for everyone but some
- *   no-attestation        an Allow that releases plaintext (Decrypt, ReEncryptFrom, or CreateGrant, which gives them away) without
- *                         requiring an attestation document
- *   image-not-bound       attestation is required, but of no image in particular
+ *   no-attestation        an Allow that releases plaintext (Decrypt, ReEncryptFrom, or CreateGrant, which gives them away)
+ * without requiring an attestation document image-not-bound       attestation is required, but of no image in particular
  *   pcr4-without-pcr12    a command line appended at boot is not covered (GHSA-xrv8-2pf5-f3q7)
  *   secure-boot-off       PCR7 is bound to the value that says that Secure Boot is off
  *   firmware-pcr          NitroTPM PCR0 or PCR1: AWS's firmware, which changes under the image

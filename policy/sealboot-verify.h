@@ -2,22 +2,20 @@
 #ifndef SEALBOOT_VERIFY_H
 #define SEALBOOT_VERIFY_H
 
-/* Verify attestation documents of NitroTPM and AWS Nitro Enclaves in a service of your own: KMS is not the only one who may want
- * to know what booted before it answers.
+/* Verify attestation documents of NitroTPM and AWS Nitro Enclaves in a service of your own: KMS is not the only one who may
+ * want to know what booted before it answers.
  *
  *     struct sealboot_verifier *v = sealboot_verifier_new();
  *     sealboot_verifier_expect_nonce(v, nonce, sizeof nonce);          // the one you sent: without it, it may be a replay
- *     sealboot_verifier_add_reference(v, json, strlen(json), "v7");    // `sealboot measure` or nitro-tpm-pcr-compute wrote it
- *     if (sealboot_verifier_run(v, document, size) == 0)
- *             key = sealboot_verifier_public_key(v, &key_size);        // the instance alone holds its private half
- *     else
- *             fprintf(stderr, "%s\n", sealboot_verifier_error(v));
- *     sealboot_verifier_free(v);
+ *     sealboot_verifier_add_reference(v, json, strlen(json), "v7");    // `sealboot measure` or nitro-tpm-pcr-compute wrote
+ * it if (sealboot_verifier_run(v, document, size) == 0) key = sealboot_verifier_public_key(v, &key_size);        // the
+ * instance alone holds its private half else fprintf(stderr, "%s\n", sealboot_verifier_error(v)); sealboot_verifier_free(v);
  *
- * By default the root is AWS's, pinned by its SHA-256, and the time is now. What you do not ask for is not checked, and listed so.
- * Functions return 0 or a negative errno: -EINVAL for an argument or a combination that makes no sense, -ENOMEM.
- * A verifier belongs to one thread at a time and can run any number of documents; expectations stay. The library prints nothing,
- * opens nothing, and keeps no state outside the verifier. Link with `pkg-config --cflags --libs sealboot-verify`. */
+ * By default the root is AWS's, pinned by its SHA-256, and the time is now. What you do not ask for is not checked, and
+ * listed so. Functions return 0 or a negative errno: -EINVAL for an argument or a combination that makes no sense, -ENOMEM.
+ * A verifier belongs to one thread at a time and can run any number of documents; expectations stay. The library prints
+ * nothing, opens nothing, and keeps no state outside the verifier. Link with `pkg-config --cflags --libs sealboot-verify`.
+ */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -34,8 +32,8 @@ void sealboot_verifier_free(struct sealboot_verifier *v);
 /* A root certificate in PEM instead of AWS's, for emulators. */
 int sealboot_verifier_set_root(struct sealboot_verifier *v, const char *pem, size_t size);
 
-/* The time certificates must be valid at, in seconds since 1970; or as of when the document says it was signed, which is for old
- * documents and proves nothing about freshness. */
+/* The time certificates must be valid at, in seconds since 1970; or as of when the document says it was signed, which is for
+ * old documents and proves nothing about freshness. */
 #define SEALBOOT_TIME_NOW ((int64_t) -1)
 #define SEALBOOT_TIME_DOCUMENT ((int64_t) -2)
 int sealboot_verifier_set_time(struct sealboot_verifier *v, int64_t seconds);
@@ -48,9 +46,10 @@ int sealboot_verifier_expect_nonce(struct sealboot_verifier *v, const void *data
 int sealboot_verifier_expect_user_data(struct sealboot_verifier *v, const void *data, size_t size);
 int sealboot_verifier_expect_public_key(struct sealboot_verifier *v, const void *data, size_t size);
 
-/* Reference measurements, {"Measurements": {"PCR4": hex, ...}} or an array of such. Every PCR of one set must be equal; of several
- * sets any one will do, whole. A set that has PCR7 or any of PCR9 to PCR15, or none of PCR0, 1, 2, 3 and 8, is a NitroTPM's, any other an
- * enclave's, and a document of the other kind does not meet it. `name` (may be NULL) names it in details. */
+/* Reference measurements, {"Measurements": {"PCR4": hex, ...}} or an array of such. Every PCR of one set must be equal; of
+ * several sets any one will do, whole. A set that has PCR7 or any of PCR9 to PCR15, or none of PCR0, 1, 2, 3 and 8, is a
+ * NitroTPM's, any other an enclave's, and a document of the other kind does not meet it. `name` (may be NULL) names it in
+ * details. */
 int sealboot_verifier_add_reference(struct sealboot_verifier *v, const char *json, size_t size, const char *name);
 
 /* SHA-384 model digests, any one of which must be what PCR15 was extended with, once. */
@@ -58,15 +57,15 @@ int sealboot_verifier_add_reference(struct sealboot_verifier *v, const char *jso
 int sealboot_verifier_add_model_digest(struct sealboot_verifier *v, const uint8_t digest[SEALBOOT_DIGEST_SIZE]);
 
 /* Checks one document (raw COSE_Sign1, at most 32 KiB). 0: it is authentic and everything that was asked for holds.
- * -EBADMSG: malformed, or not signed under the root. -EKEYEXPIRED: signed, but not valid at that time, which may be the clock's
- * fault. -EKEYREJECTED: authentic, but not what was expected. */
+ * -EBADMSG: malformed, or not signed under the root. -EKEYEXPIRED: signed, but not valid at that time, which may be the
+ * clock's fault. -EKEYREJECTED: authentic, but not what was expected. */
 int sealboot_verifier_run(struct sealboot_verifier *v, const void *document, size_t size);
 
 /* Of the last call that failed: one line, never NULL. */
 const char *sealboot_verifier_error(const struct sealboot_verifier *v);
 
-/* What the last run did, in a fixed order: structure, chain, validity, signature, age, nonce, user-data, public-key, debug-mode, pcrs,
- * command-line, model. Names are stable; details are for people. NULL after the last. */
+/* What the last run did, in a fixed order: structure, chain, validity, signature, age, nonce, user-data, public-key,
+ * debug-mode, pcrs, command-line, model. Names are stable; details are for people. NULL after the last. */
 enum sealboot_result {
         SEALBOOT_NOT_CHECKED = 0,
         SEALBOOT_PASSED = 1,
@@ -79,8 +78,8 @@ struct sealboot_check {
 };
 const struct sealboot_check *sealboot_verifier_check(const struct sealboot_verifier *v, size_t index);
 
-/* What the document says, once structure, chain, validity and signature have passed; NULL or 0 before, and for what it does not
- * hold. Valid until the next run. */
+/* What the document says, once structure, chain, validity and signature have passed; NULL or 0 before, and for what it does
+ * not hold. Valid until the next run. */
 enum sealboot_kind {
         SEALBOOT_UNKNOWN = 0,
         SEALBOOT_NITROTPM = 1,

@@ -208,14 +208,16 @@ static int authenticate(struct sealboot_verifier *v, size_t size) {
             memcmp(v->root, aws_nitro_root, sizeof v->root) == 0 ? "the AWS" : "the given", fingerprint);
 
         signed_at = (int64_t) (v->document.timestamp / 1000);
-        v->at = v->time == SEALBOOT_TIME_NOW ? (int64_t) time(NULL) : v->time == SEALBOOT_TIME_DOCUMENT ? signed_at : v->time;
+        v->at = v->time == SEALBOOT_TIME_NOW        ? (int64_t) time(NULL)
+                : v->time == SEALBOOT_TIME_DOCUMENT ? signed_at
+                                                    : v->time;
         valid = chain_valid_at(&chain, "document", v->at, &v->error);
         if (valid < 0)
                 set(v, CHECK_VALIDITY, SEALBOOT_FAILED, "%s", v->error.reason);
         else
                 set(v, CHECK_VALIDITY, SEALBOOT_PASSED, "every certificate is valid %s",
                     v->time == SEALBOOT_TIME_NOW        ? "now"
-                    : v->time == SEALBOOT_TIME_DOCUMENT ? "at the time the document names; whether that is recent is not checked"
+                    : v->time == SEALBOOT_TIME_DOCUMENT ? "at the document's own time; whether that is recent is not checked"
                                                         : "at the given time");
 
         r = document_signature(&v->document, "document", chain_key(&chain), &v->error);
@@ -240,14 +242,14 @@ static void check_age(struct sealboot_verifier *v) {
         else if (age < -CLOCK_SLACK)
                 set(v, CHECK_AGE, SEALBOOT_FAILED, "signed at %s, %" PRId64 " s in the future: check the clock", when, -age);
         else if (age > v->max_age)
-                set(v, CHECK_AGE, SEALBOOT_FAILED, "signed at %s, %" PRId64 " s ago; at most %" PRId64 " s are accepted", when, age,
-                    v->max_age);
+                set(v, CHECK_AGE, SEALBOOT_FAILED, "signed at %s, %" PRId64 " s ago; at most %" PRId64 " s are accepted",
+                    when, age, v->max_age);
         else
                 set(v, CHECK_AGE, SEALBOOT_PASSED, "signed at %s, %" PRId64 " s ago", when, MAX_OF(age, 0));
 }
 
-static void check_expected(struct sealboot_verifier *v, enum check check, const struct expected *expected, struct bytes found,
-                           const char *unchecked) {
+static void check_expected(struct sealboot_verifier *v, enum check check, const struct expected *expected,
+                           struct bytes found, const char *unchecked) {
         if (!expected->set && found.data)
                 set(v, check, SEALBOOT_NOT_CHECKED, "the document holds %zu bytes; %s", found.size, unchecked);
         else if (!expected->set)
@@ -255,7 +257,8 @@ static void check_expected(struct sealboot_verifier *v, enum check check, const 
         else if (!found.data)
                 set(v, check, SEALBOOT_FAILED, "the document holds none");
         else if (found.size != expected->size || memcmp(found.data, expected->data, found.size) != 0)
-                set(v, check, SEALBOOT_FAILED, "the document's %zu bytes are not the %zu expected", found.size, expected->size);
+                set(v, check, SEALBOOT_FAILED, "the document's %zu bytes are not the %zu expected", found.size,
+                    expected->size);
         else
                 set(v, check, SEALBOOT_PASSED, "equal, %zu bytes", found.size);
 }
@@ -278,11 +281,13 @@ static bool compare(const struct document *d, const struct reference *reference,
         bool differs = false;
 
         if (reference_is_nitrotpm(reference) != (d->kind == DOCUMENT_NITROTPM)) {
-                fprintf(f, "%s measures %s", reference->source, d->kind == DOCUMENT_NITROTPM ? "an enclave" : "a NitroTPM image");
+                fprintf(f, "%s measures %s", reference->source,
+                        d->kind == DOCUMENT_NITROTPM ? "an enclave" : "a NitroTPM image");
                 return true;
         }
         for (unsigned i = 0; i < DOCUMENT_PCRS; i++) {
-                if (!reference_has(reference, i) || (d->pcr[i] && memcmp(d->pcr[i], reference->pcr[i], DOCUMENT_PCR_SIZE) == 0))
+                if (!reference_has(reference, i) ||
+                    (d->pcr[i] && memcmp(d->pcr[i], reference->pcr[i], DOCUMENT_PCR_SIZE) == 0))
                         continue;
                 hex_encode(reference->pcr[i], DOCUMENT_PCR_SIZE, wanted);
                 if (d->pcr[i])
@@ -355,23 +360,27 @@ static void check_command_line(struct sealboot_verifier *v, const struct referen
 
         if (v->document.kind == DOCUMENT_ENCLAVE) {
                 if (met && reference_has(met, 0))
-                        set(v, CHECK_COMMAND_LINE, SEALBOOT_PASSED, "PCR0 covers the whole enclave image, its command line included");
+                        set(v, CHECK_COMMAND_LINE, SEALBOOT_PASSED,
+                            "PCR0 covers the whole enclave image, its command line included");
                 else
                         set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED, "PCR0, which covers it, was not compared");
         } else if (met && reference_has(met, PCR_APPLICATION))
                 set(v, CHECK_COMMAND_LINE, SEALBOOT_PASSED, "PCR12 was compared%s",
                     memcmp(pcr, zeros, sizeof zeros) == 0 ? " and is zero: nothing was added" : "");
         else
-                set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED, "PCR12 was not compared, and PCR4 does not cover what is appended%s",
-                    !pcr ? "" : memcmp(pcr, zeros, sizeof zeros) == 0 ? "; it is zero" : "; it is not zero");
+                set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED,
+                    "PCR12 was not compared, and PCR4 does not cover what is appended%s",
+                    !pcr                                    ? ""
+                    : memcmp(pcr, zeros, sizeof zeros) == 0 ? "; it is zero"
+                                                            : "; it is not zero");
 }
 
 static void check_model(struct sealboot_verifier *v) {
         const uint8_t *pcr = v->document.pcr[PCR_MODEL];
         uint8_t input[2 * SHA384_DIGEST_LENGTH] = {}, extended[SHA384_DIGEST_LENGTH];
         char hex[2 * SEALBOOT_DIGEST_SIZE + 1];
-        const char *state = !pcr ? "the document has no PCR15"
-                            : memcmp(pcr, zeros, sizeof zeros) == 0 ? "PCR15 is zero: no model has been measured in this boot"
+        const char *state = !pcr                                    ? "the document has no PCR15"
+                            : memcmp(pcr, zeros, sizeof zeros) == 0 ? "PCR15 is zero: no model has been measured"
                                                                     : "PCR15 has been extended";
 
         if (v->document.kind == DOCUMENT_ENCLAVE)

@@ -69,8 +69,8 @@ def test_another_image(single, doctor, policy, key, tmp_path, stack):
     assert result.states == {"outcome": ["problem"], "clock": ["ok"], "identity": ["ok"], "key": ["ok"], "pcrs": ["problem"],
                              "policy": ["problem", "problem"]}
     assert re.search(rf"PCR4 is {stack.pcr(4)}, and \S+ expects {'ab' * 48}: another image", result.problems)
-    assert f"Release does not apply: StringEqualsIgnoreCase kms:RecipientAttestation:NitroTPMPCR4 wants {'ab' * 48} and found " \
-           f"{stack.pcr(4)}." in result.problems
+    unmet = f"StringEqualsIgnoreCase kms:RecipientAttestation:NitroTPMPCR4 wants {'ab' * 48} and found {stack.pcr(4)}."
+    assert f"Release does not apply: {unmet}" in result.problems
     assert result.json["principal"] == stack.info["session_arn"]
 
 
@@ -92,7 +92,7 @@ def test_a_permission_that_is_missing(single, doctor, policy, stack):
     assert doctor(report, "--policy", policy(single.arn), "--principal", stack.role_arn).states["policy"] == ["ok"]
     session = stack.info["session_arn"]
     report |= {"outcome": "failed", "failure": {"name": "kms-denied", "title": "KMS refused", "subject": report["key_arn"],
-                                                "reason": f"AccessDeniedException: User: {session} is not authorized to perform: kms:Decrypt"}}
+                                                "reason": f"AccessDeniedException: User: {session} is not authorized"}}
     result = doctor(report, "--policy", policy(single.arn))
     assert result.states["policy"] == ["ok"] and result.states["permissions"] == ["problem"]
     assert "the role's own IAM policy must allow kms:Decrypt too" in result.problems
@@ -141,11 +141,13 @@ def test_before_the_tpm(single, doctor, policy):
     single.launch("../escape")
     report = single.run().report
     result = doctor(report, "--policy", policy(single.arn))
-    assert result.states["outcome"] == ["problem"] and result.states["pcrs"] == ["unknown"] and result.states["policy"] == ["unknown"]
+    assert result.states["outcome"] == ["problem"]
+    assert result.states["pcrs"] == result.states["policy"] == ["unknown"]
 
 
 def test_text_cannot_steer_a_terminal(sealboot, tmp_path):
-    report = {"outcome": "failed", "failure": {"name": "x", "title": "t\x1b[2J", "subject": "s\n", "reason": "r\u009b", "request_id": "\x07"}}
+    report = {"outcome": "failed", "failure": {"name": "x", "title": "t\x1b[2J", "subject": "s\n", "reason": "r\u009b",
+                                               "request_id": "\x07"}}
     (tmp_path / "report.json").write_text(json.dumps(report))
     result = sealboot("doctor", tmp_path / "report.json")
     assert result.returncode == MISMATCH and "PROBLEM  t?[2J: s?: r" in result.stdout
@@ -153,9 +155,12 @@ def test_text_cannot_steer_a_terminal(sealboot, tmp_path):
 
 
 @pytest.mark.parametrize("report, options, code", [
-    ("{}", [], USAGE), ("[]", [], USAGE), ("", [], USAGE), ('{"outcome": 1}', [], USAGE), ('{"outcome": "running", "pcrs": {"4": "ab"}}', [], USAGE),
-    ('{"outcome": "running"}', ["--policy", "/nonexistent"], IO), ('{"outcome": "running"}', ["--policy", "/dev/null"], POLICY),
-    ('{"outcome": "running"}', ["--key", "/dev/null"], USAGE), ('{"outcome": "running"}', ["--event-log", "/dev/null"], EVENT_LOG),
+    ("{}", [], USAGE), ("[]", [], USAGE), ("", [], USAGE), ('{"outcome": 1}', [], USAGE),
+    ('{"outcome": "running", "pcrs": {"4": "ab"}}', [], USAGE),
+    ('{"outcome": "running"}', ["--policy", "/nonexistent"], IO),
+    ('{"outcome": "running"}', ["--policy", "/dev/null"], POLICY),
+    ('{"outcome": "running"}', ["--key", "/dev/null"], USAGE),
+    ('{"outcome": "running"}', ["--event-log", "/dev/null"], EVENT_LOG),
     ('{"outcome": "running"}', ["--reference", "/dev/null"], USAGE), ('{"outcome": "running"}', ["/dev/null"], USAGE),
 ])
 def test_usage(doctor, report, options, code):
@@ -167,7 +172,8 @@ def test_usage(doctor, report, options, code):
     {"outcome": "failed", "failure": []}, {"outcome": "failed", "failure": {"name": 1}}, {"outcome": "x", "stages": {}},
     {"outcome": "x", "stages": [1, {"name": "attestation"}], "clock": {"realtime_ms": 1}, "document": {"timestamp_ms": 1}},
     {"outcome": "x", "key_arn": "arn", "identity": {"region": "r", "account": "a"}}, {"outcome": "x", "pcrs": []},
-    {"outcome": "failed", "failure": {"name": "kms-denied", "reason": "User: arn:aws:sts::1:assumed-role/"}, "pcrs": {"4": "ab" * 48}},
+    {"outcome": "failed", "failure": {"name": "kms-denied", "reason": "User: arn:aws:sts::1:assumed-role/"},
+     "pcrs": {"4": "ab" * 48}},
 ])
 def test_reports_of_other_shapes(doctor, report):
     result = doctor(report)

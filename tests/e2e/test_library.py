@@ -15,7 +15,8 @@ def installed(build, tmp_path_factory):
     if options["b_sanitize"] != "none":
         pytest.skip("a program without the sanitizer cannot load a library that has it")
     root = tmp_path_factory.mktemp("installed")
-    subprocess.run(["meson", "install", "--no-rebuild", "--quiet", "--destdir", root, "-C", build], check=True, capture_output=True)
+    subprocess.run(["meson", "install", "--no-rebuild", "--quiet", "--destdir", root, "-C", build], check=True,
+                   capture_output=True)
     return root
 
 
@@ -38,10 +39,12 @@ def test_only_the_public_functions_are_visible(installed):
 def test_a_service_links_it(installed, stack, sealboot, tmp_path):
     pc = find(installed, "sealboot-verify.pc")
     environment = {**os.environ, "PKG_CONFIG_PATH": str(pc.parent), "PKG_CONFIG_SYSROOT_DIR": str(installed)}
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "sealboot-verify"], env=environment, capture_output=True, text=True,
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "sealboot-verify"], env=environment, capture_output=True,
+                           text=True,
                            check=True).stdout.split()
     source = os.path.join(os.path.dirname(__file__), "../../policy/examples/attested-service.c")
-    subprocess.run(["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o", tmp_path / "service", source, *flags], check=True)
+    subprocess.run(["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o", tmp_path / "service", source,
+                    *flags], check=True)
 
     (tmp_path / "nonce").write_bytes(os.urandom(32))
     (tmp_path / "key").write_bytes(b"a public key")
@@ -50,7 +53,8 @@ def test_a_service_links_it(installed, stack, sealboot, tmp_path):
 
     def ask(*more):
         libraries = {"LD_LIBRARY_PATH": str(find(installed, "libsealboot-verify.so").parent)}
-        return subprocess.run([tmp_path / "service", tmp_path / "image.json", tmp_path / "nonce", tmp_path / "document", *more],
+        return subprocess.run([tmp_path / "service", tmp_path / "image.json", tmp_path / "nonce", tmp_path / "document",
+                               *more],
                               env={**os.environ, **libraries}, capture_output=True, text=True)
     answer = ask(stack.variables["SEALBOOT_ATTESTATION_ROOT"])
     assert answer.returncode == 0 and "its key of 12 bytes" in answer.stdout, answer
@@ -70,9 +74,11 @@ def test_the_header_is_c_plus_plus_too(installed, tmp_path):
 
 
 def test_the_agent_holds_none_of_it(build):
-    """Sealing, measuring, verifying and policies are people's business: the measured image carries only what a boot needs."""
+    """Sealing, measuring, verifying and policies are people's business: the measured image carries only what a boot
+    needs."""
     policy = symbols("--defined-only", "-g", build / "policy/libsealboot-policy.a")
     assert {"document_parse", "chain_build", "evaluate", "references_parse", "diagnose", "sealboot_verifier_run"} <= policy
     assert symbols(build / "agent/sealboot-agent") & policy == set()
-    needed = subprocess.run(["readelf", "-d", build / "agent/sealboot-agent"], capture_output=True, text=True, check=True).stdout
+    needed = subprocess.run(["readelf", "-d", build / "agent/sealboot-agent"], capture_output=True, text=True,
+                            check=True).stdout
     assert "sealboot-verify" not in needed

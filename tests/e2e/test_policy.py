@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sealboot policy: what it writes and refuses to write, what it says of requests, and whether the local KMS says the same."""
+"""sealboot policy: what it writes and refuses to write, what it says of requests, and whether the local KMS says the
+same."""
 
+import hashlib
 import itertools
 import json
 import random
+import struct
 import subprocess
 import time
+import uuid
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +26,8 @@ OWNER, CONSUMER = "111111111111", "222222222222"
 ADMIN, ROLE = f"arn:aws:iam::{OWNER}:role/owner", f"arn:aws:iam::{CONSUMER}:role/inference"
 SESSION = f"arn:aws:sts::{CONSUMER}:assumed-role/inference/i-0123456789abcdef0"
 KEY = f"arn:aws:kms:us-east-1:{OWNER}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+TPM, ENCLAVE = "kms:RecipientAttestation:NitroTPMPCR", "kms:RecipientAttestation:PCR"
+IMAGE = "kms:RecipientAttestation:ImageSha384"
 ZEROS, FOUR, OTHER = "00" * 48, "44" * 48, "ab" * 48
 SECURE_BOOT_OFF = "98441c7f7625d10058c47683aec486ce311c633235eb555593a7ee791121e3578ae72d04ecef661f272d59058b77af35"
 
@@ -71,8 +77,8 @@ def test_binds_all_it_knows(run, tmp_path):
     assert released(policy) == {
         "Sid": "ReleaseToImage1", "Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:Decrypt", "Resource": "*",
         "Condition": {
-            "StringEqualsIgnoreCase": {"kms:RecipientAttestation:NitroTPMPCR4": FOUR, "kms:RecipientAttestation:NitroTPMPCR7": OTHER,
-                                       "kms:RecipientAttestation:NitroTPMPCR12": ZEROS, "kms:RecipientAttestation:NitroTPMPCR15": ZEROS},
+            "StringEqualsIgnoreCase": {TPM + "4": FOUR, TPM + "7": OTHER,
+                                       TPM + "12": ZEROS, TPM + "15": ZEROS},
             "StringEquals": {"kms:EncryptionContext:model": "llama", "kms:EncryptionContext:version": "3"}}}
     used = {a for s in policy["Statement"] if s["Sid"] != "ReleaseToImage1" for a in evaluator.listed(s["Action"])}
     assert not used & {"kms:Decrypt", "kms:CreateGrant", "kms:ReEncryptFrom", "kms:*"}, "managing the key is not using it"
@@ -84,7 +90,7 @@ def test_every_image_has_its_own_statement(run, tmp_path, image):
                                                    {"Measurements": {"PCR4": "cd" * 48, "PCR12": "ef" * 48}}]))
     policy = json.loads(run("--reference", image, "--reference", tmp_path / "two.json", *WHO).stdout)
     bound = [released(policy, n)["Condition"]["StringEqualsIgnoreCase"] for n in (1, 2, 3)]
-    assert [(b["kms:RecipientAttestation:NitroTPMPCR4"], b["kms:RecipientAttestation:NitroTPMPCR12"]) for b in bound] == [
+    assert [(b[TPM + "4"], b[TPM + "12"]) for b in bound] == [
         (FOUR, ZEROS), (OTHER, ZEROS), ("cd" * 48, "ef" * 48)]
 
 
@@ -92,7 +98,7 @@ def test_enclaves(run, tmp_path):
     image = reference(tmp_path / "eif.json", PCR0=FOUR, PCR1=OTHER, PCR2=OTHER, PCR8=OTHER)
     policy = json.loads(run("--reference", image, *WHO).stdout)
     assert released(policy)["Condition"]["StringEqualsIgnoreCase"] == {
-        "kms:RecipientAttestation:ImageSha384": FOUR, **{f"kms:RecipientAttestation:PCR{n}": OTHER for n in (1, 2, 8)}}
+        IMAGE: FOUR, **{f"{ENCLAVE}{n}": OTHER for n in (1, 2, 8)}}
 
 
 REFUSED = [
@@ -115,6 +121,21 @@ REFUSED = [
 def test_refuses_to_write_less(run, tmp_path, pcrs, options, code):
     result = run("--reference", reference(tmp_path / "image.json", **pcrs), *WHO, *options)
     assert (result.returncode, result.stdout) == (POLICY, "") and code in result.stderr, result
+
+
+@pytest.mark.parametrize("secure_boot", [b"\0", b""])
+def test_knows_the_value_of_secure_boot_off(run, tmp_path, secure_boot):
+    """PCR7 from its events: the five variables (EFI_GUID, sizes, name, value) and a separator; no keys are enrolled."""
+    guids = {"g": uuid.UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c"), "d": uuid.UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")}
+    pcr = bytes(48)
+    for guid, name in (("g", "SecureBoot"), ("g", "PK"), ("g", "KEK"), ("d", "db"), ("d", "dbx"), (None, None)):
+        value = secure_boot if name == "SecureBoot" else b""
+        event = bytes(4)
+        if name:
+            event = guids[guid].bytes_le + struct.pack("<QQ", len(name), len(value)) + name.encode("utf-16le") + value
+        pcr = hashlib.sha384(pcr + hashlib.sha384(event).digest()).digest()
+    result = run("--reference", reference(tmp_path / "image.json", PCR4=FOUR, PCR7=pcr.hex()), *WHO, "--secure-boot")
+    assert result.returncode == POLICY and "secure-boot-off" in result.stderr
 
 
 def test_secure_boot_stands_in(run, tmp_path):
@@ -163,7 +184,8 @@ def test_role_and_bucket(run, image):
 
 
 def test_kms_takes_and_keeps_what_is_written(stack, sealboot, tmp_path):
-    """The written policy admits the emulator's instance, one-shot: once PCR15 is extended, KMS and `policy check` both say no."""
+    """The written policy admits the emulator's instance, one-shot: once PCR15 is extended, KMS and `policy check` both say
+    no."""
     owner = stack.kms()
     image = reference(tmp_path / "image.json", **{f"PCR{n}": stack.pcr(n) for n in (4, 7, 12)})
     written = sealboot("policy", "--reference", image, "--principal", stack.role_arn, "--admin", stack.info["owner_arn"],
@@ -191,7 +213,7 @@ def test_kms_takes_and_keeps_what_is_written(stack, sealboot, tmp_path):
     assert "AccessDenied" in decrypt_attested(stack, blob, {"model": "m"}, document)["__type"]
     result = check(document, "--context", "model=m")
     unmet = [e["key"] for e in result.json["statements"][2]["elements"] if e["met"] == "no"]
-    assert result.returncode == MISMATCH and unmet == ["kms:RecipientAttestation:NitroTPMPCR15"]
+    assert result.returncode == MISMATCH and unmet == [TPM + "15"]
 
 
 # --- checking
@@ -203,7 +225,8 @@ def check(run, root, tmp_path):
     def call(policy, document, *arguments):
         (tmp_path / "policy.json").write_text(policy if isinstance(policy, str) else json.dumps(policy))
         (tmp_path / "document").write_bytes(document)
-        result = run("check", "--json", "--root", tmp_path / "root.pem", *arguments, tmp_path / "policy.json", tmp_path / "document")
+        result = run("check", "--json", "--root", tmp_path / "root.pem", *arguments, tmp_path / "policy.json",
+                     tmp_path / "document")
         result.answer = json.loads(result.stdout) if result.stdout else None
         return result
     return call
@@ -211,18 +234,19 @@ def check(run, root, tmp_path):
 
 def allow(conditions=None, **changes):
     statement = {"Sid": "Release", "Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:Decrypt", "Resource": "*"}
-    return {"Version": "2012-10-17", "Statement": [{**statement, **({"Condition": conditions} if conditions else {}), **changes}]}
+    return {"Version": "2012-10-17", "Statement": [{**statement, **({"Condition": conditions} if conditions else {}),
+                                                    **changes}]}
 
 
 def test_names_what_fails(run, check, leaf):
-    policy = allow({"StringEqualsIgnoreCase": {"kms:RecipientAttestation:NitroTPMPCR4": OTHER,
-                                               "kms:RecipientAttestation:NitroTPMPCR12": ZEROS},
+    policy = allow({"StringEqualsIgnoreCase": {TPM + "4": OTHER,
+                                               TPM + "12": ZEROS},
                     "StringEquals": {"kms:EncryptionContext:model": "llama"}})
     document = attestation.document(leaf, {4: b"\x44" * 48, 12: bytes(48)}, now=NOW)
     result = check(policy, document, "--principal", SESSION, "--context", "model=mistral")
     unmet = {e["key"]: (e["wanted"], e["found"]) for e in result.answer["statements"][0]["elements"] if e["met"] != "yes"}
     assert result.returncode == MISMATCH and result.answer["decision"] == "denied"
-    assert unmet == {"kms:RecipientAttestation:NitroTPMPCR4": ([OTHER], FOUR), "kms:EncryptionContext:model": (["llama"], "mistral")}
+    assert unmet == {TPM + "4": ([OTHER], FOUR), "kms:EncryptionContext:model": (["llama"], "mistral")}
 
 
 def test_a_document_that_does_not_verify_presents_nothing(check, leaf):
@@ -243,28 +267,28 @@ def test_references_instead_of_documents(run, image, tmp_path):
     arguments = ["check", tmp_path / "policy.json", "--principal", ROLE, "--reference"]
     assert run(*arguments, image).returncode == 0
     result = run(*arguments, reference(tmp_path / "other.json", PCR4=OTHER, PCR12=ZEROS))
-    assert result.returncode == MISMATCH and "NOT MET  StringEqualsIgnoreCase kms:RecipientAttestation:NitroTPMPCR4" in result.stdout
+    assert result.returncode == MISMATCH and f"NOT MET  StringEqualsIgnoreCase {TPM}4" in result.stdout
     result = run(*arguments, reference(tmp_path / "other.json", PCR4=FOUR))
     assert result.returncode == MISMATCH and "UNDECIDED" in result.stdout
 
 
 WEAK = [
-    ("wildcard-principal", allow({"StringEquals": {"kms:RecipientAttestation:ImageSha384": OTHER}}, Principal="*")),
+    ("wildcard-principal", allow({"StringEquals": {IMAGE: OTHER}}, Principal="*")),
     ("no-attestation", allow()),
     ("no-attestation", allow(Action="kms:*", Principal={"AWS": f"arn:aws:iam::{OWNER}:root"})),
     ("no-attestation", allow(Action="kms:CreateGrant")),
-    ("no-attestation", allow({"StringEqualsIfExists": {"kms:RecipientAttestation:ImageSha384": OTHER}})),
-    ("no-attestation", allow({"ForAllValues:StringEquals": {"kms:RecipientAttestation:ImageSha384": OTHER}})),
-    ("no-attestation", allow({"StringNotEquals": {"kms:RecipientAttestation:ImageSha384": OTHER}})),
-    ("no-attestation", allow({"Null": {"kms:RecipientAttestation:ImageSha384": "false"}})),
-    ("pcr4-without-pcr12", allow({"StringEquals": {"kms:RecipientAttestation:NitroTPMPCR4": OTHER}})),
-    ("firmware-pcr", allow({"StringEquals": {f"kms:RecipientAttestation:NitroTPMPCR{n}": OTHER for n in (0, 4, 12)}})),
-    ("image-not-bound", allow({"StringEquals": {"kms:RecipientAttestation:NitroTPMPCR15": ZEROS}})),
-    ("image-not-bound", allow({"StringEquals": {"kms:RecipientAttestation:PCR3": OTHER}})),
-    ("mixed-images", allow({"StringEquals": {f"kms:RecipientAttestation:NitroTPMPCR{n}": [OTHER, FOUR] for n in (4, 12)}})),
-    ("loose-match", allow({"StringLike": {"kms:RecipientAttestation:ImageSha384": "ab*"}})),
-    ("debug-enclave", allow({"StringEquals": {"kms:RecipientAttestation:ImageSha384": ZEROS}})),
-    ("never-matches", allow({"StringEquals": {"kms:RecipientAttestation:ImageSha384": OTHER.upper()}})),
+    ("no-attestation", allow({"StringEqualsIfExists": {IMAGE: OTHER}})),
+    ("no-attestation", allow({"ForAllValues:StringEquals": {IMAGE: OTHER}})),
+    ("no-attestation", allow({"StringNotEquals": {IMAGE: OTHER}})),
+    ("no-attestation", allow({"Null": {IMAGE: "false"}})),
+    ("pcr4-without-pcr12", allow({"StringEquals": {TPM + "4": OTHER}})),
+    ("firmware-pcr", allow({"StringEquals": {f"{TPM}{n}": OTHER for n in (0, 4, 12)}})),
+    ("image-not-bound", allow({"StringEquals": {TPM + "15": ZEROS}})),
+    ("image-not-bound", allow({"StringEquals": {ENCLAVE + "3": OTHER}})),
+    ("mixed-images", allow({"StringEquals": {f"{TPM}{n}": [OTHER, FOUR] for n in (4, 12)}})),
+    ("loose-match", allow({"StringLike": {IMAGE: "ab*"}})),
+    ("debug-enclave", allow({"StringEquals": {IMAGE: ZEROS}})),
+    ("never-matches", allow({"StringEquals": {IMAGE: OTHER.upper()}})),
 ]
 
 
@@ -291,15 +315,19 @@ PRINCIPALS = [
 ]
 NAMES = [ROLE, SESSION, ADMIN, f"arn:aws:iam::{OWNER}:user/alice", f"arn:aws:iam::{CONSUMER}:root", CONSUMER, OWNER,
          f"arn:aws:iam::{OWNER}:root", f"arn:aws:iam::{CONSUMER}:role/training", "arn:aws:iam::333333333333:root", "*"]
-ACTIONS = ["kms:Decrypt", "kms:decrypt", "KMS:DECRYPT", "kms:*", "*", "kms:De*", "kms:Decryp?", "kms:Encrypt", "kms:GenerateDataKey*",
+ACTIONS = ["kms:Decrypt", "kms:decrypt", "KMS:DECRYPT", "kms:*", "*", "kms:De*", "kms:Decryp?", "kms:Encrypt",
+           "kms:GenerateDataKey*",
            "kms:Describe*", "kms:?ecrypt", "kms:Decrypt?"]
-RESOURCES = ["*", KEY, KEY.upper(), "arn:aws:kms:*:*:key/*", "arn:aws:kms:us-east-1:111111111111:key/????abcd-*", KEY[:-1], "arn:*:key/1"]
-STRINGS = ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "StringNotEquals", "StringNotEqualsIgnoreCase", "StringNotLike"]
+RESOURCES = ["*", KEY, KEY.upper(), "arn:aws:kms:*:*:key/*", "arn:aws:kms:us-east-1:111111111111:key/????abcd-*", KEY[:-1],
+             "arn:*:key/1"]
+STRINGS = ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "StringNotEquals", "StringNotEqualsIgnoreCase",
+           "StringNotLike"]
 ATTESTED = {
-    **{f"kms:RecipientAttestation:NitroTPMPCR{n}": None for n in (0, 4, 7, 12, 15, 23)},
-    **{f"kms:RecipientAttestation:PCR{n}": None for n in (0, 4, 8)}, "kms:RecipientAttestation:ImageSha384": None,
+    **{f"{TPM}{n}": None for n in (0, 4, 7, 12, 15, 23)},
+    **{f"{ENCLAVE}{n}": None for n in (0, 4, 8)}, IMAGE: None,
 }
-CONTEXTS = [{}, {"model": "llama"}, {"model": "llama", "version": "3"}, {"Model": "LLAMA"}, {"model": "mistral", "tenant": "a b=c"}]
+CONTEXTS = [{}, {"model": "llama"}, {"model": "llama", "version": "3"}, {"Model": "LLAMA"}, {"model": "mistral",
+                                                                                             "tenant": "a b=c"}]
 
 
 def documents(leaf):
@@ -337,7 +365,8 @@ class Generator:
             "kms:EncryptionContextKeys": ["model", "version", "Model", "tenant", "*", "m*"],
             "kms:CallerAccount": [OWNER, CONSUMER, "2*", "333333333333"],
             "aws:PrincipalAccount": [OWNER, CONSUMER],
-            "aws:PrincipalArn": [ROLE, ADMIN, f"arn:aws:iam::{CONSUMER}:role/*", "arn:aws:iam::*:role/inference", SESSION, "*"],
+            "aws:PrincipalArn": [ROLE, ADMIN, f"arn:aws:iam::{CONSUMER}:role/*", "arn:aws:iam::*:role/inference", SESSION,
+                                 "*"],
             "aws:PrincipalType": ["AssumedRole", "User"],
             "kms:ViaService": ["s3.us-east-1.amazonaws.com"],
         }.get(key, ["llama", "LLAMA", "mistral", "3", "ll*", "l?ama", "a b=c"]))
@@ -345,15 +374,19 @@ class Generator:
     def condition(self):
         kind = self.random.random()
         if kind < 0.06:
-            key = self.random.choice([*ATTESTED, "kms:EncryptionContext:model", "kms:ViaService", "kms:EncryptionContextKeys"])
+            key = self.random.choice([*ATTESTED, "kms:EncryptionContext:model", "kms:ViaService",
+                                      "kms:EncryptionContextKeys"])
             return "Null", {self.case(key): self.some(["true", "false", True, False])}
         if kind < 0.10:
-            return self.random.choice(["Bool", "BoolIfExists"]), {"aws:SecureTransport": self.some(["true", "false", True, "TRUE"])}
+            return self.random.choice(["Bool", "BoolIfExists"]), {"aws:SecureTransport": self.some(["true", "false", True,
+                                                                                                    "TRUE"])}
         if kind < 0.16:
             operator = self.random.choice(["ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike", "ArnLikeIfExists"])
             return operator, {"aws:PrincipalArn": self.some([self.value("aws:PrincipalArn") for _ in range(3)])}
-        key = self.random.choice([*self.attested, *self.attested, *ATTESTED, "kms:EncryptionContext:model", "kms:EncryptionContext:version",
-                                  "kms:EncryptionContextKeys", "kms:EncryptionContextKeys", "kms:CallerAccount", "aws:PrincipalAccount",
+        key = self.random.choice([*self.attested, *self.attested, *ATTESTED, "kms:EncryptionContext:model",
+                                  "kms:EncryptionContext:version",
+                                  "kms:EncryptionContextKeys", "kms:EncryptionContextKeys", "kms:CallerAccount",
+                                  "aws:PrincipalAccount",
                                   "aws:PrincipalType", "aws:PrincipalArn", "kms:ViaService"])
         operator = self.random.choice(["StringEquals", "StringEqualsIgnoreCase", *STRINGS])
         if self.random.random() < (0.6 if key == "kms:EncryptionContextKeys" else 0.08):
@@ -379,14 +412,17 @@ class Generator:
     def broken(self, policy):
         """One thing that KMS refuses."""
         statement = self.random.choice(policy["Statement"])
-        what = self.random.choice(["effect", "no effect", "element", "principal", "action", "operator", "version", "sid", "empty", "both",
+        what = self.random.choice(["effect", "no effect", "element", "principal", "action", "operator", "version", "sid",
+                                   "empty", "both",
                                    "resource", "value", "no statement", "key", "bool"])
         change = {
-            "effect": {"Effect": "allow"}, "element": {"Conditions": {}}, "principal": {"Principal": {"AWS": "arn:aws:iam::*:root"}},
+            "effect": {"Effect": "allow"}, "element": {"Conditions": {}},
+            "principal": {"Principal": {"AWS": "arn:aws:iam::*:root"}},
             "action": {"Action": "s3:GetObject"}, "operator": {"Condition": {"StringMatches": {"kms:CallerAccount": OWNER}}},
             "empty": {"Condition": {"StringEquals": {}}}, "both": {"Action": "kms:Decrypt", "NotAction": "kms:Encrypt"},
             "resource": {"Resource": []}, "value": {"Condition": {"StringEquals": {"kms:CallerAccount": 7}}},
-            "key": {"Condition": {"StringEquals": {"CallerAccount": OWNER}}}, "bool": {"Condition": {"Null": {"kms:ViaService": "maybe"}}},
+            "key": {"Condition": {"StringEquals": {"CallerAccount": OWNER}}},
+            "bool": {"Condition": {"Null": {"kms:ViaService": "maybe"}}},
         }.get(what, {})
         if what == "principal":
             statement.pop("NotPrincipal", None)
@@ -406,7 +442,8 @@ class Generator:
         return policy
 
     def policy(self):
-        policy = {"Version": "2012-10-17", "Statement": [self.statement() for _ in range(self.random.choice([1, 1, 2, 3, 4]))]}
+        statements = [self.statement() for _ in range(self.random.choice([1, 1, 2, 3, 4]))]
+        policy = {"Version": "2012-10-17", "Statement": statements}
         return self.broken(policy) if self.random.random() < 0.12 else policy
 
 
@@ -450,9 +487,10 @@ def test_agrees_with_the_local_kms(check, leaf, root):
 # --- comparing
 
 def test_diff_ignores_notation(run, tmp_path):
-    one = allow({"StringEqualsIgnoreCase": {"kms:RecipientAttestation:NitroTPMPCR4": [OTHER, FOUR]}},
+    one = allow({"StringEqualsIgnoreCase": {TPM + "4": [OTHER, FOUR]}},
                 Action=["kms:Decrypt", "kms:DescribeKey"], Principal={"AWS": [CONSUMER, ADMIN]})
-    two = {"Statement": allow({"StringEqualsIgnoreCase": {"KMS:recipientattestation:nitrotpmpcr4": [FOUR, OTHER.upper(), FOUR]}}, Sid="x",
+    two = {"Statement": allow({"StringEqualsIgnoreCase": {"KMS:recipientattestation:nitrotpmpcr4": [FOUR, OTHER.upper(),
+                                                                                                    FOUR]}}, Sid="x",
                               Action=["KMS:describekey", "kms:Decrypt"],
                               Principal={"AWS": [ADMIN, f"arn:aws:iam::{CONSUMER}:root"]})["Statement"][0]}
     (tmp_path / "one").write_text(json.dumps(one))
@@ -463,7 +501,8 @@ def test_diff_ignores_notation(run, tmp_path):
 
 def test_diff_names_changes(run, tmp_path):
     (tmp_path / "one").write_text(run("--reference", reference(tmp_path / "a.json", PCR4=FOUR, PCR12=ZEROS), *WHO).stdout)
-    (tmp_path / "two").write_text(run("--reference", reference(tmp_path / "b.json", PCR4=OTHER, PCR12=ZEROS), *WHO, "--sealer", ADMIN).stdout)
+    (tmp_path / "two").write_text(run("--reference", reference(tmp_path / "b.json", PCR4=OTHER, PCR12=ZEROS), *WHO,
+                                      "--sealer", ADMIN).stdout)
     result = run("diff", "--json", tmp_path / "one", tmp_path / "two")
     changes = {(c["before"], c["after"]): (c["removed"], c["added"]) for c in json.loads(result.stdout)["changes"]}
     pcr4 = "Condition StringEqualsIgnoreCase kms:recipientattestation:nitrotpmpcr4 = "
@@ -475,7 +514,8 @@ def test_diff_names_changes(run, tmp_path):
 
 
 def test_diff_agrees_with_evaluation(run, tmp_path):
-    """Policies that diff calls the same are the same to the evaluator: shuffling changes nothing, dropping a condition does."""
+    """Policies that diff calls the same are the same to the evaluator: shuffling changes nothing, dropping a condition
+    does."""
     for seed in range(60):
         policy = Generator(seed + 5000, {}).policy()
         try:

@@ -36,7 +36,8 @@ def verify(build, root, tmp_path):
 
     def call(document: bytes, *arguments, at="document"):
         (tmp_path / "document").write_bytes(document)
-        result = subprocess.run([build / "policy/sealboot", "verify", "--json", "--root", tmp_path / "root.pem", "--at", str(at),
+        result = subprocess.run([build / "policy/sealboot", "verify", "--json", "--root", tmp_path / "root.pem", "--at",
+                                 str(at),
                                  *arguments, tmp_path / "document"], capture_output=True, text=True)
         answer = json.loads(result.stdout) if result.stdout else {}
         result.verified = answer.get("verified")
@@ -269,8 +270,10 @@ ENVELOPES = {
     "long-tag": (lambda d: b"\xd8\x12" + d, "not in its shortest form"),
     "protected-map": (lambda d: b"\x84\xa1\x01\x38\x22" + d[6:], "protected header is a map where a byte string"),
     "protected-open": (lambda d: d.replace(b"\x44\xa1\x01\x38\x22", b"\x45\xbf\x01\x38\x22\xff", 1), "indefinite length"),
-    "protected-trailing": (lambda d: d.replace(b"\x44\xa1\x01\x38\x22", b"\x45\xa1\x01\x38\x22\x00", 1), "followed by 1 more"),
-    "protected-crit": (lambda d: d.replace(b"\x44\xa1\x01\x38\x22", b"\x44\xa1\x02\x38\x22", 1), "parameter 2 where the algorithm"),
+    "protected-trailing": (lambda d: d.replace(b"\x44\xa1\x01\x38\x22", b"\x45\xa1\x01\x38\x22\x00", 1),
+                           "followed by 1 more"),
+    "protected-crit": (lambda d: d.replace(b"\x44\xa1\x01\x38\x22", b"\x44\xa1\x02\x38\x22", 1),
+                       "parameter 2 where the algorithm"),
     "detached": (lambda d: d[:7] + b"\xf6" + d[-98:], "the payload is null"),
     "oversize": (lambda d: d + bytes(40000), "larger than 32768 bytes"),
     "two-documents": (lambda d: d + d, "more bytes"),
@@ -318,7 +321,8 @@ def extended(digest: bytes) -> bytes:
 def test_model_digest(verify, leaf):
     digest, other = os.urandom(48), os.urandom(48)
     document = attestation.document(leaf, {**PCRS, 15: extended(digest)}, now=NOW)
-    assert verify(document, "--model-digest", other.hex(), "--model-digest", digest.hex(), at=NOW).checks["model"][0] == "passed"
+    assert verify(document, "--model-digest", other.hex(), "--model-digest", digest.hex(),
+                  at=NOW).checks["model"][0] == "passed"
     result = verify(document, "--model-digest", other.hex(), at=NOW)
     assert result.returncode == MISMATCH and "PCR15 has been extended, but not once" in result.checks["model"][1]
     result = verify(attestation.document(leaf, PCRS, now=NOW), "--model-digest", digest.hex(), at=NOW)
@@ -328,7 +332,8 @@ def test_model_digest(verify, leaf):
 @pytest.mark.parametrize("arguments, code", [
     (["--nonce", "abc"], USAGE), (["--nonce", "zz"], USAGE), (["--nonce", "@/nonexistent"], IO),
     (["--reference", "/nonexistent"], IO), (["--reference", "/dev/null"], USAGE), (["--model-digest", "00"], USAGE),
-    (["--max-age", "-1"], USAGE), (["--max-age", "soon"], USAGE), (["--at", "yesterday"], USAGE), (["--root", "/dev/null"], USAGE),
+    (["--max-age", "-1"], USAGE), (["--max-age", "soon"], USAGE), (["--at", "yesterday"], USAGE), (["--root", "/dev/null"],
+                                                                                                   USAGE),
     (["--max-age", "1"], USAGE), (["--no-such-option"], USAGE), (["another"], USAGE),
 ])
 def test_usage(verify, leaf, arguments, code):
@@ -347,7 +352,8 @@ def test_base64_and_text(build, root, leaf, tmp_path):
     assert result.returncode == DOCUMENT, result
     flipped = document[:-1] + bytes([document[-1] ^ 1])
     result = subprocess.run(command, input=flipped, capture_output=True)
-    assert result.returncode == DOCUMENT and b"FAILED       signature" in result.stdout and b"trust nothing" in result.stdout, result
+    assert result.returncode == DOCUMENT
+    assert b"FAILED       signature" in result.stdout and b"trust nothing" in result.stdout, result
 
 
 def test_the_emulators_own_document(sealboot, stack, tmp_path):
@@ -364,12 +370,14 @@ REAL = os.environ.get("SEALBOOT_REAL_DOCUMENTS")
 
 @pytest.mark.skipif(not REAL, reason="SEALBOOT_REAL_DOCUMENTS names no folder of documents that AWS signed")
 def test_real_documents(build):
-    """Each of them chains to the AWS root as of its own time; enclaves in debug mode are authentic but refused for that. Files named
+    """Each of them chains to the AWS root as of its own time; enclaves in debug mode are authentic but refused for that.
+    Files named
     invalid-* are not authentic."""
     paths = sorted(p for p in pathlib.Path(REAL).iterdir() if p.is_file())
     assert paths
     for path in paths:
-        result = subprocess.run([build / "policy/sealboot", "verify", "--json", "--at", "document", path], capture_output=True)
+        result = subprocess.run([build / "policy/sealboot", "verify", "--json", "--at", "document", path],
+                                capture_output=True)
         answer = json.loads(result.stdout)
         failed = [c["name"] for c in answer["checks"] if c["result"] == "failed"]
         if path.name.startswith("invalid-"):

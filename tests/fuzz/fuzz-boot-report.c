@@ -6,9 +6,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char policy_text[] =
-        "{\"Statement\": [{\"Effect\": \"Allow\", \"Principal\": {\"AWS\": \"222222222222\"}, \"Action\": \"kms:Decrypt\", \"Resource\": \"*\","
-        "\"Condition\": {\"StringEquals\": {\"kms:RecipientAttestation:NitroTPMPCR12\": \"0\"}}}]}";
+static const char policy_text[] = "{\"Statement\": [{\"Effect\": \"Allow\", \"Principal\": {\"AWS\": \"222222222222\"}, "
+                                  "\"Action\": \"kms:Decrypt\", \"Resource\": \"*\","
+                                  "\"Condition\": {\"StringEquals\": {\"kms:RecipientAttestation:NitroTPMPCR12\": "
+                                  "\"0\"}}}]}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct reference image = { .source = (char *) "image", .present = 1u << 4 | 1u << 12 };

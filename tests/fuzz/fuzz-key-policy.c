@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A key policy, and what is done with one: a policy that is accepted can be judged, evaluated, explained, and is the same as itself. */
+/* A key policy, and what is done with one: a policy that is accepted can be judged, evaluated, explained, and is the same as
+ * itself. */
 
 #include "compare.h"
 #include "evaluate.h"
@@ -17,7 +18,8 @@ static void judge(const struct key_policy *policy, FILE *f) {
         _cleanup_request_ struct request request = {};
         struct error e = { 0 };
 
-        if (request_init(&request, "arn:aws:sts::222222222222:assumed-role/inference/i", "kms:Decrypt", "arn:aws:kms:us-east-1:1:key/1", &e) < 0 ||
+        if (request_init(&request, "arn:aws:sts::222222222222:assumed-role/inference/i", "kms:Decrypt",
+                         "arn:aws:kms:us-east-1:1:key/1", &e) < 0 ||
             request_add_context(&request, "model", "llama", &e) < 0 || request_add_document(&request, &d, &e) < 0 ||
             evaluate(policy, &request, &v, &e) < 0 || key_policy_lint(policy, false, &findings, &e) < 0)
                 abort();

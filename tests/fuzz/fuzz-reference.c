@@ -15,8 +15,8 @@ static void round_trip(const struct reference *r) {
         if (reference_to_json(r, &o, &e) < 0)
                 abort();
         text = json_object_to_json_string(o);
-        if (references_parse(&again, text, strlen(text), "again", &e) < 0 || again.n != 1 || again.items[0].present != r->present ||
-            memcmp(again.items[0].pcr, r->pcr, sizeof r->pcr) != 0)
+        if (references_parse(&again, text, strlen(text), "again", &e) < 0 || again.n != 1 ||
+            again.items[0].present != r->present || memcmp(again.items[0].pcr, r->pcr, sizeof r->pcr) != 0)
                 abort();
 }
 

@@ -8,8 +8,8 @@
 
 /* What tests/fixtures/attestation/make puts into the documents. */
 static const int64_t signed_at = 1767225600;
-static const char pcr4[] = "444444444444444444444444444444444444444444444444444444444444444444444444444444444444444444444444";
-static const char zeros[] = "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000";
+#define TWELVE(x) x x x x x x x x x x x x
+static const char pcr4[] = TWELVE("44444444"), zeros[] = TWELVE("00000000");
 
 struct fixture {
         uint8_t *root, *nitrotpm, *enclave;
@@ -67,7 +67,8 @@ static const struct sealboot_check *find(const struct sealboot_verifier *v, cons
         return NULL;
 }
 
-static void assert_check(const struct sealboot_verifier *v, const char *name, enum sealboot_result result, const char *words) {
+static void assert_check(const struct sealboot_verifier *v, const char *name, enum sealboot_result result,
+                         const char *words) {
         const struct sealboot_check *c = find(v, name);
 
         if (c->result != result || !strstr(c->detail, words))
