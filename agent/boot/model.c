@@ -97,27 +97,40 @@ static int digest_model(struct boot *b, struct error *e) {
 
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free, md_ctx_freep)
 
-/* AWS's sample application measures the plain SHA-384 of its one file: a serial pass that no number of cores makes faster. */
-static int digest_plain(struct boot *b, struct error *e) {
-        _cleanup_(md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-        _cleanup_free_ uint8_t *buffer = malloc(1024 * 1024);
-        _cleanup_close_ int fd = -1;
+/* The unsealed bytes of a model's only file. */
+static int open_unsealed(struct boot *b, struct error *e) {
         uint8_t unused[VERITY_DIGEST];
         const char *name;
         uint64_t size;
+        int fd;
+
+        unseal_result(b->unseal, b->file_of[0], &name, &size, unused);
+        fd = openat(handoff_private_fd(b->handoff), name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        return fd < 0 ? fail(e, FAILURE_IO, -errno, b->source, "cannot open the unsealed file: %m") : fd;
+}
+
+/* AWS's sample application measures the plain SHA-384 of its one file: a serial pass that no number of cores makes faster. */
+static int digest_plain(struct boot *b, struct error *e) {
+        enum { STEP = 1024 * 1024, TOLD = 1024 };
+        _cleanup_(md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        _cleanup_free_ uint8_t *buffer = malloc(STEP);
+        _cleanup_close_ int fd = -1;
         ssize_t n;
 
         if (b->model->n_files != 1)
-                return fail(e, FAILURE_CONFIG, -EINVAL, b->source, "\"measure\": \"sha384\" is for models of one file; this one has %zu", b->model->n_files);
-        unseal_result(b->unseal, b->file_of[0], &name, &size, unused);
-        fd = openat(handoff_private_fd(b->handoff), name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+                return fail(e, FAILURE_CONFIG, -EINVAL, b->source, "\"measure\": \"sha384\" is for models of one file; this one has %zu",
+                            b->model->n_files);
+        fd = open_unsealed(b, e);
+        if (fd < 0)
+                return fd;
         if (!ctx || !buffer || EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) != 1)
                 return fail_oom(e);
-        if (fd < 0)
-                return fail(e, FAILURE_IO, -errno, b->source, "cannot open the unsealed file: %m");
-        while ((n = read(fd, buffer, 1024 * 1024)) > 0)
+        for (size_t i = 0; (n = read(fd, buffer, STEP)) > 0; i++) {
+                if (i % TOLD == 0)
+                        boot_status("Hashing: %.1f of %.1f GB", (double) i * STEP / 1e9, (double) model_size(b->model) / 1e9);
                 if (EVP_DigestUpdate(ctx, buffer, (size_t) n) != 1)
                         return fail(e, FAILURE_INTERNAL, -EIO, "", "SHA-384 failed");
+        }
         if (n < 0 || EVP_DigestFinal_ex(ctx, b->model->digest, NULL) != 1)
                 return fail(e, FAILURE_IO, -EIO, b->source, "cannot read the unsealed file: %m");
         return 0;
