@@ -131,6 +131,8 @@ static int read_logs(struct session *s, struct error *e) {
 
         if (a->n_logs == 0) {
                 k = add_log(s, FIRMWARE_LOG_PATH, e);
+                if (k < 0 && e->failure == FAILURE_IO)
+                        fail_advice(e, "Run as root on a machine with a TPM, or name the logs of another.");
                 if (k == 0 && access(MEASUREMENT_LOG_PATH, R_OK) == 0) {
                         warn_unfinished(MEASUREMENT_LOG_PATH);
                         k = add_log(s, MEASUREMENT_LOG_PATH, e);

@@ -10,6 +10,7 @@ enum {
         STUB_BYPASSES_SECURE_BOOT = 252,
         STUB_LOADS_ADDONS = 254,
         STUB_STARTS_KERNEL_ITSELF = 258,
+        LOADER_LEAVES_COMMAND_LINE = 255,
 };
 
 static const char action_calling[] = "Calling EFI Application from Boot Option";
@@ -162,14 +163,27 @@ static int add_application(struct prediction *p, const struct key_lists *keys, c
         return k < 0 ? k : add_event(p, 4, EV_EFI_BOOT_SERVICES_APPLICATION, digest, why, e, "%s", pe->subject);
 }
 
-/* The number behind the program's name in "#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####". */
-static unsigned parse_magic(const char *text, size_t size) {
-        static const char prefix[] = "#### LoaderInfo: systemd-stub ";
-        unsigned version = 0;
+static bool section_text(const struct pe *pe, const char *name, const char **ret, size_t *ret_n) {
+        const struct pe_section *s = pe_section(pe, name);
+        const uint8_t *bytes;
 
-        if (size < sizeof prefix || memcmp(text, prefix, sizeof prefix - 1) != 0)
+        if (!s || pe_section_bytes(pe, s, &bytes, ret_n, NULL) < 0)
+                return false;
+        *ret = (const char *) bytes;
+        return true;
+}
+
+/* The number behind the program's name in "#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####"; 0 where there is none. */
+static unsigned magic_version(const struct pe *pe, const char *program) {
+        char prefix[64];
+        unsigned version = 0;
+        const char *text;
+        size_t size, n;
+
+        n = (size_t) snprintf(prefix, sizeof prefix, "#### LoaderInfo: %s ", program);
+        if (!section_text(pe, ".sdmagic", &text, &size) || size < n || memcmp(text, prefix, n) != 0)
                 return 0;
-        for (size_t i = sizeof prefix - 1; i < size && text[i] >= '0' && text[i] <= '9' && version < 100000; i++)
+        for (size_t i = n; i < size && text[i] >= '0' && text[i] <= '9' && version < 100000; i++)
                 version = version * 10 + (unsigned) (text[i] - '0');
         return version;
 }
@@ -194,22 +208,12 @@ static bool has_line(const char *text, size_t size, const char *key, const char 
         return false;
 }
 
-static bool section_text(const struct pe *pe, const char *name, const char **ret, size_t *ret_n) {
-        const struct pe_section *s = pe_section(pe, name);
-        const uint8_t *bytes;
-
-        if (!s || pe_section_bytes(pe, s, &bytes, ret_n, NULL) < 0)
-                return false;
-        *ret = (const char *) bytes;
-        return true;
-}
-
 unsigned stub_version(const struct pe *pe) {
         const char *text;
         unsigned version;
         size_t n;
 
-        version = section_text(pe, ".sdmagic", &text, &n) ? parse_magic(text, n) : 0;
+        version = magic_version(pe, "systemd-stub");
         if (version == 0 && section_text(pe, ".osrel", &text, &n) && has_line(text, n, "ID", "amzn") &&
             has_line(text, n, "VERSION_ID", "2023"))
                 version = 252;
@@ -292,14 +296,31 @@ static int add_command_line(struct prediction *p, const char *text, const char *
         return k < 0 ? k : add_event(p, 12, EV_IPL, digest, why, e, "\"%s\" (UTF-16, with its NUL)", line);
 }
 
-/* A command line that comes with the boot option replaces the UKI's own, unless Secure Boot is on and the UKI has one. */
-static int add_appended(struct prediction *p, const struct boot *boot, const struct pe *uki, struct error *e) {
-        if (!boot->command_line || (boot->keys && boot->keys->enabled && pe_section(uki, ".cmdline")))
+/* A command line that the boot option or a boot loader brings replaces the UKI's own, unless Secure Boot is on and the UKI
+ * has one. systemd-boot measures what it passes, and before 255 it passes the UKI's own. */
+static int add_passed(struct prediction *p, const struct boot *boot, size_t index, struct error *e) {
+        const struct pe *uki = &boot->images[index].pe;
+        unsigned loader = index > 0 ? magic_version(&boot->images[index - 1].pe, "systemd-boot") : 0;
+        _cleanup_free_ char *own = NULL;
+        const char *text, *passed = boot->command_line;
+        size_t n;
+        int k = 0;
+
+        if (!passed && loader && loader < LOADER_LEAVES_COMMAND_LINE && section_text(uki, ".cmdline", &text, &n)) {
+                passed = own = strndup(text, n);
+                if (!own)
+                        return fail_oom(e);
+        }
+        if (!passed)
                 return 0;
-        if (boot->command_line[0] == '@')
-                return fail(e, FAILURE_USAGE, -EINVAL, boot->command_line,
+        if (passed[0] == '@')
+                return fail(e, FAILURE_USAGE, -EINVAL, passed,
                             "selects a profile of the UKI, which is measured in ways that are not predicted");
-        return add_command_line(p, boot->command_line, "the boot option brings a command line; the stub measures it", e);
+        if (loader)
+                k = add_command_line(p, passed, "systemd-boot measures the command line that it passes", e);
+        if (k == 0 && !(boot->keys && boot->keys->enabled && pe_section(uki, ".cmdline")))
+                k = add_command_line(p, passed, "the stub measures the command line that it is passed", e);
+        return k;
 }
 
 static int check_addon(const struct pe *addon, struct error *e) {
@@ -379,14 +400,20 @@ static int unknown_stub(const struct pe *uki, struct error *e) {
         return -ENOTSUP;
 }
 
-static int add_uki(struct prediction *p, const struct boot *boot, const struct pe *uki, bool last, struct error *e) {
-        unsigned version = boot->stub_version ?: stub_version(uki);
+static int add_uki(struct prediction *p, const struct boot *boot, size_t index, struct error *e) {
+        const struct pe *uki = &boot->images[index].pe;
+        bool last = index + 1 == boot->n_images;
+        unsigned version = stub_version(uki);
         int k = 0;
 
+        if (version && boot->stub_version && version != boot->stub_version)
+                return fail(e, FAILURE_USAGE, -EINVAL, "--stub-version", "is %u, but the stub of %s says that it is %u",
+                            boot->stub_version, uki->subject, version);
+        version = version ?: boot->stub_version;
         if (version == 0)
                 return unknown_stub(uki, e);
         if (last)
-                k = add_appended(p, boot, uki, e);
+                k = add_passed(p, boot, index, e);
         if (last && k == 0)
                 k = add_addons(p, boot, uki, version, e);
         return k < 0 ? k : add_kernel(p, boot, uki, version, e);
@@ -408,7 +435,7 @@ int predict(const struct boot *boot, struct prediction *ret, struct error *e) {
                                     i == 0 ? "the boot option's application" : "started by the application before it", e);
                 if (k == 0 && pe_section(pe, ".linux")) {
                         uki = i + 1 == boot->n_images;
-                        k = add_uki(&p, boot, pe, uki, e);
+                        k = add_uki(&p, boot, i, e);
                 }
         }
         if (k == 0 && !uki && (boot->n_addons > 0 || boot->command_line))

@@ -8,6 +8,7 @@
  *   before 252  hands .linux to LoadImage(), so firmware verifies and measures it like any application;
  *   252 to 257  the same, but with Secure Boot on it steps around the verification and with it the measurement;
  *   from 258    starts .linux itself: nothing is measured.
+ * systemd-boot before 255 passes a UKI its own command line, and both measure that into PCR12.
  * Addons (from 254) are applications to firmware (PCR4, PCR7); their command lines, joined by a space, go to PCR12. */
 
 #include "basic/failure.h"
@@ -50,7 +51,7 @@ struct boot {
         const struct measured_image *addons; /* in load order: global ones first, each group sorted by name */
         size_t n_addons;
         const struct key_lists *keys; /* NULL: Secure Boot off and nothing known of the lists, so PCR7 is not predicted */
-        const char *command_line;     /* appended by the boot option; NULL: none */
+        const char *command_line;     /* brought by the boot option, or a boot loader; NULL: none */
         unsigned failed_options;      /* boot options that were tried first and started nothing */
         unsigned stub_version;        /* for images whose stub does not tell; 0: unknown */
 };

@@ -43,7 +43,8 @@ def options_of(case):
         options.append("--failed-boot-options=1")
     if case["name"].startswith("handmade"):
         options.append("--stub-version=251")
-    return options + [FIXTURES / case["image"]]
+    loaders = [FIXTURES / f"{case['loader']}.efi"] if "loader" in case else []
+    return options + loaders + [FIXTURES / case["image"]]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -94,6 +95,7 @@ def test_what_if_equals_the_boot_where_it_was_so(sealboot, what_if, pcr):
 REFUSALS = [
     (["{f}/handmade.efi"], 70, "--stub-version=N"),
     (["{f}/handmade-inner-B.efi", "--stub-version=0"], 2, "is not a number from 1"),
+    (["{f}/debian12.efi", "--stub-version=258"], 2, "says that it is 252"),
     (["{f}/nowhere.efi"], 61, "cannot open"),
     (["{f}/db-A.esl"], 70, "is not a PE image"),
     (["{f}/debian12.efi", "--addon={f}/addon.efi"], 70, "its stub is version 252, which loads no addons"),

@@ -17,8 +17,7 @@ def log_of(name):
 
 
 def image_options(case):
-    *options, image = options_of(case)
-    return [*options, f"--image={image}"]
+    return [o if str(o).startswith("--") else f"--image={o}" for o in options_of(case)]
 
 
 def compared(sealboot, *arguments, code=0):  # noqa: F811

@@ -17,7 +17,7 @@ static void boot(const struct measured_image *image, const struct key_lists *key
         if (predict(&b, &p, &e) == 0 &&
             (prediction_replay(&p, keys != NULL, &reference, &e) < 0 || !reference_has(&reference, 4)))
                 abort();
-        b.stub_version = 257;
+        b.stub_version = stub_version(&image->pe) ?: 257;
         b.addons = image;
         b.n_addons = 1;
         prediction_done(&p);
