@@ -95,7 +95,7 @@ static int next_bytes(struct parse *p, size_t min, size_t max, struct bytes *ret
         int r;
 
         r = next_kind(p, CBOR_BYTES, &item);
-        if (r < 0)
+        if (r != 0)
                 return r;
         if (item.size < min || item.size > max)
                 return min == max ? refuse(p, "is %zu bytes long, not %zu", item.size, min)
@@ -165,14 +165,14 @@ static int take_pcrs(struct parse *p, struct document *d, enum document_kind kin
                 return refuse(p, "holds %llu PCRs, expected 1 to %u", (unsigned long long) map.value, limit);
         for (uint64_t i = 0; i < map.value; i++) {
                 r = next_kind(p, CBOR_UINT, &index);
-                if (r < 0)
+                if (r != 0)
                         return r;
                 if (index.value >= limit)
                         return refuse(p, "holds PCR%llu, which does not exist", (unsigned long long) index.value);
                 if (d->pcr[index.value])
                         return refuse(p, "holds PCR%llu twice", (unsigned long long) index.value);
                 r = next_bytes(p, DOCUMENT_PCR_SIZE, DOCUMENT_PCR_SIZE, &value);
-                if (r < 0)
+                if (r != 0)
                         return r;
                 d->pcr[index.value] = value.data;
         }

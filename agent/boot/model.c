@@ -25,7 +25,7 @@ static int open_manifest(struct boot *b, struct error *e) {
                 r = config_accept_digest(b->config, b->model->digest, b->source, e);
         if (r == 0)
                 r = handoff_room(b->handoff, &room, e);
-        if (r < 0)
+        if (r != 0)
                 return r;
         if (model_size(b->model) > room)
                 return fail(e, FAILURE_SPACE, -ENOSPC, b->source, "the model has %llu bytes, and there is room for %llu",
@@ -74,7 +74,7 @@ static int describe_single(struct boot *b, struct error *e) {
                 r = model_new(&b->model, e);
         if (r == 0)
                 r = model_add(b->model, b->source, name, NULL, size, &f, e);
-        if (r < 0)
+        if (r != 0)
                 return r;
         memcpy(f->digest, digest, sizeof f->digest);
         b->file_of = calloc(1, sizeof *b->file_of);

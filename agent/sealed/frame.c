@@ -163,7 +163,7 @@ int message_open(const struct message_header *h, const uint8_t *object, size_t s
                 r = message_file_key(h, data_key, subject, &key, e);
         if (r == 0)
                 r = frame_cipher_new(false, &cipher, e);
-        if (r < 0)
+        if (r != 0)
                 return r;
         out = malloc(g.plaintext_size + 1);
         if (!out || frame_cipher_key(cipher, key, h->id) < 0)

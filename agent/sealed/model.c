@@ -205,7 +205,7 @@ static int parse_file(struct model *m, json_object *o, size_t index, const char 
         r = json_fields(o, fields, ELEMENTS(fields), FAILURE_MANIFEST, subject, where, e);
         if (r == 0)
                 r = model_add(m, subject, json_text(path), json_text(object), (uint64_t) json_integer(size, 0), &f, e);
-        if (r < 0)
+        if (r != 0)
                 return r;
         snprintf(where, sizeof where, "files[%zu].digest", index);
         return parse_digest(json_text(digest), "sha256:", f->digest, VERITY_DIGEST, subject, where, e);
@@ -271,7 +271,7 @@ int manifest_parse(const char *text, size_t n, const char *subject, struct model
                 r = json_fields(o, fields, ELEMENTS(fields), FAILURE_MANIFEST, subject, "", e);
         if (r == 0)
                 r = model_new(&m, e);
-        if (r < 0)
+        if (r != 0)
                 return r;
         m->name = strdup(json_text(name));
         m->version = strdup(json_text(version));

@@ -19,9 +19,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* NOLINTBEGIN(readability-redundant-declaration): glibc declares them with attributes that ours cannot have */
 int open(const char *path, int flags, ...);
 int open64(const char *path, int flags, ...);
 int access(const char *path, int mode);
+/* NOLINTEND(readability-redundant-declaration) */
 
 static unsigned opened[2];
 
