@@ -74,7 +74,8 @@ static void test_known_digests(void **state) {
                 digest_in_order(data, table[i].size, 1, digest);
                 hex_encode(digest, sizeof digest, hex);
                 assert_string_equal(hex, table[i].digest);
-                if (units < 3)
+                /* Backwards, too, where that is cheap, and once across two groups. */
+                if (units < 3 || (units >= 128 && i + 1 < ELEMENTS(table)))
                         continue;
                 digest_in_order(data, table[i].size, units - 1, digest);
                 hex_encode(digest, sizeof digest, hex);
@@ -112,7 +113,7 @@ static void test_random_sizes(void **state) {
         unsigned seed = 20260801;
 
         (void) state;
-        for (unsigned i = 0; i < 40; i++) {
+        for (unsigned i = 0; i < 25; i++) {
                 /* Every magnitude alike, up to two groups of 64 MiB. */
                 uint64_t size = 1 + (((uint64_t) rand_r(&seed) << 31 | (uint64_t) rand_r(&seed)) % ((uint64_t) 1 << (rand_r(&seed) % 24 + 3)));
                 uint8_t digest[VERITY_DIGEST], expected[VERITY_DIGEST];
