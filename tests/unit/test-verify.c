@@ -239,7 +239,7 @@ static void test_no_byte_can_change(void **state) {
         _cleanup_free_ uint8_t *copy = malloc(f->nitrotpm_size);
 
         memcpy(copy, f->nitrotpm, f->nitrotpm_size);
-        for (size_t i = 0; i < f->nitrotpm_size; i += i < 64 ? 1 : 7) {
+        for (size_t i = 0; i < f->nitrotpm_size; i += i < 64 ? 1 : 31) {
                 copy[i] ^= (uint8_t) (1u << i % 8);
                 assert_int_equal(sealboot_verifier_run(v, copy, f->nitrotpm_size), -EBADMSG);
                 copy[i] ^= (uint8_t) (1u << i % 8);
