@@ -64,8 +64,10 @@ static int compose(const struct lifecycle_hook *hook, bool proceed, char **ret, 
 
         if (sigv4_encode(hook->group, false, &group) < 0 || sigv4_encode(hook->name, false, &name) < 0 ||
             sigv4_encode(hook->instance_id, false, &instance) < 0 ||
-            asprintf(ret, "Action=CompleteLifecycleAction&AutoScalingGroupName=%s&InstanceId=%s&LifecycleActionResult=%s&LifecycleHookName=%s"
-                     "&Version=2011-01-01", group, instance, proceed ? "CONTINUE" : "ABANDON", name) < 0)
+            asprintf(ret,
+                     "Action=CompleteLifecycleAction&AutoScalingGroupName=%s&InstanceId=%s&LifecycleActionResult=%s"
+                     "&LifecycleHookName=%s&Version=2011-01-01",
+                     group, instance, proceed ? "CONTINUE" : "ABANDON", name) < 0)
                 return fail_oom(e);
         return 0;
 }
@@ -85,7 +87,8 @@ int autoscaling_complete(struct http *http, struct credential_source *credential
         }
         r = compose(hook, proceed, &body, e);
         if (r == 0)
-                r = endpoint ? endpoint_parse(endpoint, "Auto Scaling endpoint", &c.endpoint, e) : endpoint_aws(NULL, "autoscaling", region, &c.endpoint);
+                r = endpoint ? endpoint_parse(endpoint, "Auto Scaling endpoint", &c.endpoint, e) :
+                               endpoint_aws(NULL, "autoscaling", region, &c.endpoint);
         if (r < 0)
                 return r;
         c.subject = subject;

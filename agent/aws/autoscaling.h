@@ -12,6 +12,7 @@ struct lifecycle_hook {
         const char *instance_id;
 };
 
-/* CONTINUE, or ABANDON when not `proceed`. Retried for half a minute. FAILURE_LIFECYCLE. `endpoint` NULL: AWS's for the region. */
+/* CONTINUE, or ABANDON when not `proceed`. Retried for half a minute. FAILURE_LIFECYCLE. `endpoint` NULL: AWS's for the
+ * region. */
 int autoscaling_complete(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
                          const struct lifecycle_hook *hook, bool proceed, struct error *e);

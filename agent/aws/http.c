@@ -108,6 +108,8 @@ static void share_unlock(CURL *easy, curl_lock_data data, void *userdata) {
 int http_new(const struct http_options *o, struct http **ret, struct error *e) {
         _cleanup_(http_freep) struct http *http = NULL;
 
+        /* libcurl would write the TLS session keys to the file that this names. */
+        unsetenv("SSLKEYLOGFILE");
         if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_free, wipe_realloc, strdup, calloc) != CURLE_OK)
                 return fail(e, FAILURE_INTERNAL, -ENOMEM, "libcurl", "cannot be initialised");
         http = calloc(1, sizeof *http);

@@ -83,7 +83,8 @@ const struct failure_info *failure_table(size_t *ret_n);
 const struct failure_info *failure_info(enum failure failure);
 
 /* `return fail(e, FAILURE_X, -EBADMSG, subject, "reason %s", ...)`: fills e (may be NULL) and is r, a negative errno. Bytes
- * that could steer a terminal are replaced: reasons quote hostile input. (A macro, so that compilers and analyzers see r.) */
+ * that could steer a terminal are replaced: reasons quote hostile input. (A macro, so that compilers and analyzers see
+ * r.) */
 #define fail(e, failure, r, subject, ...) \
         ({ \
                 int _fail_r = (r); \

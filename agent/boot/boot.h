@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The boot's steps, in the order sealboot-agent.c takes them. Each returns 0 or a negative errno with e filled, and leaves what it found out in
- * struct boot for the steps after it. */
+/* The boot's steps, in the order sealboot-agent.c takes them. Each returns 0 or a negative errno with e filled, and leaves
+ * what it found out in struct boot for the steps after it. */
 
 #include <pthread.h>
 
@@ -73,8 +73,8 @@ int boot_unseal(struct boot *b, struct error *e);    /* manifest; every frame au
 int boot_measure(struct boot *b, struct error *e);   /* PCR15 is extended and logged */
 int boot_publish(struct boot *b, struct error *e);   /* one rename */
 
-/* Completes the Auto Scaling lifecycle hook, if one is configured: CONTINUE, or ABANDON. The boot is decided by then, so a failure is
- * only told: on the console and in the report. */
+/* Completes the Auto Scaling lifecycle hook, if one is configured: CONTINUE, or ABANDON. The boot is decided by then, so a
+ * failure is only told: on the console and in the report. */
 void boot_complete_hook(struct boot *b, bool proceed);
 
 /* Undoes whatever is there: wipes keys, removes plaintext that was not published, closes. */

@@ -17,7 +17,8 @@ static int open_manifest(struct boot *b, struct error *e) {
         size_t n;
         int r;
 
-        r = message_open(b->manifest_header, b->manifest, b->manifest_size, b->data_key, b->config->allow_any_iv, b->source, &text, &n, e);
+        r = message_open(b->manifest_header, b->manifest, b->manifest_size, b->data_key, b->config->allow_any_iv, b->source,
+                         &text, &n, e);
         if (r == 0)
                 r = manifest_parse((char *) text, n, b->source, &b->model, e);
         /* The manifest is authentic, so a model that must not be loaded is known before its first byte is opened. */
@@ -109,7 +110,8 @@ static int open_unsealed(struct boot *b, struct error *e) {
         return fd < 0 ? fail(e, FAILURE_IO, -errno, b->source, "cannot open the unsealed file: %m") : fd;
 }
 
-/* AWS's sample application measures the plain SHA-384 of its one file: a serial pass that no number of cores makes faster. */
+/* AWS's sample application measures the plain SHA-384 of its one file: a serial pass that no number of cores makes
+ * faster. */
 static int digest_plain(struct boot *b, struct error *e) {
         enum { STEP = 1024 * 1024, TOLD = 1024 };
         _cleanup_(md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -118,8 +120,8 @@ static int digest_plain(struct boot *b, struct error *e) {
         ssize_t n;
 
         if (b->model->n_files != 1)
-                return fail(e, FAILURE_CONFIG, -EINVAL, b->source, "\"measure\": \"sha384\" is for models of one file; this one has %zu",
-                            b->model->n_files);
+                return fail(e, FAILURE_CONFIG, -EINVAL, b->source,
+                            "\"measure\": \"sha384\" is for models of one file; this one has %zu", b->model->n_files);
         fd = open_unsealed(b, e);
         if (fd < 0)
                 return fd;
@@ -127,7 +129,8 @@ static int digest_plain(struct boot *b, struct error *e) {
                 return fail_oom(e);
         for (size_t i = 0; (n = read(fd, buffer, STEP)) > 0; i++) {
                 if (i % TOLD == 0)
-                        boot_status("Hashing: %.1f of %.1f GB", (double) i * STEP / 1e9, (double) model_size(b->model) / 1e9);
+                        boot_status("Hashing: %.1f of %.1f GB", (double) i * STEP / 1e9,
+                                    (double) model_size(b->model) / 1e9);
                 if (EVP_DigestUpdate(ctx, buffer, (size_t) n) != 1)
                         return fail(e, FAILURE_INTERNAL, -EIO, "", "SHA-384 failed");
         }
@@ -165,8 +168,8 @@ static void progress(void *userdata, const struct unseal_progress *p) {
         unsigned percent = p->total > 0 ? (unsigned) (100.0 * (double) p->bytes / (double) p->total) : 0;
         double seconds = (double) (retry_clock_ns() - b->unseal_began_ns) / 1e9;
 
-        boot_status("Unsealing: %.1f of %.1f GB (%u%%) at %.2f GB/s", (double) p->bytes / 1e9, (double) p->total / 1e9, percent,
-                    seconds > 0 ? (double) p->bytes / 1e9 / seconds : 0);
+        boot_status("Unsealing: %.1f of %.1f GB (%u%%) at %.2f GB/s", (double) p->bytes / 1e9, (double) p->total / 1e9,
+                    percent, seconds > 0 ? (double) p->bytes / 1e9 / seconds : 0);
 }
 
 static void report_transfer(struct boot *b) {

@@ -112,7 +112,8 @@ static int connect_services(struct boot *b, struct error *e) {
 }
 
 int boot_locate(struct boot *b, struct error *e) {
-        const struct http_options options = { .ca_bundle = b->config->ca_bundle, .user_agent = "sealboot-agent/" SEALBOOT_VERSION };
+        const struct http_options options = { .ca_bundle = b->config->ca_bundle,
+                                              .user_agent = "sealboot-agent/" SEALBOOT_VERSION };
         int r;
 
         boot_status("Asking the metadata service");

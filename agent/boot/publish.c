@@ -41,7 +41,8 @@ static int extend(struct boot *b, const char *description, struct pcr_changes *r
         int r;
 
         if (b->config->measure == MEASURE_SHA384)
-                return tpm_pcr_measure_sha384(b->tpm, PCR_MODEL, b->model->digest, &what, b->config->measurement_log, ret, e);
+                return tpm_pcr_measure_sha384(b->tpm, PCR_MODEL, b->model->digest, &what, b->config->measurement_log, ret,
+                                              e);
         r = model_text(b->model, &text, &n, e);
         return r < 0 ? r : tpm_pcr_measure(b->tpm, PCR_MODEL, text, n, &what, b->config->measurement_log, ret, e);
 }
@@ -56,7 +57,8 @@ int boot_measure(struct boot *b, struct error *e) {
         /* From here to the end a stop has to wait. */
         pthread_mutex_lock(&b->critical);
         r = place_files(b, e);
-        if (r == 0 && asprintf(&description, "model %s version %s from %s", b->model->name ?: b->model->files[0].path, b->model->version ?: "-", b->source) < 0)
+        if (r == 0 && asprintf(&description, "model %s version %s from %s", b->model->name ?: b->model->files[0].path,
+                               b->model->version ?: "-", b->source) < 0)
                 r = fail_oom(e);
         if (r == 0)
                 r = extend(b, description, &changes, e);
@@ -85,7 +87,8 @@ void boot_complete_hook(struct boot *b, bool proceed) {
                 return;
         if (!hook.instance_id[0])
                 fail(&e, FAILURE_LIFECYCLE, -ENODATA, hook.name, "the metadata service did not tell the instance id");
-        else if (autoscaling_complete(b->http, b->credentials, b->region, b->config->endpoint_autoscaling, &hook, proceed, &e) == 0) {
+        else if (autoscaling_complete(b->http, b->credentials, b->region, b->config->endpoint_autoscaling, &hook, proceed,
+                                      &e) == 0) {
                 report_text(b->report, "lifecycle.result", proceed ? "CONTINUE" : "ABANDON");
                 return;
         }

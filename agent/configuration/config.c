@@ -58,7 +58,8 @@ static bool is_key_arn(const char *arn) {
                         return false;
         for (const char *p = arn; (p = strchr(p, ':')); p++) {
                 field++;
-                if ((field == 2 && strncmp(p, ":kms:", 5) != 0) || (field == 3 && p[1] == ':') || (field == 4 && strspn(p + 1, "0123456789") != 12))
+                if ((field == 2 && strncmp(p, ":kms:", 5) != 0) || (field == 3 && p[1] == ':') ||
+                    (field == 4 && strspn(p + 1, "0123456789") != 12))
                         return false;
                 if (field == 5)
                         return strncmp(p, ":key/", 5) == 0 && p[5] && !strchr(p + 5, ':') && !strchr(p, '*');
@@ -70,7 +71,8 @@ static int take_keys(json_object *o, const char *subject, struct config *c, stru
         size_t n = o ? json_object_array_length(o) : 0;
 
         if (n == 0 && !c->discovery)
-                return BAD(e, subject, "\"keys\" is missing; expected a list of KMS key ARNs, or \"discovery\": true to accept any key");
+                return BAD(e, subject,
+                           "\"keys\" is missing; expected a list of KMS key ARNs, or \"discovery\": true to accept any key");
         if (n > 0 && c->discovery)
                 return BAD(e, subject, "\"keys\" and \"discovery\" exclude each other");
         c->keys = calloc(n + 1, sizeof *c->keys);
@@ -80,8 +82,10 @@ static int take_keys(json_object *o, const char *subject, struct config *c, stru
                 json_object *key = json_object_array_get_idx(o, i);
 
                 if (!json_object_is_type(key, json_type_string) || !is_key_arn(json_text(key)))
-                        return BAD(e, subject, "\"keys[%zu]\" must be a KMS key ARN such as arn:aws:kms:REGION:ACCOUNT:key/ID (an alias will not "
-                                   "do), not %.200s", i, json_object_to_json_string_ext(key, JSON_C_TO_STRING_PLAIN));
+                        return BAD(e, subject,
+                                   "\"keys[%zu]\" must be a KMS key ARN such as arn:aws:kms:REGION:ACCOUNT:key/ID "
+                                   "(an alias will not do), not %.200s",
+                                   i, json_object_to_json_string_ext(key, JSON_C_TO_STRING_PLAIN));
                 c->keys[i] = strdup(json_text(key));
                 if (!c->keys[i])
                         return fail_oom(e);
@@ -186,9 +190,9 @@ static int check_paths(const struct config *c, const char *subject, struct error
 }
 
 int config_parse(const char *text, size_t n, const char *subject, struct config **ret, struct error *e) {
-        json_object *keys = NULL, *discovery = NULL, *context = NULL, *digests = NULL, *model = NULL, *measure = NULL, *region = NULL,
-                    *endpoints = NULL, *ca = NULL, *tcti = NULL, *directory = NULL, *log = NULL, *report = NULL, *workers = NULL,
-                    *connections = NULL, *deadline = NULL, *any_iv = NULL, *hook = NULL;
+        json_object *keys = NULL, *discovery = NULL, *context = NULL, *digests = NULL, *model = NULL, *measure = NULL,
+                    *region = NULL, *endpoints = NULL, *ca = NULL, *tcti = NULL, *directory = NULL, *log = NULL,
+                    *report = NULL, *workers = NULL, *connections = NULL, *deadline = NULL, *any_iv = NULL, *hook = NULL;
         const struct json_field fields[] = {
                 { "keys", json_type_array, false, 1, 100, "a list of 1 to 100 KMS key ARNs", &keys },
                 { "discovery", json_type_boolean, false, 0, 0, "true or false", &discovery },
@@ -230,7 +234,10 @@ int config_parse(const char *text, size_t n, const char *subject, struct config 
                 const char *absent;
                 char **ret;
         } texts[] = {
-                { model, NULL, &c->model }, { region, NULL, &c->region }, { ca, NULL, &c->ca_bundle }, { tcti, NULL, &c->tcti },
+                { model, NULL, &c->model },
+                { region, NULL, &c->region },
+                { ca, NULL, &c->ca_bundle },
+                { tcti, NULL, &c->tcti },
                 { directory, "/run/sealboot/model", &c->model_directory },
                 { log, "/run/log/systemd/tpm2-measure.log", &c->measurement_log },
                 { report, "/run/sealboot/report.json", &c->report },
@@ -284,30 +291,35 @@ static int check_context(const struct config *c, const struct message_header *h,
                 const char *value = message_header_context(h, c->context[i].key);
 
                 if (!value)
-                        return fail(e, FAILURE_CONTEXT, -EACCES, subject, "its encryption context lacks \"%.100s\", which must be \"%.200s\"",
-                                    c->context[i].key, c->context[i].value);
+                        return fail(e, FAILURE_CONTEXT, -EACCES, subject,
+                                    "its encryption context lacks \"%.100s\", which must be \"%.200s\"", c->context[i].key,
+                                    c->context[i].value);
                 if (!streq(value, c->context[i].value))
-                        return fail(e, FAILURE_CONTEXT, -EACCES, subject, "its encryption context has \"%.100s\" = \"%.200s\", which must be \"%.200s\"",
+                        return fail(e, FAILURE_CONTEXT, -EACCES, subject,
+                                    "its encryption context has \"%.100s\" = \"%.200s\", which must be \"%.200s\"",
                                     c->context[i].key, value, c->context[i].value);
         }
         return 0;
 }
 
-int config_accept(const struct config *c, const struct message_header *h, const char *subject, const struct message_data_key **ret,
-                  struct error *e) {
+int config_accept(const struct config *c, const struct message_header *h, const char *subject,
+                  const struct message_data_key **ret, struct error *e) {
         const struct message_data_key *found = NULL;
 
         for (size_t i = 0; i < h->n_data_keys && !found; i++)
                 if (pinned(c, &h->data_keys[i]))
                         found = &h->data_keys[i];
         if (!found)
-                return fail(e, FAILURE_KEY_NOT_PINNED, -EACCES, subject, "it is sealed under %s %.300s%s, which is not among the %zu pinned keys",
-                            h->data_keys[0].provider, h->data_keys[0].info, h->n_data_keys > 1 ? " and others" : "", c->n_keys);
+                return fail(e, FAILURE_KEY_NOT_PINNED, -EACCES, subject,
+                            "it is sealed under %s %.300s%s, which is not among the %zu pinned keys",
+                            h->data_keys[0].provider, h->data_keys[0].info, h->n_data_keys > 1 ? " and others" : "",
+                            c->n_keys);
         *ret = found;
         return check_context(c, h, subject, e);
 }
 
-int config_accept_digest(const struct config *c, const uint8_t digest[static MODEL_DIGEST], const char *subject, struct error *e) {
+int config_accept_digest(const struct config *c, const uint8_t digest[static MODEL_DIGEST], const char *subject,
+                         struct error *e) {
         char hex[2 * MODEL_DIGEST + 1];
 
         for (size_t i = 0; i < c->n_digests; i++)
@@ -316,5 +328,6 @@ int config_accept_digest(const struct config *c, const uint8_t digest[static MOD
         if (c->n_digests == 0)
                 return 0;
         hex_encode(digest, MODEL_DIGEST, hex);
-        return fail(e, FAILURE_DIGEST, -EACCES, subject, "the model digest sha384:%s is not among the %zu that \"model_digests\" allows", hex, c->n_digests);
+        return fail(e, FAILURE_DIGEST, -EACCES, subject,
+                    "the model digest sha384:%s is not among the %zu that \"model_digests\" allows", hex, c->n_digests);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The measured configuration: a JSON file on the verity root. Everything that decides security is here and nowhere else: user data,
- * environment and S3 cannot change it. Every key is listed, with its meaning and default, in sealboot-agent(8). */
+/* The measured configuration: a JSON file on the verity root. Everything that decides security is here and nowhere else:
+ * user data, environment and S3 cannot change it. Every key is listed, with its meaning and default, in
+ * sealboot-agent(8). */
 
 #include "basic/json.h"
 #include "sealed/message.h"
@@ -47,8 +48,9 @@ int config_parse(const char *text, size_t n, const char *subject, struct config 
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free, config_freep)
 
-/* What the operator may say, in user data: {"sealboot": {"model": "s3://bucket/prefix/", "lifecycle_hook": {"group": ..., "name": ...}}}. Other keys beside "sealboot" belong to others;
- * keys inside it that are not known are refused (FAILURE_LAUNCH). `text` NULL: no user data. */
+/* What the operator may say, in user data: {"sealboot": {"model": "s3://bucket/prefix/", "lifecycle_hook": {"group": ...,
+ * "name": ...}}}. Other keys beside "sealboot" belong to others; keys inside it that are not known are refused
+ * (FAILURE_LAUNCH). `text` NULL: no user data. */
 struct launch {
         char *bucket;
         char *key;      /* of a single sealed object; or a prefix, with its slash */
@@ -56,13 +58,14 @@ struct launch {
         char *hook_group, *hook_name; /* the lifecycle hook: user data's, else the configuration's, else NULL */
 };
 /* {"group": text, "name": text} of either; `object` may be NULL. */
-int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where, char **ret_group, char **ret_name,
-                         struct error *e);
+int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where, char **ret_group,
+                         char **ret_name, struct error *e);
 int launch_parse(const char *text, size_t n, const struct config *c, struct launch *ret, struct error *e);
 void launch_done(struct launch *l);
 
 /* The one encrypted data key of a header that the configuration accepts: FAILURE_KEY_NOT_PINNED, FAILURE_CONTEXT. */
-int config_accept(const struct config *c, const struct message_header *h, const char *subject, const struct message_data_key **ret,
-                  struct error *e);
+int config_accept(const struct config *c, const struct message_header *h, const char *subject,
+                  const struct message_data_key **ret, struct error *e);
 /* FAILURE_DIGEST unless the model is one that may be loaded. */
-int config_accept_digest(const struct config *c, const uint8_t digest[static MODEL_DIGEST], const char *subject, struct error *e);
+int config_accept_digest(const struct config *c, const uint8_t digest[static MODEL_DIGEST], const char *subject,
+                         struct error *e);

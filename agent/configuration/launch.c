@@ -3,8 +3,8 @@
 #include "basic/json.h"
 #include "configuration/config.h"
 
-int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where, char **ret_group, char **ret_name,
-                         struct error *e) {
+int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where, char **ret_group,
+                         char **ret_name, struct error *e) {
         json_object *group = NULL, *name = NULL;
         const struct json_field fields[] = {
                 { "group", json_type_string, true, 1, 255, "an Auto Scaling group's name", &group },
@@ -49,7 +49,8 @@ static int parse_user_data(const char *text, size_t n, char **ret_model, struct 
                 return 0;
         r = json_fields(ours, fields, ELEMENTS(fields), FAILURE_LAUNCH, subject, "sealboot", e);
         if (r == 0)
-                r = lifecycle_hook_parse(hook, FAILURE_LAUNCH, subject, "sealboot.lifecycle_hook", &launch->hook_group, &launch->hook_name, e);
+                r = lifecycle_hook_parse(hook, FAILURE_LAUNCH, subject, "sealboot.lifecycle_hook", &launch->hook_group,
+                                         &launch->hook_name, e);
         if (r < 0 || !model)
                 return r;
         *ret_model = strdup(json_text(model));
@@ -77,7 +78,8 @@ int launch_parse(const char *text, size_t n, const struct config *c, struct laun
                 return r;
         uri = model ?: c->model;
         if (!uri)
-                return fail(e, FAILURE_LAUNCH, -ENOENT, "user data", "names no model, and the measured configuration has no default");
+                return fail(e, FAILURE_LAUNCH, -ENOENT, "user data",
+                            "names no model, and the measured configuration has no default");
         r = s3_parse_uri(uri, model ? FAILURE_LAUNCH : FAILURE_CONFIG, &l.bucket, &l.key, e);
         if (r < 0)
                 return r;

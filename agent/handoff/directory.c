@@ -46,7 +46,8 @@ static int check_memory(int fd, const char *path, struct error *e) {
         if (fstatfs(fd, &s) < 0)
                 return fail(e, FAILURE_PUBLISH, -errno, path, "cannot tell its file system: %m");
         if (s.f_type != TMPFS_MAGIC && s.f_type != RAMFS_MAGIC)
-                return fail(e, FAILURE_PUBLISH, -EMEDIUMTYPE, path, "is not on a tmpfs: plaintext weights would reach a disk");
+                return fail(e, FAILURE_PUBLISH, -EMEDIUMTYPE, path,
+                            "is not on a tmpfs: plaintext weights would reach a disk");
         return 0;
 }
 
@@ -55,7 +56,8 @@ static int make_private(struct handoff *h, const char *name, int *ret, struct er
 
         r = remove_tree(h->fd, name);
         if (r < 0)
-                return fail(e, FAILURE_PUBLISH, r, h->path, "cannot remove %s, left by an earlier run: %s", name, strerror(-r));
+                return fail(e, FAILURE_PUBLISH, r, h->path, "cannot remove %s, left by an earlier run: %s", name,
+                            strerror(-r));
         if (mkdirat(h->fd, name, 0700) < 0)
                 return fail(e, FAILURE_PUBLISH, -errno, h->path, "cannot create %s: %m", name);
         *ret = openat(h->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -158,7 +160,8 @@ int handoff_place(struct handoff *h, const char *private_name, const char *path,
         r = make_parents(h, path, e);
         if (r < 0)
                 return r;
-        if (fchmodat(h->unsealing, private_name, 0440, 0) < 0 || renameat(h->unsealing, private_name, h->publishing, path) < 0)
+        if (fchmodat(h->unsealing, private_name, 0440, 0) < 0 ||
+            renameat(h->unsealing, private_name, h->publishing, path) < 0)
                 return fail(e, FAILURE_PUBLISH, -errno, path, "cannot put the file into place: %m");
         return 0;
 }

@@ -37,7 +37,8 @@ static json_object *number(double v) {
 }
 
 static int write_out(struct report *r, struct error *e) {
-        const char *text = json_object_to_json_string_ext(r->root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+        const char *text = json_object_to_json_string_ext(r->root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+                                                                           JSON_C_TO_STRING_NOSLASHESCAPE);
 
         return text ? file_write(r->path, text, strlen(text), 0644, e) : fail_oom(e);
 }
@@ -114,8 +115,8 @@ void report_end(struct report *r, const char *name, uint64_t bytes) {
         }
         pthread_mutex_unlock(&r->lock);
         sd_journal_send("MESSAGE=%s took %.1f ms", name, ms, "PRIORITY=%i", LOG_INFO, "MESSAGE_ID=" REPORT_STAGE_MESSAGE_ID,
-                        "SEALBOOT_STAGE=%s", name, "SEALBOOT_DURATION_USEC=%.0f", ms * 1000, "SEALBOOT_BYTES=%llu", (unsigned long long) bytes,
-                        NULL);
+                        "SEALBOOT_STAGE=%s", name, "SEALBOOT_DURATION_USEC=%.0f", ms * 1000, "SEALBOOT_BYTES=%llu",
+                        (unsigned long long) bytes, NULL);
 }
 
 void report_put(struct report *r, const char *place, json_object *value) {
@@ -170,13 +171,15 @@ static void journal_end(const struct report *r, const struct error *f) {
         const struct failure_info *info = failure_info(f ? f->failure : FAILURE_NONE);
 
         if (f)
-                sd_journal_send("MESSAGE=%s: %s: %s", info->title, f->subject, f->reason, "PRIORITY=%i", LOG_ERR, "MESSAGE_ID=%s", info->message_id,
-                                "SEALBOOT_FAILURE=%s", info->name, "SEALBOOT_EXIT_CODE=%i", (int) info->failure, "SEALBOOT_SUBJECT=%s", f->subject,
+                sd_journal_send("MESSAGE=%s: %s: %s", info->title, f->subject, f->reason, "PRIORITY=%i", LOG_ERR,
+                                "MESSAGE_ID=%s", info->message_id, "SEALBOOT_FAILURE=%s", info->name,
+                                "SEALBOOT_EXIT_CODE=%i", (int) info->failure, "SEALBOOT_SUBJECT=%s", f->subject,
                                 "SEALBOOT_REASON=%s", f->reason, "SEALBOOT_REQUEST_ID=%s", f->request_id,
                                 "SEALBOOT_ADVICE=%s", f->advice[0] ? f->advice : info->advice, NULL);
         else
                 sd_journal_send("MESSAGE=the model is published after %.1f ms", since_ms(r), "PRIORITY=%i", LOG_NOTICE,
-                                "MESSAGE_ID=" REPORT_PUBLISHED_MESSAGE_ID, "SEALBOOT_DURATION_USEC=%.0f", since_ms(r) * 1000, NULL);
+                                "MESSAGE_ID=" REPORT_PUBLISHED_MESSAGE_ID, "SEALBOOT_DURATION_USEC=%.0f", since_ms(r) * 1000,
+                                NULL);
 }
 
 /* VmHWM: ru_maxrss would include what the process was before its exec. */
@@ -203,8 +206,9 @@ int report_close(struct report *r, const struct error *failure, struct error *e)
         if (peak_memory_kib(&peak) == 0)
                 report_put(r, "resources.peak_memory_kib", json_object_new_int64(peak));
         if (getrusage(RUSAGE_SELF, &usage) == 0)
-                report_put(r, "resources.cpu_seconds", number((double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                                                              (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6));
+                report_put(r, "resources.cpu_seconds",
+                           number((double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                                  (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6));
         if (failure)
                 put_failure(r, failure);
         journal_end(r, failure);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The boot report: what a boot did, when, and how it ended. Written as JSON for alarms and people (`sealboot doctor` reads it), and to the
- * journal as it happens: one structured entry for each stage and one for the end, each with a message id. Its keys are described in
- * sealboot-agent(8), "BOOT REPORT". */
+/* The boot report: what a boot did, when, and how it ended. Written as JSON for alarms and people (`sealboot doctor` reads
+ * it), and to the journal as it happens: one structured entry for each stage and one for the end, each with a message id.
+ * Its keys are described in sealboot-agent(8), "BOOT REPORT". */
 
 #include <json-c/json.h>
 
@@ -14,7 +14,8 @@ struct report;
 #define REPORT_STAGE_MESSAGE_ID "1973a906e0e945fd86a348d1fc55927a"
 #define REPORT_PUBLISHED_MESSAGE_ID "d7488327ac624102b892c1de189fb906"
 
-/* Writes the first report at once ("outcome": "running"), so that a place that cannot be written to is known before any work. */
+/* Writes the first report at once ("outcome": "running"), so that a place that cannot be written to is known before any
+ * work. */
 int report_new(const char *path, struct report **ret, struct error *e);
 void report_free(struct report *r);
 DEFINE_CLEANUP(struct report *, report_free, report_freep)

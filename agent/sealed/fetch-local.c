@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The local source: sealed objects in a directory, for the owner who opens his own model. It waits for the key and then reads parts as
- * the S3 source does. */
+/* The local source: sealed objects in a directory, for the owner who opens his own model. It waits for the key and then
+ * reads parts as the S3 source does. */
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The S3 source: each worker thread drives its share of the connections with one curl_multi. A slot is one connection and the part
- * on it. A slot whose part came before the key waits with it, so what is fetched ahead is one part a connection. */
+/* The S3 source: each worker thread drives its share of the connections with one curl_multi. A slot is one connection and
+ * the part on it. A slot whose part came before the key waits with it, so what is fetched ahead is one part a connection. */
 
 #include <curl/curl.h>
 #include <sched.h>
@@ -10,8 +10,8 @@
 #include "sealed/part.h"
 
 enum {
-        /* S3 gives about 85 MB/s on each connection: 16 fill 10 Gb/s, 128 fill 87. How many are worth having depends on the instance and the
-         * hour, so their number doubles for as long as that makes the whole faster (fetch_tune). */
+        /* S3 gives about 85 MB/s on each connection: 16 fill 10 Gb/s, 128 fill 87. How many are worth having depends on the
+         * instance and the hour, so their number doubles for as long as that makes the whole faster (fetch_tune). */
         CONNECTIONS_FIRST = 16,
         CONNECTIONS_MAX = 128,
         RECEIVE_BUFFER = 128 * 1024, /* what curl reads at once; TLS hands out records of 16 KiB in any case */
@@ -85,7 +85,8 @@ static int slot_transfer(struct lane *l, struct slot *s, struct error *e) {
         int r;
 
         part_range(&s->part, &first, &last);
-        r = s3_prepare_range(o->s3, s->easy, o->bucket, f->key, first, last, f->header ? f->etag : NULL, s->refresh, &s->call, e);
+        r = s3_prepare_range(o->s3, s->easy, o->bucket, f->key, first, last, f->header ? f->etag : NULL, s->refresh,
+                             &s->call, e);
         if (r < 0)
                 return r;
         s->fed = 0;
@@ -94,7 +95,8 @@ static int slot_transfer(struct lane *l, struct slot *s, struct error *e) {
         (void) curl_easy_setopt(s->easy, CURLOPT_SSL_CIPHER_LIST, TLS_1_2_CIPHERS);
         (void) curl_easy_setopt(s->easy, CURLOPT_TLS13_CIPHERS, TLS_1_3_CIPHERS);
         if (curl_easy_setopt(s->easy, CURLOPT_WRITEFUNCTION, on_body) != CURLE_OK ||
-            curl_easy_setopt(s->easy, CURLOPT_WRITEDATA, s) != CURLE_OK || curl_easy_setopt(s->easy, CURLOPT_PRIVATE, s) != CURLE_OK ||
+            curl_easy_setopt(s->easy, CURLOPT_WRITEDATA, s) != CURLE_OK ||
+            curl_easy_setopt(s->easy, CURLOPT_PRIVATE, s) != CURLE_OK ||
             curl_easy_setopt(s->easy, CURLOPT_BUFFERSIZE, (long) RECEIVE_BUFFER) != CURLE_OK ||
             curl_multi_add_handle(l->multi, s->easy) != CURLM_OK)
                 return fail(e, FAILURE_INTERNAL, -EIO, f->subject, "libcurl refused a transfer");
@@ -228,7 +230,8 @@ static int lane_transfer(struct lane *l, int sleep_ms) {
         int running, left;
         CURLMsg *m;
 
-        if (curl_multi_poll(l->multi, NULL, 0, sleep_ms, NULL) != CURLM_OK || curl_multi_perform(l->multi, &running) != CURLM_OK)
+        if (curl_multi_poll(l->multi, NULL, 0, sleep_ms, NULL) != CURLM_OK ||
+            curl_multi_perform(l->multi, &running) != CURLM_OK)
                 return -EIO;
         while ((m = curl_multi_info_read(l->multi, &left))) {
                 struct slot *s;

@@ -41,7 +41,8 @@ int frame_cipher_key(struct frame_cipher *c, const struct secret *file_key, cons
         return EVP_CipherInit_ex(c->ctx, NULL, NULL, file_key->data, NULL, -1) == 1 ? 0 : -EIO;
 }
 
-int frame_begin(struct frame_cipher *c, uint32_t seq, bool final, uint32_t plaintext_size, const uint8_t iv[static MESSAGE_IV_SIZE]) {
+int frame_begin(struct frame_cipher *c, uint32_t seq, bool final, uint32_t plaintext_size,
+                const uint8_t iv[static MESSAGE_IV_SIZE]) {
         const char *text = final ? final_text : regular_text;
         size_t text_size = final ? sizeof final_text - 1 : sizeof regular_text - 1, n = 0;
         uint8_t aad[MESSAGE_ID_SIZE + sizeof final_text + 4 + 8];
@@ -55,7 +56,8 @@ int frame_begin(struct frame_cipher *c, uint32_t seq, bool final, uint32_t plain
         n += 4;
         memcpy(aad + n, &(uint64_t) { htobe64(plaintext_size) }, 8);
         n += 8;
-        if (EVP_CipherInit_ex(c->ctx, NULL, NULL, NULL, iv, -1) != 1 || EVP_CipherUpdate(c->ctx, NULL, &out, aad, (int) n) != 1)
+        if (EVP_CipherInit_ex(c->ctx, NULL, NULL, NULL, iv, -1) != 1 ||
+            EVP_CipherUpdate(c->ctx, NULL, &out, aad, (int) n) != 1)
                 return -EIO;
         return 0;
 }
@@ -86,7 +88,10 @@ int frame_close(struct frame_cipher *c, uint8_t tag[static MESSAGE_TAG_SIZE]) {
         uint8_t none[1];
         int n;
 
-        return EVP_CipherFinal_ex(c->ctx, none, &n) == 1 && EVP_CIPHER_CTX_ctrl(c->ctx, EVP_CTRL_AEAD_GET_TAG, MESSAGE_TAG_SIZE, tag) == 1 ? 0 : -EIO;
+        if (EVP_CipherFinal_ex(c->ctx, none, &n) != 1 ||
+            EVP_CIPHER_CTX_ctrl(c->ctx, EVP_CTRL_AEAD_GET_TAG, MESSAGE_TAG_SIZE, tag) != 1)
+                return -EIO;
+        return 0;
 }
 
 void frame_iv(uint32_t seq, uint8_t iv[static MESSAGE_IV_SIZE]) {
@@ -112,8 +117,8 @@ size_t frame_head(uint8_t *out, uint32_t seq, bool final, uint32_t plaintext_siz
         return n;
 }
 
-int frame_head_check(const struct message_geometry *g, uint32_t index, const uint8_t *head, bool any_iv, uint8_t iv[static MESSAGE_IV_SIZE],
-                     const char *subject, struct error *e) {
+int frame_head_check(const struct message_geometry *g, uint32_t index, const uint8_t *head, bool any_iv,
+                     uint8_t iv[static MESSAGE_IV_SIZE], const char *subject, struct error *e) {
         bool final = message_frame_is_final(g, index);
         struct reader r = reader_over(head, final ? MESSAGE_FINAL_HEAD : MESSAGE_FRAME_HEAD);
         uint8_t wanted[MESSAGE_IV_SIZE];
@@ -123,17 +128,22 @@ int frame_head_check(const struct message_geometry *g, uint32_t index, const uin
             (final && reader_be32(&r, &length) < 0))
                 return fail(e, FAILURE_INTERNAL, -EIO, subject, "a frame head is too short");
         if (mark != MESSAGE_FINAL_MARK)
-                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has no final frame where its size puts it: truncated, or with trailing bytes");
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
+                            "has no final frame where its size puts it: truncated, or with trailing bytes");
         if (!final && seq == MESSAGE_FINAL_MARK)
-                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has a final frame at position %u of %u", index + 1, g->n_frames);
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has a final frame at position %u of %u", index + 1,
+                            g->n_frames);
         if (seq != index + 1)
-                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has frame %u at position %u: frames were moved or lost", seq, index + 1);
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
+                            "has frame %u at position %u: frames were moved or lost", seq, index + 1);
         if (length != g->final_length)
-                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has a final frame of %u bytes, but its size leaves %u: truncated, or with "
-                            "trailing bytes", length, g->final_length);
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
+                            "has a final frame of %u bytes, but its size leaves %u: truncated, or with trailing bytes",
+                            length, g->final_length);
         frame_iv(seq, wanted);
         if (!any_iv && memcmp(iv, wanted, sizeof wanted) != 0)
-                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has an IV in frame %u that is not its sequence number", seq);
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
+                            "has an IV in frame %u that is not its sequence number", seq);
         return 0;
 }
 
@@ -148,8 +158,8 @@ ssize_t frame_seal(struct frame_cipher *c, uint32_t seq, bool final, const void 
         return (ssize_t) (head + n + MESSAGE_TAG_SIZE);
 }
 
-int message_open(const struct message_header *h, const uint8_t *object, size_t size, const struct secret *data_key, bool any_iv,
-                 const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {
+int message_open(const struct message_header *h, const uint8_t *object, size_t size, const struct secret *data_key,
+                 bool any_iv, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {
         _cleanup_(frame_cipher_freep) struct frame_cipher *cipher = NULL;
         _cleanup_secret_ struct secret *key = NULL;
         _cleanup_free_ uint8_t *out = NULL;
@@ -181,10 +191,10 @@ int message_open(const struct message_header *h, const uint8_t *object, size_t s
                 r = frame_head_check(&g, i, head, any_iv, iv, subject, e);
                 if (r < 0)
                         return r;
-                if (frame_begin(cipher, i + 1, final, length, iv) < 0 || frame_update(cipher, out + n, ciphertext, length) < 0 ||
-                    frame_open(cipher, tag) < 0)
-                        return fail(e, FAILURE_AUTHENTICATION, -EBADMSG, subject, "frame %u of %u was altered: its tag does not verify",
-                                    i + 1, g.n_frames);
+                if (frame_begin(cipher, i + 1, final, length, iv) < 0 ||
+                    frame_update(cipher, out + n, ciphertext, length) < 0 || frame_open(cipher, tag) < 0)
+                        return fail(e, FAILURE_AUTHENTICATION, -EBADMSG, subject,
+                                    "frame %u of %u was altered: its tag does not verify", i + 1, g.n_frames);
                 n += length;
         }
         out[n] = 0;

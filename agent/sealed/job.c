@@ -38,7 +38,8 @@ void job_file_fail(struct file *f, int r, const struct error *e) {
 /* ---- handing out parts */
 
 static bool wants_parts(const struct file *f) {
-        return f->state == FILE_NEW || f->state == FILE_OPENING || (f->state == FILE_OPEN && f->next_frame < f->geometry.n_frames);
+        return f->state == FILE_NEW || f->state == FILE_OPENING ||
+               (f->state == FILE_OPEN && f->next_frame < f->geometry.n_frames);
 }
 
 bool job_take(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uint32_t *ret_end) {
@@ -56,7 +57,8 @@ bool job_take(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uin
                         found = true;
                 } else if (f->state == FILE_OPEN && f->next_frame < f->geometry.n_frames) {
                         *ret_first = f->next_frame;
-                        *ret_end = f->geometry.n_frames - f->next_frame > f->part_frames ? f->next_frame + f->part_frames : f->geometry.n_frames;
+                        *ret_end = f->geometry.n_frames - f->next_frame > f->part_frames ? f->next_frame + f->part_frames :
+                                                                                           f->geometry.n_frames;
                         f->next_frame = *ret_end;
                         found = true;
                 }
@@ -90,8 +92,9 @@ static int reserve(struct file *f, uint64_t size, struct error *e) {
                 u->reserved += size;
         pthread_mutex_unlock(&u->lock);
         if (size > free_bytes)
-                return fail(e, FAILURE_SPACE, -ENOSPC, f->subject, "needs %llu bytes, but %llu of %llu are left for the model",
-                            (unsigned long long) size, (unsigned long long) free_bytes, (unsigned long long) u->options.room);
+                return fail(e, FAILURE_SPACE, -ENOSPC, f->subject,
+                            "needs %llu bytes, but %llu of %llu are left for the model", (unsigned long long) size,
+                            (unsigned long long) free_bytes, (unsigned long long) u->options.room);
         return 0;
 }
 
@@ -108,7 +111,8 @@ static int create_private(struct file *f, uint64_t size, struct error *e) {
                 return fail(e, FAILURE_PUBLISH, -errno, f->name, "cannot create a file on the model tmpfs: %m");
         /* The size comes first: tmpfs with huge=within_size looks at it when it picks the size of a page. */
         if (ftruncate(f->fd, (off_t) size) < 0)
-                return fail(e, FAILURE_SPACE, -errno, f->name, "cannot make room for %llu bytes: %m", (unsigned long long) size);
+                return fail(e, FAILURE_SPACE, -errno, f->name, "cannot make room for %llu bytes: %m",
+                            (unsigned long long) size);
         return 0;
 }
 
@@ -153,8 +157,8 @@ static int prepare(struct file *f, struct error *e) {
         return 0;
 }
 
-int job_open_file(struct file *f, struct message_header *header, uint64_t size, uint64_t covered, const char *etag, uint32_t *ret_end,
-                  struct error *e) {
+int job_open_file(struct file *f, struct message_header *header, uint64_t size, uint64_t covered, const char *etag,
+                  uint32_t *ret_end, struct error *e) {
         struct unseal *u = f->job;
         uint32_t end;
         int r;
@@ -182,7 +186,8 @@ static int derive_key(struct file *f, struct error *e) {
         struct unseal *u = f->job;
 
         if (!message_header_same_key(f->header, u->reference))
-                return fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject, "its encryption context or encrypted data key is not the one the model "
+                return fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
+                            "its encryption context or encrypted data key is not the one the model "
                             "began with: files of different seals were mixed");
         return message_file_key(f->header, u->data_key, f->subject, &f->key_bytes, e);
 }
@@ -203,7 +208,8 @@ static int finish_file(struct file *f, struct verity_hash *hash, struct error *e
         if (verity_tree_digest(f->tree, hash, f->digest) < 0)
                 return fail(e, FAILURE_INTERNAL, -EIO, f->subject, "the fs-verity tree is not complete");
         if (f->expected && memcmp(f->digest, f->expected->digest, VERITY_DIGEST) != 0)
-                return fail(e, FAILURE_DIGEST, -EBADMSG, f->subject, "its digest is not the one the manifest has for \"%s\"", f->expected->path);
+                return fail(e, FAILURE_DIGEST, -EBADMSG, f->subject, "its digest is not the one the manifest has for \"%s\"",
+                            f->expected->path);
         verity_tree_free(f->tree);
         f->tree = NULL;
         free(f->straddled);

@@ -86,15 +86,16 @@ static inline bool job_stopped(struct unseal *u) {
         return atomic_load_explicit(&u->stop, memory_order_relaxed);
 }
 
-/* The next part to fetch: frames [*ret_first, *ret_end) of *ret_file; of a file not opened yet, *ret_end is 0. False: none now. */
+/* The next part to fetch: frames [*ret_first, *ret_end) of *ret_file; of a file not opened yet, *ret_end is 0. False: none
+ * now. */
 bool job_take(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uint32_t *ret_end);
 /* True when there is nothing to take and never will be again. */
 bool job_idle_forever(struct unseal *u);
 
-/* The header was read: `size` is the object's, the first `covered` bytes of it are on their way. Makes the private file and says which
- * frames the first part has: [0, *ret_end), perhaps none. Takes ownership of the header on success. */
-int job_open_file(struct file *f, struct message_header *header, uint64_t size, uint64_t covered, const char *etag, uint32_t *ret_end,
-                  struct error *e);
+/* The header was read: `size` is the object's, the first `covered` bytes of it are on their way. Makes the private file and
+ * says which frames the first part has: [0, *ret_end), perhaps none. Takes ownership of the header on success. */
+int job_open_file(struct file *f, struct message_header *header, uint64_t size, uint64_t covered, const char *etag,
+                  uint32_t *ret_end, struct error *e);
 /* Borrows the file key; derives it first if need be. Only once the job has its data key. */
 int job_file_key(struct file *f, const struct secret **ret, struct error *e);
 /* `n` more frames are authenticated, written and hashed. Finishes the file with the last of them. */

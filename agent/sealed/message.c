@@ -36,8 +36,8 @@ void message_header_free(struct message_header *h) {
         free(h);
 }
 
-/* ---- parsing: every helper returns -EBADMSG with e->reason set for bytes that can never become a header, and -EAGAIN when the
- * input ends too early. */
+/* ---- parsing: every helper returns -EBADMSG with e->reason set for bytes that can never become a header, and -EAGAIN when
+ * the input ends too early. */
 
 struct parse {
         struct reader r;
@@ -196,7 +196,8 @@ static int parse_rest(struct parse *p, struct message_header *h) {
                 return -EAGAIN;
         if (content == CONTENT_SINGLE)
                 return fail(p->e, FAILURE_SUITE, -EOPNOTSUPP, p->subject,
-                            "the body is not framed: nothing could be authenticated before the last byte; seal it with a frame length");
+                            "the body is not framed: nothing could be authenticated before the last byte; seal it with a "
+                            "frame length");
         if (content != CONTENT_FRAMED)
                 return malformed(p, "an unknown content type");
         if (reader_be32(&p->r, &h->frame_length) < 0)
@@ -220,7 +221,8 @@ static int keep_bytes(struct message_header *h, const uint8_t *data, struct erro
         return 0;
 }
 
-int message_header_parse(const uint8_t *data, size_t size, const char *subject, struct message_header **ret, struct error *e) {
+int message_header_parse(const uint8_t *data, size_t size, const char *subject, struct message_header **ret,
+                         struct error *e) {
         struct parse p = { reader_over(data, MIN_OF(size, (size_t) MESSAGE_HEADER_MAX)), subject, e };
         _cleanup_message_header_ struct message_header *h = NULL;
         int r;
@@ -242,7 +244,8 @@ int message_header_parse(const uint8_t *data, size_t size, const char *subject, 
         if (r == -EAGAIN && size >= MESSAGE_HEADER_MAX)
                 return malformed(&p, "longer than any header may be");
         if (r == -EAGAIN)
-                return fail(e, FAILURE_SEALED_FORMAT, -EAGAIN, subject, "is truncated inside the message header, after %zu bytes", size);
+                return fail(e, FAILURE_SEALED_FORMAT, -EAGAIN, subject,
+                            "is truncated inside the message header, after %zu bytes", size);
         if (r < 0)
                 return r;
         *ret = TAKE(h);
@@ -258,7 +261,8 @@ bool message_header_same_key(const struct message_header *a, const struct messag
         for (size_t i = 0; i < a->n_data_keys; i++) {
                 const struct message_data_key *x = &a->data_keys[i], *y = &b->data_keys[i];
 
-                if (!streq(x->provider, y->provider) || x->info_size != y->info_size || memcmp(x->info, y->info, x->info_size) != 0 || x->ciphertext_size != y->ciphertext_size ||
+                if (!streq(x->provider, y->provider) || x->info_size != y->info_size ||
+                    memcmp(x->info, y->info, x->info_size) != 0 || x->ciphertext_size != y->ciphertext_size ||
                     memcmp(x->ciphertext, y->ciphertext, x->ciphertext_size) != 0)
                         return false;
         }
@@ -274,8 +278,8 @@ const char *message_header_context(const struct message_header *h, const char *k
 
 /* ---- keys */
 
-static int derive(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key, const char *info, size_t info_size,
-                  uint8_t *out) {
+static int derive(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key, const char *info,
+                  size_t info_size, uint8_t *out) {
         _cleanup_(kdf_freep) EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
         _cleanup_(kdf_ctx_freep) EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
         OSSL_PARAM params[] = {
@@ -292,12 +296,15 @@ static int derive(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret 
 static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key, struct secret **ret_file_key,
                        uint8_t commit_key[static MESSAGE_KEY_SIZE], struct error *e) {
         /* The suite id comes first in the encryption key's info, in the message's byte order. */
-        static const char key_info[] = { MESSAGE_SUITE >> 8, MESSAGE_SUITE & 0xff, 'D', 'E', 'R', 'I', 'V', 'E', 'K', 'E', 'Y' };
+        static const char key_info[] = {
+                MESSAGE_SUITE >> 8, MESSAGE_SUITE & 0xff, 'D', 'E', 'R', 'I', 'V', 'E', 'K', 'E', 'Y'
+        };
         static const char commit_info[] = { 'C', 'O', 'M', 'M', 'I', 'T', 'K', 'E', 'Y' };
         _cleanup_secret_ struct secret *key = NULL;
 
         if (data_key->size != MESSAGE_KEY_SIZE)
-                return fail(e, FAILURE_SEALED_FORMAT, -EINVAL, "", "the data key has %zu bytes instead of 32", data_key->size);
+                return fail(e, FAILURE_SEALED_FORMAT, -EINVAL, "", "the data key has %zu bytes instead of 32",
+                            data_key->size);
         if (secret_new(MESSAGE_KEY_SIZE, &key) < 0)
                 return fail_oom(e);
         if (derive(id, data_key, key_info, sizeof key_info, key->data) < 0 ||
@@ -308,7 +315,8 @@ static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct se
 }
 
 /* The header tag: GCM over no plaintext at all, IV zero. `tag` is made or checked. */
-static int header_tag(const struct secret *key, const uint8_t *body, size_t size, bool make, uint8_t tag[static MESSAGE_TAG_SIZE]) {
+static int header_tag(const struct secret *key, const uint8_t *body, size_t size, bool make,
+                      uint8_t tag[static MESSAGE_TAG_SIZE]) {
         _cleanup_(cipher_ctx_freep) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
         static const uint8_t iv[MESSAGE_IV_SIZE];
         uint8_t none[1];
@@ -336,12 +344,14 @@ int message_file_key(const struct message_header *h, const struct secret *data_k
         if (r < 0)
                 return r;
         if (CRYPTO_memcmp(commit, h->commit_key, sizeof commit) != 0)
-                return fail(e, FAILURE_AUTHENTICATION, -EBADMSG, subject, "the key commitment does not match: it was sealed under "
+                return fail(e, FAILURE_AUTHENTICATION, -EBADMSG, subject,
+                            "the key commitment does not match: it was sealed under "
                             "another data key, or its header was altered");
         memcpy(tag, h->tag, sizeof tag);
         r = header_tag(key, h->bytes, h->body_size, false, tag);
         if (r == -EBADMSG)
-                return fail(e, FAILURE_AUTHENTICATION, r, subject, "the message header was altered: its tag does not verify");
+                return fail(e, FAILURE_AUTHENTICATION, r, subject,
+                            "the message header was altered: its tag does not verify");
         if (r < 0)
                 return fail(e, FAILURE_INTERNAL, r, subject, "AES-256-GCM is not available in OpenSSL");
         *ret = TAKE(key);
@@ -382,8 +392,8 @@ static size_t put_context(struct writer *w, const struct message_pair *context, 
 }
 
 /* Run twice: once to count, once to write. */
-static void put_body(struct writer *w, const uint8_t id[static MESSAGE_ID_SIZE], const struct message_pair *context, size_t n_context,
-                     const struct message_data_key *keys, size_t n_keys, uint32_t frame_length,
+static void put_body(struct writer *w, const uint8_t id[static MESSAGE_ID_SIZE], const struct message_pair *context,
+                     size_t n_context, const struct message_data_key *keys, size_t n_keys, uint32_t frame_length,
                      const uint8_t commit[static MESSAGE_KEY_SIZE]) {
         struct writer count = { 0 };
 
@@ -415,7 +425,8 @@ static int sorted_context(const struct message_pair *context, size_t n, struct m
         for (size_t i = 0; i < n; i++)
                 total += 4 + strlen(context[i].key) + strlen(context[i].value);
         if (total > UINT16_MAX)
-                return fail(e, FAILURE_CONTEXT, -E2BIG, "encryption context", "has %zu bytes; at most 65535 fit a message", total);
+                return fail(e, FAILURE_CONTEXT, -E2BIG, "encryption context", "has %zu bytes; at most 65535 fit a message",
+                            total);
         sorted = calloc(n + 1, sizeof *sorted);
         if (!sorted)
                 return fail_oom(e);
@@ -438,7 +449,8 @@ int message_header_new(const struct message_pair *context, size_t n_context, con
 
         for (size_t i = 0; i < n_data_keys; i++)
                 if (data_keys[i].info_size > UINT16_MAX || data_keys[i].ciphertext_size > UINT16_MAX)
-                        return fail(e, FAILURE_SEALED_FORMAT, -E2BIG, "encrypted data key", "does not fit a message: a field has more than 65535 bytes");
+                        return fail(e, FAILURE_SEALED_FORMAT, -E2BIG, "encrypted data key",
+                                    "does not fit a message: a field has more than 65535 bytes");
         if (RAND_bytes(id, sizeof id) != 1)
                 return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
         r = sorted_context(context, n_context, &sorted, e);
@@ -469,14 +481,17 @@ int message_geometry(const struct message_header *h, uint64_t object_size, const
         uint64_t stride = (uint64_t) h->frame_length + MESSAGE_FRAME_EXTRA, body, regular, rest;
 
         if (object_size < h->size + MESSAGE_FINAL_EXTRA)
-                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "is truncated: %llu bytes cannot hold the header and a final frame",
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
+                            "is truncated: %llu bytes cannot hold the header and a final frame",
                             (unsigned long long) object_size);
         body = object_size - h->size - MESSAGE_FINAL_EXTRA;
         regular = body / stride;
         rest = body % stride;
         if (rest > h->frame_length)
-                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has %llu bytes, which no sequence of %u-byte frames has: truncated, "
-                            "or with trailing bytes", (unsigned long long) object_size, h->frame_length);
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
+                            "has %llu bytes, which no sequence of %u-byte frames has: truncated, "
+                            "or with trailing bytes",
+                            (unsigned long long) object_size, h->frame_length);
         /* FFFFFFFF marks the final frame, so no frame may have it as its number. */
         if (regular + 1 >= MESSAGE_FINAL_MARK)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has more frames than can be numbered");

@@ -72,15 +72,16 @@ struct message_geometry {
 };
 
 /* Parses a header at the start of `data`. -EAGAIN: a well-formed beginning, more bytes are needed (never once `size` has
- * reached MESSAGE_HEADER_MAX). Refuses other suites (FAILURE_SUITE), with the reason each is refused for, and anything malformed
- * (FAILURE_SEALED_FORMAT). The caller frees *ret. */
-int message_header_parse(const uint8_t *data, size_t size, const char *subject, struct message_header **ret, struct error *e);
+ * reached MESSAGE_HEADER_MAX). Refuses other suites (FAILURE_SUITE), with the reason each is refused for, and anything
+ * malformed (FAILURE_SEALED_FORMAT). The caller frees *ret. */
+int message_header_parse(const uint8_t *data, size_t size, const char *subject, struct message_header **ret,
+                         struct error *e);
 void message_header_free(struct message_header *h);
 DEFINE_CLEANUP(struct message_header *, message_header_free, message_header_freep)
 #define _cleanup_message_header_ _cleanup_(message_header_freep)
 
-/* Builds a new header: fresh message id, keys derived from `data_key`, tag made. Context and data keys are copied; the context
- * may come in any order but with distinct keys. *ret_file_key is the key its frames are encrypted under. */
+/* Builds a new header: fresh message id, keys derived from `data_key`, tag made. Context and data keys are copied; the
+ * context may come in any order but with distinct keys. *ret_file_key is the key its frames are encrypted under. */
 int message_header_new(const struct message_pair *context, size_t n_context, const struct message_data_key *data_keys,
                        size_t n_data_keys, uint32_t frame_length, const struct secret *data_key, struct message_header **ret,
                        struct secret **ret_file_key, struct error *e);

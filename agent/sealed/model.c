@@ -51,14 +51,16 @@ static const char *path_problem(const char *path) {
         }
 }
 
-int model_add(struct model *m, const char *subject, const char *path, const char *object, uint64_t size, struct model_file **ret, struct error *e) {
+int model_add(struct model *m, const char *subject, const char *path, const char *object, uint64_t size,
+              struct model_file **ret, struct error *e) {
         const char *problem = path_problem(path), *object_problem = object ? path_problem(object) : NULL;
         struct model_file f = { .size = size };
 
         if (problem)
                 return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the path \"%.200s\" is refused: %s", path, problem);
         if (object_problem)
-                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the object \"%.200s\" is refused: %s", object, object_problem);
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the object \"%.200s\" is refused: %s", object,
+                            object_problem);
         if (m->n_files >= MODEL_FILES_MAX)
                 return fail(e, FAILURE_MANIFEST, -E2BIG, subject, "has more than %d files", MODEL_FILES_MAX);
         /* Grown by doubling: room is always the power of two that holds n_files. */
@@ -108,10 +110,12 @@ int model_sort(struct model *m, const char *subject, struct error *e) {
         qsort(m->files, m->n_files, sizeof *m->files, compare_paths);
         for (size_t i = 1; i < m->n_files; i++)
                 if (streq(m->files[i - 1].path, m->files[i].path))
-                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the path \"%.200s\" stands in it twice", m->files[i].path);
+                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the path \"%.200s\" stands in it twice",
+                                    m->files[i].path);
         for (size_t i = 0; i < m->n_files; i++)
                 if (is_directory_of_another(m, &m->files[i]))
-                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "a directory of the path \"%.200s\" is a file, too", m->files[i].path);
+                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject,
+                                    "a directory of the path \"%.200s\" is a file, too", m->files[i].path);
         return 0;
 }
 
@@ -174,7 +178,9 @@ int model_single_name(const char *said, const char *key, const char *subject, ch
                 return fail_oom(e);
         problem = strchr(copy, '/') ? "it has a slash" : path_problem(copy);
         if (problem && said)
-                return fail(e, FAILURE_CONTEXT, -EINVAL, subject, "its encryption context has \"" MODEL_FILE_CONTEXT "\" = \"%.200s\", which is no file name: %s", said, problem);
+                return fail(e, FAILURE_CONTEXT, -EINVAL, subject,
+                            "its encryption context has \"" MODEL_FILE_CONTEXT "\" = \"%.200s\", which is no file name: %s",
+                            said, problem);
         if (problem)
                 return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "its key gives the file no usable name: %s", problem);
         *ret = TAKE(copy);
@@ -183,9 +189,11 @@ int model_single_name(const char *said, const char *key, const char *subject, ch
 
 /* ---- the manifest */
 
-static int parse_digest(const char *text, const char *prefix, uint8_t *out, size_t n, const char *subject, const char *where, struct error *e) {
+static int parse_digest(const char *text, const char *prefix, uint8_t *out, size_t n, const char *subject, const char *where,
+                        struct error *e) {
         if (strncmp(text, prefix, strlen(prefix)) != 0 || hex_decode(text + strlen(prefix), out, n) < 0)
-                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "\"%s\" must be %s and %zu hex digits", where, prefix, 2 * n);
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "\"%s\" must be %s and %zu hex digits", where, prefix,
+                            2 * n);
         return 0;
 }
 
@@ -226,7 +234,8 @@ static int check_objects(const struct model *m, const char *subject, struct erro
         qsort(objects, m->n_files, sizeof *objects, compare_objects);
         for (size_t i = 1; i < m->n_files; i++)
                 if (streq(objects[i - 1], objects[i]))
-                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the object \"%.200s\" stands in it twice", objects[i]);
+                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the object \"%.200s\" stands in it twice",
+                                    objects[i]);
         return 0;
 }
 
@@ -323,7 +332,8 @@ int manifest_write(const struct model *m, char **ret, struct error *e) {
                 json_object_object_add(f, "object", json_object_new_string(m->files[i].object));
                 json_object_array_add(files, f);
         }
-        text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+        text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+                                                         JSON_C_TO_STRING_NOSLASHESCAPE);
         *ret = text ? strdup(text) : NULL;
         return *ret ? 0 : fail_oom(e);
 }

@@ -31,7 +31,8 @@ static uint64_t unit_end(const struct file *f, uint64_t unit) {
 
 /* A unit that lies in this part alone is hashed here, from the chunk; others by whoever completes them. */
 static bool unit_is_ours(const struct part *p, uint64_t unit) {
-        return unit * VERITY_UNIT >= plaintext_offset(p->file, p->first) && unit_end(p->file, unit) <= plaintext_offset(p->file, p->end);
+        return unit * VERITY_UNIT >= plaintext_offset(p->file, p->first) &&
+               unit_end(p->file, unit) <= plaintext_offset(p->file, p->end);
 }
 
 static void set_position(struct part *p, uint32_t frame) {
@@ -84,8 +85,9 @@ void part_range(const struct part *p, uint64_t *ret_first, uint64_t *ret_last) {
 
 /* ---- the chunk */
 
-/* With the file's descriptor, not through a mapping: a write needs no page fault and no zeroed page, and a full tmpfs is an error
- * here instead of a SIGBUS. Measured at half the CPU of a mapping on 4 KiB pages, and the same on huge ones. */
+/* With the file's descriptor, not through a mapping: a write needs no page fault and no zeroed page, and a full tmpfs is an
+ * error here instead of a SIGBUS. Measured at six tenths of the CPU that a mapping takes, on huge pages and on 4 KiB ones
+ * (tests/bench/README.md). */
 static int write_chunk(struct part *p, const uint8_t *data, size_t n, uint64_t offset) {
         while (n > 0) {
                 ssize_t put = pwrite(p->file->fd, data, n, (off_t) offset);
@@ -93,8 +95,8 @@ static int write_chunk(struct part *p, const uint8_t *data, size_t n, uint64_t o
                 if (put < 0 && errno == EINTR)
                         continue;
                 if (put < 0)
-                        return fail(&p->error, errno == ENOSPC || errno == ENOMEM ? FAILURE_SPACE : FAILURE_IO, -errno, p->file->subject,
-                                    "cannot write to the model tmpfs: %m");
+                        return fail(&p->error, errno == ENOSPC || errno == ENOMEM ? FAILURE_SPACE : FAILURE_IO, -errno,
+                                    p->file->subject, "cannot write to the model tmpfs: %m");
                 data += put;
                 offset += (uint64_t) put;
                 n -= (size_t) put;
@@ -109,7 +111,8 @@ static int read_chunk(struct part *p, uint8_t *data, size_t n, uint64_t offset) 
                 if (got < 0 && errno == EINTR)
                         continue;
                 if (got <= 0)
-                        return fail(&p->error, FAILURE_IO, got < 0 ? -errno : -EIO, p->file->subject, "cannot read back from the model tmpfs");
+                        return fail(&p->error, FAILURE_IO, got < 0 ? -errno : -EIO, p->file->subject,
+                                    "cannot read back from the model tmpfs");
                 data += got;
                 offset += (uint64_t) got;
                 n -= (size_t) got;
@@ -123,11 +126,13 @@ static int hash_chunk(struct part *p, uint64_t base) {
 
         if (!unit_is_ours(p, unit))
                 return 0;
-        if (verity_leaves(p->hash, p->chunk, p->position - base, p->leaves + base % VERITY_UNIT / VERITY_BLOCK * VERITY_DIGEST) < 0)
+        if (verity_leaves(p->hash, p->chunk, p->position - base,
+                          p->leaves + base % VERITY_UNIT / VERITY_BLOCK * VERITY_DIGEST) < 0)
                 return refuse(p, -EIO, "SHA-256");
         if (p->position < unit_end(p->file, unit))
                 return 0;
-        if (verity_tree_set(p->file->tree, p->hash, unit, p->leaves, (unit_end(p->file, unit) - unit * VERITY_UNIT + VERITY_BLOCK - 1) / VERITY_BLOCK) < 0)
+        if (verity_tree_set(p->file->tree, p->hash, unit, p->leaves,
+                            (unit_end(p->file, unit) - unit * VERITY_UNIT + VERITY_BLOCK - 1) / VERITY_BLOCK) < 0)
                 return refuse(p, -EIO, "SHA-256");
         return 0;
 }
@@ -153,7 +158,8 @@ static int flush(struct part *p) {
 static int settle(struct part *p) {
         uint64_t units = verity_tree_units(p->file->tree);
 
-        for (; p->settled < units && unit_is_ours(p, p->settled) && unit_end(p->file, p->settled) <= p->flushed; p->settled++)
+        for (; p->settled < units && unit_is_ours(p, p->settled) && unit_end(p->file, p->settled) <= p->flushed;
+             p->settled++)
                 if (verity_tree_settle(p->file->tree, p->hash, p->settled) < 0)
                         return refuse(p, -EIO, "SHA-256");
         return 0;
@@ -186,8 +192,8 @@ static int end_frame(struct part *p, const uint8_t tag[static MESSAGE_TAG_SIZE])
 
         r = frame_open(p->cipher, tag);
         if (r == -EBADMSG)
-                return fail(&p->error, FAILURE_AUTHENTICATION, r, p->file->subject, "frame %u of %u was altered: its tag does not verify",
-                            p->frame + 1, p->file->geometry.n_frames);
+                return fail(&p->error, FAILURE_AUTHENTICATION, r, p->file->subject,
+                            "frame %u of %u was altered: its tag does not verify", p->frame + 1, p->file->geometry.n_frames);
         if (r < 0)
                 return refuse(p, r, "AES-256-GCM");
         p->frame++;
@@ -249,7 +255,8 @@ static int decrypt_raw(struct part *p) {
 
 /* ---- feeding: each step takes some of the bytes and returns how many, or a negative errno */
 
-static ssize_t feed_header(struct part *p, const uint8_t *data, size_t n, uint64_t object_size, uint64_t covered, const char *etag) {
+static ssize_t feed_header(struct part *p, const uint8_t *data, size_t n, uint64_t object_size, uint64_t covered,
+                           const char *etag) {
         size_t before = p->n_header, take = MIN_OF(n, MESSAGE_HEADER_MAX - p->n_header), used;
         _cleanup_message_header_ struct message_header *h = NULL;
         uint32_t end;
@@ -424,7 +431,8 @@ int part_rewind(struct part *p) {
                 p->flushed = MIN_OF(p->flushed, p->position);
         } else {
                 if (p->live)
-                        atomic_fetch_sub_explicit(&p->file->job->bytes, p->flushed - plaintext_offset(p->file, p->checkpoint),
+                        atomic_fetch_sub_explicit(&p->file->job->bytes,
+                                                  p->flushed - plaintext_offset(p->file, p->checkpoint),
                                                   memory_order_relaxed);
                 set_position(p, p->checkpoint);
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One part on its way from the wire to the page: a run of frames, fed in pieces of any size. One struct part serves one connection
- * after another part; it owns the only buffers the way needs. */
+/* One part on its way from the wire to the page: a run of frames, fed in pieces of any size. One struct part serves one
+ * connection after another part; it owns the only buffers the way needs. */
 
 #include "sealed/frame.h"
 #include "sealed/job.h"

@@ -69,7 +69,8 @@ void unseal_free(struct unseal *u) {
         free(u);
 }
 
-static int file_new(struct unseal *u, const char *key, const struct model_file *expected, bool speculative, struct file **ret, struct error *e) {
+static int file_new(struct unseal *u, const char *key, const struct model_file *expected, bool speculative,
+                    struct file **ret, struct error *e) {
         struct file *f = calloc(1, sizeof *f);
 
         if (!f)
@@ -86,7 +87,8 @@ static int file_new(struct unseal *u, const char *key, const struct model_file *
         return 0;
 }
 
-int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative, size_t *ret_index, struct error *e) {
+int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative, size_t *ret_index,
+               struct error *e) {
         struct file *f, **larger;
         int r;
 
@@ -123,7 +125,8 @@ int unseal_expect(struct unseal *u, size_t index, const struct model_file *expec
                 r = -EBADMSG;
         } else if (expected && f->header && f->geometry.plaintext_size != expected->size)
                 r = fail(e, FAILURE_DIGEST, -EBADMSG, f->subject, "holds %llu bytes, but the manifest says %llu for \"%s\"",
-                         (unsigned long long) f->geometry.plaintext_size, (unsigned long long) expected->size, expected->path);
+                         (unsigned long long) f->geometry.plaintext_size, (unsigned long long) expected->size,
+                         expected->path);
         f->expected = expected;
         pthread_mutex_unlock(&u->lock);
         u->wake(u);
@@ -192,7 +195,8 @@ static bool wait_a_while(struct unseal *u) {
         return pthread_cond_timedwait(&u->changed, &u->lock, &until) == ETIMEDOUT;
 }
 
-int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struct unseal_progress *p), void *userdata, struct error *e) {
+int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struct unseal_progress *p), void *userdata,
+                  struct error *e) {
         uint64_t fetched = atomic_load(&u->fetched);
         int r;
 
@@ -219,7 +223,8 @@ int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struc
         return r;
 }
 
-void unseal_result(struct unseal *u, size_t index, const char **ret_name, uint64_t *ret_size, uint8_t ret_digest[static VERITY_DIGEST]) {
+void unseal_result(struct unseal *u, size_t index, const char **ret_name, uint64_t *ret_size,
+                   uint8_t ret_digest[static VERITY_DIGEST]) {
         const struct file *f = u->files[index];
 
         *ret_name = f->name;

@@ -6,10 +6,10 @@
  *   object --ranged GETs, many at once--> frame --AES-GCM--> chunk (128 KiB, in cache) --write--> file
  *                                                              \--SHA-256--> fs-verity tree
  *
- * Work is cut into parts: runs of whole frames, about 8 MiB. A worker thread drives many parts at once, each on a connection of its
- * own; a frame is decrypted as its bytes arrive, hashed while they are in cache, and written once to its final place. There is no
- * lock or allocation per frame, no copy of the model in memory, and no second pass.
- * Until the data key is known, parts land as ciphertext at the place of their plaintext, and are decrypted there when it comes.
+ * Work is cut into parts: runs of whole frames, about 8 MiB. A worker thread drives many parts at once, each on a connection
+ * of its own; a frame is decrypted as its bytes arrive, hashed while they are in cache, and written once to its final place.
+ * There is no lock or allocation per frame, no copy of the model in memory, and no second pass. Until the data key is known,
+ * parts land as ciphertext at the place of their plaintext, and are decrypted there when it comes.
  *
  * Nothing here publishes: until unseal_finish() has returned 0, what lies in the directory is worthless and private. */
 
@@ -37,13 +37,15 @@ void unseal_free(struct unseal *u);
 DEFINE_CLEANUP(struct unseal *, unseal_free, unseal_freep)
 
 /* Adds one object and begins to fetch it. With `expected` (borrowed until finish), size and digest must be met.
- * A `speculative` object may be missing or broken as long as nobody expects it. *ret_index counts from 0 in order of adding. */
-int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative, size_t *ret_index, struct error *e);
+ * A `speculative` object may be missing or broken as long as nobody expects it. *ret_index counts from 0 in order of
+ * adding. */
+int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative, size_t *ret_index,
+               struct error *e);
 /* The speculative file is this one; or (expected NULL) it is none of the model's: forget it. */
 int unseal_expect(struct unseal *u, size_t index, const struct model_file *expected, struct error *e);
 
-/* Blocks until the header of a file has been read; it is borrowed, and still hostile. Not for a local source, which reads nothing
- * before it has the key. */
+/* Blocks until the header of a file has been read; it is borrowed, and still hostile. Not for a local source, which reads
+ * nothing before it has the key. */
 int unseal_wait_header(struct unseal *u, size_t index, const struct message_header **ret, struct error *e);
 
 /* Every file must carry the context and encrypted data key of `reference`; both are borrowed until the job is freed. */
@@ -54,9 +56,12 @@ struct unseal_progress {
         uint64_t fetched;      /* bytes of objects received, repeats included */
         unsigned retries;
 };
-/* Blocks until every file is whole and verified, or the first failure; calls `progress` (may be NULL) about 4 times a second. */
-int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struct unseal_progress *p), void *userdata, struct error *e);
+/* Blocks until every file is whole and verified, or the first failure; calls `progress` (may be NULL) about 4 times a
+ * second. */
+int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struct unseal_progress *p), void *userdata,
+                  struct error *e);
 
 /* After finish: the private name in the directory, the size and the fs-verity digest. */
-void unseal_result(struct unseal *u, size_t index, const char **ret_name, uint64_t *ret_size, uint8_t ret_digest[static VERITY_DIGEST]);
+void unseal_result(struct unseal *u, size_t index, const char **ret_name, uint64_t *ret_size,
+                   uint8_t ret_digest[static VERITY_DIGEST]);
 void unseal_get_progress(struct unseal *u, struct unseal_progress *ret);

@@ -50,7 +50,8 @@ void verity_hash_free(struct verity_hash *h) {
         free(h);
 }
 
-/* One block of n bytes, padded with zeros to 4096. A NULL type re-initialises the context without looking the digest up again. */
+/* One block of n bytes, padded with zeros to 4096. A NULL type re-initialises the context without looking the digest up
+ * again. */
 static int hash_block(struct verity_hash *h, const uint8_t *data, size_t n, uint8_t out[static VERITY_DIGEST]) {
         static const uint8_t zeros[VERITY_BLOCK];
 
@@ -80,8 +81,8 @@ int verity_leaves(struct verity_hash *h, const uint8_t *data, size_t n, uint8_t 
         return 0;
 }
 
-/* A group is 128 units, 64 MiB of data. Unit digests live in one lazily populated mapping, one page a group; the page is given back
- * to the kernel as soon as the group's own digest is known. */
+/* A group is 128 units, 64 MiB of data. Unit digests live in one lazily populated mapping, one page a group; the page is
+ * given back to the kernel as soon as the group's own digest is known. */
 struct verity_tree {
         uint64_t size, n_units, n_groups;
         uint8_t *units;
@@ -109,7 +110,8 @@ int verity_tree_new(uint64_t size, struct verity_tree **ret, struct error *e) {
         if (!t->groups || !t->done)
                 return fail_oom(e);
         if (t->n_groups > 0) {
-                units = mmap(NULL, t->n_groups * VERITY_BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                units = mmap(NULL, t->n_groups * VERITY_BLOCK, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
                 if (units == MAP_FAILED)
                         return fail_oom(e);
                 t->units = units;
@@ -172,8 +174,8 @@ static int fold(struct verity_tree *t, struct verity_hash *h, uint8_t root[stati
                         uint64_t first = i * VERITY_FANOUT;
                         uint8_t digest[VERITY_DIGEST];
 
-                        if (hash_block(h, t->groups + first * VERITY_DIGEST, MIN_OF((uint64_t) VERITY_FANOUT, n - first) * VERITY_DIGEST,
-                                       digest) < 0)
+                        if (hash_block(h, t->groups + first * VERITY_DIGEST,
+                                       MIN_OF((uint64_t) VERITY_FANOUT, n - first) * VERITY_DIGEST, digest) < 0)
                                 return -EIO;
                         memcpy(t->groups + i * VERITY_DIGEST, digest, VERITY_DIGEST);
                 }
@@ -195,8 +197,8 @@ static int root_hash(struct verity_tree *t, struct verity_hash *h, uint8_t root[
         return 0;
 }
 
-/* struct fsverity_descriptor: version, algorithm, log2 of the block size, salt length, 4 reserved bytes, data size (le64), root hash
- * (64), salt (32), 144 reserved bytes. */
+/* struct fsverity_descriptor: version, algorithm, log2 of the block size, salt length, 4 reserved bytes, data size (le64),
+ * root hash (64), salt (32), 144 reserved bytes. */
 int verity_tree_digest(struct verity_tree *t, struct verity_hash *h, uint8_t ret[static VERITY_DIGEST]) {
         uint8_t descriptor[256] = { 1, 1, 12, 0 };
 

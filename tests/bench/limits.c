@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What this machine can do with each of the things an unseal must do, one at a time and with nothing around them. Prints CPU seconds per GB
- * (10^9 bytes) of one thread:
+/* What this machine can do with each of the things an unseal must do, one at a time and with nothing around them. Prints CPU
+ * seconds per GB (10^9 bytes) of one thread:
  *
  *   gcm BYTES            AES-256-GCM decryption, 1 MiB frames, from and to the cache
  *   digest BYTES         SHA-256 of 4 KiB leaves, the way the agent does it; `digest-openssl` as OpenSSL alone does
  *   pages BYTES DIR      writing a file on DIR (a tmpfs) from the cache, 128 KiB at a time
  *   discard BYTES URL CA ranged GETs of 8 MiB on 16 connections by libcurl, bytes thrown away
- *   open OBJECT DIR      (not a limit) our pipeline over a local sealed object, one thread; `make OBJECT BYTES` seals one for it */
+ *   open OBJECT DIR      (not a limit) our pipeline over a local sealed object, one thread
+ *   make OBJECT BYTES    seals one for it */
 
 #include <curl/curl.h>
 #include <fcntl.h>
@@ -81,7 +82,8 @@ static void next_range(CURLM *m, CURL *easy, uint64_t *at, uint64_t bytes) {
 
         if (*at >= bytes)
                 return;
-        snprintf(range, sizeof range, "%llu-%llu", (unsigned long long) *at, (unsigned long long) MIN_OF(*at + RANGE, bytes) - 1);
+        snprintf(range, sizeof range, "%llu-%llu", (unsigned long long) *at,
+                 (unsigned long long) MIN_OF(*at + RANGE, bytes) - 1);
         *at += RANGE;
         curl_easy_setopt(easy, CURLOPT_RANGE, range);
         curl_multi_add_handle(m, easy);
@@ -123,7 +125,8 @@ static int limit_discard(uint64_t bytes, const char *url, const char *ca) {
 /* ---- our own pipeline, without a network: what the check of instructions counts */
 
 static struct message_header *test_header(struct secret **ret_data_key, struct secret **ret_file_key) {
-        const struct message_data_key key = { (char *) "aws-kms", (char *) "arn:aws:kms:us-east-1:111122223333:key/bench", 44, (uint8_t *) "x", 1 };
+        const struct message_data_key key = { (char *) "aws-kms", (char *) "arn:aws:kms:us-east-1:111122223333:key/bench",
+                                              44, (uint8_t *) "x", 1 };
         struct message_header *h;
         struct error e;
 
@@ -141,7 +144,8 @@ static int make(const char *path, uint64_t bytes) {
         struct frame_cipher *c;
         struct error e;
 
-        if (!h || !f || frame_cipher_new(true, &c, &e) < 0 || frame_cipher_key(c, file_key, h->id) < 0 || fwrite(h->bytes, h->size, 1, f) != 1)
+        if (!h || !f || frame_cipher_new(true, &c, &e) < 0 || frame_cipher_key(c, file_key, h->id) < 0 ||
+            fwrite(h->bytes, h->size, 1, f) != 1)
                 return -EIO;
         for (uint64_t at = 0; at < bytes; at += MESSAGE_FRAME_LENGTH) {
                 bool final = at + MESSAGE_FRAME_LENGTH >= bytes;
@@ -155,7 +159,10 @@ static int make(const char *path, uint64_t bytes) {
 }
 
 static int open_object(const char *path, const char *directory) {
-        struct unseal_options o = { .source_fd = AT_FDCWD, .directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .room = UINT64_MAX, .workers = 1 };
+        struct unseal_options o = { .source_fd = AT_FDCWD,
+                                    .directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                                    .room = UINT64_MAX,
+                                    .workers = 1 };
         static uint8_t start[MESSAGE_HEADER_MAX];
         struct message_header *h;
         struct secret *data_key;

@@ -195,7 +195,9 @@ struct hand {
 static void hand_begin(struct hand *h, const struct sample *s, int directory) {
         struct error e;
 
-        *h = (struct hand) { .u = { .options = { .directory_fd = directory, .room = 1 << 30 }, .n_files = 1, .wake = no_wake } };
+        *h = (struct hand){
+                .u = { .options = { .directory_fd = directory, .room = 1 << 30 }, .n_files = 1, .wake = no_wake }
+        };
         pthread_mutex_init(&h->u.lock, NULL);
         pthread_cond_init(&h->u.changed, NULL);
         h->f = (struct file) { .job = &h->u, .subject = (char *) "object", .name = "0", .fd = -1, .source_fd = -1 };
