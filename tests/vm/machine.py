@@ -21,7 +21,7 @@ STUBS = "/usr/lib/systemd/boot/efi"
 
 def in_tools(command, binds=()):
     """The command line that runs COMMAND in the tool chroot; it keeps the process id, so it can be stopped by it."""
-    return [str(SOURCE / "kiwi/chroot"), "--bind", str(SOURCE), "--bind", tempfile.gettempdir(), *binds, "trixie",
+    return [str(SOURCE / "kiwi/chroot"), "--bind", str(SOURCE), "--bind", tempfile.gettempdir(), *map(str, binds), "trixie",
             str(SOURCE / "tests/vm/packages"), *map(str, command)]
 
 
@@ -110,7 +110,7 @@ class Machine:
 
     def spawn(self, command):
         with open(self.directory / f"{pathlib.Path(command[0]).name}.out", "ab") as log:
-            process = subprocess.Popen(in_tools(command), stdin=subprocess.DEVNULL, stdout=log,
+            process = subprocess.Popen(in_tools(command, ["--bind", self.disk.parent]), stdin=subprocess.DEVNULL, stdout=log,
                                        stderr=log)
         self.processes.append(process)
         return process

@@ -85,7 +85,7 @@ def released(stack, key, sealboot, model):
     def put(measurements):
         text = sealboot("policy", "--reference", measurements, "--principal", stack.role_arn, "--admin", stack.info["owner_arn"],
                         "--sealer", stack.info["owner_arn"], "--context", "model=tiny", "--one-shot")
-        stack.kms().put_key_policy(KeyId=key, Policy=text)
+        stack.kms().put_key_policy(KeyId=key, PolicyName="default", Policy=text)
         stack.control.clear_audit()
     return put
 
@@ -336,13 +336,12 @@ def test_differs_from_the_shipped_image_in_the_report_alone(image):
 
 @pytest.mark.skipif(not os.environ.get("SEALBOOT_REBUILD"), reason="SEALBOOT_REBUILD=1 builds a second time")
 def test_a_second_build_is_byte_identical(image, configuration, tmp_path):
-    """In another directory, an hour later by its clock, on a host of another name."""
+    """In another directory, later, on a host of another name."""
     again = tmp_path / "somewhere/else"
     again.mkdir(parents=True)
     (again / "agent.json").write_text(json.dumps(configuration))
-    subprocess.run(["unshare", "--uts", "bash", "-c", 'hostname another; exec "$@"', "x", "faketime", "-f", "+1h",
-                    SOURCE / "kiwi/build", "--config", again / "agent.json", "--overlay", SOURCE / "tests/vm/overlay",
-                    "--output", again], check=True)
+    subprocess.run(["unshare", "--uts", "bash", "-c", 'hostname another; exec "$@"', "x", SOURCE / "kiwi/build",
+                    "--config", again / "agent.json", "--overlay", SOURCE / "tests/vm/overlay", "--output", again], check=True)
     for name in ("sealboot.efi", "pcr_measurements.json", "sealboot.raw", "packages"):
         assert subprocess.run(["cmp", image / name, again / name], check=False).returncode == 0, name
     shutil.rmtree(again)
