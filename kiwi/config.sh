@@ -29,6 +29,9 @@ mask+=(
         systemd-growfs@.service systemd-growfs-root.service systemd-hwdb-update.service systemd-journal-flush.service
         apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer e2scrub_reap.service
         man-db.timer dnf-makecache.timer
+        # They come with KIWI's dracut modules.
+        lvm2-monitor.service lvm2-lvmpolld.service lvm2-lvmpolld.socket blk-availability.service dm-event.service dm-event.socket
+        mdmonitor.service mdmonitor-oneshot.timer mdcheck_start.timer mdcheck_continue.timer
 )
 systemctl mask "${mask[@]}"
 # Generators that turn a command line, a credential or a partition into units.
