@@ -17,6 +17,8 @@
 #include "measure/pe.h"
 #include "reference.h"
 
+enum { STUB_LOADS_ADDONS = 254 };
+
 struct predicted_event {
         unsigned pcr;
         uint32_t type;

@@ -138,6 +138,26 @@ static int load_disk_file(const struct disk_file *file, struct measured_image *r
         return pe_parse(file->data, file->size, file->path, &ret->pe, e);
 }
 
+/* What the disk's default image is decides what else of the disk counts. */
+static int load_disk(struct inputs *i, size_t *n, size_t *m, struct error *e) {
+        const struct measured_image *image = &i->images[*n];
+        unsigned version;
+        int k;
+
+        k = load_disk_file(&i->disk_boot.image, &i->images[(*n)++], e);
+        if (k < 0)
+                return k;
+        if (!pe_section(&image->pe, ".linux")) {
+                fail(e, FAILURE_UKI, -ENOTSUP, image->path, "is not a UKI: what it starts in turn cannot be told from the disk");
+                fail_advice(e, "Give the images in load order instead: the boot loader, then the UKI it starts.");
+                return -ENOTSUP;
+        }
+        version = stub_version(&image->pe) ?: i->boot.stub_version;
+        for (size_t a = 0; a < i->disk_boot.n_addons && version >= STUB_LOADS_ADDONS && k == 0; a++)
+                k = load_disk_file(&i->disk_boot.addons[a], &i->addons[(*m)++], e);
+        return k;
+}
+
 int inputs_load(struct inputs *i, struct error *e) {
         size_t n = 0, m = 0;
         int k = 0;
@@ -157,9 +177,7 @@ int inputs_load(struct inputs *i, struct error *e) {
         if (!i->images || !i->addons)
                 return fail_oom(e);
         if (i->disk)
-                k = load_disk_file(&i->disk_boot.image, &i->images[n++], e);
-        for (size_t a = 0; a < i->disk_boot.n_addons && k == 0; a++)
-                k = load_disk_file(&i->disk_boot.addons[a], &i->addons[m++], e);
+                k = load_disk(i, &n, &m, e);
         for (size_t a = 0; a < i->n_image_paths && k == 0; a++)
                 k = load_file(i, i->image_paths[a], &i->images[n++], e);
         for (size_t a = 0; a < i->n_addon_paths && k == 0; a++)

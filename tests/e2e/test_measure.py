@@ -172,6 +172,20 @@ def test_finds_addons_on_a_disk(sealboot, tmp_path):
     assert (said["PCR4"], said["PCR12"]) == (measured[4], measured[12])
 
 
+def test_addons_on_a_disk_are_nothing_to_an_older_stub(sealboot, tmp_path):
+    disk = make_disk(tmp_path, 16, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian12.efi",
+                                    "/loader/addons/fixture.addon.efi": FIXTURES / "addon.efi"}, 24)
+    said = json.loads(sealboot("measure", "--json", f"--disk={disk}"))["Measurements"]
+    measured = CASES["debian12"]["pcrs"]["sha384"]
+    assert (said["PCR4"], said["PCR12"]) == (measured[4], measured[12])
+
+
+def test_a_boot_loader_on_a_disk_is_not_taken_for_all_of_it(sealboot, tmp_path):
+    disk = make_disk(tmp_path, 16, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian12-systemd-boot.efi",
+                                    "/EFI/Linux/debian12.efi": FIXTURES / "debian12.efi"}, 24)
+    assert "Give the images in load order instead" in sealboot("measure", f"--disk={disk}", code=70)
+
+
 def test_two_architectures_on_a_disk(sealboot, tmp_path):
     disk = make_disk(tmp_path, 32, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi",
                                     "/EFI/BOOT/BOOTAA64.EFI": FIXTURES / "debian13-aa64.efi"}, 40)
