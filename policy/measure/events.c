@@ -159,7 +159,7 @@ static int add_application(struct prediction *p, const struct key_lists *keys, c
         k = add_authority(p, keys, pe, e);
         if (k == 0)
                 k = pe_digest(pe, EVP_sha384(), digest, e);
-        return k < 0 ? k : add_event(p, 4, EV_EFI_BOOT_SERVICES_APPLICATION, digest, why, e, "%s", pe->subject);
+        return k != 0 ? k : add_event(p, 4, EV_EFI_BOOT_SERVICES_APPLICATION, digest, why, e, "%s", pe->subject);
 }
 
 static bool section_text(const struct pe *pe, const char *name, const char **ret, size_t *ret_n) {
