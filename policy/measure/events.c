@@ -225,7 +225,7 @@ static int add_kernel(struct prediction *p, const struct boot *boot, const struc
         bool secure_boot = boot->keys && boot->keys->enabled;
         _cleanup_free_ char *subject = NULL;
         const uint8_t *bytes;
-        struct pe linux_pe;
+        struct pe linux_pe = {};
         size_t n;
         int k;
 
