@@ -81,8 +81,8 @@ def test_data_key_of_another_message(boot):
     boot.refused(54, "key commitment")
 
 
-# "pieces" is well-formed, only unusual; a wrong data key is found out by the message it does not fit.
-@pytest.mark.parametrize("shape", sorted(set(cms.MALFORMED) - {"pieces"}))
+# A wrong data key is found out by the message it does not fit.
+@pytest.mark.parametrize("shape", sorted(cms.MALFORMED))
 def test_kms_answers_that_kms_does_not_send(boot, shape):
     single(boot)
     boot.stack.control.fault("cms", shape=shape, count=None)
@@ -91,7 +91,7 @@ def test_kms_answers_that_kms_does_not_send(boot, shape):
 
 def test_kms_answers_in_pieces(boot):
     single(boot)
-    boot.stack.control.fault("cms", shape="pieces", count=None)
+    boot.stack.control.settings(cms=cms.PIECES)
     assert boot.run().returncode == 0
 
 
