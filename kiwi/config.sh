@@ -17,6 +17,11 @@ mask=(
         systemd-importd.service systemd-machined.service systemd-sysext.service systemd-confext.service
         systemd-storagetm.service systemd-networkd-persistent-storage.service
 )
+# Prompts on consoles, and sockets that do things for whoever asks.
+mask+=(
+        systemd-ask-password-console.path systemd-ask-password-wall.path systemd-initctl.socket systemd-creds.socket
+        systemd-pcrextend.socket systemd-pcrlock.socket systemd-bootctl.socket
+)
 # What measures into PCR15, where only the model digest belongs.
 mask+=(systemd-pcrmachine.service systemd-pcrfs@.service systemd-pcrfs-root.service systemd-pcrlock.service)
 # What needs storage that persists, or would make some.
@@ -25,6 +30,7 @@ mask+=(
         systemd-boot-random-seed.service systemd-boot-update.service systemd-bless-boot.service systemd-hibernate.service
         systemd-suspend.service systemd-hybrid-sleep.service systemd-suspend-then-hibernate.service
         systemd-remount-fs.service systemd-firstboot.service systemd-machine-id-commit.service
+        ldconfig.service systemd-journal-catalog-update.service
         systemd-tpm2-setup.service systemd-tpm2-setup-early.service systemd-update-done.service systemd-repart.service
         systemd-growfs@.service systemd-growfs-root.service systemd-hwdb-update.service systemd-journal-flush.service
         apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer e2scrub_reap.service
