@@ -130,7 +130,7 @@ class Guest:
         for line in self.lines("sockets"):
             address, _, port = line.split()[4].rpartition(":")
             local = address.startswith(("127.", "[::1]"))
-            client = "systemd-network" in line and port in ("68", "546")
+            client = line.startswith("udp") and ("systemd-network" in line and port in ("68", "546") or "systemd-timesyn" in line)
             if not local and not client and port != str(INFERENCE_PORT):
                 others.append(line)
         return judge(self.lines("sockets") and not others, f"nothing listens but the inference server's port {INFERENCE_PORT}",
