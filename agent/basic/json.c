@@ -3,6 +3,8 @@
 
 #include <limits.h>
 
+#include "basic/utf8.h"
+
 enum { JSON_DEPTH = 16 };
 
 DEFINE_CLEANUP(json_tokener *, json_tokener_free, json_tokener_freep)
@@ -48,12 +50,13 @@ int json_parse(const char *text, size_t size, enum failure failure, const char *
         _cleanup_json_ json_object *o = NULL;
         enum json_tokener_error status;
 
-        if (size > INT_MAX - 1 || memchr(text, 0, size))
-                return fail(e, failure, -EBADMSG, subject, "is not JSON text");
+        /* json-c 0.18 loses count in its own check (JSON_TOKENER_VALIDATE_UTF8), and refuses what is valid. */
+        if (size > INT_MAX - 1 || !utf8_valid(text, size))
+                return fail(e, failure, -EBADMSG, subject, "is not valid JSON: it is not UTF-8 text");
         tokener = json_tokener_new_ex(JSON_DEPTH);
         if (!tokener)
                 return fail_oom(e);
-        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
         o = json_tokener_parse_ex(tokener, text, (int) size);
         status = json_tokener_get_error(tokener);
         for (size_t end = json_tokener_get_parse_end(tokener); status == json_tokener_success && end < size; end++)

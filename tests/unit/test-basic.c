@@ -121,6 +121,8 @@ static void test_json_fields_name_what_is_wrong(void **state) {
 
         (void) state;
         assert_int_equal(check(" {\"n\": 3, \"s\": \"a:\\\"\"} \n", &e), 3);
+        assert_int_equal(check("{\"n\": 3, \"s\": \"\xc3\xa9\"}", &e), 3);
+        assert_int_equal(check("{\"s\": \"\xe2\x82\xac\", \"n\": 4}", &e), 4);
         assert_refused(check("{\"n\": 3, \"z\": 1}", &e), &e, FAILURE_CONFIG, "unknown key \"x.z\"");
         assert_refused(check("{\"s\": \"\"}", &e), &e, FAILURE_CONFIG, "\"x.n\" is missing");
         assert_refused(check("{\"n\": \"3\"}", &e), &e, FAILURE_CONFIG, "must be a number from 1 to 9, not string");
