@@ -45,17 +45,48 @@ static size_t count_colons(const char *text, size_t size) {
         return n;
 }
 
+/* json-c 0.18 takes bytes above 0x7f for control characters, which strict syntax forbids: it gets escapes, which mean the
+ * same. The text is valid UTF-8. */
+static char *escape_non_ascii(const char *text, size_t size, size_t *ret_n) {
+        char *out = malloc(size * 3 + 1), *p = out;
+        bool after_backslash = false;
+
+        if (!out)
+                return NULL;
+        for (const unsigned char *c = (const unsigned char *) text, *end = c + size; c < end;) {
+                unsigned following = *c < 0xc0 ? 0 : *c < 0xe0 ? 1 : *c < 0xf0 ? 2 : 3;
+                uint32_t point = *c & (following ? 0x3fu >> following : 0x7fu);
+
+                for (c++; following > 0; following--)
+                        point = point << 6 | (*c++ & 0x3fu);
+                if (point < 0x80)
+                        *p++ = (char) point;
+                else if (after_backslash) /* not an escape, and must not become one */
+                        *p++ = 'x';
+                else if (point < 0x10000)
+                        p += sprintf(p, "\\u%04x", point);
+                else
+                        p += sprintf(p, "\\u%04x\\u%04x", 0xd7c0 + (point >> 10), 0xdc00 + (point & 0x3ff));
+                after_backslash = !after_backslash && point == '\\';
+        }
+        *p = '\0';
+        *ret_n = (size_t) (p - out);
+        return out;
+}
+
 int json_parse(const char *text, size_t size, enum failure failure, const char *subject, json_object **ret, struct error *e) {
         _cleanup_(json_tokener_freep) json_tokener *tokener = NULL;
+        _cleanup_free_ char *escaped = NULL;
         _cleanup_json_ json_object *o = NULL;
         enum json_tokener_error status;
 
-        /* json-c 0.18 loses count in its own check (JSON_TOKENER_VALIDATE_UTF8), and refuses what is valid. */
-        if (size > INT_MAX - 1 || !utf8_valid(text, size))
+        if (size > INT_MAX / 4 || !utf8_valid(text, size))
                 return fail(e, failure, -EBADMSG, subject, "is not valid JSON: it is not UTF-8 text");
+        escaped = escape_non_ascii(text, size, &size);
         tokener = json_tokener_new_ex(JSON_DEPTH);
-        if (!tokener)
+        if (!escaped || !tokener)
                 return fail_oom(e);
+        text = escaped;
         json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
         o = json_tokener_parse_ex(tokener, text, (int) size);
         status = json_tokener_get_error(tokener);

@@ -83,6 +83,8 @@ static void test_json_refuses(void **state) {
                 { "{\"a\": 1,}", "JSON" },
                 { "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]", "JSON" },
                 { "{\"a\": \"\xff\"}", "JSON" },
+                { "{\"a\": \"\\\xc3\xa9\"}", "JSON" },
+                { "{\"a\": \xc3\xa9}", "JSON" },
                 { "", "JSON" },
                 { " ", "JSON" },
                 { "nul", "JSON" },
@@ -96,6 +98,20 @@ static void test_json_refuses(void **state) {
                 assert_refused(json_parse(table[i].text, strlen(table[i].text), FAILURE_CONFIG, "test", &o, &e), &e,
                                FAILURE_CONFIG, table[i].words);
         }
+}
+
+/* Every length of character, in a key and in a value; two bytes of an escape make one character. */
+static void test_json_reads_unicode(void **state) {
+        static const char text[] = "{\"k\xc3\xa9y\": \"\xc3\xa9 \xe2\x82\xac \xef\xbf\xbd \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf \\u00e9\"}";
+        _cleanup_json_ json_object *o = NULL;
+        json_object *value;
+        struct error e;
+
+        (void) state;
+        assert_ok(json_parse(text, strlen(text), FAILURE_CONFIG, "test", &o, &e), &e);
+        assert_true(json_object_object_get_ex(o, "k\xc3\xa9y", &value));
+        assert_string_equal(json_object_get_string(value),
+                            "\xc3\xa9 \xe2\x82\xac \xef\xbf\xbd \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf \xc3\xa9");
 }
 
 static int check(const char *text, struct error *e) {
@@ -176,6 +192,7 @@ int main(void) {
                 cmocka_unit_test(test_base64_is_strict),
                 cmocka_unit_test(test_hex),
                 cmocka_unit_test(test_json_refuses),
+                cmocka_unit_test(test_json_reads_unicode),
                 cmocka_unit_test(test_json_fields_name_what_is_wrong),
                 cmocka_unit_test(test_failures_are_unique_and_complete),
                 cmocka_unit_test(test_reasons_cannot_steer_a_terminal),
