@@ -102,7 +102,8 @@ static void test_json_refuses(void **state) {
 
 /* Every length of character, in a key and in a value; two bytes of an escape make one character. */
 static void test_json_reads_unicode(void **state) {
-        static const char text[] = "{\"k\xc3\xa9y\": \"\xc3\xa9 \xe2\x82\xac \xef\xbf\xbd \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf \\u00e9\"}";
+        static const char text[] = "{\"k\xc3\xa9y\": "
+                                   "\"\xc3\xa9 \xe2\x82\xac \xef\xbf\xbd \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf \\u00e9\"}";
         _cleanup_json_ json_object *o = NULL;
         json_object *value;
         struct error e;
