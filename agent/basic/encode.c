@@ -34,7 +34,7 @@ int hex_decode(const char *text, void *out, size_t n) {
                 if (hex_digit(text[i]) < 0)
                         return -EINVAL;
         for (size_t i = 0; i < n; i++)
-                p[i] = (uint8_t) (hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+                p[i] = (uint8_t) ((unsigned) hex_digit(text[2 * i]) << 4 | (unsigned) hex_digit(text[2 * i + 1]));
         return 0;
 }
 

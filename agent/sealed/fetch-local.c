@@ -24,7 +24,7 @@ static int open_source(struct file *f, uint64_t *ret_size, struct error *e) {
 }
 
 static int read_part(struct part *p, uint8_t *buffer) {
-        uint64_t size, at, last;
+        uint64_t size = 0, at, last;
         int r;
 
         r = open_source(p->file, &size, &p->error);

@@ -118,9 +118,12 @@ static int create_private(struct file *f, uint64_t size, struct error *e) {
 
 /* Parts end where hash units do, whenever whole frames can. */
 static uint32_t align_frames(uint32_t frame_length, uint32_t n) {
-        uint32_t per_unit = VERITY_UNIT / frame_length;
+        uint32_t per_unit;
 
-        return VERITY_UNIT % frame_length == 0 && n > per_unit ? n - n % per_unit : n;
+        if (frame_length == 0 || VERITY_UNIT % frame_length != 0)
+                return n;
+        per_unit = MAX_OF(VERITY_UNIT / frame_length, UINT32_C(1));
+        return n > per_unit ? n - n % per_unit : n;
 }
 
 static uint32_t frames_covered(const struct message_geometry *g, uint64_t covered) {

@@ -454,8 +454,9 @@ int message_header_new(const struct message_pair *context, size_t n_context, con
         if (RAND_bytes(id, sizeof id) != 1)
                 return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
         r = sorted_context(context, n_context, &sorted, e);
-        if (r == 0)
-                r = derive_both(id, data_key, &key, commit, e);
+        if (r < 0)
+                return r;
+        r = derive_both(id, data_key, &key, commit, e);
         if (r < 0)
                 return r;
         put_body(&w, id, sorted, n_context, data_keys, n_data_keys, frame_length, commit);

@@ -65,7 +65,8 @@ static int read_gpt(const struct disk *disk, uint32_t block, struct gpt *ret, st
 
 static int find_esp(const struct disk *disk, uint32_t block, const struct gpt *gpt, uint64_t *ret_start, uint64_t *ret_size,
                     struct error *e) {
-        static const uint8_t esp[16] = "\x28\x73\x2a\xc1\x1f\xf8\xd2\x11\xba\x4b\x00\xa0\xc9\x3e\xc9\x3b";
+        static const uint8_t esp[16] = { 0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11,
+                                         0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b };
         size_t n = (size_t) gpt->n_entries * gpt->entry_size;
         _cleanup_free_ uint8_t *table = malloc(n);
         uint64_t blocks = disk->size / block;

@@ -83,7 +83,7 @@ static void sample_free(struct sample *s) {
 static int make_directory(char path[static 32]) {
         int fd;
 
-        strcpy(path, "/dev/shm/test.XXXXXX");
+        snprintf(path, 32, "/dev/shm/test.XXXXXX");
         assert_non_null(mkdtemp(path));
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         assert_true(fd >= 0);
