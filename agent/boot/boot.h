@@ -43,8 +43,8 @@ struct boot {
         struct error recipient_error;
 
         struct unseal *unseal;
+        uint64_t room;        /* bytes the model may take */
         size_t first_file;    /* its index in the pipeline */
-        bool has_first_file;  /* begun before the manifest could be read */
         uint8_t *manifest;    /* sealed, whole; NULL for a single object */
         size_t manifest_size;
         struct message_header *manifest_header;

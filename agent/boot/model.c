@@ -13,7 +13,6 @@
 
 static int open_manifest(struct boot *b, struct error *e) {
         _cleanup_free_ uint8_t *text = NULL;
-        uint64_t room;
         size_t n;
         int r;
 
@@ -24,13 +23,11 @@ static int open_manifest(struct boot *b, struct error *e) {
         /* The manifest is authentic, so a model that must not be loaded is known before its first byte is opened. */
         if (r == 0)
                 r = config_accept_digest(b->config, b->model->digest, b->source, e);
-        if (r == 0)
-                r = handoff_room(b->handoff, &room, e);
         if (r != 0)
                 return r;
-        if (model_size(b->model) > room)
+        if (model_size(b->model) > b->room)
                 return fail(e, FAILURE_SPACE, -ENOSPC, b->source, "the model has %llu bytes, and there is room for %llu",
-                            (unsigned long long) model_size(b->model), (unsigned long long) room);
+                            (unsigned long long) model_size(b->model), (unsigned long long) b->room);
         return 0;
 }
 

@@ -22,8 +22,12 @@ static int start_pipeline(struct boot *b, struct error *e) {
         };
         int r;
 
-        r = handoff_room(b->handoff, &options.room, e);
-        return r < 0 ? r : unseal_new(&options, &b->unseal, e);
+        /* Asked once, before anything is fetched ahead: what that takes up is the model's own. */
+        r = handoff_room(b->handoff, &b->room, e);
+        if (r < 0)
+                return r;
+        options.room = b->room;
+        return unseal_new(&options, &b->unseal, e);
 }
 
 static int fetch_manifest(struct boot *b, struct error *e) {
@@ -37,7 +41,6 @@ static int fetch_manifest(struct boot *b, struct error *e) {
         r = unseal_add(b->unseal, first, NULL, true, &b->first_file, e);
         if (r < 0)
                 return r;
-        b->has_first_file = true;
         r = s3_get(b->s3, b->launch.bucket, key, MODEL_MANIFEST_MAX, &b->manifest, &b->manifest_size, NULL, e);
         if (r < 0)
                 return r;
@@ -57,7 +60,6 @@ static int fetch_single(struct boot *b, struct error *e) {
         r = unseal_add(b->unseal, b->launch.key, NULL, false, &b->first_file, e);
         if (r < 0)
                 return r;
-        b->has_first_file = true;
         return unseal_wait_header(b->unseal, b->first_file, &b->header, e);
 }
 

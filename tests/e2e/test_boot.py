@@ -131,3 +131,16 @@ def test_lifecycle_hook_of_another_group(boot):
     result = boot.run()
     assert result.returncode == 0 and "No active Lifecycle Action" in result.stderr, result
     assert boot.published() == {"hook": b"weights"}
+
+
+def test_what_is_fetched_ahead_takes_no_room_from_the_model(boot, tmp_path):
+    """A model that nearly fills its tmpfs, most of it there as ciphertext before the manifest can be read."""
+    files = {"a": data(30_000_000), "b": data(100)}
+    put_model(boot.stack.s3(), boot.stack.bucket, "tight/", files, boot.data_key())
+    boot.launch("tight/")
+    (tmp_path / "m").mkdir()
+    boot.config["model_directory"] = str(tmp_path / "m")
+    boot.stack.control.fault("latency", service="kms", operation="Decrypt", seconds=1)
+    mount = f"mount -t tmpfs -o size=40m,mode=700 tmpfs {tmp_path}/m && exec \"$@\""
+    result = boot.run(wrapper=("unshare", "--mount", "sh", "-c", mount, "sh"))
+    assert result.returncode == 0 and result.report["model"]["bytes"] == 30_000_100, result
