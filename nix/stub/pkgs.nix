@@ -3,11 +3,11 @@
 { lib, system }:
 let
   make = name: text: derivation { inherit name system; builder = "/bin/sh"; args = [ "-c" text ]; };
-  names = [ "meson" "ninja" "pkg-config" "curl" "json_c" "libcbor" "openssl" "systemd" "tpm2-tss" "sbsigntool" "mtools" "util-linux"
+  names = [ "meson" "ninja" "pkg-config" "curl" "json_c" "openssl" "systemd" "tpm2-tss" "intel-ipsec-mb" "sbsigntool" "mtools" "util-linux"
     "python3" "awscli2" "coldsnap" ];
   self = lib.genAttrs names (name: make name "echo ${name} > $out") // {
     inherit system lib;
-    stdenv.hostPlatform = { inherit system; };
+    stdenv.hostPlatform = { inherit system; isx86_64 = system == "x86_64-linux"; };
     stdenv.mkDerivation = attributes: make attributes.pname "echo ${toString attributes.buildInputs} > $out";
     python3Packages.virt-firmware = make "virt-firmware" "echo > $out";
     runCommand = name: _: text: make name text;
