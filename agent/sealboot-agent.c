@@ -15,8 +15,8 @@
 static int boot(struct boot *b, struct error *e) {
         static int (*const steps[])(struct boot *b, struct error *e) = {
                 boot_configure, /* the measured configuration decides; user data may only name a model */
+                boot_begin_key, /* an ephemeral RSA key, made while TPM and metadata service answer */
                 boot_open_tpm,  /* PCR15 is zero: no model was loaded since power-on */
-                boot_begin_key, /* an ephemeral RSA key, made while the metadata service answers */
                 boot_locate,    /* IMDSv2: which model, which Region, whose credentials */
                 boot_prefetch,  /* S3: the sealed header; ciphertext begins to arrive */
                 boot_release,   /* NitroTPM attestation document -> KMS -> data key, for this key pair only */
@@ -40,8 +40,8 @@ static void print_presented_pcrs(FILE *f, const struct boot *b) {
         fprintf(f, "  presented PCRs (SHA-384):\n");
         for (size_t i = 0; i < ELEMENTS(shown); i++) {
                 fprintf(f, "    PCR%-2u ", shown[i]);
-                for (size_t j = 0; j < 48; j++)
-                        fprintf(f, "%02x", b->pcrs[shown[i]][j]);
+                for (size_t j = 0; j < DOCUMENT_PCR_SIZE; j++)
+                        fprintf(f, "%02x", b->claims.pcrs[shown[i]][j]);
                 fputc('\n', f);
         }
 }

@@ -10,6 +10,7 @@
 #include "aws/kms.h"
 #include "aws/s3.h"
 #include "configuration/config.h"
+#include "evidence/document-claims.h"
 #include "evidence/pcr.h"
 #include "evidence/recipient.h"
 #include "handoff/directory.h"
@@ -35,7 +36,7 @@ struct boot {
         char *region;
         char instance_id[32]; /* "" until the metadata service told */
 
-        /* An RSA key takes longer to make than the metadata service to answer: it is made on the side. */
+        /* An RSA key takes longer to make than TPM and metadata service to answer: it is made on the side. */
         pthread_t recipient_thread;
         bool recipient_started;
         struct recipient *recipient;
@@ -50,8 +51,8 @@ struct boot {
         struct message_header *manifest_header;
         const struct message_header *header; /* of the manifest or of the single object: what KMS is asked about */
         const struct message_data_key *encrypted_key;
-        bool presented; /* pcrs holds what the last attestation document did */
-        uint8_t pcrs[PCR_COUNT][PCR_DIGEST_MAX];
+        bool presented; /* claims holds what the last attestation document did */
+        struct document_claims claims;
         struct secret *data_key;
 
         int64_t unseal_began_ns;
@@ -72,6 +73,9 @@ int boot_release(struct boot *b, struct error *e);   /* attestation document -> 
 int boot_unseal(struct boot *b, struct error *e);    /* manifest; every frame authenticated, every digest checked */
 int boot_measure(struct boot *b, struct error *e);   /* PCR15 is extended and logged */
 int boot_publish(struct boot *b, struct error *e);   /* one rename */
+
+/* Who we are, for the report and the lifecycle hook: asked for once, while the recipient key is made. */
+void boot_identify(struct boot *b);
 
 /* Completes the Auto Scaling lifecycle hook, if one is configured: CONTINUE, or ABANDON. The boot is decided by then, so a
  * failure is only told: on the console and in the report. */

@@ -66,20 +66,6 @@ int boot_open_tpm(struct boot *b, struct error *e) {
         return r;
 }
 
-/* Nothing depends on it but the report. */
-static void report_identity(struct boot *b) {
-        struct imds_identity id;
-
-        if (imds_identity(b->imds, &id, NULL) < 0)
-                return;
-        memcpy(b->instance_id, id.instance_id, sizeof b->instance_id);
-        report_text(b->report, "identity.account", id.account);
-        report_text(b->report, "identity.instance_id", id.instance_id);
-        report_text(b->report, "identity.instance_type", id.instance_type);
-        report_text(b->report, "identity.image_id", id.image_id);
-        report_text(b->report, "identity.region", id.region);
-}
-
 static int find_model(struct boot *b, struct error *e) {
         _cleanup_free_ uint8_t *user_data = NULL;
         size_t n;
@@ -127,8 +113,19 @@ int boot_locate(struct boot *b, struct error *e) {
                 r = find_model(b, e);
         if (r == 0)
                 r = connect_services(b, e);
-        if (r == 0)
-                report_identity(b);
         report_end(b->report, "metadata", 0);
         return r;
+}
+
+void boot_identify(struct boot *b) {
+        struct imds_identity id;
+
+        if (b->instance_id[0] || imds_identity(b->imds, &id, NULL) < 0)
+                return;
+        memcpy(b->instance_id, id.instance_id, sizeof b->instance_id);
+        report_text(b->report, "identity.account", id.account);
+        report_text(b->report, "identity.instance_id", id.instance_id);
+        report_text(b->report, "identity.instance_type", id.instance_type);
+        report_text(b->report, "identity.image_id", id.image_id);
+        report_text(b->report, "identity.region", id.region);
 }

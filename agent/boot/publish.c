@@ -85,6 +85,7 @@ void boot_complete_hook(struct boot *b, bool proceed) {
 
         if (!hook.name || !b->region)
                 return;
+        boot_identify(b);
         if (!hook.instance_id[0])
                 fail(&e, FAILURE_LIFECYCLE, -ENODATA, hook.name, "the metadata service did not tell the instance id");
         else if (autoscaling_complete(b->http, b->credentials, b->region, b->config->endpoint_autoscaling, &hook, proceed,

@@ -6,7 +6,6 @@
 
 #include "basic/encode.h"
 #include "boot/boot.h"
-#include "evidence/document-time.h"
 #include "evidence/nitrotpm.h"
 
 /* ---- what is sealed */
@@ -100,16 +99,16 @@ static int wait_for_recipient(struct boot *b, struct error *e) {
 }
 
 static void report_document(struct boot *b, const uint8_t *document, size_t n) {
-        uint64_t timestamp;
-
-        if (document_timestamp(document, n, &timestamp) == 0)
-                report_put(b->report, "document.timestamp_ms", json_object_new_int64((int64_t) timestamp));
         report_put(b->report, "document.bytes", json_object_new_int64((int64_t) n));
-        for (unsigned i = 0; i < PCR_COUNT; i++) {
+        b->presented = document_claims(document, n, &b->claims) == 0;
+        if (!b->presented)
+                return;
+        report_put(b->report, "document.timestamp_ms", json_object_new_int64((int64_t) b->claims.timestamp_ms));
+        for (unsigned i = 0; i < DOCUMENT_PCRS; i++) {
                 char place[16];
 
                 snprintf(place, sizeof place, "pcrs.%u", i);
-                report_hex(b->report, place, "", b->pcrs[i], 48);
+                report_hex(b->report, place, "", b->claims.pcrs[i], DOCUMENT_PCR_SIZE);
         }
 }
 
@@ -124,20 +123,19 @@ static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e)
                 return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
         request.nonce = nonce;
         request.nonce_size = sizeof nonce;
+        report_end(b->report, "kms", 0); /* an attempt before this one */
         recipient_public_key(b->recipient, (const uint8_t **) &request.public_key, &request.public_key_size);
         boot_status("Getting an attestation document");
         report_begin(b->report, "attestation");
         pthread_mutex_lock(&b->critical);
         r = nitrotpm_attest(b->tpm, &request, ret, ret_n, e);
-        if (r == 0)
-                r = tpm_pcr_read(b->tpm, TPM2_ALG_SHA384, (1u << PCR_COUNT) - 1, b->pcrs, e);
         pthread_mutex_unlock(&b->critical);
         report_end(b->report, "attestation", 0);
         if (r < 0)
                 return r;
-        b->presented = true;
         report_document(b, *ret, *ret_n);
         boot_status("Asking KMS for the data key");
+        report_begin(b->report, "kms");
         return 0;
 }
 
@@ -150,18 +148,22 @@ static int ask_kms(struct boot *b, struct kms_release *ret, struct error *e) {
                 .context = context,
                 .n_context = b->header->n_context,
         };
+        int r;
 
         if (!context)
                 return fail_oom(e);
         for (size_t i = 0; i < b->header->n_context; i++)
                 context[i] = (struct kms_pair) { b->header->context[i].key, b->header->context[i].value };
-        return kms_release(b->kms, &ciphertext, attest, b, ret, e);
+        r = kms_release(b->kms, &ciphertext, attest, b, ret, e);
+        report_end(b->report, "kms", 0);
+        return r;
 }
 
 int boot_release(struct boot *b, struct error *e) {
         _cleanup_(kms_release_done) struct kms_release release = { 0 };
         int r;
 
+        boot_identify(b);
         report_begin(b->report, "key-release");
         r = wait_for_recipient(b, e);
         if (r == 0)

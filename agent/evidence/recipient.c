@@ -6,8 +6,15 @@
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
-enum { RSA_BITS = 2048, RSA_BYTES = RSA_BITS / 8, CONTENT_KEY_BYTES = 32, BLOCK_BYTES = 16 };
+enum { RSA_BITS = 2048, RSA_BYTES = RSA_BITS / 8, RACERS_MAX = 4, CONTENT_KEY_BYTES = 32, BLOCK_BYTES = 16 };
+
+static inline void pkey_ctx_freep(EVP_PKEY_CTX **c) {
+        EVP_PKEY_CTX_free(*c);
+}
 
 struct recipient {
         EVP_PKEY *key;
@@ -23,6 +30,62 @@ void recipient_free(struct recipient *r) {
         free(r);
 }
 
+/* ---- making a key: a race */
+
+struct race {
+        pthread_mutex_t lock;
+        atomic_bool won;
+        EVP_PKEY *key;
+};
+
+static int still_open(EVP_PKEY_CTX *c) {
+        struct race *race = EVP_PKEY_CTX_get_app_data(c);
+
+        return !atomic_load_explicit(&race->won, memory_order_relaxed);
+}
+
+static EVP_PKEY *generate(struct race *race) {
+        _cleanup_(pkey_ctx_freep) EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_id(EVP_PKEY_RSA, NULL);
+        EVP_PKEY *key = NULL;
+
+        if (!c || EVP_PKEY_keygen_init(c) != 1 || EVP_PKEY_CTX_set_rsa_keygen_bits(c, RSA_BITS) != 1)
+                return NULL;
+        EVP_PKEY_CTX_set_app_data(c, race);
+        EVP_PKEY_CTX_set_cb(c, still_open);
+        return EVP_PKEY_keygen(c, &key) == 1 ? key : NULL;
+}
+
+static void *run(void *userdata) {
+        struct race *race = userdata;
+        EVP_PKEY *key = generate(race);
+
+        ERR_clear_error();
+        pthread_mutex_lock(&race->lock);
+        if (key && !race->key) {
+                race->key = TAKE(key);
+                atomic_store(&race->won, true);
+        }
+        pthread_mutex_unlock(&race->lock);
+        EVP_PKEY_free(key);
+        return NULL;
+}
+
+static EVP_PKEY *first_of_many(void) {
+        struct race race = { .lock = PTHREAD_MUTEX_INITIALIZER };
+        pthread_t others[RACERS_MAX - 1];
+        size_t n = 0, wanted = 0;
+        cpu_set_t cpus;
+
+        if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
+                wanted = MIN_OF((size_t) CPU_COUNT(&cpus) - 1, ELEMENTS(others));
+        while (n < wanted && pthread_create(&others[n], NULL, run, &race) == 0)
+                n++;
+        run(&race);
+        for (size_t i = 0; i < n; i++)
+                pthread_join(others[i], NULL);
+        return race.key;
+}
+
 int recipient_new(struct recipient **ret, struct error *e) {
         _cleanup_recipient_ struct recipient *r = NULL;
         int n;
@@ -30,7 +93,7 @@ int recipient_new(struct recipient **ret, struct error *e) {
         r = calloc(1, sizeof *r);
         if (!r)
                 return fail_oom(e);
-        r->key = EVP_RSA_gen(RSA_BITS);
+        r->key = first_of_many();
         n = r->key ? i2d_PUBKEY(r->key, &r->spki) : -1;
         if (n <= 0) {
                 ERR_clear_error();
@@ -44,10 +107,6 @@ int recipient_new(struct recipient **ret, struct error *e) {
 void recipient_public_key(const struct recipient *r, const uint8_t **ret, size_t *ret_size) {
         *ret = r->spki;
         *ret_size = r->spki_size;
-}
-
-static inline void pkey_ctx_freep(EVP_PKEY_CTX **c) {
-        EVP_PKEY_CTX_free(*c);
 }
 
 static inline void cipher_ctx_freep(EVP_CIPHER_CTX **c) {

@@ -89,12 +89,13 @@ void report_begin(struct report *r, const char *name) {
         pthread_mutex_unlock(&r->lock);
 }
 
+/* The one that has begun and not ended. */
 static json_object *find_stage(const struct report *r, const char *name) {
         for (size_t i = json_object_array_length(r->stages); i > 0; i--) {
                 json_object *stage = json_object_array_get_idx(r->stages, i - 1), *its;
 
                 if (json_object_object_get_ex(stage, "name", &its) && streq(json_object_get_string(its), name))
-                        return stage;
+                        return json_object_object_get_ex(stage, "duration_ms", NULL) ? NULL : stage;
         }
         return NULL;
 }
@@ -114,6 +115,8 @@ void report_end(struct report *r, const char *name, uint64_t bytes) {
                 json_object_object_add(stage, "gb_per_s", number((double) bytes / 1e6 / ms));
         }
         pthread_mutex_unlock(&r->lock);
+        if (!stage)
+                return;
         sd_journal_send("MESSAGE=%s took %.1f ms", name, ms, "PRIORITY=%i", LOG_INFO, "MESSAGE_ID=" REPORT_STAGE_MESSAGE_ID,
                         "SEALBOOT_STAGE=%s", name, "SEALBOOT_DURATION_USEC=%.0f", ms * 1000, "SEALBOOT_BYTES=%llu",
                         (unsigned long long) bytes, NULL);

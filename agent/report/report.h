@@ -20,7 +20,8 @@ int report_new(const char *path, struct report **ret, struct error *e);
 void report_free(struct report *r);
 DEFINE_CLEANUP(struct report *, report_free, report_freep)
 
-/* Stages may overlap; `name` is a literal. `bytes` 0: no rate. */
+/* Stages may overlap, and begin again after they ended; `name` is a literal. `bytes` 0: no rate. Ending what has not begun
+ * does nothing. */
 void report_begin(struct report *r, const char *name);
 void report_end(struct report *r, const char *name, uint64_t bytes);
 

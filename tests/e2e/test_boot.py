@@ -25,7 +25,7 @@ def check_published(boot, result, files):
     assert report["model"]["bytes"] == sum(map(len, files.values()))
     assert report["key_arn"] == boot.arn and report["kms"]["request_id"] and report["document"]["timestamp_ms"] > 1e12
     assert {s["name"] for s in report["stages"]} >= {"prepare", "tpm", "recipient-key", "metadata", "header", "attestation",
-                                                     "key-release", "unseal", "measure", "publish"}
+                                                     "key-release", "kms", "unseal", "measure", "publish"}
     assert boot.stack.control.tpm()["nv"] == []
     assert not (boot.directory / ".unsealing").exists() or not list((boot.directory / ".unsealing").iterdir())
 
