@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -87,6 +88,12 @@ def test_nvidia_adds_the_driver_and_its_repository(states):
     product, gpu = states["al2023"], states["al2023+nvidia"]
     assert set(gpu["packages"]) - set(product["packages"]) == {"nvidia-driver", "nvidia-driver-cuda", "kmod-nvidia-open-dkms"}
     assert set(gpu["repositories"]) - set(product["repositories"]) == {"amazonlinux-nvidia"}
+
+
+def test_product_takes_its_packages_from_one_release():
+    """Not from whatever is latest when it is built."""
+    releases = re.findall(r"al2023/core/mirrors/([^/]*)/", (KIWI / "config.xml").read_text())
+    assert releases and all(re.fullmatch(r"2023\.\d+\.\d{8}", release) for release in releases)
 
 
 def test_files_that_differ_are_the_inference_servers_units():
