@@ -70,6 +70,7 @@ static void *run(void *userdata) {
         return NULL;
 }
 
+/* One of two CPUs is left to others: trying on both ends a third earlier, and costs twice the CPU time. */
 static EVP_PKEY *first_of_many(void) {
         struct race race = { .lock = PTHREAD_MUTEX_INITIALIZER };
         pthread_t others[RACERS_MAX - 1];
@@ -77,7 +78,7 @@ static EVP_PKEY *first_of_many(void) {
         cpu_set_t cpus;
 
         if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
-                wanted = MIN_OF((size_t) CPU_COUNT(&cpus) - 1, ELEMENTS(others));
+                wanted = MIN_OF(MAX_OF((size_t) CPU_COUNT(&cpus) / 2, (size_t) 1), (size_t) RACERS_MAX) - 1;
         while (n < wanted && pthread_create(&others[n], NULL, run, &race) == 0)
                 n++;
         run(&race);

@@ -7,18 +7,23 @@
  *   digest BYTES         SHA-256 of 4 KiB leaves, the way the agent does it; `digest-openssl` as OpenSSL alone does
  *   pages BYTES DIR      writing a file on DIR (a tmpfs) from the cache, 128 KiB at a time
  *   discard BYTES URL CA ranged GETs of 8 MiB on 16 connections by libcurl, bytes thrown away
+ *   key BYTES            one ephemeral RSA-2048 key, as every boot makes it, per so many bytes (mean of eight)
+ *   hold BYTES           (not a limit) keeps memory that others are about to use from going cold: see hold()
  *   open OBJECT DIR      (not a limit) our pipeline over a local sealed object, one thread
  *   make OBJECT BYTES    seals one for it */
 
 #include <curl/curl.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <poll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "evidence/recipient.h"
 #include "sealed/frame.h"
 #include "sealed/unseal.h"
 
-enum { CHUNK = 128 * 1024, RECORD = 16 * 1024, CONNECTIONS = 16, RANGE = 8 * 1024 * 1024 };
+enum { CHUNK = 128 * 1024, RECORD = 16 * 1024, CONNECTIONS = 16, RANGE = 8 * 1024 * 1024, KEYS = 8 };
 
 static const uint8_t test_key[MESSAGE_KEY_SIZE] = { 0x73, 0x65, 0x61, 0x6c };
 
@@ -122,6 +127,57 @@ static int limit_discard(uint64_t bytes, const char *url, const char *ca) {
         return failures > 0 ? -EIO : 0;
 }
 
+static int limit_key(void) {
+        for (int i = 0; i < KEYS; i++) {
+                struct recipient *r;
+                struct error e;
+
+                if (recipient_new(&r, &e) < 0)
+                        return -EIO;
+                recipient_free(r);
+        }
+        return 0;
+}
+
+/* ---- memory that is warm */
+
+static uint64_t free_bytes(void) {
+        unsigned long long kib = 0;
+        FILE *f = fopen("/proc/meminfo", "re");
+        char line[128];
+
+        while (f && fgets(line, sizeof line, f) && sscanf(line, "MemFree: %llu kB", &kib) != 1)
+                ;
+        if (f)
+                fclose(f);
+        return kib * 1024;
+}
+
+/* Many virtual machines give memory that is not in use back to their host, seconds after it was freed, and pay for it when
+ * it is used again: ten times what clearing a page costs, at random. So memory is touched and kept, and freed just ahead of
+ * what is being measured, until standard input ends. Says "ready". */
+static int hold(uint64_t bytes) {
+        enum { STEP = 32 * 1024 * 1024, AHEAD = 160 * 1024 * 1024, COLD_SECONDS = 3, POLL_MS = 1 };
+        uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        uint64_t wanted, at = 0;
+
+        if (p == MAP_FAILED)
+                return -errno;
+        (void) madvise(p, bytes, MADV_HUGEPAGE);
+        memset(p, 1, bytes);
+        sleep(COLD_SECONDS); /* what is free now has gone cold, and is not what the next one gets */
+        wanted = free_bytes() + AHEAD;
+        for (bool ready = false;; ready = true) {
+                for (; at < bytes && free_bytes() < wanted; at += STEP)
+                        munmap(p + at, MIN_OF((uint64_t) STEP, bytes - at));
+                if (!ready)
+                        puts("ready");
+                fflush(stdout);
+                if (poll(&(struct pollfd) { .fd = STDIN_FILENO, .events = POLLIN }, 1, POLL_MS) != 0)
+                        return 0;
+        }
+}
+
 /* ---- our own pipeline, without a network: what the check of instructions counts */
 
 static struct message_header *test_header(struct secret **ret_data_key, struct secret **ret_file_key) {
@@ -200,6 +256,11 @@ int main(int argc, char *argv[]) {
                 r = limit_pages(bytes, argv[3]);
         else if (streq(what, "discard") && argc > 4)
                 r = limit_discard(bytes, argv[3], argv[4]);
+        else if (streq(what, "key")) {
+                r = limit_key();
+                bytes *= KEYS;
+        } else if (streq(what, "hold"))
+                return hold(bytes) < 0;
         else if (streq(what, "make") && argc > 3)
                 return make(argv[2], strtoull(argv[3], NULL, 10)) < 0;
         else if (streq(what, "open") && argc > 3)
