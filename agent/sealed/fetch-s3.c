@@ -201,7 +201,7 @@ static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
 /* Gives every slot that can go on something to do; says how long the lane may sleep, and whether anything is left at all. */
 static bool lane_advance(struct lane *l, int *ret_sleep_ms) {
         size_t open = atomic_load_explicit(&l->job->connections, memory_order_relaxed) / l->job->n_lanes;
-        bool busy = false, has_key = atomic_load_explicit(&l->job->has_key, memory_order_acquire);
+        bool busy = false, running = false, has_key = atomic_load_explicit(&l->job->has_key, memory_order_acquire);
         int64_t now = retry_clock_ns();
         int sleep_ms = POLL_MS;
 
@@ -221,7 +221,10 @@ static bool lane_advance(struct lane *l, int *ret_sleep_ms) {
                 if (s->state == SLOT_IDLE && i < MAX_OF(open, (size_t) 1) && slot_take(l, s))
                         sleep_ms = 0;
                 busy = busy || s->state != SLOT_IDLE;
+                running = running || s->state == SLOT_RUNNING;
         }
+        if (!has_key && !running && sleep_ms > 0 && job_populate(l->job))
+                sleep_ms = 0;
         *ret_sleep_ms = sleep_ms;
         return busy || !job_idle_forever(l->job);
 }

@@ -2,7 +2,10 @@
 #include "sealed/job.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+
+enum { POPULATE_STEP = 32 * 1024 * 1024 };
 
 /* ---- failing */
 
@@ -78,6 +81,42 @@ bool job_idle_forever(struct unseal *u) {
                 idle = !wants_parts(u->files[i]);
         pthread_mutex_unlock(&u->lock);
         return idle;
+}
+
+/* ---- pages before they are needed */
+
+static void *map_unpopulated(struct unseal *u, size_t *ret_size) {
+        for (size_t i = 0; i < u->n_files; i++) {
+                struct file *f = u->files[i];
+                uint64_t at = f->populated, size = MIN_OF(f->geometry.plaintext_size - at, (uint64_t) POPULATE_STEP);
+                void *p;
+
+                if (f->state != FILE_OPEN || size == 0)
+                        continue;
+                p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, (off_t) at);
+                f->populated = p == MAP_FAILED ? f->geometry.plaintext_size : at + size;
+                if (p == MAP_FAILED)
+                        continue;
+                *ret_size = size;
+                return p;
+        }
+        return NULL;
+}
+
+/* Before the key comes there is time, and a page that is there and cleared costs a write less later. What fails here is told
+ * by that write. */
+bool job_populate(struct unseal *u) {
+        size_t size;
+        void *p;
+
+        pthread_mutex_lock(&u->lock);
+        p = map_unpopulated(u, &size);
+        pthread_mutex_unlock(&u->lock);
+        if (!p)
+                return false;
+        (void) madvise(p, size, MADV_POPULATE_WRITE);
+        munmap(p, size);
+        return true;
 }
 
 /* ---- a file's life */

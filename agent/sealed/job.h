@@ -46,6 +46,7 @@ struct file {
         struct secret *key_bytes; /* the file key, once the data key is known; under the job's lock */
         uint32_t next_frame;      /* the first that no part has; under the job's lock */
         uint32_t frames_done;     /* under the job's lock */
+        uint64_t populated;       /* bytes that have pages already, or need none; under the job's lock */
         uint8_t digest[VERITY_DIGEST];
 };
 
@@ -100,6 +101,9 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
 int job_file_key(struct file *f, const struct secret **ret, struct error *e);
 /* `n` more frames are authenticated, written and hashed. Finishes the file with the last of them. */
 int job_frames_done(struct file *f, struct verity_hash *hash, uint32_t n, struct error *e);
+
+/* Gives the next piece of an open file its pages, for when there is nothing else to do. False: they all have them. */
+bool job_populate(struct unseal *u);
 
 /* The sources: each starts the threads that take parts and feed them. */
 int fetch_s3_start(struct unseal *u, struct error *e);

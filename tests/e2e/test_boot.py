@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's whole boot over the real swtpm, the NitroTPM emulator and the local AWS."""
 
+import concurrent.futures
 import hashlib
 import shutil
+import time
 
 import pytest
 
@@ -35,6 +37,25 @@ def test_single_gguf(boot):
     boot.put("m/llama.gguf.sealed", bytes(Sealed(gguf, boot.data_key(), frame_length=1 << 20)))
     boot.launch("m/llama.gguf.sealed")
     check_published(boot, boot.run(), {"llama.gguf": gguf})
+
+
+def test_pages_are_there_before_the_key(boot):
+    """While KMS thinks, the whole file gets its pages, though only one part of it is fetched."""
+    size = 96 << 20
+    boot.put("m/large.sealed", bytes(Sealed(data(size), boot.data_key(), frame_length=1 << 20)))
+    boot.launch("m/large.sealed")
+    boot.config |= {"connections": 1, "workers": 1}
+    boot.stack.control.fault("latency", service="kms", operation="Decrypt", seconds=3)
+    boot.stack.control.clear_audit()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        booted, before_key = pool.submit(boot.run), 0
+        while not booted.done():
+            pages = sum(p.stat().st_blocks * 512 for p in boot.directory.glob(".unsealing/*"))
+            if not any(event.get("operation") == "Decrypt" for event in boot.stack.control.audit(service="kms")):
+                before_key = max(before_key, pages)
+            time.sleep(0.05)
+        assert booted.result().returncode == 0, booted.result()
+    assert before_key >= size
 
 
 def test_single_is_named_by_its_sealer(boot):
