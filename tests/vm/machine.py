@@ -191,6 +191,6 @@ def opened_image(disk):
             read -r start size < <(partition 1)
             mdir -/ -b -i disk.raw@@$((start * 512)) :: | sed -n 's#^::/##; /[^/]$/p' > esp
             mcopy -i disk.raw@@$((start * 512)) "::$(grep -im1 '^EFI/BOOT/BOOT' esp)" uki.efi
-            objcopy --dump-section .cmdline=cmdline uki.efi /dev/null""", binds=mounted)
+            objcopy --dump-section .cmdline=cmdline uki.efi rewritten.efi""", binds=mounted)
         read = pathlib.Path(work)
         yield Image(read / "root", (read / "cmdline").read_text(), (read / "esp").read_text().split())

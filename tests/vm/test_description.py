@@ -90,6 +90,48 @@ def test_nvidia_adds_the_driver_and_its_repository(states):
     assert set(gpu["repositories"]) - set(product["repositories"]) == {"amazonlinux-nvidia"}
 
 
+STAND_IN = r"""#!/bin/bash
+# In KIWI's place: notes what it was asked, and leaves what KIWI would.
+set -eu
+echo "$* $SOURCE_DATE_EPOCH $SEALBOOT" >>/output/asked
+while [ $# -gt 0 ]; do
+        case $1 in
+        --description) cp -a "$2/root" /output/files; exit ;;
+        --target-dir) cd "$2"; break ;;
+        esac
+        shift
+done
+truncate -s 64M sealboot.x86_64-1.0.0.raw
+sgdisk --clear --new=1:2048:0 sealboot.x86_64-1.0.0.raw
+mformat -i sealboot.x86_64-1.0.0.raw@@1M -F -T 120000 ::
+mmd -i sealboot.x86_64-1.0.0.raw@@1M ::/EFI ::/EFI/BOOT
+echo UKI >sealboot.efi
+mcopy -i sealboot.x86_64-1.0.0.raw@@1M sealboot.efi ::/EFI/BOOT/BOOTX64.EFI
+touch pcr_measurements.json sealboot.x86_64-1.0.0.packages
+"""
+
+
+def test_product_is_built_by_the_machines_own_tools(tmp_path):
+    """Not by Debian's, whose libraries it does not have. Here a Debian root stands in for Amazon Linux, and a script for KIWI."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/kiwi-ng").write_text(STAND_IN)
+    (tmp_path / "bin/kiwi-ng").chmod(0o755)
+    (tmp_path / "agent.json").write_text("{}")
+    done = subprocess.run([KIWI / "chroot", "--bind", f"{SOURCE}:/tree", "--bind", f"{tmp_path}:/output", "forky", KIWI / "packages",
+                           "env", "PATH=/output/bin:/usr/sbin:/usr/bin:/sbin:/bin", "/tree/kiwi/build", "--profile", "al2023",
+                           "--profile", "nvidia", "--config", "/output/agent.json", "--output", "/output", "--date", "1"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert len(asked) == 2 and all("--profile al2023 --profile nvidia" in line for line in asked)
+    assert all(line.endswith(" 1 /build/tools/sealboot") for line in asked)
+    installed = {str(p.relative_to(tmp_path / "files")) for p in (tmp_path / "files").rglob("*") if p.is_file()}
+    assert {"usr/bin/sealboot-agent", "usr/lib/systemd/system/sealboot-agent.service", "usr/lib/systemd/system/vllm.service",
+            "etc/sealboot/agent.json"} <= installed
+    assert not {name for name in installed if "llama-" in name or name.endswith(("/sealboot", ".h", ".a", ".8"))}
+    assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 4 and not (tmp_path / "work").exists()
+
+
 def test_product_takes_its_packages_from_one_release():
     """Not from whatever is latest when it is built."""
     releases = re.findall(r"al2023/core/mirrors/([^/]*)/", (KIWI / "config.xml").read_text())

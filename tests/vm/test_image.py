@@ -4,6 +4,7 @@
 $SEALBOOT_IMAGE names an image that an earlier run built (it is made there if missing); else it is built anew.
 """
 
+import base64
 import json
 import os
 import pathlib
@@ -180,6 +181,7 @@ def test_boots_to_a_served_answer(image, stack, model, released, sealboot, tmp_p
         assert_serves(instance, report, guest, model)
         record_property("ready_seconds", int(guest.fact("agent-ready")) / 1e6)
         record_property("boot_report", guest.fact("boot-report"))
+        record_property("startup", guest.fact("startup"))
     failures = [result for result in audit(guest) if result[1] == FAIL]
     assert not failures, failures
 
@@ -204,22 +206,27 @@ def test_boots_with_secure_boot(image, stack, model, released, owner_keys, sealb
 
 # --- what must not work
 
+def injections(directory):
+    """QEMU's options that bring credentials, and so units, from outside: SMBIOS type 11 and fw_cfg."""
+    unit = "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sh -c 'echo {} >/dev/console'\n"
+    credentials = {"extra-unit.smbios.service": unit.format("brought by SMBIOS"),
+                   "unit-dropin.sysinit.target": "[Unit]\nWants=smbios.service x.service\n"}
+    (directory / "unit").write_text(unit.format("brought by fw_cfg"))
+    smbios = [f"type=11,value=io.systemd.credential.binary:systemd.{name}={base64.b64encode(text.encode()).decode()}"
+              for name, text in credentials.items()]
+    return ["-fw_cfg", f"name=opt/io.systemd.credentials/systemd.extra-unit.x.service,file={directory}/unit",
+            *(word for value in smbios for word in ("-smbios", value))]
+
+
 def test_credentials_and_units_from_outside_have_no_effect(image, stack, model, released, tmp_path):
-    """SMBIOS and fw_cfg can carry units to systemd without a PCR that tells; the measured command line forbids it."""
-    unit = "[Service]\nExecStart=/bin/sh -c 'echo injected >/dev/ttyS0'\n"
-    dropin = "[Unit]\nWants=injected.service\n"
+    """They move no PCR that a policy binds: only the measured command line keeps them out."""
     released(image / "pcr_measurements.json")
-    (tmp_path / "unit").write_text(unit)
-    credential = "type=11,value=io.systemd.credential:systemd"
-    flat = unit.replace("\n", "\\n")
-    extra = ["-smbios", f"{credential}.extra-unit.injected.service={flat}",
-             "-smbios", f"{credential}.unit-dropin.multi-user.target={dropin}".replace("\n", "\\n"),
-             "-fw_cfg", f"name=opt/io.systemd.credentials/systemd.extra-unit.injected.service,file={tmp_path}/unit"]
-    with Instance(tmp_path, image / "sealboot.raw", stack, extra=extra) as instance:
+    with Instance(tmp_path, image / "sealboot.raw", stack, extra=injections(tmp_path)) as instance:
         report, guest = instance.told()
+        assert report.pcrs["sha384"][4] == references(image / "pcr_measurements.json")["PCR4"]
         assert report.pcrs["sha384"][12] == ZEROS
         assert guest.fact("agent-state") == "active", guest.fact("agent-journal")
-        assert "injected" not in guest.fact("units") and "injected" not in instance.text()
+        assert not re.search(r"^(smbios|x)\.service", guest.fact("units"), re.MULTILINE) and "brought by" not in instance.text()
 
 
 def test_appended_command_line_is_denied(image, stack, model, released, tmp_path):
@@ -242,17 +249,19 @@ def changed_esp(image, disk, commands):
 
 
 def test_uki_of_another_build_is_denied(image, stack, model, released, tmp_path):
-    """The same kernel, initrd, root and command line, built into another UKI."""
+    """The same kernel, initrd and root, but a command line that lets credentials in: then they do have an effect."""
     changed_esp(image, tmp_path / "other.raw", f"""
-        for section in linux initrd cmdline uname; do objcopy --dump-section .$section=$section uki.efi /dev/null; done
-        ukify build --linux=linux --initrd=initrd --cmdline="$(tr -d '\\0' < cmdline)" --os-release=ID=other \
+        for section in linux initrd cmdline uname; do objcopy --dump-section .$section=$section uki.efi rewritten.efi; done
+        command_line=$(tr -d "\\0" < cmdline | sed s/systemd.import_credentials=no//)
+        ukify build --linux=linux --initrd=initrd --cmdline="$command_line" --os-release=ID=other \
             --stub={STUBS}/linuxx64.efi.stub --output=other.efi
         mcopy -o -i $esp other.efi ::/EFI/BOOT/BOOTX64.EFI""")
     released(image / "pcr_measurements.json")
-    with Instance(tmp_path, tmp_path / "other.raw", stack) as instance:
+    with Instance(tmp_path, tmp_path / "other.raw", stack, extra=injections(tmp_path)) as instance:
         report, guest = instance.told()
         assert report.pcrs["sha384"][4] != references(image / "pcr_measurements.json")["PCR4"]
         assert report.pcrs["sha384"][12] == ZEROS
+        assert "brought by SMBIOS" in instance.text() and "brought by fw_cfg" in instance.text()
         assert_denied(stack, guest)
 
 
