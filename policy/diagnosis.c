@@ -10,6 +10,7 @@
 enum {
         PCR_APPLICATION = 12,
         CLOCK_SKEW_MAX = 240, /* seconds; AWS refuses signatures at 300 */
+        CLOCK_OFFSET_MAX_MS = 24 * 3600 * 1000, /* a boot this long is no boot */
 };
 
 struct work {
@@ -140,17 +141,18 @@ static int remark_clock(struct work *w) {
         json_object *r = w->in->report, *document = look_up(r, "document.timestamp_ms", json_type_int);
         json_object *began = look_up(r, "clock.realtime_ms", json_type_int);
         json_object *stage = find_stage(r, "attestation"), *offset = NULL;
+        double offset_ms = -1;
         int64_t skew;
 
         if (w->failure && streq(w->failure, "clock"))
                 return add(w, "clock", REMARK_PROBLEM, advice, "AWS said that the clock of the instance is wrong");
-        if (stage)
-                json_object_object_get_ex(stage, "began_ms", &offset);
-        if (!document || !began || !offset)
+        if (stage && json_object_object_get_ex(stage, "began_ms", &offset) && !json_object_is_type(offset, json_type_string))
+                offset_ms = json_object_get_double(offset);
+        /* Asked this way round, it is false for a NaN. */
+        if (!document || !began || !(offset_ms >= 0 && offset_ms < CLOCK_OFFSET_MAX_MS))
                 return add(w, "clock", REMARK_UNKNOWN, NULL,
                            "no attestation document was made, so there is no time to compare with");
-        skew = json_object_get_int64(began) / 1000 + (int64_t) (json_object_get_double(offset) / 1000) -
-               json_object_get_int64(document) / 1000;
+        skew = json_object_get_int64(began) / 1000 + (int64_t) (offset_ms / 1000) - json_object_get_int64(document) / 1000;
         if (skew > CLOCK_SKEW_MAX || skew < -CLOCK_SKEW_MAX)
                 return add(w, "clock", REMARK_PROBLEM, advice,
                            "the clock of the instance %s by %" PRId64 " s against the NitroTPM's",

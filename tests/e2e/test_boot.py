@@ -48,10 +48,13 @@ def test_pages_are_there_before_the_key(boot):
     boot.stack.control.fault("latency", service="kms", operation="Decrypt", seconds=3)
     boot.stack.control.clear_audit()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        booted, before_key = pool.submit(boot.run), 0
+        booted, before_key, asked = pool.submit(boot.run), 0, None
         while not booted.done():
             pages = sum(p.stat().st_blocks * 512 for p in boot.directory.glob(".unsealing/*"))
-            if not any(event.get("operation") == "Decrypt" for event in boot.stack.control.audit(service="kms")):
+            # KMS notes the call when it comes, and answers three seconds later.
+            if not asked and any(event.get("operation") == "Decrypt" for event in boot.stack.control.audit(service="kms")):
+                asked = time.monotonic()
+            if not asked or time.monotonic() < asked + 2.5:
                 before_key = max(before_key, pages)
             time.sleep(0.05)
         assert booted.result().returncode == 0, booted.result()

@@ -121,6 +121,9 @@ def test_clocks_that_disagree(single, doctor):
         result = doctor(skewed)
         assert result.states["clock"] == ["problem"] and word in result.problems
     assert doctor(report).states["clock"] == ["ok"]
+    for offset in (1e81, -1e81, -1.0, "soon"):
+        report["stages"] = [{"name": "attestation", "began_ms": offset}]
+        assert doctor(report).states["clock"] == ["unknown"]
 
 
 def test_another_region(single, doctor):
