@@ -3,8 +3,9 @@
 
 /* Attestation documents from a NitroTPM (AWS's nitro-tpm-attest; EC2 User Guide, "NitroTPM Attestation Document").
  *
- * The request travels in an NV index: define (owner hierarchy, AUTHREAD|AUTHWRITE, 8192 bytes, random auth), write the CBOR
- * request, send vendor command 0x20000001 with the index as auth handle and NV index, read the CBOR answer, undefine. */
+ * The request travels in an NV index: define (owner hierarchy, AUTHREAD|AUTHWRITE, 8192 bytes, random auth; NO_DA too where
+ * the TPM is locked against dictionary attacks), write the CBOR request, send vendor command 0x20000001 with the index as auth
+ * handle and NV index, read the CBOR answer, undefine. */
 
 #include "evidence/tpm.h"
 

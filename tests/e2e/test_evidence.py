@@ -7,10 +7,12 @@ import json
 import os
 import pathlib
 import pty
+import re
 import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import tempfile
 import threading
@@ -18,7 +20,7 @@ import time
 
 import pytest
 
-from stack import cbor, clock, emulator, faults, pki, swtpm, tpm_server
+from stack import cbor, clock, emulator, faults, pki, swtpm, tpm_server, wire
 
 BUILD = pathlib.Path(os.environ.get("SEALBOOT_BUILD", "unset"))  # without it the fixture `build` skips
 SEALBOOT, TOOL = BUILD / "policy/sealboot", BUILD / "tests/helpers/evidence-tool"
@@ -298,6 +300,21 @@ def test_a_tpm_that_is_no_nitrotpm(machine):
 def test_busy_answers_are_tried_again(machine):
     machine.faults.add("rc", service="tpm", operation="Attest", count=3, rc=0x922)  # TPM_RC_RETRY
     assert machine.attest().returncode == 0
+
+
+def test_power_cuts_do_not_lock_the_agent_out(machine):
+    """A TPM takes each for a guess at the index, and is locked after three: a machine that panics or is stopped hard still boots."""
+    def locked():
+        return "inLockout: 1" in re.sub(r":\s+", ": ", machine.run(
+            "tpm2_getcap", "properties-variable", env={**os.environ, "TPM2TOOLS_TCTI": machine.tcti}).stdout.decode())
+
+    for _ in range(5):
+        assert machine.attest().returncode == 0
+        machine.real.control(struct.pack(">II", swtpm.CMD_INIT, 0))
+        machine.real.command(wire.command(wire.NO_SESSIONS, wire.CC["Startup"], b"\0\0"))
+    assert locked()
+    assert machine.attest().returncode == 0
+    assert machine.indices() == []
 
 
 def test_an_owner_password_is_named(machine):
