@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -352,8 +353,15 @@ def test_a_second_build_is_byte_identical(image, configuration, tmp_path):
     (tmp_path / "agent.json").write_text(json.dumps(configuration))
     volume = tmp_path / "volume"
     script(f"truncate -s 24G {volume}; mkfs.ext4 -q {volume}")
-    cache = os.environ.get("SEALBOOT_CACHE", "/var/cache/sealboot")
+    # Chroots of its own: the one that is the other machine's root cannot appear inside itself.
+    cache = pathlib.Path(os.environ.get("SEALBOOT_CACHE", "/var/cache/sealboot"), "another")
+    shutil.rmtree(cache, ignore_errors=True)
+    cache.mkdir()
+    chroots = [subprocess.check_output([SOURCE / "kiwi/chroot", suite, SOURCE / "kiwi" / packages], text=True).strip()
+               for suite, packages in (("forky", "packages"), ("trixie", "agent-packages"))]
+    subprocess.run(["cp", "--archive", "--link", *chroots, cache.parent / "packages", cache], check=True)
     there = f"""
+        mount --bind /host /host # so that namespaces can be made inside
         for directory in proc sys dev; do mount --rbind /$directory /host/$directory; done
         for directory in run tmp; do mount -t tmpfs tmpfs /host/$directory; done
         mount --bind /mnt /host/mnt
@@ -366,6 +374,7 @@ def test_a_second_build_is_byte_identical(image, configuration, tmp_path):
     done = subprocess.run([SOURCE / "kiwi/uml", "--clock", "3600", "--hostname", "another", "--bind", "/:/host", volume,
                            "bash", "-euc", there], capture_output=True, text=True, check=False)
     volume.unlink()
+    shutil.rmtree(cache)
     assert done.returncode == 0, done.stdout + done.stderr
     clock, host, kernel = re.search(r"^clock (\d+) (\S+) (\S+)", done.stdout, re.MULTILINE).groups()
     assert int(clock) >= began + 3600 and host == "another" and kernel != os.uname().release
