@@ -4,7 +4,9 @@
 import hashlib
 import json
 
-from machine import Disk, Machine, extended, run, script
+import pytest
+
+from machine import SOURCE, Disk, Machine, extended, run, script
 
 ZEROS = "00" * 48
 
@@ -36,13 +38,36 @@ def test_secure_boot_off(tiny, tmp_path, sealboot):
 
 
 def test_secure_boot_on(tiny, owner_keys, tmp_path, sealboot):
-    run("sbsign", "--key", owner_keys / "db.key", "--cert", owner_keys / "db.pem", "--output", tmp_path / "signed.efi",
-        tiny / "tiny.efi")
-    disk = Disk(tmp_path / "disk.raw")
-    disk.put(tmp_path / "signed.efi", "/EFI/BOOT/BOOTX64.EFI")
-    report = boot(tmp_path, disk.path, variables=owner_keys / "OVMF_VARS.fd")
-    reference = predicted(sealboot, *lists(owner_keys), tmp_path / "signed.efi")
+    """Signed as a built image is, by kiwi/secure-boot, which asks for the measurements of what it put on the ESP."""
+    disk, signed, asked = tmp_path / "disk.raw", tmp_path / "signed.efi", tmp_path / "sealboot"
+    asked.write_text(f'#!/bin/sh\nfor last; do :; done\ncp "$last" {signed}\necho "$@"\n')
+    asked.chmod(0o755)
+    script(f"""cp {tiny}/tiny.raw {disk}
+        SEALBOOT={asked} {SOURCE}/kiwi/secure-boot sign {owner_keys} {disk}
+        mcopy -i {disk}@@1M ::/EFI/BOOT/BOOTX64.EFI - | cmp - {signed}""")
+    said = (tmp_path / "disk.raw.pcr_measurements.json").read_text().split()
+    assert said[:-1] == ["measure", "--json", *map(str, lists(owner_keys))]
+    report = boot(tmp_path, disk, variables=owner_keys / "OVMF_VARS.fd")
+    reference = predicted(sealboot, *lists(owner_keys), signed)
     assert measured(report) == {name: reference[name] for name in ("PCR4", "PCR7", "PCR12")}
+
+
+def test_keys_are_never_overwritten(owner_keys):
+    before = {path.name: path.read_bytes() for path in owner_keys.iterdir()}
+    with pytest.raises(AssertionError, match="keys are never overwritten"):
+        run(SOURCE / "kiwi/secure-boot", "keys", owner_keys)
+    assert {path.name: path.read_bytes() for path in owner_keys.iterdir()} == before
+    assert {path.name for path in owner_keys.iterdir()} >= {"PK.key", "KEK.key", "db.key", "uefi-data.aws", "OVMF_VARS.fd"}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in owner_keys.glob("*.key"))
+
+
+def test_a_disk_without_a_uki_is_not_signed(owner_keys, tmp_path):
+    disk = Disk(tmp_path / "disk.raw")
+    with pytest.raises(AssertionError, match="no .EFI.BOOT.BOOT"):
+        script(f"SEALBOOT=true {SOURCE}/kiwi/secure-boot sign {owner_keys} {disk.path}")
+    script(f"sgdisk --typecode=1:8300 {disk.path}")
+    with pytest.raises(AssertionError, match="not exactly one EFI system partition"):
+        script(f"SEALBOOT=true {SOURCE}/kiwi/secure-boot sign {owner_keys} {disk.path}")
 
 
 def test_wrong_secure_boot_key_is_refused_by_the_firmware(tiny, owner_keys, tmp_path):
