@@ -10,9 +10,7 @@
 #include "sealed/part.h"
 
 enum {
-        /* S3 gives about 85 MB/s on each connection: 16 fill 10 Gb/s, 128 fill 87. An instance's network grows with its
-         * CPUs. How many are worth having depends on the hour, too, so their number doubles for as long as that makes the
-         * whole faster (fetch_tune). More than that cost CPU time: what arrives on them no longer fits the caches. */
+        /* To begin with: an instance's network grows with its CPUs. tuning.h goes on from there. */
         CONNECTIONS_FEWEST = 8,
         CONNECTIONS_PER_WORKER = 4,
         CONNECTIONS_MAX = 128,
@@ -322,17 +320,14 @@ unsigned fetch_workers(const struct unseal_options *o) {
 
 /* Called about four times a second with the rate since the last call. */
 void fetch_tune(struct unseal *u, double bytes_per_second) {
-        unsigned n = atomic_load_explicit(&u->connections, memory_order_relaxed);
+        unsigned n = atomic_load_explicit(&u->connections, memory_order_relaxed), next;
 
-        if (!u->options.s3 || u->options.connections > 0 || n >= u->max_connections)
+        if (!u->options.s3 || u->options.connections > 0)
                 return;
-        /* Less than a tenth more is noise, and then half of them were enough. */
-        if (bytes_per_second < 1.1 * u->best_rate)
-                n = u->max_connections = n / 2;
-        else
-                n = MIN_OF(2 * n, u->max_connections);
-        u->best_rate = bytes_per_second;
-        atomic_store_explicit(&u->connections, n, memory_order_relaxed);
+        next = tuning_next(&u->tuning, n, u->max_connections, bytes_per_second, tuning_idle(&u->tuning));
+        if (next == n)
+                return;
+        atomic_store_explicit(&u->connections, next, memory_order_relaxed);
         u->wake(u);
 }
 
@@ -352,6 +347,7 @@ int fetch_s3_start(struct unseal *u, struct error *e) {
         u->max_connections = fixed ?: MAX_OF((unsigned) CONNECTIONS_MAX, workers);
         atomic_init(&u->connections, fixed ?: connections_first(workers));
         lane_slots = (u->max_connections + workers - 1) / workers;
+        (void) tuning_idle(&u->tuning);
         u->wake = wake;
         u->threads = calloc(workers, sizeof *u->threads);
         u->worker_state = calloc(workers, sizeof *u->worker_state);

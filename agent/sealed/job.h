@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "sealed/tuning.h"
 #include "sealed/unseal.h"
 
 enum {
@@ -68,10 +69,10 @@ struct unseal {
         atomic_uint_fast64_t bytes, fetched;
         atomic_uint retries;
 
-        /* The S3 source's connections: in use, and not to be passed; the best rate seen (fetch_tune). */
+        /* The S3 source's connections: in use, and not to be passed. */
         atomic_uint connections;
         unsigned max_connections, n_lanes;
-        double best_rate;
+        struct tuning tuning;
 
         pthread_t *threads;
         size_t n_threads;

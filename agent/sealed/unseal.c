@@ -184,20 +184,20 @@ static bool all_done(const struct unseal *u) {
         return true;
 }
 
-/* Waits for a change, a quarter of a second at most; true when that long has passed. */
-static bool wait_a_while(struct unseal *u) {
-        struct timespec until;
+static struct timespec in_a_tick(void) {
+        struct timespec t;
 
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += TICK_MS * 1000 * 1000;
-        until.tv_sec += until.tv_nsec / (1000 * 1000 * 1000);
-        until.tv_nsec %= 1000 * 1000 * 1000;
-        return pthread_cond_timedwait(&u->changed, &u->lock, &until) == ETIMEDOUT;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        t.tv_nsec += TICK_MS * 1000 * 1000;
+        t.tv_sec += t.tv_nsec / (1000 * 1000 * 1000);
+        t.tv_nsec %= 1000 * 1000 * 1000;
+        return t;
 }
 
 int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struct unseal_progress *p), void *userdata,
                   struct error *e) {
         uint64_t fetched = atomic_load(&u->fetched);
+        struct timespec tick = in_a_tick();
         int r;
 
         pthread_mutex_lock(&u->lock);
@@ -206,7 +206,7 @@ int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struc
         while (u->result == 0 && !all_done(u)) {
                 struct unseal_progress p;
 
-                if (!wait_a_while(u))
+                if (pthread_cond_timedwait(&u->changed, &u->lock, &tick) != ETIMEDOUT)
                         continue;
                 pthread_mutex_unlock(&u->lock);
                 unseal_get_progress(u, &p);
@@ -214,6 +214,7 @@ int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struc
                 fetched = p.fetched;
                 if (progress)
                         progress(userdata, &p);
+                tick = in_a_tick();
                 pthread_mutex_lock(&u->lock);
         }
         r = u->result;
