@@ -157,7 +157,7 @@ static uint64_t free_bytes(void) {
  * it is used again: ten times what clearing a page costs, at random. So memory is touched and kept, and freed just ahead of
  * what is being measured, until standard input ends. Says "ready". */
 static int hold(uint64_t bytes) {
-        enum { STEP = 32 * 1024 * 1024, AHEAD = 160 * 1024 * 1024, COLD_SECONDS = 3, POLL_MS = 1 };
+        enum { STEP = 32 * 1024 * 1024, AHEAD = 160 * 1024 * 1024, POLL_MS = 1 };
         uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         uint64_t wanted, at = 0;
 
@@ -165,8 +165,7 @@ static int hold(uint64_t bytes) {
                 return -errno;
         (void) madvise(p, bytes, MADV_HUGEPAGE);
         memset(p, 1, bytes);
-        sleep(COLD_SECONDS); /* what is free now has gone cold, and is not what the next one gets */
-        wanted = free_bytes() + AHEAD;
+        wanted = free_bytes() + AHEAD; /* what was freed last is what the next one gets */
         for (bool ready = false;; ready = true) {
                 for (; at < bytes && free_bytes() < wanted; at += STEP)
                         munmap(p + at, MIN_OF((uint64_t) STEP, bytes - at));
