@@ -224,26 +224,14 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
         return 0;
 }
 
-static int derive_key(struct file *f, struct error *e) {
-        struct unseal *u = f->job;
+int job_file_key(struct file *f, struct secret **ret, struct error *e) {
+        const struct unseal *u = f->job;
 
         if (!message_header_same_key(f->header, u->reference))
                 return fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
                             "its encryption context or encrypted data key is not the one the model "
                             "began with: files of different seals were mixed");
-        return message_file_key(f->header, u->data_key, f->subject, &f->key_bytes, e);
-}
-
-int job_file_key(struct file *f, const struct secret **ret, struct error *e) {
-        int r = 0;
-
-        pthread_mutex_lock(&f->job->lock);
-        if (!f->key_bytes)
-                r = derive_key(f, e);
-        pthread_mutex_unlock(&f->job->lock);
-        if (r == 0)
-                *ret = f->key_bytes;
-        return r;
+        return message_file_key(f->header, u->data_key, f->subject, ret, e);
 }
 
 static int finish_file(struct file *f, struct verity_hash *hash, struct error *e) {

@@ -44,10 +44,9 @@ struct file {
         atomic_uint *straddled; /* for each unit that part boundaries cut: bytes authenticated so far */
         uint32_t part_frames;
 
-        struct secret *key_bytes; /* the file key, once the data key is known; under the job's lock */
-        uint32_t next_frame;      /* the first that no part has; under the job's lock */
-        uint32_t frames_done;     /* under the job's lock */
-        uint64_t populated;       /* bytes that have pages already, or need none; under the job's lock */
+        uint32_t next_frame;  /* the first that no part has; under the job's lock */
+        uint32_t frames_done; /* under the job's lock */
+        uint64_t populated;   /* bytes that have pages already, or need none; under the job's lock */
         uint8_t digest[VERITY_DIGEST];
 };
 
@@ -98,8 +97,9 @@ bool job_idle_forever(struct unseal *u);
  * says which frames the first part has: [0, *ret_end), perhaps none. Takes ownership of the header on success. */
 int job_open_file(struct file *f, struct message_header *header, uint64_t size, uint64_t covered, const char *etag,
                   uint32_t *ret_end, struct error *e);
-/* Borrows the file key; derives it first if need be. Only once the job has its data key. */
-int job_file_key(struct file *f, const struct secret **ret, struct error *e);
+/* Derives the file key, once the job has its data key. It is not kept: a model may have thousands of files, and locked memory
+ * is scarce. */
+int job_file_key(struct file *f, struct secret **ret, struct error *e);
 /* `n` more frames are authenticated, written and hashed. Finishes the file with the last of them. */
 int job_frames_done(struct file *f, struct verity_hash *hash, uint32_t n, struct error *e);
 

@@ -167,19 +167,25 @@ static int settle(struct part *p) {
 
 /* ---- frames */
 
-static int begin_frame(struct part *p) {
-        uint32_t n = message_frame_plaintext(&p->file->geometry, p->frame);
-        const struct secret *key;
+static int take_key(struct part *p) {
+        _cleanup_secret_ struct secret *key = NULL;
         int r;
 
-        if (p->keyed != p->file) {
-                r = job_file_key(p->file, &key, &p->error);
-                if (r < 0)
-                        return r;
-                if (frame_cipher_key(p->cipher, key, p->file->header->id) < 0)
-                        return refuse(p, -EIO, "AES-256-GCM");
-                p->keyed = p->file;
-        }
+        r = job_file_key(p->file, &key, &p->error);
+        if (r < 0)
+                return r;
+        if (frame_cipher_key(p->cipher, key, p->file->header->id) < 0)
+                return refuse(p, -EIO, "AES-256-GCM");
+        p->keyed = p->file;
+        return 0;
+}
+
+static int begin_frame(struct part *p) {
+        uint32_t n = message_frame_plaintext(&p->file->geometry, p->frame);
+        int r = p->keyed == p->file ? 0 : take_key(p);
+
+        if (r < 0)
+                return r;
         if (frame_begin(p->cipher, p->frame + 1, message_frame_is_final(&p->file->geometry, p->frame), n, p->iv) < 0)
                 return refuse(p, -EIO, "AES-256-GCM");
         p->live = true;

@@ -22,7 +22,6 @@ static void file_free(struct file *f) {
         message_header_free(f->header);
         verity_tree_free(f->tree);
         free(f->straddled);
-        secret_free(f->key_bytes);
         free(f);
 }
 

@@ -67,6 +67,14 @@ def test_single_is_named_by_its_sealer(boot):
     check_published(boot, boot.run(), {"llama.gguf": b"GGUF"})
 
 
+def test_thousand_files(boot):
+    """Their file keys would not all fit into the locked heap at once."""
+    files = {f"{i:04}": data(i % 7) for i in range(1000)}
+    put_model(boot.stack.s3(), boot.stack.bucket, "many/", files, boot.data_key())
+    boot.launch("many/")
+    check_published(boot, boot.run(), files)
+
+
 @pytest.mark.parametrize("frame_length", [4096, 1 << 20, 1000, 5 << 20])
 def test_sharded(boot, frame_length):
     files = sharded()

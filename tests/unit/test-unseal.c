@@ -213,7 +213,6 @@ static void hand_end(struct hand *h) {
         part_done(&h->part);
         verity_hash_free(h->hash);
         message_header_free(h->f.header);
-        secret_free(h->f.key_bytes);
         verity_tree_free(h->f.tree);
         free(h->f.straddled);
         if (h->f.fd >= 0)
