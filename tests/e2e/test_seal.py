@@ -137,7 +137,7 @@ def test_sizes(sealboot, key, tmp_path, frame_length):
 
 
 def test_many_small_files(sealboot, key, place, tmp_path):
-    files = {f"{i % 7}/{i}": data(i, i) for i in range(300)}
+    files = {f"{i % 7}/{i}": data(i, i) for i in range(1000)}
     model = write(tmp_path / "model", files)
     succeed(sealboot("seal", "--key", key, "--connections", "16", model, place))
     succeed(sealboot("unseal", place, tmp_path / "opened"))
