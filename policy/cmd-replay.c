@@ -491,30 +491,25 @@ static int parse_pcrs(const char *text, uint32_t *ret, struct error *e) {
         uint32_t pcrs = 0;
 
         for (const char *at = text;; at++) {
-                char *end;
-                unsigned long pcr = strtoul(at, &end, 10);
+                uint64_t pcr;
 
-                if (end == at || *at < '0' || *at > '9' || pcr >= PCR_COUNT || (*end && *end != ','))
+                if (decimal_read(&at, PCR_COUNT - 1, &pcr) < 0 || (*at && *at != ','))
                         return fail(e, FAILURE_USAGE, -EINVAL, "--pcr", "\"%s\" is not a list of PCRs such as 4,7,12", text);
                 pcrs |= UINT32_C(1) << pcr;
-                if (!*end)
+                if (!*at)
                         break;
-                at = end;
         }
         *ret = pcrs;
         return 0;
 }
 
 static int parse_expect(const char *text, struct reference *ret, struct error *e) {
-        bool named = strncmp(text, "PCR", 3) == 0 && text[3] >= '0' && text[3] <= '9';
+        const char *at = strncmp(text, "PCR", 3) == 0 ? text + 3 : "";
         uint8_t value[REFERENCE_SIZE];
-        unsigned long pcr = PCR_COUNT;
-        char *end = NULL;
+        uint64_t pcr;
 
-        if (named)
-                pcr = strtoul(text + 3, &end, 10);
-        if (pcr >= PCR_COUNT || *end != '=' || strlen(end + 1) != 2 * REFERENCE_SIZE ||
-            hex_decode(end + 1, value, sizeof value) < 0)
+        if (decimal_read(&at, PCR_COUNT - 1, &pcr) < 0 || *at++ != '=' ||
+            hex_decode(at, value, sizeof value) < 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--expect", "\"%.120s\" is not PCRn= and 96 hex digits", text);
         reference_set(ret, (unsigned) pcr, value);
         return 0;

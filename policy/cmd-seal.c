@@ -4,12 +4,13 @@
 
 #include <getopt.h>
 
+#include "basic/encode.h"
 #include "basic/utf8.h"
 #include "command.h"
 #include "model-report.h"
 #include "seal-model.h"
 
-enum { CONTEXT_MAX = 32, TEXT_MAX = 256, CONNECTIONS_LIMIT = 256 };
+enum { CONTEXT_MAX = 32, TEXT_MAX = 256 };
 
 static void help(void) {
         puts("Usage: sealboot seal --key KEY [OPTION...] FILE|DIRECTORY s3://BUCKET/PREFIX/\n"
@@ -69,27 +70,13 @@ static int add_context(struct arguments *a, char *text) {
         return 0;
 }
 
-static bool number(const char *text, unsigned long min, unsigned long max, unsigned long *ret) {
-        char *end;
-
-        errno = 0;
-        *ret = strtoul(text, &end, 10);
-        return errno == 0 && text[0] >= '0' && text[0] <= '9' && !*end && *ret >= min && *ret <= max;
-}
-
 /* 0, or an exit code. */
-static int set_number(struct arguments *a, bool is_frame_length, const char *text) {
-        unsigned long n;
+static int set_frame_length(struct arguments *a, const char *text) {
+        uint64_t n;
 
-        if (is_frame_length) {
-                if (!number(text, SEAL_FRAME_LENGTH_MIN, SEAL_FRAME_LENGTH_MAX, &n) || (n & (n - 1)) != 0)
-                        return command_usage("seal", "--frame-length is a power of two from 4096 to 16777216, not '%s'", text);
-                a->frame_length = (uint32_t) n;
-        } else {
-                if (!number(text, 1, CONNECTIONS_LIMIT, &n))
-                        return command_usage("seal", "--connections is a number from 1 to %d, not '%s'", CONNECTIONS_LIMIT, text);
-                a->connections = (unsigned) n;
-        }
+        if (decimal_parse(text, SEAL_FRAME_LENGTH_MAX, &n) < 0 || n < SEAL_FRAME_LENGTH_MIN || (n & (n - 1)) != 0)
+                return command_usage("seal", "--frame-length is a power of two from 4096 to 16777216, not '%s'", text);
+        a->frame_length = (uint32_t) n;
         return 0;
 }
 
@@ -127,8 +114,10 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
                         r = add_context(a, optarg);
                         break;
                 case FRAME_LENGTH:
+                        r = set_frame_length(a, optarg);
+                        break;
                 case CONNECTIONS:
-                        r = set_number(a, c == FRAME_LENGTH, optarg);
+                        r = command_connections("seal", optarg, &a->connections);
                         break;
                 case 'L':
                         a->links = SOURCE_LINKS_ALL;

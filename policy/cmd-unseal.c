@@ -82,7 +82,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
                 { "connections", required_argument, NULL, CONNECTIONS }, { "json", no_argument, NULL, JSON },
                 { "quiet", no_argument, NULL, 'q' },      { "help", no_argument, NULL, 'h' }, {},
         };
-        int c;
+        int c, r;
 
         while ((c = getopt_long(argc, argv, "k:d:qh", options, NULL)) >= 0)
                 switch (c) {
@@ -95,9 +95,9 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
                         a->has_digest = true;
                         break;
                 case CONNECTIONS:
-                        a->connections = (unsigned) strtoul(optarg, NULL, 10);
-                        if (a->connections < 1 || a->connections > 256)
-                                return command_usage("unseal", "--connections is a number from 1 to 256, not '%s'", optarg);
+                        r = command_connections("unseal", optarg, &a->connections);
+                        if (r != 0)
+                                return r;
                         break;
                 case JSON:
                         a->json = true;

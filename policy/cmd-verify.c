@@ -104,9 +104,10 @@ static int add_digest(struct sealboot_verifier *v, const char *text) {
 }
 
 static int set_time(struct sealboot_verifier *v, const char *text) {
+        const char *end;
         int64_t seconds;
         struct tm tm = {};
-        char *end;
+        uint64_t number;
 
         if (streq(text, "now"))
                 seconds = SEALBOOT_TIME_NOW;
@@ -114,25 +115,20 @@ static int set_time(struct sealboot_verifier *v, const char *text) {
                 seconds = SEALBOOT_TIME_DOCUMENT;
         else if ((end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm)) && *end == '\0')
                 seconds = timegm(&tm);
-        else {
-                errno = 0;
-                seconds = strtoll(text, &end, 10);
-                if (errno != 0 || end == text || *end != '\0' || seconds < 0)
-                        return command_usage("verify", "'%s' is not a time: --at takes now, document, one such as "
-                                                       "2026-02-03T10:12:02Z, or seconds since 1970", text);
-        }
+        else if (decimal_parse(text, INT64_MAX, &number) == 0)
+                seconds = (int64_t) number;
+        else
+                return command_usage("verify", "'%s' is not a time: --at takes now, document, one such as "
+                                               "2026-02-03T10:12:02Z, or seconds since 1970", text);
         return sealboot_verifier_set_time(v, seconds) < 0 ? refused(v, -EINVAL) : 0;
 }
 
 static int set_max_age(struct sealboot_verifier *v, const char *text) {
-        char *end;
-        long long seconds;
+        uint64_t seconds;
 
-        errno = 0;
-        seconds = strtoll(text, &end, 10);
-        if (errno != 0 || end == text || *end != '\0' || seconds < 0)
+        if (decimal_parse(text, INT64_MAX, &seconds) < 0)
                 return command_usage("verify", "--max-age takes a number of seconds, not '%s'", text);
-        return sealboot_verifier_set_max_age(v, seconds) < 0 ? refused(v, -EINVAL) : 0;
+        return sealboot_verifier_set_max_age(v, (int64_t) seconds) < 0 ? refused(v, -EINVAL) : 0;
 }
 
 static const char *const result_words[] = {

@@ -34,3 +34,5 @@ int policy_diff(int argc, char *argv[]);
 int command_failed(const struct error *e);
 /* "sealboot VERB: ..." with a pointer to --help; returns FAILURE_USAGE. */
 int command_usage(const char *verb, const char *format, ...) _printf_(2, 3);
+/* The value of --connections, 1 to 256: 0, or an exit code after command_usage(). */
+int command_connections(const char *verb, const char *text, unsigned *ret);

@@ -6,6 +6,7 @@
 #include "aws/service.h"
 #include "aws/sigv4.h"
 #include "aws/xml.h"
+#include "basic/encode.h"
 
 enum { WRITE_DEADLINE_MS = 5 * 60 * 1000, MAX_LIST_ANSWER = 8 * 1024 * 1024 };
 
@@ -226,15 +227,6 @@ static int list_append(struct s3_list *list, char **key, uint64_t size) {
         return 0;
 }
 
-static int parse_size(const char *text, uint64_t *ret) {
-        size_t n = strspn(text, "0123456789");
-
-        if (n == 0 || n > 18 || text[n])
-                return -EBADMSG;
-        *ret = strtoull(text, NULL, 10);
-        return 0;
-}
-
 struct page {
         struct s3_list *list;
         char *key;
@@ -258,7 +250,7 @@ static int list_item(struct page *page, const struct xml_item *item) {
                 return page->key ? 0 : -ENOMEM;
         } else if (streq(item->path, "ListBucketResult/Contents/Size") && item->text) {
                 page->has_size = true;
-                return parse_size(item->text, &page->size);
+                return decimal_parse(item->text, INT64_MAX, &page->size) < 0 ? -EBADMSG : 0;
         } else if (streq(item->path, "ListBucketResult/Contents")) {
                 if (!page->key || !page->has_size)
                         return -EBADMSG;

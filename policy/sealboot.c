@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 
+#include "basic/encode.h"
 #include "basic/secret.h"
 #include "command.h"
 
@@ -35,6 +36,16 @@ int command_usage(const char *verb, const char *format, ...) {
         va_end(ap);
         fprintf(stderr, "\nTry '" PROGRAM " %s --help'.\n", verb);
         return FAILURE_USAGE;
+}
+
+int command_connections(const char *verb, const char *text, unsigned *ret) {
+        enum { CONNECTIONS_MAX = 256 };
+        uint64_t n;
+
+        if (decimal_parse(text, CONNECTIONS_MAX, &n) < 0 || n < 1)
+                return command_usage(verb, "--connections is a number from 1 to %d, not '%s'", CONNECTIONS_MAX, text);
+        *ret = (unsigned) n;
+        return 0;
 }
 
 static void help(FILE *f) {

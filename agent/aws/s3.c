@@ -6,6 +6,7 @@
 #include "aws/service.h"
 #include "aws/sigv4.h"
 #include "aws/xml.h"
+#include "basic/encode.h"
 
 enum { DEADLINE_MS = 30000, MAX_ERROR = 64 * 1024, MAX_KEY = 1024 };
 
@@ -86,23 +87,8 @@ bool s3_etag_valid(const char *text) {
         return true;
 }
 
-/* Digits alone, without the signs, spaces and wrap-around that strtoull() takes. */
-static int parse_number(const char **cursor, uint64_t *ret) {
-        const char *p = *cursor;
-        uint64_t v = 0;
-
-        for (; *p >= '0' && *p <= '9'; p++)
-                if (__builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t) (*p - '0'), &v))
-                        return -EBADMSG;
-        if (p == *cursor || (**cursor == '0' && p - *cursor > 1))
-                return -EBADMSG;
-        *cursor = p;
-        *ret = v;
-        return 0;
-}
-
 static int parse_length(const char *text, uint64_t *ret) {
-        return text && parse_number(&text, ret) == 0 && !*text ? 0 : -EBADMSG;
+        return text && decimal_parse(text, UINT64_MAX, ret) == 0 ? 0 : -EBADMSG;
 }
 
 int s3_parse_content_range(const char *text, uint64_t *ret_first, uint64_t *ret_last, uint64_t *ret_total) {
@@ -111,7 +97,7 @@ int s3_parse_content_range(const char *text, uint64_t *ret_first, uint64_t *ret_
         if (strncmp(text, "bytes ", 6) != 0)
                 return -EBADMSG;
         text += 6;
-        if (parse_number(&text, &first) < 0 || *text++ != '-' || parse_number(&text, &last) < 0 || *text++ != '/' ||
+        if (decimal_read(&text, UINT64_MAX, &first) < 0 || *text++ != '-' || decimal_read(&text, UINT64_MAX, &last) < 0 || *text++ != '/' ||
             parse_length(text, &total) < 0 || first > last || last >= total)
                 return -EBADMSG;
         *ret_first = first;

@@ -38,6 +38,29 @@ int hex_decode(const char *text, void *out, size_t n) {
         return 0;
 }
 
+int decimal_read(const char **cursor, uint64_t max, uint64_t *ret) {
+        const char *p = *cursor;
+        uint64_t v = 0;
+
+        for (; *p >= '0' && *p <= '9'; p++)
+                if (__builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t) (*p - '0'), &v))
+                        return -EINVAL;
+        if (p == *cursor || (**cursor == '0' && p - *cursor > 1) || v > max)
+                return -EINVAL;
+        *cursor = p;
+        *ret = v;
+        return 0;
+}
+
+int decimal_parse(const char *text, uint64_t max, uint64_t *ret) {
+        uint64_t v;
+
+        if (decimal_read(&text, max, &v) < 0 || *text)
+                return -EINVAL;
+        *ret = v;
+        return 0;
+}
+
 int base64_encode(const void *data, size_t n, char **ret) {
         char *s;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "measure/inputs.h"
 
+#include "basic/encode.h"
 #include "basic/file.h"
 
 enum {
@@ -21,12 +22,9 @@ const char input_help[] =
         "      --secure-boot=on|off     default: on when there is a PK\n";
 
 static int parse_number(const char *text, unsigned min, unsigned max, const char *option, unsigned *ret, struct error *e) {
-        char *end;
-        unsigned long v;
+        uint64_t v;
 
-        errno = 0;
-        v = strtoul(text, &end, 10);
-        if (errno != 0 || end == text || *end || text[0] < '0' || text[0] > '9' || v < min || v > max)
+        if (decimal_parse(text, max, &v) < 0 || v < min)
                 return fail(e, FAILURE_USAGE, -EINVAL, option, "\"%s\" is not a number from %u to %u", text, min, max);
         *ret = (unsigned) v;
         return 0;

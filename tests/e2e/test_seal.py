@@ -437,6 +437,16 @@ def test_usage(sealboot, arguments, words):
     assert "Try 'sealboot seal --help'" in refused(sealboot("seal", *arguments), 2, words).stderr
 
 
+@pytest.mark.parametrize("arguments, words", [
+    (["a"], "two arguments"),
+    (["--connections", "257", "a", "b"], "from 1 to 256"),
+    (["--connections", "8x", "a", "b"], "from 1 to 256"),
+    (["--digest", "sha384:00", "a", "b"], "96 hex digits"),
+])
+def test_usage_of_unseal(sealboot, arguments, words):
+    assert "Try 'sealboot unseal --help'" in refused(sealboot("unseal", *arguments), 2, words).stderr
+
+
 def test_directory_needs_a_prefix(sealboot, stack, key, tmp_path):
     model = write(tmp_path / "model", {"a": b"a"})
     refused(sealboot("seal", "--key", key, model, f"s3://{stack.bucket}/object"), 2, "end in '/'")

@@ -69,6 +69,43 @@ static void test_hex(void **state) {
         assert_int_equal(hex_decode("00ffg9", out, 3), -EINVAL);
 }
 
+static void test_decimal(void **state) {
+        static const struct {
+                const char *text;
+                uint64_t max, number;
+                int r;
+        } table[] = {
+                { "0", 0, 0, 0 },
+                { "256", 256, 256, 0 },
+                { "18446744073709551615", UINT64_MAX, UINT64_MAX, 0 },
+                { "257", 256, 0, -EINVAL },
+                { "18446744073709551616", UINT64_MAX, 0, -EINVAL },
+                { "99999999999999999999999", UINT64_MAX, 0, -EINVAL },
+                { "", 9, 0, -EINVAL },
+                { "07", 9, 0, -EINVAL },
+                { "+7", 9, 0, -EINVAL },
+                { "-7", UINT64_MAX, 0, -EINVAL },
+                { " 7", 9, 0, -EINVAL },
+                { "7 ", 9, 0, -EINVAL },
+                { "7k", 9, 0, -EINVAL },
+                { "0x7", 9, 0, -EINVAL },
+        };
+        const char *cursor = "4,7";
+        uint64_t n;
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                n = 0;
+                assert_int_equal(decimal_parse(table[i].text, table[i].max, &n), table[i].r);
+                assert_int_equal(n, table[i].number);
+        }
+        assert_int_equal(decimal_read(&cursor, 23, &n), 0);
+        assert_int_equal(n, 4);
+        assert_string_equal(cursor, ",7");
+        assert_int_equal(decimal_read(&cursor, 23, &n), -EINVAL);
+        assert_string_equal(cursor, ",7");
+}
+
 static void test_json_refuses(void **state) {
         static const struct {
                 const char *text, *words;
@@ -192,6 +229,7 @@ int main(void) {
                 cmocka_unit_test(test_reader_stays_where_it_failed),
                 cmocka_unit_test(test_base64_is_strict),
                 cmocka_unit_test(test_hex),
+                cmocka_unit_test(test_decimal),
                 cmocka_unit_test(test_json_refuses),
                 cmocka_unit_test(test_json_reads_unicode),
                 cmocka_unit_test(test_json_fields_name_what_is_wrong),
