@@ -107,7 +107,7 @@ def test_inference_server_has_the_model_and_no_way_out(booted):
     with urllib.request.urlopen("http://127.0.0.1:8080/probe", timeout=30) as answer:
         probe = json.load(answer)
     assert probe == {"sha256": hashlib.sha256(MODEL["model.gguf"]).hexdigest(), "writable": [], "interfaces": ["lo"],
-                     "tpm": []}
+                     "sockets": [], "tpm": []}
 
 
 def test_journal_tells_each_stage(booted):
