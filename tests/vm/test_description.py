@@ -90,6 +90,36 @@ def test_nvidia_adds_the_driver_and_its_repository(states):
     assert set(gpu["repositories"]) - set(product["repositories"]) == {"amazonlinux-nvidia"}
 
 
+REPOSITORIES = """
+import json, pathlib, sys, types
+from kiwi.repository.dnf4 import RepositoryDnf4
+from kiwi.system.uri import Uri
+from kiwi.xml_description import XMLDescription
+from kiwi.xml_state import XMLState
+
+written = {}
+sections = XMLState(XMLDescription("/source/kiwi/config.xml").load(), ["al2023", "nvidia"], "oem").get_repository_sections_used_for_build()
+with RepositoryDnf4(types.SimpleNamespace(root_dir="/tmp", shared_location=sys.argv[1])) as repository:
+    for r in sections:
+        uri = Uri(r.get_source().get_path(), r.get_type()).translate()
+        repository.add_repo(r.get_alias(), uri, r.get_type(), sourcetype=r.get_sourcetype(), pkg_gpgcheck=r.get_package_gpgcheck())
+        written[r.get_alias()] = pathlib.Path(repository.shared_dnf_dir["reposd-dir"], r.get_alias() + ".repo").read_text()
+print(json.dumps(written))
+"""
+
+
+def test_dnf_is_given_mirror_lists_as_such_and_checks_packages():
+    """A mirror list that is given as a base URL is a repository without packages; neither KIWI nor the schema says so."""
+    done = in_kiwi("bash", "-euc", 'directory=$(mktemp -d); python3 -c "$1" "$directory"; rm -rf "$directory"', "sh", REPOSITORIES)
+    assert done.returncode == 0, done.stderr
+    written = json.loads(done.stdout.splitlines()[-1])
+    assert list(written) == ["amazonlinux", "amazonlinux-nvidia"]
+    for alias, text in written.items():
+        lines = text.splitlines()
+        assert any(re.fullmatch(r"mirrorlist = https://\S+/\$basearch/mirror\.list", line) for line in lines), text
+        assert "gpgcheck = 1" in lines and not [line for line in lines if line.startswith("baseurl")], alias
+
+
 STAND_IN = r"""#!/bin/bash
 # In KIWI's place: notes what it was asked, and leaves what KIWI would.
 set -eu
