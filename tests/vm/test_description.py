@@ -177,6 +177,39 @@ def test_files_that_differ_are_the_inference_servers_units():
     assert files("root-debian") == {units + "llama-proxy.socket.d/image.conf"}
 
 
+ATTACHED = """
+mkdir -p /run/udev/rules.d
+cp /source/kiwi/root/usr/lib/udev/rules.d/*.rules /run/udev/rules.d/
+mount -t tmpfs tmpfs /etc/udev/rules.d
+cp -P /source/kiwi/root/etc/udev/rules.d/*.rules /etc/udev/rules.d/
+# Debian's and Amazon Linux's names of what mdadm and lvm2 install.
+for rules in 64-md-raid-assembly 65-md-incremental 69-lvm 69-dm-lvm; do
+        echo 'ACTION=="add", KERNEL=="ram0", RUN+="/usr/bin/touch /run/assembled"' >/run/udev/rules.d/$rules.rules
+done
+/usr/lib/systemd/systemd-udevd --daemon
+modprobe brd rd_nr=1 rd_size=8192
+truncate -s 8M /tmp/data /tmp/hashes
+veritysetup open /tmp/data root /tmp/hashes "$(veritysetup format /tmp/data /tmp/hashes | awk '/Root hash/ { print $3 }')"
+udevadm settle
+for device in ram0 loop0 dm-0; do echo "$device $(cat /sys/block/$device/ro)"; done
+cmp /tmp/data /dev/mapper/root && echo readable
+[ -e /run/assembled ] || echo not assembled
+if echo x >/dev/ram0; then echo written; fi
+"""
+
+
+def test_an_attached_volume_is_read_only_and_verity_works_on(tmp_path):
+    """Under user-mode Linux, with its udevd and the image's rules: a device that appears cannot be written,
+    and what it claims to be a part of is not put together."""
+    volume = tmp_path / "volume"
+    subprocess.run([KIWI / "chroot", "--bind", tmp_path, "forky", KIWI / "packages", "mkfs.ext4", "-q", volume, "8M"], check=True)
+    done = subprocess.run([KIWI / "uml", "--bind", f"{SOURCE}:/source", volume, "bash", "-uc", ATTACHED], capture_output=True,
+                          text=True, check=False)
+    said = done.stdout.replace("\r", "").splitlines()
+    assert {"ram0 1", "loop0 1", "dm-0 1", "readable", "not assembled"} <= set(said) and "written" not in said, done.stdout + done.stderr
+    assert "Operation not permitted" in done.stdout
+
+
 def test_scripts_are_clean():
     scripts = [p for folder in ("kiwi", "nix", "tests/vm") for p in (SOURCE / folder).rglob("*")
                if p.is_file() and not p.is_symlink() and p.suffix not in (".py", ".nix") and p.read_bytes()[:2] == b"#!"
