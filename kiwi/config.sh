@@ -75,5 +75,5 @@ rm -f /etc/shadow.new /etc/{passwd,shadow,group,gshadow,subuid,subgid}- /etc/hos
 : >/etc/machine-id
 rm -rf /var/lib/dbus/machine-id /var/log/* /var/cache/ldconfig /var/cache/debconf /var/cache/apt/* /var/cache/dnf \
         /var/lib/dpkg/*-old /var/lib/systemd/{random-seed,catalog} /var/lib/apt/lists/* /var/tmp/* /boot/initrd* \
-        /var/lib/dnf/history* /var/lib/rpm/__db* /usr/share/man/* /usr/share/doc/* /usr/share/info/*
+        /var/lib/dkms /usr/share/man/* /usr/share/doc/* /usr/share/info/*
 mkdir -p /efi

@@ -168,12 +168,48 @@ def test_product_takes_its_packages_from_one_release():
     assert releases and all(re.fullmatch(r"2023\.\d+\.\d{8}", release) for release in releases)
 
 
-def test_files_that_differ_are_the_inference_servers_units():
+def test_the_clock_comes_from_where_the_firewall_lets_it():
+    """Of both systems, and from nowhere else."""
+    server = re.search(r"ip daddr (\S+) udp dport 123 accept", (KIWI / "root/usr/lib/sealboot/firewall.nft").read_text())[1]
+    chrony = [line for line in (KIWI / "root-al2023/etc/chrony.conf").read_text().splitlines() if not line.startswith("#")]
+    assert [line.split()[:2] for line in chrony if line.startswith(("server", "pool", "peer"))] == [["server", server]]
+    assert {"cmdport 0", "bindcmdaddress /"} <= set(chrony)
+    assert not [line for line in chrony if line.startswith(("driftfile", "dumpdir", "logdir", "ntsdumpdir", "confdir", "sourcedir"))]
+    timesyncd = (KIWI / "root/usr/lib/systemd/timesyncd.conf.d/sealboot.conf").read_text().splitlines()
+    assert f"NTP={server}" in timesyncd and "FallbackNTP=" in timesyncd
+
+
+EXCLUDED = """
+import sys
+from kiwi.defaults import Defaults
+from kiwi.filesystem.erofs import FileSystemEroFs
+excluded = Defaults.get_exclude_list_from_custom_exclude_files(sys.argv[1])
+FileSystemEroFs(None, sys.argv[1], {"create_options": []}).create_on_file(sys.argv[2], exclude=excluded)
+"""
+
+
+def test_the_product_carries_no_package_database(tmp_path):
+    """rpm 4.16 writes the time of installation into it. KIWI itself, its erofs and the files that the build puts into the root."""
+    root = tmp_path / "root"
+    for name in ("var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/dnf/history.sqlite", "var/lib/other"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("now")
+    subprocess.run(["cp", "-a", KIWI / "root-al2023/image", root], check=True)
+    done = subprocess.run([KIWI / "chroot", "--bind", tmp_path, "forky", KIWI / "packages", "bash", "-euc",
+                           'cd "$1"; python3 -c "$2" root disk; fsck.erofs --extract=read disk',
+                           "sh", tmp_path, EXCLUDED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    read = {str(p.relative_to(tmp_path / "read")) for p in (tmp_path / "read").rglob("*") if p.is_file()}
+    assert read == {"var/lib/other", "image/exclude_files.yaml"}
+
+
+def test_files_that_differ_are_the_inference_servers_units_the_clock_and_the_package_database():
     def files(name):
         return {str(p.relative_to(KIWI / name)) for p in (KIWI / name).rglob("*") if p.is_file()}
     units = "usr/lib/systemd/system/"
     assert files("root-al2023") == {units + name for name in ("vllm.service", "ollama.service", "inference-proxy.socket",
-                                                              "inference-proxy.service")}
+                                                              "inference-proxy.service")} | {
+        "etc/chrony.conf", "image/exclude_files.yaml"}
     assert files("root-debian") == {units + "llama-proxy.socket.d/image.conf"}
 
 
