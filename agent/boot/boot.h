@@ -56,6 +56,7 @@ struct boot {
         struct secret *data_key;
 
         int64_t unseal_began_ns;
+        uint64_t unsealed; /* bytes, as last told */
         struct model *model;
         size_t *file_of; /* the pipeline's index for each of the model's files */
         const char *published;

@@ -165,6 +165,10 @@ static void progress(void *userdata, const struct unseal_progress *p) {
         unsigned percent = p->total > 0 ? (unsigned) (100.0 * (double) p->bytes / (double) p->total) : 0;
         double seconds = (double) (retry_clock_ns() - b->unseal_began_ns) / 1e9;
 
+        /* The service manager waits for who gets on, and for nobody else. */
+        if (p->bytes <= b->unsealed)
+                return;
+        b->unsealed = p->bytes;
         boot_status("Unsealing: %.1f of %.1f GB (%u%%) at %.2f GB/s", (double) p->bytes / 1e9, (double) p->total / 1e9,
                     percent, seconds > 0 ? (double) p->bytes / 1e9 / seconds : 0);
 }

@@ -101,6 +101,7 @@ static void *run(void *userdata) {
                         r = read_part(&part, buffer);
                 if (r < 0 && !job_stopped(u))
                         job_fail(u, r, &part.error);
+                job_release(f);
         }
         part_done(&part);
         return NULL;

@@ -37,7 +37,7 @@ struct slot {
         struct retry retry;
         bool refresh;     /* credentials, on the next attempt */
         int64_t again_ns; /* SLOT_BACKOFF: when */
-        uint64_t fed;     /* bytes of this attempt */
+        uint64_t reached; /* when this attempt began */
 };
 
 struct lane { /* what one worker thread has */
@@ -49,9 +49,8 @@ struct lane { /* what one worker thread has */
 };
 
 static void slot_release(struct slot *s) {
-        http_call_free(s->call);
-        s->call = NULL;
-        s->part.file = NULL;
+        http_call_free(TAKE(s->call));
+        job_release(TAKE(s->part.file));
         s->state = SLOT_IDLE;
 }
 
@@ -76,7 +75,6 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata) {
                      (unsigned long long) f->geometry.object_size, (unsigned long long) range.total);
                 return 0;
         }
-        s->fed += n;
         atomic_fetch_add_explicit(&f->job->fetched, n, memory_order_relaxed);
         return part_feed(&s->part, (const uint8_t *) data, n, range.total, range.last + 1, range.etag) < 0 ? 0 : n;
 }
@@ -92,7 +90,7 @@ static int slot_transfer(struct lane *l, struct slot *s, struct error *e) {
                              &s->call, e);
         if (r < 0)
                 return r;
-        s->fed = 0;
+        s->reached = part_reached(&s->part);
         s->refresh = false;
         /* A libcurl without OpenSSL may not take these; its own choice is safe, too. */
         (void) curl_easy_setopt(s->easy, CURLOPT_SSL_CIPHER_LIST, TLS_1_2_CIPHERS);
@@ -118,14 +116,21 @@ static void slot_begin(struct lane *l, struct slot *s) {
 
 /* Slots are made when there is something for them to do: most jobs never need all. */
 static int slot_ready(struct lane *l, struct slot *s, struct error *e) {
+        int r;
+
         if (s->easy)
                 return 0;
-        s->easy = curl_easy_init();
-        return s->easy ? part_init(&s->part, l->hash, e) : fail_oom(e);
+        r = part_init(&s->part, l->hash, e);
+        if (r == 0 && !(s->easy = curl_easy_init()))
+                r = fail_oom(e);
+        if (r < 0)
+                part_done(&s->part);
+        return r;
 }
 
 /* False: nothing to take now. */
 static bool slot_take(struct lane *l, struct slot *s) {
+        struct error e = { 0 };
         uint32_t first, end;
         struct file *f;
         int r;
@@ -133,11 +138,11 @@ static bool slot_take(struct lane *l, struct slot *s) {
         if (!job_take(l->job, &f, &first, &end))
                 return false;
         retry_begin(&s->retry, &range_policy);
+        r = slot_ready(l, s, &e);
         s->part.file = f;
-        r = slot_ready(l, s, &s->part.error);
-        if (r == 0)
-                r = part_begin(&s->part, f, first, end);
         if (r < 0)
+                slot_fail(s, r, &e);
+        else if ((r = part_begin(&s->part, f, first, end)) < 0)
                 slot_fail(s, r, &s->part.error);
         else
                 slot_begin(l, s);
@@ -162,8 +167,9 @@ static void slot_retry(struct slot *s, bool refresh, struct error *why) {
         struct unseal *u = s->part.file->job;
         unsigned wait_ms;
 
-        /* A transfer that moved before it broke starts the count anew: the deadline is for standing still. */
-        if (s->fed > 0)
+        /* A transfer that brought whole frames before it broke starts the count anew: the deadline is for standing still. */
+        part_rewind(&s->part);
+        if (part_reached(&s->part) > s->reached)
                 retry_begin(&s->retry, &range_policy);
         if (!retry_next(&s->retry, why, &wait_ms)) {
                 retry_explain(&s->retry, why);
@@ -172,7 +178,6 @@ static void slot_retry(struct slot *s, bool refresh, struct error *why) {
         }
         atomic_fetch_add(&u->retries, 1);
         s->refresh = refresh;
-        part_rewind(&s->part);
         s->again_ns = retry_clock_ns() + (int64_t) wait_ms * 1000 * 1000;
         s->state = SLOT_BACKOFF;
 }
@@ -189,7 +194,7 @@ static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
                 slot_release(s);
         else if (s->part.error.failure != FAILURE_NONE)
                 slot_fail(s, -EBADMSG, &s->part.error);
-        else if (verdict == HTTP_OK && part_full(&s->part))
+        else if (part_full(&s->part)) /* a first request asks for more than its part turns out to be */
                 slot_finish(s);
         else if (verdict == HTTP_OK) {
                 fail(&e, FAILURE_SEALED_FORMAT, -EBADMSG, f->subject, "is truncated: it ends inside %s",

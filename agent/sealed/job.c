@@ -30,12 +30,24 @@ void job_file_fail(struct file *f, int r, const struct error *e) {
 
         pthread_mutex_lock(&u->lock);
         if (f->speculative && !f->expected) {
-                f->state = FILE_DROPPED;
+                job_file_drop(f);
                 f->error = *e;
                 pthread_cond_broadcast(&u->changed);
         } else
                 fail_locked(u, r, e);
         pthread_mutex_unlock(&u->lock);
+}
+
+static void give_back_pages(const struct file *f) {
+        if (f->state == FILE_DROPPED && f->n_parts == 0 && f->fd >= 0 && ftruncate(f->fd, 0) < 0)
+                return; /* then they go with the file, when the boot ends */
+}
+
+void job_file_drop(struct file *f) {
+        f->state = FILE_DROPPED;
+        f->job->reserved -= f->reserved;
+        f->reserved = 0;
+        give_back_pages(f);
 }
 
 /* ---- handing out parts */
@@ -65,11 +77,22 @@ bool job_take(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uin
                         f->next_frame = *ret_end;
                         found = true;
                 }
-                if (found)
+                if (found) {
+                        f->n_parts++;
                         *ret_file = f;
+                }
         }
         pthread_mutex_unlock(&u->lock);
         return found;
+}
+
+void job_release(struct file *f) {
+        if (!f)
+                return;
+        pthread_mutex_lock(&f->job->lock);
+        f->n_parts--;
+        give_back_pages(f);
+        pthread_mutex_unlock(&f->job->lock);
 }
 
 bool job_idle_forever(struct unseal *u) {
@@ -121,27 +144,39 @@ bool job_populate(struct unseal *u) {
 
 /* ---- a file's life */
 
-static int reserve(struct file *f, uint64_t size, struct error *e) {
-        struct unseal *u = f->job;
-        uint64_t free_bytes;
+int job_check_size(const struct file *f, const struct model_file *expected, struct error *e) {
+        uint64_t size = f->geometry.plaintext_size;
 
-        pthread_mutex_lock(&u->lock);
-        free_bytes = u->options.room - u->reserved;
-        if (size <= free_bytes)
-                u->reserved += size;
-        pthread_mutex_unlock(&u->lock);
+        if (!expected || expected->size == size)
+                return 0;
+        return fail(e, FAILURE_DIGEST, -EBADMSG, f->subject, "holds %llu bytes, but the manifest says %llu for \"%s\"",
+                    (unsigned long long) size, (unsigned long long) expected->size, expected->path);
+}
+
+static int reserve_locked(struct file *f, uint64_t size, struct error *e) {
+        struct unseal *u = f->job;
+        uint64_t free_bytes = u->options.room - u->reserved;
+        int r;
+
+        r = job_check_size(f, f->expected, e);
+        if (r < 0)
+                return r;
         if (size > free_bytes)
                 return fail(e, FAILURE_SPACE, -ENOSPC, f->subject,
                             "needs %llu bytes, but %llu of %llu are left for the model", (unsigned long long) size,
                             (unsigned long long) free_bytes, (unsigned long long) u->options.room);
+        f->reserved = size;
+        u->reserved += size;
         return 0;
 }
 
-static int check_expected_size(const struct file *f, uint64_t size, struct error *e) {
-        if (!f->expected || f->expected->size == size)
-                return 0;
-        return fail(e, FAILURE_DIGEST, -EBADMSG, f->subject, "holds %llu bytes, but the manifest says %llu for \"%s\"",
-                    (unsigned long long) size, (unsigned long long) f->expected->size, f->expected->path);
+static int reserve(struct file *f, uint64_t size, struct error *e) {
+        int r;
+
+        pthread_mutex_lock(&f->job->lock);
+        r = reserve_locked(f, size, e);
+        pthread_mutex_unlock(&f->job->lock);
+        return r;
 }
 
 static int create_private(struct file *f, uint64_t size, struct error *e) {
@@ -181,9 +216,7 @@ static int prepare(struct file *f, struct error *e) {
         uint64_t size = f->geometry.plaintext_size, frames;
         int r;
 
-        r = check_expected_size(f, size, e);
-        if (r == 0)
-                r = reserve(f, size, e);
+        r = reserve(f, size, e);
         if (r == 0)
                 r = create_private(f, size, e);
         if (r == 0)
@@ -213,15 +246,21 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
         snprintf(f->etag, sizeof f->etag, "%s", etag ?: "");
         end = frames_covered(&f->geometry, covered);
         pthread_mutex_lock(&u->lock);
-        f->header = header;
-        f->next_frame = end;
-        if (f->state == FILE_OPENING)
+        /* What is expected may have been told, or the file dropped, meanwhile. */
+        r = job_check_size(f, f->expected, e);
+        if (f->state == FILE_DROPPED)
+                job_file_drop(f); /* with what it has now */
+        else if (r == 0)
                 f->state = FILE_OPEN;
+        if (r == 0) {
+                f->header = header;
+                f->next_frame = end;
+        }
         pthread_cond_broadcast(&u->changed);
         pthread_mutex_unlock(&u->lock);
         u->wake(u);
         *ret_end = end;
-        return 0;
+        return r;
 }
 
 int job_file_key(struct file *f, struct secret **ret, struct error *e) {
@@ -240,12 +279,8 @@ static int finish_file(struct file *f, struct verity_hash *hash, struct error *e
         if (f->expected && memcmp(f->digest, f->expected->digest, VERITY_DIGEST) != 0)
                 return fail(e, FAILURE_DIGEST, -EBADMSG, f->subject, "its digest is not the one the manifest has for \"%s\"",
                             f->expected->path);
-        verity_tree_free(f->tree);
-        f->tree = NULL;
-        free(f->straddled);
-        f->straddled = NULL;
-        close(f->fd);
-        f->fd = -1;
+        verity_tree_free(TAKE(f->tree));
+        free(TAKE(f->straddled));
         return 0;
 }
 
@@ -265,6 +300,8 @@ int job_frames_done(struct file *f, struct verity_hash *hash, uint32_t n, struct
                 return r;
         pthread_mutex_lock(&u->lock);
         f->state = FILE_DONE;
+        close(f->fd);
+        f->fd = -1;
         pthread_cond_broadcast(&u->changed);
         pthread_mutex_unlock(&u->lock);
         return 0;

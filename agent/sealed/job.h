@@ -47,6 +47,8 @@ struct file {
         uint32_t next_frame;  /* the first that no part has; under the job's lock */
         uint32_t frames_done; /* under the job's lock */
         uint64_t populated;   /* bytes that have pages already, or need none; under the job's lock */
+        uint64_t reserved;    /* of the job's room; under the job's lock */
+        unsigned n_parts;     /* that workers have; under the job's lock */
         uint8_t digest[VERITY_DIGEST];
 };
 
@@ -83,6 +85,8 @@ struct unseal {
 void job_fail(struct unseal *u, int r, const struct error *e);
 /* The same for what concerns one file: a speculative one that nobody expects is dropped instead. */
 void job_file_fail(struct file *f, int r, const struct error *e);
+/* It is none of the model's: its room is others', and so are its pages once no worker writes to it. Under the job's lock. */
+void job_file_drop(struct file *f);
 static inline bool job_stopped(struct unseal *u) {
         return atomic_load_explicit(&u->stop, memory_order_relaxed);
 }
@@ -90,6 +94,8 @@ static inline bool job_stopped(struct unseal *u) {
 /* The next part to fetch: frames [*ret_first, *ret_end) of *ret_file; of a file not opened yet, *ret_end is 0. False: none
  * now. */
 bool job_take(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uint32_t *ret_end);
+/* The worker is through with a part it took, whatever came of it. NULL: none. */
+void job_release(struct file *f);
 /* True when there is nothing to take and never will be again. */
 bool job_idle_forever(struct unseal *u);
 
@@ -97,6 +103,8 @@ bool job_idle_forever(struct unseal *u);
  * says which frames the first part has: [0, *ret_end), perhaps none. Takes ownership of the header on success. */
 int job_open_file(struct file *f, struct message_header *header, uint64_t size, uint64_t covered, const char *etag,
                   uint32_t *ret_end, struct error *e);
+/* The manifest's size is the header's. Under the job's lock. */
+int job_check_size(const struct file *f, const struct model_file *expected, struct error *e);
 /* Derives the file key, once the job has its data key. It is not kept: a model may have thousands of files, and locked memory
  * is scarce. */
 int job_file_key(struct file *f, struct secret **ret, struct error *e);

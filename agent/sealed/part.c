@@ -120,11 +120,12 @@ static int read_chunk(struct part *p, uint8_t *data, size_t n, uint64_t offset) 
         return 0;
 }
 
-/* The leaves of [base, position), which the chunk holds and which begins a unit of ours or goes on with one. */
+/* The leaves of [base, position), which the chunk holds and which begins a unit of ours or goes on with one. A unit that is
+ * settled stays as it is: after a break its bytes may come again, and are not authentic yet. */
 static int hash_chunk(struct part *p, uint64_t base) {
         uint64_t unit = base / VERITY_UNIT;
 
-        if (!unit_is_ours(p, unit))
+        if (!unit_is_ours(p, unit) || unit < p->settled)
                 return 0;
         if (verity_leaves(p->hash, p->chunk, p->position - base,
                           p->leaves + base % VERITY_UNIT / VERITY_BLOCK * VERITY_DIGEST) < 0)
@@ -421,15 +422,13 @@ int part_finish(struct part *p) {
         return r;
 }
 
-int part_rewind(struct part *p) {
+void part_rewind(struct part *p) {
         p->error.failure = FAILURE_NONE;
         p->n_small = 0;
-        if (p->phase == PART_HEADER) {
+        if (p->phase == PART_HEADER)
                 p->n_header = 0;
-                return 0;
-        }
-        if (p->phase == PART_FULL)
-                return 0;
+        if (p->phase == PART_HEADER || p->phase == PART_FULL)
+                return;
         p->phase = PART_HEAD;
         if (p->n_raw > 0) {
                 /* Ciphertext is kept as it came: only the frame that was cut off comes again. */
@@ -442,5 +441,8 @@ int part_rewind(struct part *p) {
                                                   memory_order_relaxed);
                 set_position(p, p->checkpoint);
         }
-        return 0;
+}
+
+uint64_t part_reached(const struct part *p) {
+        return p->phase == PART_HEADER ? 0 : (uint64_t) p->frame + 1;
 }

@@ -52,8 +52,8 @@ void part_done(struct part *p);
 int part_begin(struct part *p, struct file *file, uint32_t first, uint32_t end);
 /* The bytes of the object this part still wants, from where part_feed() will go on. */
 void part_range(const struct part *p, uint64_t *ret_first, uint64_t *ret_last);
-/* For the first part: what the first answer said, before any byte is fed. Later parts were asked for with this ETag. */
-/* Bytes after the part's last frame are passed over. On failure p->error is filled. */
+/* `object_size`, `covered` and `etag` are what the answer said of the object: used with a file's first part. Bytes after the
+ * part's last frame are passed over. On failure p->error is filled. */
 int part_feed(struct part *p, const uint8_t *data, size_t n, uint64_t object_size, uint64_t covered, const char *etag);
 /* All bytes are there; what came before the key may still be ciphertext. */
 static inline bool part_full(const struct part *p) {
@@ -62,4 +62,6 @@ static inline bool part_full(const struct part *p) {
 /* Full, and the key known: decrypts what is not, and counts the part. */
 int part_finish(struct part *p);
 /* The transfer failed: forget what is not authenticated. part_range() then says what to ask for. */
-int part_rewind(struct part *p);
+void part_rewind(struct part *p);
+/* After part_rewind(): how far the part has come; more than before the transfer if that was of use. */
+uint64_t part_reached(const struct part *p);

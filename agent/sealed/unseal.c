@@ -118,14 +118,12 @@ int unseal_expect(struct unseal *u, size_t index, const struct model_file *expec
         pthread_mutex_lock(&u->lock);
         f = u->files[index];
         if (!expected && f->state != FILE_DONE)
-                f->state = FILE_DROPPED;
+                job_file_drop(f);
         else if (expected && f->state == FILE_DROPPED) {
                 *e = f->error;
                 r = -EBADMSG;
-        } else if (expected && f->header && f->geometry.plaintext_size != expected->size)
-                r = fail(e, FAILURE_DIGEST, -EBADMSG, f->subject, "holds %llu bytes, but the manifest says %llu for \"%s\"",
-                         (unsigned long long) f->geometry.plaintext_size, (unsigned long long) expected->size,
-                         expected->path);
+        } else if (f->header)
+                r = job_check_size(f, expected, e);
         f->expected = expected;
         pthread_mutex_unlock(&u->lock);
         u->wake(u);

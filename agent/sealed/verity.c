@@ -140,8 +140,8 @@ static int close_group(struct verity_tree *t, struct verity_hash *h, uint64_t gr
         if (hash_block(h, page, n_units * VERITY_DIGEST, t->groups + group * VERITY_DIGEST) < 0)
                 return -EIO;
         /* The only group's page may still be read, for a file of a single unit. */
-        if (t->n_groups > 1 && madvise(page, VERITY_BLOCK, MADV_DONTNEED) < 0)
-                return -errno;
+        if (t->n_groups > 1)
+                (void) madvise(page, VERITY_BLOCK, MADV_DONTNEED); /* where pages are larger, they stay */
         return 0;
 }
 

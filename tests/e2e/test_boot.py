@@ -165,10 +165,14 @@ def test_lifecycle_hook_of_another_group(boot):
     assert boot.published() == {"hook": b"weights"}
 
 
-def test_what_is_fetched_ahead_takes_no_room_from_the_model(boot, tmp_path):
-    """A model that nearly fills its tmpfs, most of it there as ciphertext before the manifest can be read."""
+@pytest.mark.parametrize("objects", [None, {"a": "x", "b": "y"}])
+def test_what_is_fetched_ahead_takes_no_room_from_the_model(boot, tmp_path, objects):
+    """A model that nearly fills its tmpfs, most of it there as ciphertext before the manifest can be read; or ciphertext of
+    an object that is none of the model's, but lies where its first one is looked for."""
     files = {"a": data(30_000_000), "b": data(100)}
-    put_model(boot.stack.s3(), boot.stack.bucket, "tight/", files, boot.data_key())
+    put_model(boot.stack.s3(), boot.stack.bucket, "tight/", files, boot.data_key(), objects=objects)
+    if objects:
+        boot.put("tight/00000.sealed", bytes(Sealed(data(30_000_000), boot.data_key(), frame_length=1 << 20)))
     boot.launch("tight/")
     (tmp_path / "m").mkdir()
     boot.config["model_directory"] = str(tmp_path / "m")

@@ -369,6 +369,25 @@ def test_s3_recovers(boot, fault):
     assert boot.published() == {"model": plaintext} and result.report["transfer"]["retries"] >= 3
 
 
+# The first request comes before the header is read, and asks for more than the first part.
+@pytest.mark.parametrize("frame_length, after", [(10 << 20, 4_000_000), (4096, 8_300_000), (1 << 20, 8 * (1 << 20) + 1000)])
+def test_s3_breaks_off_behind_the_first_part(boot, frame_length, after):
+    plaintext = data(30_000_000)
+    single(boot, plaintext=plaintext, frame_length=frame_length)
+    boot.stack.control.fault("reset", service="s3", operation="GetObject", count=1, after=after)
+    result = boot.run()
+    assert result.returncode == 0, result
+    assert boot.published() == {"model": plaintext}
+
+
+def test_bytes_without_a_whole_frame_are_no_progress(boot):
+    single(boot, plaintext=data(12_000_000), frame_length=4 << 20)
+    boot.stack.control.fault("reset", service="s3", operation="GetObject", count=None, after=3_000_000)
+    began = time.monotonic()
+    refusal = boot.refused(15, "attempts in")
+    assert 30 < time.monotonic() - began < 90, refusal
+
+
 @pytest.mark.parametrize("fault", [{"kind": "content-range"}, {"kind": "whole"}])
 def test_s3_answers_that_do_not_fit_the_question(boot, fault):
     single(boot, plaintext=data(20_000_000), frame_length=1 << 20)
