@@ -117,6 +117,8 @@ int cmd_measure(int argc, char *argv[]) {
                 k = predict(&inputs.boot, &prediction, &e);
         if (k == 0)
                 k = prediction_replay(&prediction, inputs.boot.keys != NULL, &reference, &e);
+        if (k == 0 && inputs.boot.keys)
+                reference.secure_boot = inputs.boot.keys->enabled ? SECURE_BOOT_ON : SECURE_BOOT_OFF;
         if (k == 0 && json)
                 k = print_json(&prediction, &reference, events, &e);
         if (k < 0)

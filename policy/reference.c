@@ -68,7 +68,7 @@ static int parse_measurements(json_object *o, struct reference *r, struct error 
 
 static int parse_set(json_object *o, char *source, struct references *to, struct error *e) {
         struct reference r = { .source = source }, *larger;
-        json_object *measurements;
+        json_object *measurements, *secure_boot;
         int k;
 
         if (!json_object_is_type(o, json_type_object) || !json_object_object_get_ex(o, "Measurements", &measurements) ||
@@ -76,6 +76,11 @@ static int parse_set(json_object *o, char *source, struct references *to, struct
                 k = fail(e, FAILURE_USAGE, -EINVAL, source, "has no \"Measurements\" object");
         else
                 k = parse_measurements(measurements, &r, e);
+        if (k == 0 && json_object_object_get_ex(o, "SecureBoot", &secure_boot)) {
+                r.secure_boot = json_object_get_boolean(secure_boot) ? SECURE_BOOT_ON : SECURE_BOOT_OFF;
+                if (!json_object_is_type(secure_boot, json_type_boolean))
+                        k = fail(e, FAILURE_USAGE, -EINVAL, source, "\"SecureBoot\" is neither true nor false");
+        }
         if (k == 0) {
                 larger = reallocarray(to->items, to->n + 1, sizeof *larger);
                 if (larger) {
@@ -153,6 +158,9 @@ int reference_to_json(const struct reference *r, json_object **ret, struct error
                 hex_encode(r->pcr[i], REFERENCE_SIZE, value);
                 json_object_object_add(m, key, json_object_new_string(value));
         }
+        if (r->secure_boot != SECURE_BOOT_NOT_SAID &&
+            json_object_object_add(o, "SecureBoot", json_object_new_boolean(r->secure_boot == SECURE_BOOT_ON)) < 0)
+                return fail_oom(e);
         *ret = TAKE(o);
         return 0;
 }

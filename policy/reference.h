@@ -6,9 +6,10 @@
  *
  *     {"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR4": "<96 hex digits>", "PCR7": ..., "PCR12": ...}}
  *
- * A file holds one such object, or an array of them: several accepted images, as during a rolling update. Keys beside
- * "Measurements" say more about an image and are ignored; a key inside it that is not known is refused, because a value
- * that nobody compares would pass for one that was compared. */
+ * A file holds one such object, or an array of them: several accepted images, as during a rolling update. Beside
+ * "Measurements", "SecureBoot": true or false says for which state PCR7 was computed; `sealboot measure` writes it, other
+ * tools do not. Other keys there say more about an image and are ignored; a key inside "Measurements" that is not known is
+ * refused, because a value that nobody compares would pass for one that was compared. */
 
 #include "basic/json.h"
 
@@ -17,10 +18,17 @@ enum {
         REFERENCE_SIZE = 48, /* SHA-384, the only bank that attestation documents carry */
 };
 
+enum secure_boot {
+        SECURE_BOOT_NOT_SAID,
+        SECURE_BOOT_ON,
+        SECURE_BOOT_OFF,
+};
+
 struct reference {
         char *source;     /* "image.json", or "images.json[1]" in an array: names the set in messages */
         uint32_t present; /* bit n set: pcr[n] is given */
         uint8_t pcr[REFERENCE_PCRS][REFERENCE_SIZE];
+        enum secure_boot secure_boot; /* the state that pcr[7] is the value of */
 };
 
 /* Zero-initialise; owns its items. */
@@ -46,7 +54,7 @@ void reference_set(struct reference *r, unsigned pcr, const uint8_t value[static
 int references_parse(struct references *to, const char *text, size_t size, const char *source, struct error *e);
 int references_read(struct references *to, const char *path, struct error *e);
 
-/* The object shown above, PCRs in ascending order. */
+/* The object shown above, PCRs in ascending order, and the state of Secure Boot where it is said. */
 int reference_to_json(const struct reference *r, json_object **ret, struct error *e);
 
 void references_done(struct references *r);

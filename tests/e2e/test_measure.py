@@ -55,6 +55,14 @@ def test_equals_what_was_measured(sealboot, name):
     assert said == {"HashAlgorithm": "SHA384 { ... }", "PCR4": measured[4], "PCR7": measured[7], "PCR12": measured[12]}
 
 
+def test_says_for_which_state_of_secure_boot(sealboot):
+    """PCR7 of Secure Boot off with keys enrolled is a value like any other."""
+    keys = options_of(CASES["debian13-sb-addon"])
+    assert json.loads(sealboot("measure", "--json", *keys))["SecureBoot"] is True
+    assert json.loads(sealboot("measure", "--json", "--secure-boot=off", *keys))["SecureBoot"] is False
+    assert "SecureBoot" not in json.loads(sealboot("measure", "--json", FIXTURES / "debian12.efi"))
+
+
 def test_event_log_says_what_and_why(sealboot):
     case = CASES["debian13-sb-addon"]
     events = json.loads(sealboot("measure", "--json", "--event-log", *options_of(case)))["Events"]

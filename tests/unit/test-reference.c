@@ -12,13 +12,16 @@ static void test_accepts(void **state _unused_) {
                 const char *text;
                 size_t sets;
                 uint32_t present;
+                enum secure_boot secure_boot;
         } cases[] = {
                 { SET("\"HashAlgorithm\": \"SHA384 { ... }\", \"PCR4\": \"" HEX96 "\", \"PCR12\": \"" HEX96 "\""), 1,
                   0x1010 },
                 { SET("\"HashAlgorithm\": \"Sha384 { ... }\", \"PCR0\": \"" HEX96 "\", \"PCR8\": \"" HEX96 "\""), 1, 0x101 },
                 { SET("\"PCR31\": \"" HEX96 "\""), 1, UINT32_C(1) << 31 },
                 { "[" SET("\"PCR4\": \"" HEX96 "\"") ", " SET("\"PCR4\": \"" HEX96 "\"") "]", 2, 0x10 },
-                { "{\"SecureBoot\": true, \"Measurements\": {\"PCR7\": \"" HEX96 "\"}}", 1, 0x80 },
+                { "{\"SecureBoot\": true, \"Measurements\": {\"PCR7\": \"" HEX96 "\"}}", 1, 0x80, SECURE_BOOT_ON },
+                { "{\"Measurements\": {\"PCR7\": \"" HEX96 "\"}, \"SecureBoot\": false}", 1, 0x80, SECURE_BOOT_OFF },
+                { "{\"Measurements\": {\"PCR7\": \"" HEX96 "\"}, \"Other\": 1}", 1, 0x80, SECURE_BOOT_NOT_SAID },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
@@ -28,6 +31,7 @@ static void test_accepts(void **state _unused_) {
                 assert_ok(references_parse(&r, cases[i].text, strlen(cases[i].text), "t", &e), &e);
                 assert_int_equal(r.n, cases[i].sets);
                 assert_int_equal(r.items[0].present, cases[i].present);
+                assert_int_equal(r.items[0].secure_boot, cases[i].secure_boot);
         }
 }
 
@@ -49,6 +53,7 @@ static void test_refuses(void **state _unused_) {
                 { SET("\"pcr4\": \"" HEX96 "\""), "unknown measurement \"pcr4\"" },
                 { SET("\"HashAlgorithm\": \"SHA256\", \"PCR4\": \"" HEX96 "\""), "SHA-384 bank only" },
                 { SET("\"PCR4\": \"" HEX96 "\", \"PCR4\": \"" HEX96 "\""), "same key twice" },
+                { "{\"SecureBoot\": \"off\", \"Measurements\": {\"PCR7\": \"" HEX96 "\"}}", "neither true nor false" },
                 { "[" SET("\"PCR4\": \"" HEX96 "\"") ", {}]", "no \"Measurements\"" },
         };
 
@@ -75,10 +80,12 @@ static void test_round_trip(void **state _unused_) {
                 memset(value, (int) pcr, sizeof value);
                 reference_set(&written, pcr, value);
         }
+        written.secure_boot = SECURE_BOOT_OFF;
         assert_ok(reference_to_json(&written, &o, &e), &e);
         text = json_object_to_json_string(o);
         assert_ok(references_parse(&r, text, strlen(text), "t", &e), &e);
         assert_int_equal(r.items[0].present, 0xffffff);
+        assert_int_equal(r.items[0].secure_boot, SECURE_BOOT_OFF);
         assert_memory_equal(r.items[0].pcr, written.pcr, sizeof written.pcr);
         assert_true(reference_has(&r.items[0], 23));
         assert_false(reference_has(&r.items[0], 24));
