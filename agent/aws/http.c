@@ -466,9 +466,12 @@ const char *http_call_header(const struct http_call *call, const char *name) {
 }
 
 const char *http_call_request_id(const struct http_call *call) {
-        const char *id = http_call_header(call, "x-amzn-requestid");
+        const char *id = http_call_header(call, "x-amzn-requestid") ?: http_call_header(call, "x-amz-request-id");
 
-        return id ?: http_call_header(call, "x-amz-request-id") ?: "";
+        for (const char *c = id; c && *c; c++)
+                if (*c <= ' ' || *c > '~')
+                        return "";
+        return id ?: "";
 }
 
 const char *http_call_subject(const struct http_call *call) {

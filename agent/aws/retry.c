@@ -4,6 +4,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "basic/utf8.h"
+
 enum { NS_PER_MS = 1000000 };
 
 int64_t retry_clock_ns(void) {
@@ -61,4 +63,5 @@ void retry_explain(const struct retry *r, struct error *e) {
                                        r->tally[i].times, r->tally[i].what);
         if (n < sizeof e->reason)
                 snprintf(e->reason + n, sizeof e->reason - n, ")");
+        utf8_make_printable(e->reason); /* where a character was cut */
 }

@@ -7,6 +7,7 @@
 #include "aws/sigv4.h"
 #include "aws/xml.h"
 #include "basic/encode.h"
+#include "basic/utf8.h"
 
 enum { DEADLINE_MS = 30000, MAX_ERROR = 64 * 1024, MAX_KEY = 1024 };
 
@@ -62,6 +63,9 @@ int s3_parse_uri(const char *uri, enum failure failure, char **ret_bucket, char 
 
         if (strncmp(uri, "s3://", 5) != 0)
                 return fail(e, failure, -EINVAL, uri, "is not of the form s3://bucket/key");
+        /* S3 takes others, but the name is shown on consoles and to the service manager. */
+        if (!utf8_printable(uri))
+                return fail(e, failure, -EINVAL, uri, "has control characters, or is not UTF-8");
         slash = strchrnul(uri + 5, '/');
         bucket = strndup(uri + 5, (size_t) (slash - uri - 5));
         key = strdup(*slash ? slash + 1 : "");

@@ -3,6 +3,8 @@
 
 #include <stdarg.h>
 
+#include "basic/utf8.h"
+
 static const struct failure_info failures[] = {
         { FAILURE_NONE, "none", "no failure", "", "00000000000000000000000000000000" },
         { FAILURE_INTERNAL, "internal", "internal error",
@@ -143,15 +145,6 @@ const struct failure_info *failure_info(enum failure failure) {
         return &failures[FAILURE_INTERNAL];
 }
 
-/* Control bytes, and the C1 controls as UTF-8 spells them: 0xC2 0x80..0x9F. */
-static void make_printable(char *s) {
-        for (unsigned char *c = (unsigned char *) s; *c; c++)
-                if (*c < 0x20 || *c == 0x7f)
-                        *c = '?';
-                else if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
-                        c[0] = c[1] = '?';
-}
-
 void error_fill(struct error *e, enum failure failure, const char *subject, const char *format, ...) {
         va_list ap;
 
@@ -162,8 +155,8 @@ void error_fill(struct error *e, enum failure failure, const char *subject, cons
         va_start(ap, format);
         vsnprintf(e->reason, sizeof e->reason, format, ap);
         va_end(ap);
-        make_printable(e->subject);
-        make_printable(e->reason);
+        utf8_make_printable(e->subject);
+        utf8_make_printable(e->reason);
 }
 
 void fail_advice(struct error *e, const char *format, ...) {
@@ -174,7 +167,7 @@ void fail_advice(struct error *e, const char *format, ...) {
         va_start(ap, format);
         vsnprintf(e->advice, sizeof e->advice, format, ap);
         va_end(ap);
-        make_printable(e->advice);
+        utf8_make_printable(e->advice);
 }
 
 void failure_print(FILE *f, const char *program, const struct error *e) {

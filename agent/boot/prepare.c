@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <systemd/sd-daemon.h>
 
+#include "basic/utf8.h"
 #include "boot/boot.h"
 
 /* Enough for the longest silence there can be between two calls: KMS's deadline, or a range's. */
@@ -17,6 +18,7 @@ void boot_status(const char *format, ...) {
         va_start(ap, format);
         vsnprintf(text, sizeof text, format, ap);
         va_end(ap);
+        utf8_make_printable(text); /* a line of its own would be a message of its own */
         sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text, SILENCE_SECONDS * 1000000ULL);
 }
 

@@ -476,6 +476,9 @@ def test_token_expires_under_way(boot):
     ('{"sealboot": {"model": "s3://b/k", "keys": ["arn:aws:kms:us-east-1:111122223333:key/evil"]}}', 'unknown key "sealboot.keys"'),
     ('{"sealboot": {"measure": "sha384"}}', 'unknown key "sealboot.measure"'),
     ('{"sealboot": []}', "must be an object"),
+    # What the service manager and the console are told names the model: no line of it may be the operator's own.
+    ('{"sealboot": {"model": "s3://bucket/x\\nREADY=1\\n"}}', "control characters"),
+    ('{"sealboot": {"model": "s3://bucket/\\u001b[2J"}}', "control characters"),
     ("{}", "names no model"),
     ("#!/bin/sh\nreboot", "JSON"),
 ])

@@ -211,6 +211,12 @@ static void test_reasons_cannot_steer_a_terminal(void **state) {
         assert_string_equal(e.subject, "a?[2J");
         assert_string_equal(e.reason, "b????");
         assert_int_equal(fail(NULL, FAILURE_IO, -EIO, "x", "y"), -EIO);
+        /* What is not UTF-8 would make a report that nobody reads, as would a character cut off at the end. */
+        assert_int_equal(fail(&e, FAILURE_IO, -EIO, "\xff \xc3\xa9 \xe2\x82\xac \xc0\x80", "%s", "\xe2\x82"), -EIO);
+        assert_string_equal(e.subject, "? \xc3\xa9 \xe2\x82\xac ??");
+        assert_string_equal(e.reason, "??");
+        assert_int_equal(fail(&e, FAILURE_IO, -EIO, "", "%*s\xe2\x82\xac", (int) sizeof e.reason - 3, "x"), -EIO);
+        assert_string_equal(e.reason + sizeof e.reason - 4, "x??");
 }
 
 static void test_secret_is_locked_and_undumpable(void **state) {

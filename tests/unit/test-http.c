@@ -71,6 +71,24 @@ static void test_answer(void **state) {
         assert_int_equal(n, 5);
 }
 
+static void test_request_id_is_one_or_none(void **state) {
+        static const char *const none[] = { "\x1b[2J", "a b", "a\xff", "" };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(none); i++) {
+                _cleanup_http_call_ struct http_call *call = NULL;
+                struct canned_reply reply = { .status = "200 OK" };
+                _cleanup_free_ char *headers = NULL;
+                struct error e = {};
+                size_t n;
+
+                assert_true(asprintf(&headers, "x-amz-request-id: %s\r\n", none[i]) > 0);
+                reply.headers = headers;
+                assert_ok(exchange(&reply, 1, &n, &call, &e), &e);
+                assert_string_equal(http_call_request_id(call), "");
+        }
+}
+
 static void test_request_is_ours_alone(void **state) {
         static const struct canned_reply reply = { .status = "200 OK" };
         _cleanup_(http_freep) struct http *http = client();
@@ -308,6 +326,7 @@ static void test_retry_policy(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_answer),
+                cmocka_unit_test(test_request_id_is_one_or_none),
                 cmocka_unit_test(test_request_is_ours_alone),
                 cmocka_unit_test(test_verdicts),
                 cmocka_unit_test(test_bounds),

@@ -131,6 +131,11 @@ static void test_uri(void **state) {
                 { "s3://user@bucket/key", NULL, NULL },
                 { "s3://-bucket/key", NULL, NULL },
                 { "s3://buc..ket/key", NULL, NULL },
+                { "s3://bucket/k\xc3\xa9y", "bucket", "k\xc3\xa9y" },
+                { "s3://bucket/key\nREADY=1", NULL, NULL },
+                { "s3://bucket/key\x1b[2J", NULL, NULL },
+                { "s3://bucket/key\xc2\x9b", NULL, NULL },
+                { "s3://bucket/key\xff", NULL, NULL },
                 { "", NULL, NULL },
         };
 
