@@ -14,6 +14,8 @@
 
 #define FIRMWARE_LOG_PATH "/sys/kernel/security/tpm0/binary_bios_measurements"
 
+#define ALL_PCRS ((UINT32_C(1) << PCR_COUNT) - 1)
+
 enum { LOGS_MAX = 16, FINDINGS_MAX = 6 * PCR_COUNT, TPM_WAIT_MS = 2000 };
 
 static void help(FILE *f) {
@@ -35,8 +37,9 @@ static void help(FILE *f) {
                 "      --pcr=N[,N...]           only these PCRs\n"
                 "      --json                   print the result as JSON\n"
                 "  -h, --help                   this text\n\n"
-                "Exit codes: 0 all comparisons hold, or none was asked for; 73 something differs; 71 a log is not\n"
-                "well-formed; 70 an image is not; 72 a document is not; 2 usage; 61 a file cannot be read; 20-22 TPM.\n\n"
+                "Exit codes: 0 all comparisons hold, or none was asked for; 73 something differs, or an event's text\n"
+                "is not what was measured; 71 a log is not well-formed; 70 an image is not; 72 a document is not; 2 usage, or\n"
+                "nothing could be compared; 61 a file cannot be read; 20-22 TPM.\n\n"
                 "Example: " PROGRAM " replay --pcr=4,7,12 --reference=reference.json binary_bios_measurements\n",
                 FIRMWARE_LOG_PATH, MEASUREMENT_LOG_PATH, input_help);
 }
@@ -213,7 +216,9 @@ static int compare_reference(struct session *s, const char *with, const struct r
         int k = need_sha384(s, with, e);
 
         for (unsigned pcr = 0; pcr < REFERENCE_PCRS && k == 0; pcr++)
-                if (reference_has(r, pcr) && pcr < PCR_COUNT)
+                if (reference_has(r, pcr) && pcr >= PCR_COUNT)
+                        k = fail(e, FAILURE_USAGE, -EINVAL, with, "holds PCR%u, which no TPM has: is it an enclave's?", pcr);
+                else if (reference_has(r, pcr))
                         k = find_value(s, with, pcr, r->pcr[pcr], VALUE_EXPECTED, e);
         return k;
 }
@@ -229,7 +234,8 @@ static int compare_references(struct session *s, struct error *e) {
         return nearest ? compare_reference(s, name_comparison(s, "reference", nearest->source), nearest, e) : 0;
 }
 
-static int compare_document(struct session *s, const char *path, struct error *e) {
+static int compare_document(struct session *s, struct error *e) {
+        const char *path = s->arguments.document;
         const char *with = name_comparison(s, "document", path);
         _cleanup_free_ uint8_t *data = NULL;
         struct document d = {};
@@ -249,13 +255,13 @@ static int compare_document(struct session *s, const char *path, struct error *e
         return k;
 }
 
-static int compare_tpm(struct session *s, const char *tcti, struct error *e) {
+static int compare_tpm(struct session *s, struct error *e) {
         uint8_t values[PCR_COUNT][PCR_DIGEST_MAX];
         _cleanup_tpm_ struct tpm *tpm = NULL;
         const char *with;
         int k;
 
-        k = tpm_open(tcti, TPM_WAIT_MS, &tpm, e);
+        k = tpm_open(s->arguments.tcti, TPM_WAIT_MS, &tpm, e);
         if (k == 0)
                 k = tpm_pcr_read(tpm, s->replay.bank->id, s->arguments.pcrs, values, e);
         if (k < 0)
@@ -314,7 +320,8 @@ static int compare_prediction(struct session *s, struct error *e) {
                            1 << 4 | 1 << 12 | (boot->keys ? 1 << 7 : 0), expected, p.n + sections.n, e);
 }
 
-static int compare_log(struct session *s, const char *path, struct error *e) {
+static int compare_log(struct session *s, struct error *e) {
+        const char *path = s->arguments.against;
         _cleanup_event_log_ struct event_log other = {};
         _cleanup_free_ struct expected_event *expected = NULL;
         uint32_t pcrs = s->replay.touched;
@@ -339,34 +346,66 @@ static int compare_log(struct session *s, const char *path, struct error *e) {
                 expected[n++] = (struct expected_event) { event->pcr, event->type, digest, event->text };
                 pcrs |= UINT32_C(1) << event->pcr;
         }
+        if (s->arguments.pcrs != ALL_PCRS) /* those asked for are compared even where neither log touches them */
+                pcrs = s->arguments.pcrs;
         return find_events(s, name_comparison(s, "log", path), pcrs, expected, n, e);
 }
 
-static int compare_all(struct session *s, struct error *e) {
-        struct arguments *a = &s->arguments;
-        int k;
+static int compare_given(struct session *s, struct error *e) {
+        return compare_reference(s, "given values", &s->arguments.expected, e);
+}
 
-        k = compare_references(s, e);
-        if (k == 0 && a->expected.present)
-                k = compare_reference(s, "given values", &a->expected, e);
-        if (k == 0 && a->document)
-                k = compare_document(s, a->document, e);
-        if (k == 0 && a->tpm)
-                k = compare_tpm(s, a->tcti, e);
-        if (k == 0 && a->against)
-                k = compare_log(s, a->against, e);
-        if (k == 0 && a->prediction)
-                k = compare_prediction(s, e);
-        return k;
+/* Each comparison that was asked for must have compared something: nothing found is not nothing wrong. */
+static int compare_all(struct session *s, struct error *e) {
+        const struct arguments *a = &s->arguments;
+        const struct {
+                const char *option;
+                bool wanted;
+                int (*compare)(struct session *s, struct error *e);
+        } comparisons[] = {
+                { "--reference", a->references.n > 0, compare_references },
+                { "--expect", a->expected.present != 0, compare_given },
+                { "--document", a->document, compare_document },
+                { "--tpm", a->tpm, compare_tpm },
+                { "--against", a->against, compare_log },
+                { "--image", a->prediction, compare_prediction },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(comparisons); i++) {
+                size_t before = s->n_findings;
+                int k;
+
+                if (!comparisons[i].wanted)
+                        continue;
+                k = comparisons[i].compare(s, e);
+                if (k < 0)
+                        return k;
+                if (s->n_findings == before) {
+                        fail(e, FAILURE_USAGE, -EINVAL, comparisons[i].option,
+                             "compares nothing: it has none of the PCRs asked for");
+                        fail_advice(e, "Give --pcr a PCR that it has a value for, or leave --pcr out.");
+                        return -EINVAL;
+                }
+        }
+        return 0;
 }
 
 /* --- printing ----------------------------------------------------------------------------------------------------- */
 
+static size_t altered_events(const struct session *s) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < s->log.n; i++)
+                n += wanted(s, s->log.events[i].pcr) && s->log.events[i].text_is == TEXT_NOT_MEASURED;
+        return n;
+}
+
+/* A log that says other things than were measured is not that of a good boot, wherever its digests lead. */
 static bool all_equal(const struct session *s) {
         for (size_t i = 0; i < s->n_findings; i++)
                 if (!s->findings[i].difference.equal)
                         return false;
-        return true;
+        return altered_events(s) == 0;
 }
 
 static void print_findings(const struct session *s) {
@@ -405,6 +444,8 @@ static void print_text(const struct session *s) {
                 if (i == 0 || event->log != s->log.events[i - 1].log)
                         printf("%s%s\n", i ? "\n" : "", event->log);
                 printf("  %4zu  PCR%-2u  %-32s  %s\n", event->number, event->pcr, event->type_name, event->text);
+                if (event->text_is == TEXT_NOT_MEASURED)
+                        printf("               NOT WHAT WAS MEASURED: the digest is not of this text\n");
         }
         printf("\n%s bank:\n", s->replay.bank->name);
         for (unsigned pcr = 0; pcr < PCR_COUNT; pcr++) {
@@ -416,6 +457,8 @@ static void print_text(const struct session *s) {
                        s->replay.unknown & UINT32_C(1) << pcr ? "unknown: an event lacks a digest for this bank" : hex);
         }
         print_findings(s);
+        if (altered_events(s) > 0)
+                printf("\nThe log was ALTERED: %zu of its events say other things than were measured.\n", altered_events(s));
 }
 
 static json_object *event_to_json(const struct session *s, const struct log_event *event) {
@@ -430,6 +473,9 @@ static json_object *event_to_json(const struct session *s, const struct log_even
         json_object_object_add(o, "pcr", json_object_new_int((int) event->pcr));
         json_object_object_add(o, "type", json_object_new_string(event->type_name));
         json_object_object_add(o, "text", json_object_new_string(event->text));
+        json_object_object_add(o, "text_measured", event->text_is == TEXT_UNCHECKED
+                                                           ? NULL
+                                                           : json_object_new_boolean(event->text_is == TEXT_MEASURED));
         if (digest) {
                 hex_encode(digest, s->replay.bank->size, hex);
                 json_object_object_add(o, "digest", json_object_new_string(hex));
@@ -578,7 +624,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a, struct e
         };
         int c;
 
-        a->pcrs = (UINT32_C(1) << PCR_COUNT) - 1;
+        a->pcrs = ALL_PCRS;
         while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
                 if (c == 'h')
                         return -1;

@@ -4,6 +4,7 @@
 #include "basic/encode.h"
 #include "basic/json.h"
 #include "measure/event-types.h"
+#include "replay/check.h"
 #include "replay/describe.h"
 
 enum { RECORD_SEPARATOR = 0x1e };
@@ -65,6 +66,7 @@ static int describe_firmware(json_object *content, struct log_event *event) {
         name = event_type_name(event->type);
         event->type_name = strdup(name ?: "unknown event type");
         event->text = describe_event(event->type, data, n);
+        event_check(event, data, n);
         return 0;
 }
 
@@ -77,6 +79,8 @@ static int describe_userspace(json_object *content, const char *content_type, st
                 type = NULL;
         event->type_name = type ? describe_text(type) : NULL;
         event->text = describe_text(description ?: text ?: "");
+        if (text && !description)
+                event_check(event, text, strlen(text));
         return 0;
 }
 

@@ -23,6 +23,10 @@ static void say(struct difference *d, const struct log_event *event, const char 
         va_start(ap, format);
         vsnprintf(d->meaning, sizeof d->meaning, format, ap);
         va_end(ap);
+        if (event && event->text_is == TEXT_NOT_MEASURED)
+                snprintf(d->meaning, sizeof d->meaning,
+                         "this event, or a later one; which is meant cannot be told, because the event's text is not what "
+                         "was measured: the log was altered");
 }
 
 static bool ends_with(const char *text, const char *end) {

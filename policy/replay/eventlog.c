@@ -3,6 +3,7 @@
 
 #include "basic/reader.h"
 #include "measure/event-types.h"
+#include "replay/check.h"
 #include "replay/describe.h"
 
 enum { ALGORITHMS_MAX = 16, SHA1_SIZE = 20 };
@@ -144,6 +145,7 @@ static int parse_event(struct reader *r, const char *subject, const struct forma
                 note_locality(l, data, size);
         event.type_name = name_of_type(event.type);
         event.text = describe_event(event.type, data, size);
+        event_check(&event, data, size);
         return event_log_add(l, &event, subject, e);
 }
 

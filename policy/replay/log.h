@@ -19,13 +19,21 @@ struct log_digest {
         uint8_t value[PCR_DIGEST_MAX];
 };
 
+/* What an event says beside its digest (check.h). */
+enum text_is {
+        TEXT_UNCHECKED,    /* the digest is not of it, or not known to be */
+        TEXT_MEASURED,     /* the digest is of it */
+        TEXT_NOT_MEASURED, /* the digest should be of it, and is not: the log was altered */
+};
+
 struct log_event {
         const char *log; /* the subject it was parsed under */
         size_t number;   /* in that log, from 1 */
         unsigned pcr;
         uint32_t type;       /* TCG event type; EV_NONE in CEL records of userspace, which has none */
         char *type_name;     /* "EV_SEPARATOR", or a CEL record's "systemd phase" */
-        char *text;          /* what was measured, in printable words */
+        char *text;          /* what was measured, in printable words, by what the log says */
+        enum text_is text_is;
         bool extended;       /* false: only noted (EV_NO_ACTION) */
         size_t n_digests;
         struct log_digest digests[PCR_BANKS_MAX];

@@ -137,6 +137,79 @@ def test_one_of_several_sets_must_match_whole(sealboot, tmp_path):  # noqa: F811
     assert [f["equal"] for f in findings.values()].count(False) == 1
 
 
+@pytest.mark.parametrize("option", ["--expect=PCR7={zero}", "--reference={reference}", "--image={f}/debian13.efi"])
+def test_a_comparison_that_compares_nothing_is_no_success(sealboot, tmp_path, option):  # noqa: F811
+    reference = tmp_path / "reference.json"
+    reference.write_text(json.dumps({"Measurements": {"PCR4": "00" * 48, "PCR7": "00" * 48}}))
+    option = option.format(zero="00" * 48, reference=reference, f=FIXTURES)
+    assert "compares nothing" in sealboot("replay", "--pcr=15", option, log_of("debian13"), code=2)
+    # Nor does another comparison that does hold make up for it.
+    zero = f"--expect=PCR15={'00' * 48}"
+    assert "compares nothing" in sealboot("replay", "--pcr=15", f"--reference={reference}", zero, log_of("debian13"), code=2)
+    assert compared(sealboot, "--pcr=15", zero, log_of("debian13"))[15]["equal"]
+
+
+def test_a_reference_to_a_pcr_that_no_tpm_has(sealboot, tmp_path):  # noqa: F811
+    reference = tmp_path / "reference.json"
+    reference.write_text(json.dumps({"Measurements": {"PCR12": "00" * 48, "PCR24": "00" * 48}}))
+    assert "PCR24, which no TPM has" in sealboot("replay", f"--reference={reference}", log_of("debian13"), code=2)
+
+
+def test_pcrs_that_neither_log_touches_are_equal(sealboot):  # noqa: F811
+    findings = compared(sealboot, "--pcr=12,15", f"--against={log_of('debian12')}", log_of("debian13"))
+    assert {pcr: f["equal"] for pcr, f in findings.items()} == {12: True, 15: True}
+
+
+ALTERED = [
+    # Bytes of the log, what they become, the event's text then, and a PCR that the digests still lead to.
+    ("SecureBoot".encode("utf-16le") + b"\0", "SecureBoot".encode("utf-16le") + b"\1", 7, "variable SecureBoot = 1"),
+    (b"Calling EFI Application", b"Nothing to see here....", 4, '"Nothing to see here.... from Boot Option"'),
+    ("dbx".encode("utf-16le"), "DBX".encode("utf-16le"), 7, "variable DBX, not set"),
+]
+
+
+@pytest.mark.parametrize("before, after, pcr, text", ALTERED)
+def test_words_that_were_not_measured_are_told_from_those_that_were(sealboot, tmp_path, before, after, pcr, text):  # noqa: F811
+    log = log_of("debian13").read_bytes()
+    assert log.count(before) == 1
+    path = tmp_path / "altered.log"
+    path.write_bytes(log.replace(before, after))
+    value = CASES["debian13"]["pcrs"]["sha384"][pcr]
+    answer = json.loads(sealboot("replay", "--json", f"--pcr={pcr}", f"--expect=PCR{pcr}={value}", path, code=73))
+    assert [f["equal"] for f in answer["comparisons"]] == [True] and not answer["equal"]
+    assert [e["text"] for e in answer["events"] if e["text_measured"] is False] == [text]
+    said = sealboot("replay", f"--pcr={pcr}", path, code=73)
+    assert "NOT WHAT WAS MEASURED" in said.split(text)[1].splitlines()[1]
+    assert "The log was ALTERED: 1 of its events" in said
+    # Only where it is looked at.
+    assert compared(sealboot, "--pcr=12", f"--expect=PCR12={'00' * 48}", path)[12]["equal"]
+    # What such an event says explains nothing.
+    finding = compared(sealboot, f"--pcr={pcr}", f"--expect=PCR{pcr}={'ab' * 48}", f"--against={log_of('debian13-sb')}",
+                       path, code=73)[pcr]
+    assert text not in finding["meaning"] and "Secure Boot is on" not in finding["meaning"]
+
+
+def test_an_altered_event_in_a_log_of_records(sealboot, tmp_path):  # noqa: F811
+    path = tmp_path / "cel"
+    for data, code in ((bytes(4), 0), (b"\1\0\0\0", 73)):
+        digests = [{"hashAlg": "sha384", "digest": hashlib.sha384(bytes(4)).hexdigest()}]
+        path.write_text(json.dumps({"pcr": 7, "digests": digests, "content_type": "pcclient_std",
+                                    "content": {"event_type": 4, "event_data": data.hex()}}))
+        answer = json.loads(sealboot("replay", "--json", path, code=code))
+        assert answer["events"][0]["text_measured"] == (code == 0)
+
+
+def test_which_words_can_be_checked(sealboot):  # noqa: F811
+    standing = {}
+    for name in ("debian13-sb", "debian13-appended"):
+        for event in json.loads(sealboot("replay", "--json", log_of(name)))["events"]:
+            standing[event["pcr"], event["type"]] = event["text_measured"]
+    for measured in ((7, "EV_EFI_VARIABLE_DRIVER_CONFIG"), (7, "EV_EFI_VARIABLE_AUTHORITY"), (4, "EV_SEPARATOR"),
+                     (4, "EV_EFI_ACTION"), (12, "EV_IPL")):
+        assert standing[measured] is True
+    assert standing[4, "EV_EFI_BOOT_SERVICES_APPLICATION"] is None and standing[11, "EV_IPL"] is None
+
+
 def record(pcr, text, **more):
     digests = [{"hashAlg": bank, "digest": hashlib.new(bank, text.encode()).hexdigest()} for bank in ("sha256", "sha384")]
     return {"pcr": pcr, "digests": digests, "content_type": "systemd",

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit.h"
 
+#include <openssl/evp.h>
+
 #include "basic/encode.h"
 #include "fixture.h"
 #include "measure/event-types.h"
 #include "replay/cel.h"
+#include "replay/check.h"
 #include "replay/eventlog.h"
 #include "replay/replay.h"
 
@@ -95,6 +98,55 @@ static void test_startup_locality(void **state _unused_) {
         assert_int_equal(r.pcr[0][0], 0);
         assert_int_equal(r.pcr[17][0], 0xff);
         assert_int_equal(r.touched, 0);
+}
+
+/* UEFI_VARIABLE_DATA: a GUID, one character of name, two bytes of value. */
+#define VARIABLE "0123456789abcdef" "\1\0\0\0\0\0\0\0" "\2\0\0\0\0\0\0\0" "X\0" "no"
+
+/* What an event says is vouched for where its digest is of it; firmware and shim differ in which bytes those are. */
+static void test_checks_words_against_digests(void **state _unused_) {
+        static const struct {
+                uint32_t type;
+                struct input said, measured;
+                enum text_is expected;
+        } cases[] = {
+                { EV_SEPARATOR, BYTES("\0\0\0\0"), BYTES("\0\0\0\0"), TEXT_MEASURED },
+                { EV_SEPARATOR, BYTES("\0\0\0\0"), BYTES("\1\0\0\0"), TEXT_NOT_MEASURED },
+                { EV_EFI_ACTION, BYTES("on"), BYTES("on"), TEXT_MEASURED },
+                { EV_EFI_ACTION, BYTES("on"), BYTES("off"), TEXT_NOT_MEASURED },
+                { EV_EFI_GPT_EVENT, BYTES("a"), BYTES("b"), TEXT_NOT_MEASURED },
+                { EV_IPL, BYTES("a"), BYTES("a"), TEXT_MEASURED },
+                { EV_IPL, BYTES(".linux"), BYTES("a kernel"), TEXT_UNCHECKED },
+                { EV_EFI_BOOT_SERVICES_APPLICATION, BYTES("a path"), BYTES("an image"), TEXT_UNCHECKED },
+                { EV_NO_ACTION, BYTES("a"), BYTES("b"), TEXT_UNCHECKED },
+                { EV_EFI_VARIABLE_DRIVER_CONFIG, BYTES(VARIABLE), BYTES(VARIABLE), TEXT_MEASURED },
+                { EV_EFI_VARIABLE_DRIVER_CONFIG, BYTES(VARIABLE), BYTES("no"), TEXT_NOT_MEASURED },
+                { EV_EFI_VARIABLE_BOOT, BYTES(VARIABLE), BYTES("no"), TEXT_MEASURED },
+                { EV_EFI_VARIABLE_BOOT2, BYTES(VARIABLE), BYTES("no"), TEXT_NOT_MEASURED },
+                { EV_EFI_VARIABLE_AUTHORITY, BYTES(VARIABLE "\0\0\0\0\0\0"), BYTES(VARIABLE "\0\0\0\0\0"), TEXT_MEASURED },
+                { EV_EFI_VARIABLE_AUTHORITY, BYTES(VARIABLE "\0\0\0\0\0\0"), BYTES(VARIABLE), TEXT_MEASURED },
+                { EV_EFI_VARIABLE_AUTHORITY, BYTES(VARIABLE "\0\0"), BYTES("0123456789abcdef"), TEXT_NOT_MEASURED },
+                { EV_EFI_VARIABLE_AUTHORITY, BYTES("0123456789abcdef"), BYTES("x"), TEXT_NOT_MEASURED },
+                { EV_EFI_VARIABLE_AUTHORITY, BYTES("0123456789abcdef" "\xff\xff\xff\xff\xff\xff\xff\xff" ZERO4 ZERO4),
+                  BYTES("x"), TEXT_NOT_MEASURED },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                struct log_event event = {
+                        .type = cases[i].type, .extended = cases[i].type != EV_NO_ACTION, .n_digests = 2,
+                };
+
+                for (size_t j = 0; j < 2; j++) {
+                        event.digests[j].algorithm = pcr_algorithm_named(j ? "sha384" : "sha256");
+                        EVP_Q_digest(NULL, event.digests[j].algorithm->name, NULL, cases[i].measured.bytes,
+                                     cases[i].measured.size, event.digests[j].value, NULL);
+                }
+                event_check(&event, cases[i].said.bytes, cases[i].said.size);
+                assert_int_equal(event.text_is, cases[i].expected);
+                event.digests[1].value[47] ^= 1; /* one bank that differs is enough */
+                event_check(&event, cases[i].said.bytes, cases[i].said.size);
+                assert_int_not_equal(event.text_is, TEXT_MEASURED);
+        }
 }
 
 /* A log cut between two events is a shorter log; cut anywhere else it is refused. */
@@ -230,6 +282,7 @@ int main(void) {
                 cmocka_unit_test(test_refuses),
                 cmocka_unit_test(test_reads),
                 cmocka_unit_test(test_startup_locality),
+                cmocka_unit_test(test_checks_words_against_digests),
                 cmocka_unit_test(test_truncated_at_every_byte),
                 cmocka_unit_test(test_cel_accepts),
                 cmocka_unit_test(test_cel_refuses),
