@@ -24,7 +24,7 @@
           type = "app";
           program = "${pkgs.writeShellApplication {
             inherit name text;
-            runtimeInputs = [ (build system) pkgs.openssl pkgs.sbsigntool pkgs.mtools pkgs.util-linux pkgs.python3
+            runtimeInputs = [ (build system) pkgs.bash pkgs.openssl pkgs.sbsigntool pkgs.mtools pkgs.util-linux pkgs.python3
               pkgs.python3Packages.virt-firmware pkgs.awscli2 pkgs.coldsnap ];
           }}/bin/${name}";
         };
@@ -43,9 +43,9 @@
 
       apps = forAllSystems (system: {
         measure = app system "measure" ''exec sealboot measure "$@"'';
-        sign = app system "sign" ''exec ${../kiwi/secure-boot} sign "$@"'';
-        uefi-data = app system "uefi-data" ''exec ${../kiwi/secure-boot} variables "$@"'';
-        register-ami = app system "register-ami" ''exec ${../kiwi/register-ami} "$@"'';
+        sign = app system "sign" ''exec bash ${../kiwi/secure-boot} sign "$@"'';
+        uefi-data = app system "uefi-data" ''exec bash ${../kiwi/secure-boot} variables "$@"'';
+        register-ami = app system "register-ami" ''exec bash ${../kiwi/register-ami} "$@"'';
       });
 
       checks = forAllSystems (system: { inherit (self.packages.${system}) raw-image pcr-measurements; });

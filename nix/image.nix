@@ -16,8 +16,21 @@ let
     "systemd.getty_auto=no"
     "systemd.swap=no"
   ];
-  openers = [ "systemd.debug_shell" "rd.systemd.debug_shell" "rd.shell" "rd.break" "init=" "systemd.run=" "systemd.setenv=" "systemd.unit=" ];
-  opening = lib.filter (p: lib.any (o: lib.hasPrefix o p) openers) config.boot.kernelParams;
+  shown = [ "console=ttyS0,115200n8" "quiet" "systemd.show_status=no" ];
+  # What NixOS adds by itself, and the NVIDIA driver's own parameters. lockdown needs no place in lsm=: it is early.
+  harmless = [ "root=fstab" "loglevel=[0-7]" "lsm=[a-z,]+" "audit=[01]" "audit_backlog_limit=[0-9]+" "nvidia[a-z_-]*[.][^ \"]+" ];
+  unknown = lib.filter (p: !(lib.elem p (parameters ++ shown) || lib.any (h: builtins.match h p != null) harmless)) config.boot.kernelParams;
+
+  # Said once, for kiwi's image and this one.
+  ruleset = lib.readFile ../kiwi/root/usr/lib/sealboot/firewall.nft;
+  sysctl = lib.mapAttrs (_: lib.last) (import ./settings.nix (lib.readFile ../kiwi/root/usr/lib/sysctl.d/90-sealboot.conf));
+  loose = lib.filter (name: toString (config.boot.kernel.sysctl.${name} or null) != sysctl.${name}) (lib.attrNames sysctl)
+    ++ lib.filter (lib.hasInfix "/") (lib.attrNames config.boot.kernel.sysctl); # sysctl.d reads / as . and would take the last
+
+  # The agent asks for no key before these have succeeded.
+  doors = [ "nftables.service" "sealboot-lockdown.service" ];
+  agent = config.systemd.services.sealboot-agent;
+  writable = lib.filterAttrs (_: fs: fs.fsType != "tmpfs" && (lib.elem "rw" fs.options || !lib.elem "ro" fs.options)) config.fileSystems;
   withPassword = lib.filterAttrs
     (_: user: user.password != null || user.hashedPassword != null || user.initialPassword != null
       || user.initialHashedPassword != null || user.hashedPasswordFile != null
@@ -25,6 +38,7 @@ let
     config.users.users;
   masked = [
     "getty@" "serial-getty@" "autovt@" "console-getty" "container-getty@" "debug-shell" "emergency" "rescue" "user@"
+    "systemd-logind"
     "systemd-pcrmachine" "systemd-pcrfs@" "systemd-pcrfs-root"
     "systemd-random-seed" "systemd-boot-random-seed" "systemd-pstore" "systemd-hibernate"
   ];
@@ -59,24 +73,46 @@ in
   boot.initrd.systemd.enable = true;
   boot.initrd.systemd.emergencyAccess = false;
   boot.initrd.availableKernelModules = [ "nvme" "ena" "tpm_crb" "tpm_tis" ];
-  boot.kernelParams = parameters ++ [ "console=ttyS0,115200n8" "quiet" "systemd.show_status=no" ];
-  boot.kernel.sysctl = {
-    "kernel.core_pattern" = "|/bin/false";
-    "kernel.kexec_load_disabled" = 1;
-    "kernel.sysrq" = 0;
-    "kernel.unprivileged_bpf_disabled" = 1;
-    "kernel.yama.ptrace_scope" = 3;
-  };
-  # No module after boot.
-  security.lockKernelModules = true;
+  boot.kernelParams = parameters ++ shown;
+  boot.kernel.sysctl = sysctl;
+  boot.kernelPatches = [
+    {
+      name = "sealboot-lockdown";
+      patch = ./lockdown.patch;
+      structuredExtraConfig = lib.mapAttrs (_: lib.mkForce) {
+        SECURITY_LOCKDOWN_LSM = lib.kernel.yes;
+        SECURITY_LOCKDOWN_LSM_EARLY = lib.kernel.yes;
+      };
+    }
+  ];
 
   services.openssh.enable = false;
   services.getty.autologinUser = null;
-  services.logind.enable = lib.mkDefault false;
   services.timesyncd.servers = [ "169.254.169.123" ];
   systemd.coredump.enable = false;
   systemd.enableEmergencyMode = false;
-  systemd.services = lib.genAttrs masked (_: { enable = false; });
+  systemd.services = lib.genAttrs masked (_: { enable = false; }) // {
+    sealboot-agent = { requires = doors; after = doors; };
+    sealboot-lockdown = {
+      description = "Take no more code into the kernel, write to no device";
+      wantedBy = [ "multi-user.target" ];
+      # Every module that a device or the firewall needs is loaded by then.
+      wants = [ "systemd-udev-settle.service" "network-online.target" ];
+      requires = [ "nftables.service" ];
+      after = [ "systemd-udev-settle.service" "systemd-modules-load.service" "nftables.service" "network-online.target" ];
+      path = [ pkgs.util-linux ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = "${pkgs.runtimeShell} ${../kiwi/root/usr/lib/sealboot/lockdown}";
+      };
+    };
+    nftables = {
+      requiredBy = [ "systemd-networkd.service" ];
+      # NixOS would open the firewall on the way down.
+      serviceConfig.ExecStop = lib.mkForce [ ];
+    };
+  };
   swapDevices = [ ];
   users.mutableUsers = false;
   users.allowNoPasswordLogin = true;
@@ -84,7 +120,12 @@ in
   networking.useNetworkd = true;
   networking.firewall.enable = false;
   networking.nftables.enable = true;
-  networking.nftables.ruleset = lib.readFile ../kiwi/root/usr/lib/sealboot/firewall.nft;
+  networking.nftables.ruleset = ruleset;
+  # The build checks the rules where the image's users do not exist.
+  networking.nftables.preCheckRuleset = "sed -E -i 's/skuid \"[^\"]+\"/skuid 0/' ruleset.conf";
+
+  # /usr cannot be written, and nothing here asks for /usr/bin/env.
+  system.activationScripts.usrbinenv = lib.mkForce "";
 
   system.build.pcrMeasurements = pkgs.runCommand "pcr_measurements.json" { } ''
     ${config.services.sealboot.package}/bin/sealboot measure --json --disk ${config.system.build.finalImage}/*.raw > $out
@@ -98,14 +139,29 @@ in
     { assertion = config.services.getty.autologinUser == null; message = "a way in: services.getty.autologinUser"; }
     { assertion = withPassword == { }; message = "a way in: these users have a password or a key: ${toString (lib.attrNames withPassword)}"; }
     { assertion = !config.users.mutableUsers; message = "a way in: users.mutableUsers"; }
-    { assertion = opening == [ ]; message = "a way in: kernel parameters ${toString opening}"; }
+    { assertion = unknown == [ ]; message = "a way in, for all that is known here: kernel parameters ${toString unknown}"; }
     { assertion = config.boot.initrd.systemd.emergencyAccess == false; message = "a way in: boot.initrd.systemd.emergencyAccess"; }
     { assertion = !config.systemd.enableEmergencyMode; message = "a way in: systemd.enableEmergencyMode"; }
     { assertion = config.swapDevices == [ ]; message = "swap would write weights to a disk"; }
     { assertion = !config.systemd.coredump.enable; message = "core dumps would write weights to a disk"; }
-    { assertion = config.security.lockKernelModules; message = "modules could be loaded after boot"; }
-    { assertion = config.networking.nftables.enable; message = "no firewall"; }
+    { assertion = writable == { }; message = "weights could be written to these file systems: ${toString (lib.attrNames writable)}"; }
+    { assertion = loose == [ ]; message = "not what the image promises: sysctl ${toString loose}"; }
+    {
+      assertion = lib.any (p: p.name == "sealboot-lockdown") config.boot.kernelPatches;
+      message = "nixpkgs' kernel has no lockdown; boot.kernelPatches lacks sealboot-lockdown";
+    }
+    {
+      assertion = lib.all (door: lib.elem door agent.requires && lib.elem door agent.after) doors;
+      message = "the agent would get a key before ${toString doors}";
+    }
+    {
+      assertion = config.networking.nftables.enable && config.networking.nftables.ruleset == ruleset
+        && config.networking.nftables.rulesetFile == null && config.networking.nftables.tables == { };
+      message = "no firewall, or not the recipe's";
+    }
   ]
+  ++ map (name: { assertion = config.systemd.services.${name}.enable; message = "the door stays open without systemd.services.\"${name}\""; })
+    [ "nftables" "sealboot-lockdown" "sealboot-agent" ]
   ++ map (name: { assertion = !(config.systemd.services.${name}.enable or true); message = "a way in, or into a PCR or a disk: systemd.services.\"${name}\""; }) masked
   ++ map (p: { assertion = lib.elem p config.boot.kernelParams; message = "the kernel command line lacks ${p}"; }) parameters;
 }

@@ -17,13 +17,34 @@ let
     kms_deadline_seconds = cfg.kmsDeadlineSeconds;
     allow_any_iv = cfg.allowAnyIv;
   };
-  waiting = {
-    requires = [ "sealboot-model.target" ];
-    after = [ "sealboot-model.target" ];
-    serviceConfig = {
-      SupplementaryGroups = [ "sealboot" ];
-      LimitCORE = 0;
-      MemorySwapMax = 0;
+
+  # Inference servers are confined as units/examples confines llama.cpp's, by the same lines.
+  serviceOf = file: import ./settings.nix (lib.last (builtins.split "\\[Service]" (lib.readFile file)));
+  adding = [ "SupplementaryGroups" "DeviceAllow" "ReadOnlyPaths" "TemporaryFileSystem" "BindReadOnlyPaths" ];
+  confinement = lib.mapAttrs (key: values: if lib.elem key adding then values else lib.mkForce (lib.last values))
+    (removeAttrs (serviceOf ../units/examples/llama-server.service.d/sealboot.conf) [ "Environment" ]);
+  server = name: port: {
+    ${name} = {
+      requires = [ "sealboot-model.target" ];
+      after = [ "sealboot-model.target" ];
+      # A GPU's libraries are in /run on NixOS.
+      serviceConfig = confinement // { BindReadOnlyPaths = confinement.BindReadOnlyPaths ++ [ "-/run/opengl-driver" ]; };
+    };
+    "${name}-proxy" = rec {
+      description = "Carry requests into the network namespace of ${name}";
+      requires = [ "${name}.service" "${name}-proxy.socket" ];
+      after = requires;
+      unitConfig.JoinsNamespaceOf = "${name}.service";
+      serviceConfig = serviceOf ../units/examples/llama-proxy.service // {
+        ExecStart = "${config.systemd.package}/lib/systemd/systemd-socket-proxyd 127.0.0.1:${toString port}";
+      };
+    };
+  };
+  socket = name: port: {
+    "${name}-proxy" = {
+      description = "Requests to ${name}";
+      wantedBy = [ "sockets.target" ];
+      listenStreams = [ (toString port) ];
     };
   };
 in
@@ -76,10 +97,13 @@ in
       description = "Size limit of the memory file system that holds the model.";
     };
     inferenceServices = mkOption {
-      type = types.listOf types.str;
-      default = [ ];
-      example = [ "llama-cpp" ];
-      description = "Services that start only after the model is published, and may read it.";
+      type = types.attrsOf types.port;
+      default = { };
+      example = { llama-cpp = 8080; };
+      description = ''
+        Services that start only after the model is published, and may read it, each with the TCP port it serves on
+        127.0.0.1. They have no other network, device or writable path; `NAME-proxy.socket` carries requests to the port in.
+      '';
     };
   };
 
@@ -112,8 +136,9 @@ in
       }
     ];
     systemd.targets.sealboot-model.wantedBy = [ "multi-user.target" ];
-    systemd.services = lib.genAttrs cfg.inferenceServices (_: waiting) // {
+    systemd.services = lib.concatMapAttrs server cfg.inferenceServices // {
       sealboot-agent.wantedBy = [ "sealboot-model.target" ];
     };
+    systemd.sockets = lib.concatMapAttrs socket cfg.inferenceServices;
   };
 }

@@ -83,10 +83,17 @@ let
     int = plain "signed integer" isInt;
     path = plain "path" (v: typeOf v == "path" || isAttrs v && v ? outPath || isString v && substring 0 1 v == "/");
     package = plain "package" (v: isAttrs v && v ? outPath);
+    attrs = plain "attribute set" isAttrs;
     unspecified = anything;
     raw = plain "raw value" (_: true);
     anything = { name = "anything"; check = _: true; merge = path: values: if all isAttrs values && !(any (v: v ? outPath) values) then foldl' (a: b: a // b) { } values else if all isList values then builtins.concatLists values else one path values; };
     lines = str // { merge = _: concatStringsSep "\n"; };
+    port = ints.between 0 65535;
+    # As NixOS joins what several modules say of one line of a unit: lists add up, else all must agree.
+    unitOption = {
+      name = "unit option"; check = _: true;
+      merge = path: values: if any isList values then concatMap (v: if isList v then v else [ v ]) values else one path values;
+    };
     enum = values: plain "one of ${toJSON values}" (v: elem v values);
     strMatching = pattern: plain "string matching the pattern ${pattern}" (v: isString v && match pattern v != null);
     ints.between = low: high: plain "integer between ${toString low} and ${toString high}" (v: isInt v && v >= low && v <= high);
@@ -117,6 +124,9 @@ let
     inherit all any attrNames attrValues concatMap concatStringsSep elem elemAt filter foldl' genAttrs head length mapAttrs
       evalModules mkIf mkMerge mkOverride mkOption types unique;
     inherit (builtins) readFile toJSON hasAttr;
+    kernel.yes = { tristate = "y"; };
+    last = list: elemAt list (length list - 1);
+    concatMapAttrs = f: set: foldl' (a: b: a // b) { } (attrValues (mapAttrs f set));
     mkForce = mkOverride 50;
     mkDefault = mkOverride 1000;
     mkEnableOption = what: mkOption { type = types.bool; default = false; description = "Whether to enable ${what}."; };
