@@ -138,6 +138,7 @@ def built_image():
     services = image["services"]
     assert "debug-shell" in image["off"] and "systemd-logind" in image["off"] and "sealboot-agent" in services
     assert {"systemd.verity_usr_options=panic-on-corruption", "lockdown=confidentiality"} <= set(image["parameters"])
+    assert re.search(r'SUBSYSTEM=="block", RUN\+="/nix/store/[^/]+-util-linux/bin/blockdev --setro \$devnode"', image["rules"])
     assert image["activationScripts"]["usrbinenv"] == ""
     assert image["sysctl"]["kernel.core_pattern"] == "|/bin/false" and image["sysctl"]["kernel.yama.ptrace_scope"] == "3"
     the_door_is_shut_before_the_key(services)

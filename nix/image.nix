@@ -38,7 +38,7 @@ let
     config.users.users;
   masked = [
     "getty@" "serial-getty@" "autovt@" "console-getty" "container-getty@" "debug-shell" "emergency" "rescue" "user@"
-    "systemd-logind"
+    "systemd-logind" "linger-users"
     "systemd-pcrmachine" "systemd-pcrfs@" "systemd-pcrfs-root"
     "systemd-random-seed" "systemd-boot-random-seed" "systemd-pstore" "systemd-hibernate"
   ];
@@ -85,6 +85,9 @@ in
       };
     }
   ];
+
+  services.udev.extraRules = lib.replaceStrings [ "/usr/sbin/blockdev" ] [ "${pkgs.util-linux}/bin/blockdev" ]
+    (lib.readFile ../kiwi/root/usr/lib/udev/rules.d/99-sealboot-read-only.rules);
 
   services.openssh.enable = false;
   services.getty.autologinUser = null;

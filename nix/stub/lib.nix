@@ -123,7 +123,7 @@ let
   lib = {
     inherit all any attrNames attrValues concatMap concatStringsSep elem elemAt filter foldl' genAttrs head length mapAttrs
       evalModules mkIf mkMerge mkOverride mkOption types unique;
-    inherit (builtins) readFile toJSON hasAttr;
+    inherit (builtins) readFile replaceStrings toJSON hasAttr;
     kernel.yes = { tristate = "y"; };
     last = list: elemAt list (length list - 1);
     concatMapAttrs = f: set: foldl' (a: b: a // b) { } (attrValues (mapAttrs f set));

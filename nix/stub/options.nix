@@ -64,6 +64,7 @@ in
       llama-cpp = { inherit enable; host = option types.str "127.0.0.1"; port = option types.port 8080; model = null' types.path; };
       openssh.enable = enable;
       timesyncd.servers = option (types.listOf types.str) [ ];
+      udev.extraRules = option types.lines "";
       udev.packages = option (types.listOf types.package) [ ];
     };
     swapDevices = option (types.listOf types.anything) [ ];
@@ -144,6 +145,7 @@ in
               (lib.filterAttrs (_: s: s.enable) config.systemd.services);
             sockets = lib.mapAttrs (_: s: s.listenStreams) config.systemd.sockets;
             firewall = { inherit (config.networking.nftables) ruleset preCheckRuleset; };
+            rules = config.services.udev.extraRules;
             inherit (config.boot) kernelPatches;
             inherit (config.boot.kernel) sysctl;
             inherit (config.system) activationScripts;
