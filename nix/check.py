@@ -195,6 +195,10 @@ def the_server_is_confined(services, sockets):
     assert sockets == {"llama-cpp-proxy": ["8080"]}
 
 
+def nft(ruleset):
+    return subprocess.run(["unshare", "--net", "nft", "--check", "--file", "-"], input=ruleset, capture_output=True, text=True, check=False)
+
+
 def the_rules_are_checked_without_their_users(ruleset, preCheckRuleset):
     """NixOS runs the script beside a copy of the rules, then nft on the copy, in a sandbox without the image's users."""
     assert ruleset == (HERE / "../kiwi/root/usr/lib/sealboot/firewall.nft").read_text() and 'skuid "' in ruleset
@@ -203,6 +207,8 @@ def the_rules_are_checked_without_their_users(ruleset, preCheckRuleset):
         rules.write_text(ruleset)
         subprocess.run(["bash", "-euc", preCheckRuleset], cwd=directory, check=True)
         assert rules.read_text() == re.sub('skuid "[a-z-]+"', "skuid 0", ruleset)
+        assert "User does not exist" in nft(ruleset).stderr
+        assert nft(rules.read_text()).returncode == 0, nft(rules.read_text()).stderr
 
 
 def apps_bring_their_shell():
