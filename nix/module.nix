@@ -21,6 +21,7 @@ let
   # Inference servers are confined as units/examples confines llama.cpp's, by the same lines.
   serviceOf = file: import ./settings.nix (lib.last (builtins.split "\\[Service]" (lib.readFile file)));
   adding = [ "SupplementaryGroups" "DeviceAllow" "ReadOnlyPaths" "TemporaryFileSystem" "BindReadOnlyPaths" ];
+  words = lib.mapAttrs (_: values: if lib.length values == 1 then lib.head values else values);
   confinement = lib.mapAttrs (key: values: if lib.elem key adding then values else lib.mkForce (lib.last values))
     (removeAttrs (serviceOf ../units/examples/llama-server.service.d/sealboot.conf) [ "Environment" ]);
   server = name: port: {
@@ -35,7 +36,7 @@ let
       requires = [ "${name}.service" "${name}-proxy.socket" ];
       after = requires;
       unitConfig.JoinsNamespaceOf = "${name}.service";
-      serviceConfig = serviceOf ../units/examples/llama-proxy.service // {
+      serviceConfig = words (serviceOf ../units/examples/llama-proxy.service) // {
         ExecStart = "${config.systemd.package}/lib/systemd/systemd-socket-proxyd 127.0.0.1:${toString port}";
       };
     };

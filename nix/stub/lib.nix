@@ -84,6 +84,7 @@ let
     path = plain "path" (v: typeOf v == "path" || isAttrs v && v ? outPath || isString v && substring 0 1 v == "/");
     package = plain "package" (v: isAttrs v && v ? outPath);
     attrs = plain "attribute set" isAttrs;
+    addCheck = type: check: type // { check = v: type.check v && check v; };
     unspecified = anything;
     raw = plain "raw value" (_: true);
     anything = { name = "anything"; check = _: true; merge = path: values: if all isAttrs values && !(any (v: v ? outPath) values) then foldl' (a: b: a // b) { } values else if all isList values then builtins.concatLists values else one path values; };

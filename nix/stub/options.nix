@@ -82,7 +82,11 @@ in
       })) [ ];
       package = option types.package pkgs.systemd;
       packages = option (types.listOf types.package) [ ];
-      services = several (unit // { path = option (types.listOf types.package) [ ]; serviceConfig = section; });
+      services = several (unit // {
+        path = option (types.listOf types.package) [ ];
+        # NixOS looks the type up in a list of words.
+        serviceConfig = option (types.addCheck (types.attrsOf unitOption) (s: !builtins.isList (s.Type or ""))) { };
+      });
       sockets = several (unit // { listenStreams = strings; socketConfig = section; });
       targets = several unit;
       tmpfiles.packages = option (types.listOf types.package) [ ];
