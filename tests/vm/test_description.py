@@ -126,7 +126,11 @@ set -eu
 echo "$* $SOURCE_DATE_EPOCH $SEALBOOT" >>/output/asked
 while [ $# -gt 0 ]; do
         case $1 in
-        --description) cp -a "$2/root" /output/files; exit ;;
+        --description)
+                cp -a "$2/root" /output/files
+                mkdir -p /build/root/usr/lib
+                cp -a /output/modules /build/root/usr/lib/
+                exit ;;
         --target-dir) cd "$2"; break ;;
         esac
         shift
@@ -141,16 +145,40 @@ touch pcr_measurements.json sealboot.x86_64-1.0.0.packages
 """
 
 
-def test_product_is_built_by_the_machines_own_tools(tmp_path):
-    """Not by Debian's, whose libraries it does not have. Here a Debian root stands in for Amazon Linux, and a script for KIWI."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/kiwi-ng").write_text(STAND_IN)
-    (tmp_path / "bin/kiwi-ng").chmod(0o755)
-    (tmp_path / "agent.json").write_text("{}")
-    done = subprocess.run([KIWI / "chroot", "--bind", f"{SOURCE}:/tree", "--bind", f"{tmp_path}:/output", "forky", KIWI / "packages",
-                           "env", "PATH=/output/bin:/usr/sbin:/usr/bin:/sbin:/bin", "/tree/kiwi/build", "--profile", "al2023",
-                           "--profile", "nvidia", "--config", "/output/agent.json", "--output", "/output", "--date", "1"],
+MODULES = r"""
+cd /output
+echo 'static const char license[] __attribute__((section(".modinfo"), used)) = "license=GPL";' >module.c
+gcc -c module.c -o module.o
+module() { # KEY PATH: a module with the signature that the kernel's sign-file would append
+        openssl cms -sign -binary -noattr -nocerts -outform DER -in module.o -signer $1.pem -inkey $1.key -out signature
+        mkdir -p ${2%/*}
+        size=$(stat -c %s signature)
+        { cat module.o signature; printf "$(printf '\\x%02x' 0 0 2 0 0 0 0 0 0 0 $((size >> 8)) $((size & 255)))~Module signature appended~\n"; } >$2
+}
+for key in kernel dkms; do openssl req -new -x509 -newkey rsa:2048 -nodes -subj /CN=$key -keyout $key.key -out $key.pem 2>/dev/null; done
+module kernel modules/6/kernel/drivers/nvme.ko
+module $KEY modules/6/extra/nvidia.ko
+"""
+
+
+def built(directory, key):
+    """kiwi/build of al2023 with nvidia whose modules KEY signed. A Debian root stands in for Amazon Linux, and a script for KIWI."""
+    (directory / "bin").mkdir()
+    (directory / "bin/kiwi-ng").write_text(STAND_IN)
+    (directory / "bin/kiwi-ng").chmod(0o755)
+    (directory / "agent.json").write_text("{}")
+    (directory / "an image").mkdir()
+    (directory / "an image/sealboot.raw.pcr_measurements.json").write_text("of an earlier build that was signed")
+    in_amazon = [KIWI / "chroot", "--bind", f"{SOURCE}:/tree", "--bind", f"{directory}:/output", "forky", KIWI / "packages", "env"]
+    subprocess.run([*in_amazon, f"KEY={key}", "bash", "-euc", MODULES], check=True)
+    return subprocess.run([*in_amazon, "PATH=/output/bin:/usr/sbin:/usr/bin:/sbin:/bin", "/tree/kiwi/build", "--profile", "al2023",
+                           "--profile", "nvidia", "--config", "/output/agent.json", "--output", "/output/an image", "--date", "1"],
                           capture_output=True, text=True, check=False)
+
+
+def test_product_is_built_by_the_machines_own_tools(tmp_path):
+    """Not by Debian's, whose libraries it does not have."""
+    done = built(tmp_path, "kernel")
     assert done.returncode == 0, done.stdout + done.stderr
     asked = (tmp_path / "asked").read_text().splitlines()
     assert len(asked) == 2 and all("--profile al2023 --profile nvidia" in line for line in asked)
@@ -159,7 +187,16 @@ def test_product_is_built_by_the_machines_own_tools(tmp_path):
     assert {"usr/bin/sealboot-agent", "usr/lib/systemd/system/sealboot-agent.service", "usr/lib/systemd/system/vllm.service",
             "etc/sealboot/agent.json"} <= installed
     assert not {name for name in installed if "llama-" in name or name.endswith(("/sealboot", ".h", ".a", ".8"))}
-    assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 4 and not (tmp_path / "work").exists()
+    assert len((tmp_path / "an image/SHA256SUMS").read_text().splitlines()) == 4
+    assert {p.name for p in (tmp_path / "an image").iterdir()} == {"sealboot.raw", "sealboot.efi", "pcr_measurements.json",
+                                                                  "packages", "SHA256SUMS"}
+
+
+def test_modules_that_the_locked_down_kernel_would_refuse_are_refused(tmp_path):
+    """As DKMS signs them: with a key that the kernel does not hold."""
+    done = built(tmp_path, "dkms")
+    assert done.returncode == 1 and "6/extra/nvidia.ko" in done.stderr and "would refuse" in done.stderr
+    assert {p.name for p in (tmp_path / "an image").iterdir()} == {"work"}
 
 
 def test_product_takes_its_packages_from_one_release():
