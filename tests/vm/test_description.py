@@ -42,6 +42,13 @@ def test_schema_accepts_the_description_and_refuses_another(tmp_path):
     assert jing("bad.xml").returncode != 0
 
 
+def test_a_directory_with_a_space_is_seen_in_the_chroot(tmp_path):
+    (tmp_path / "a b").mkdir()
+    done = subprocess.run([KIWI / "chroot", "--bind", f"{tmp_path / 'a b'}:/a directory", "forky", KIWI / "packages",
+                           "sh", "-c", 'echo "$1" >"/a directory/file"', "sh", "some words"], check=False)
+    assert done.returncode == 0 and (tmp_path / "a b/file").read_text() == "some words\n"
+
+
 STATE = """
 import json, sys
 from kiwi.xml_description import XMLDescription

@@ -29,7 +29,9 @@ for words, answer, code in json.loads(os.environ["ANSWERS"]):
         print(answer)
         sys.exit(code)
 """
-ANSWERS = [[["ebs", "start-snapshot"], "snap-0123456789abcdef0", 0], [["upload"], "snap-0123456789abcdef0", 0],
+PCR12 = "00" * 48
+MEASURED = json.dumps({"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR4": PCR4, "PCR12": PCR12}})
+ANSWERS = [[["measure"], MEASURED, 0], [["ebs", "start-snapshot"], "snap-0123456789abcdef0", 0], [["upload"], "snap-0123456789abcdef0", 0],
            [["ec2", "register-image"], "ami-0123456789abcdef0", 0]]
 
 
@@ -44,13 +46,16 @@ def register(tmp_path):
     calls = tmp_path / "calls"
 
     def call(*arguments, with_programs=("aws",), answers=ANSWERS):
-        for program in with_programs:
+        calls.unlink(missing_ok=True)
+        for program in ("sealboot", *with_programs):
             (programs / program).write_text(RECORDER)
             (programs / program).chmod(0o755)
         environment = {"PATH": f"{programs}:{os.defpath}", "CALLS": str(calls), "ANSWERS": json.dumps(answers)}
         done = subprocess.run([SOURCE / "kiwi/register-ami", *map(str, arguments), disk], env=environment,
                               capture_output=True, text=True, check=False)
-        done.calls = [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+        noted = [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+        done.measured = [call for call in noted if call["program"] == "sealboot"]
+        done.calls = [call for call in noted if call["program"] != "sealboot"]
         return done
     return call
 
@@ -82,6 +87,9 @@ def test_blocks_are_uploaded_with_their_checksums_and_zeros_are_not(register):
 
 def test_image_has_a_tpm_boots_uefi_and_is_tagged_with_its_pcrs(register, tmp_path):
     (tmp_path / "uefi").write_text("QU1aTlVFRkk=")
+    lists = [tmp_path / f"{name}.esl" for name in ("PK", "KEK", "db")]
+    for path in lists:
+        path.touch()
     done = register("--run", "--name", "sealboot", "--architecture", "arm64", "--uefi-data", tmp_path / "uefi",
                     with_programs=("aws", "coldsnap"))
     assert done.returncode == 0, done.stderr
@@ -91,6 +99,8 @@ def test_image_has_a_tpm_boots_uefi_and_is_tagged_with_its_pcrs(register, tmp_pa
                         ("--architecture", "arm64"), ("--uefi-data", "QU1aTlVFRkk=")):
         assert option(image, name) == value
     assert "SnapshotId=snap-0123456789abcdef0" in option(image, "--block-device-mappings")
+    assert done.measured[0]["arguments"] == [
+        "measure", "--json", "--arch=aa64", *(f"--{path.stem}={path}" for path in lists), f"--disk={tmp_path}/sealboot.raw"]
     assert json.loads(option(image, "--tag-specifications"))[0]["Tags"] == [{"Key": "sealboot:PCR4", "Value": PCR4}]
 
 
@@ -103,5 +113,52 @@ def test_nothing_is_registered_after_a_failed_upload(register, words):
 
 
 def test_an_upload_that_names_no_snapshot_is_refused(register):
-    done = register("--run", "--name", "sealboot", answers=[[["ebs", "start-snapshot"], "None", 0]])
+    done = register("--run", "--name", "sealboot", answers=[[["ebs", "start-snapshot"], "None", 0], *ANSWERS])
     assert done.returncode == 1 and "named no snapshot" in done.stderr
+
+
+@pytest.mark.parametrize("text", ("", "{}", "[]", '{"Measurements": {"PCR7": "%s"}}' % PCR12, '{"Measurements": {"PCR4": "4A"}}'))
+def test_what_is_not_measurements_is_refused_before_the_upload(register, tmp_path, text):
+    """As a measurement that failed leaves an empty file."""
+    (tmp_path / "pcr_measurements.json").write_text(text)
+    done = register("--run", "--name", "sealboot")
+    assert done.returncode == 1 and "holds no reference measurements" in done.stderr and done.calls == []
+
+
+def test_measurements_of_another_image_are_refused_before_the_upload(register, tmp_path):
+    """Those of an earlier build that was signed lie where a signed image's are looked for first."""
+    stale = {"Measurements": {"PCR4": "5b" * 48, "PCR7": "77" * 48, "PCR12": PCR12}}
+    (tmp_path / "sealboot.raw.pcr_measurements.json").write_text(json.dumps(stale))
+    done = register("--run", "--name", "sealboot")
+    assert done.returncode == 1 and "is of another image" in done.stderr and PCR4 in done.stderr and done.calls == []
+
+
+def test_a_disk_that_does_not_boot_there_is_refused_before_the_upload(register):
+    done = register("--run", "--name", "sealboot", "--architecture", "arm64", answers=[[["measure"], "", 70], *ANSWERS])
+    assert done.returncode == 1 and "does not boot on arm64" in done.stderr and done.calls == []
+
+
+def test_a_failed_registration_goes_on_from_its_snapshot(register):
+    failed = register("--run", "--name", "sealboot", answers=[[["ec2", "register-image"], "", 254], *ANSWERS])
+    assert failed.returncode == 1 and "--snapshot snap-0123456789abcdef0" in failed.stderr
+    done = register("--run", "--name", "sealboot", "--snapshot", "snap-0123456789abcdef0")
+    assert done.returncode == 0, done.stderr
+    assert [call["arguments"][1] for call in done.calls] == ["wait", "register-image"]
+    assert "SnapshotId=snap-0123456789abcdef0" in option(done.calls[-1], "--block-device-mappings")
+
+
+@pytest.mark.parametrize("options, why", ((("--uefi-data", "/dev/null"), "/dev/null"),
+                                          (("--uefi-data", __file__), "PK.esl is missing"), (("--uploader", "scp"), "--uploader"),
+                                          (("--snapshot", "vol-1"), "vol-1"), (("--architecture", "riscv64"), "--architecture")))
+def test_options_are_checked_before_the_upload(register, options, why):
+    done = register("--run", "--name", "sealboot", *options)
+    assert done.returncode == 1 and why in done.stderr and done.calls == []
+
+
+@pytest.mark.parametrize("script, option", [("register-ami", name) for name in (
+    "--name", "--architecture", "--uefi-data", "--measurements", "--uploader", "--snapshot")] + [("build", name) for name in (
+        "--config", "--output", "--profile", "--overlay", "--disk-stage", "--date")] + [("uml", name) for name in (
+            "--clock", "--hostname", "--bind")] + [("chroot", "--bind"), ("secure-boot", "variables --firmware")])
+def test_an_option_without_its_value_is_named(script, option):
+    done = subprocess.run([SOURCE / "kiwi" / script, *option.split()], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr == f"kiwi/{script}: {option.split()[-1]} needs a value\n"

@@ -3,6 +3,9 @@
 
 import hashlib
 import json
+import os
+import pathlib
+import subprocess
 
 import pytest
 
@@ -50,6 +53,55 @@ def test_secure_boot_on(tiny, owner_keys, tmp_path, sealboot):
     report = boot(tmp_path, disk, variables=owner_keys / "OVMF_VARS.fd")
     reference = predicted(sealboot, *lists(owner_keys), signed)
     assert measured(report) == {name: reference[name] for name in ("PCR4", "PCR7", "PCR12")}
+
+
+def test_signing_renews_the_sums_beside_the_disk(tiny, owner_keys, tmp_path):
+    (tmp_path / "stand-in").write_text('#!/bin/sh\necho measured\n')
+    (tmp_path / "stand-in").chmod(0o755)
+    script(f"""cd {tmp_path}; cp {tiny}/tiny.raw .; touch packages
+        sha256sum tiny.raw packages > SHA256SUMS
+        SEALBOOT={tmp_path}/stand-in {SOURCE}/kiwi/secure-boot sign {owner_keys} {tmp_path}/tiny.raw
+        sha256sum --check --strict --quiet SHA256SUMS""")
+    names = [line.split()[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()]
+    assert names == ["packages", "tiny.raw", "tiny.raw.pcr_measurements.json"]
+    assert (tmp_path / "tiny.raw").read_bytes() != (tiny / "tiny.raw").read_bytes()
+
+
+@pytest.mark.parametrize("program, why", (("false", "could not be measured"), ("/no/sealboot", "/no/sealboot is missing: SEALBOOT=")))
+def test_a_disk_that_cannot_be_measured_is_not_signed(tiny, owner_keys, tmp_path, program, why):
+    script(f"cp {tiny}/tiny.raw {tmp_path}/tiny.raw")
+    with pytest.raises(AssertionError, match=why):
+        script(f"SEALBOOT={program} {SOURCE}/kiwi/secure-boot sign {owner_keys} {tmp_path}/tiny.raw")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.raw"]
+    assert (tmp_path / "tiny.raw").read_bytes() == (tiny / "tiny.raw").read_bytes()
+
+
+def test_register_ami_knows_a_disk_by_its_measurements(tiny, owner_keys, tmp_path):
+    """With the real `sealboot`: an image and whether it boots with Secure Boot, and on which architecture."""
+    disk = tmp_path / "disk.raw"
+    program = pathlib.Path(os.environ.get("SEALBOOT_BUILD", SOURCE / "build")) / "policy/sealboot"
+
+    def refusal(*arguments):
+        done = subprocess.run([SOURCE / "kiwi/register-ami", "--name", "tiny", *arguments, disk], capture_output=True, text=True,
+                              env={"PATH": os.defpath, "SEALBOOT": program}, check=False)
+        assert (done.returncode == 0) == ("register-image" in done.stdout), done.stderr
+        return done.stderr if done.returncode else ""
+
+    script(f"""cp {tiny}/tiny.raw {disk}
+        SEALBOOT=true {SOURCE}/kiwi/secure-boot sign {owner_keys} {disk}
+        mcopy -i {disk}@@1M ::/EFI/BOOT/BOOTX64.EFI {tmp_path}/signed.efi""")
+    measurements, keys = tmp_path / "disk.raw.pcr_measurements.json", ("--uefi-data", owner_keys / "uefi-data.aws")
+
+    def measure(*arguments):
+        measurements.write_text(subprocess.check_output([program, "measure", "--json", *arguments], text=True))
+    measure(*lists(owner_keys), tmp_path / "signed.efi")
+    assert refusal(*keys) == ""
+    assert "is of another image, or of one with another Secure Boot" in refusal()
+    assert "does not boot on arm64" in refusal(*keys, "--architecture", "arm64")
+    measure(tiny / "tiny.efi")
+    assert refusal() == ""
+    measure(tiny / "other.efi")
+    assert "is of another image" in refusal()
 
 
 def test_keys_are_never_overwritten(owner_keys):
