@@ -12,6 +12,7 @@ enum {
         GPT_ENTRIES_MAX = 1024,
         GPT_ENTRY_MAX = 4096,
         ADDONS_MAX = 64,
+        ADDON_MAX = 4 * 1024 * 1024, /* a command line and a stub; addons that hold more are not predicted */
 };
 
 static int bad(const struct disk *disk, struct error *e, const char *reason) {
@@ -132,11 +133,11 @@ void disk_boot_done(struct disk_boot *b) {
         *b = (struct disk_boot) {};
 }
 
-static int read_file(const struct fat *fat, const char *directory, const struct fat_entry *entry, struct disk_file *ret,
-                     struct error *e) {
+static int read_file(const struct fat *fat, const char *directory, const struct fat_entry *entry, size_t max,
+                     struct disk_file *ret, struct error *e) {
         int k;
 
-        k = fat_read(fat, entry, PE_FILE_MAX, &ret->data, &ret->size, e);
+        k = fat_read(fat, entry, max, &ret->data, &ret->size, e);
         if (k < 0)
                 return k;
         if (asprintf(&ret->path, "%s:%s/%s", fat->disk->subject, directory, entry->name) < 0) {
@@ -165,10 +166,11 @@ static int walk(const struct fat *fat, const char *const names[], size_t n, stru
         return 0;
 }
 
-static bool is_addon(const struct fat_entry *entry) {
-        size_t n = strlen(entry->name), m = strlen(".addon.efi");
+/* The stub passes over names that start with a dot, and those beyond ASCII. */
+static bool has_suffix(const struct fat_entry *entry, const char *suffix) {
+        size_t n = strlen(entry->name), m = strlen(suffix);
 
-        return !entry->directory && entry->name[0] != '.' && n > m && strcasecmp(entry->name + n - m, ".addon.efi") == 0 &&
+        return !entry->directory && entry->name[0] != '.' && n > m && strcasecmp(entry->name + n - m, suffix) == 0 &&
                !strchr(entry->name, '?');
 }
 
@@ -176,8 +178,54 @@ static int by_name(const void *a, const void *b) {
         return strcmp(((const struct fat_entry *) a)->name, ((const struct fat_entry *) b)->name);
 }
 
-static int add_addons(const struct fat *fat, const struct fat_entry *directory, const char *path, struct disk_boot *b,
-                      struct error *e) {
+static int add_addon(const struct fat *fat, const char *path, const struct fat_entry *entry, struct disk_boot *b,
+                     struct error *e) {
+        uint64_t left = (uint64_t) fat->n_clusters * fat->cluster_size - b->image.size;
+        struct disk_file *larger;
+        int k;
+
+        if (b->n_addons >= ADDONS_MAX)
+                return bad(fat->disk, e, "has more than 64 addons");
+        for (size_t i = 0; i < b->n_addons; i++)
+                left -= b->addons[i].size;
+        if (entry->size > left)
+                return bad(fat->disk, e, "has files that together are larger than the EFI system partition");
+        larger = reallocarray(b->addons, b->n_addons + 1, sizeof *larger);
+        if (!larger)
+                return fail_oom(e);
+        b->addons = larger;
+        b->addons[b->n_addons] = (struct disk_file) {};
+        k = read_file(fat, path, entry, ADDON_MAX, &b->addons[b->n_addons], e);
+        if (k == 0)
+                b->n_addons++;
+        return k;
+}
+
+/* A directory in which the stub looks for companions of the image. */
+struct companions {
+        const char *path;
+        bool addons;
+        const char *unpredicted[3]; /* suffixes, NULL-terminated */
+};
+
+static int add_companion(const struct fat *fat, const struct companions *c, const struct fat_entry *entry,
+                         struct disk_boot *b, struct error *e) {
+        char subject[sizeof e->subject];
+
+        for (size_t i = 0; c->unpredicted[i]; i++) {
+                if (!has_suffix(entry, c->unpredicted[i]))
+                        continue;
+                snprintf(subject, sizeof subject, "%s:%s/%s", fat->disk->subject, c->path, entry->name);
+                fail(e, FAILURE_UKI, -ENOTSUP, subject, "systemd's stub measures it and hands it to the image; which values "
+                                                        "PCR12 and PCR13 then have is not predicted");
+                fail_advice(e, "Take it off the EFI system partition, and build what it brings into the image.");
+                return -ENOTSUP;
+        }
+        return c->addons && has_suffix(entry, ".addon.efi") ? add_addon(fat, c->path, entry, b, e) : 0;
+}
+
+static int add_companions(const struct fat *fat, const struct companions *c, const struct fat_entry *directory,
+                          struct disk_boot *b, struct error *e) {
         _cleanup_fat_directory_ struct fat_directory d = {};
         int k;
 
@@ -186,49 +234,41 @@ static int add_addons(const struct fat *fat, const struct fat_entry *directory, 
                 return k;
         if (d.n > 0)
                 qsort(d.entries, d.n, sizeof *d.entries, by_name);
-        for (size_t i = 0; i < d.n; i++) {
-                struct disk_file *larger;
-
-                if (!is_addon(&d.entries[i]))
-                        continue;
-                if (b->n_addons >= ADDONS_MAX)
-                        return bad(fat->disk, e, "has more than 64 addons");
-                larger = reallocarray(b->addons, b->n_addons + 1, sizeof *larger);
-                if (!larger)
-                        return fail_oom(e);
-                b->addons = larger;
-                b->addons[b->n_addons] = (struct disk_file) {};
-                k = read_file(fat, path, &d.entries[i], &b->addons[b->n_addons], e);
-                if (k < 0)
-                        return k;
-                b->n_addons++;
-        }
-        return 0;
+        for (size_t i = 0; i < d.n && k == 0; i++)
+                k = add_companion(fat, c, &d.entries[i], b, e);
+        return k;
 }
 
-static int find_addons(const struct fat *fat, const struct fat_entry *boot, const char *image, struct disk_boot *b,
-                       struct error *e) {
+static int find_companions(const struct fat *fat, const struct fat_entry *boot, const char *image, struct disk_boot *b,
+                           struct error *e) {
+        static const struct companions global[] = {
+                { "/loader/addons", .addons = true },
+                { "/loader/credentials", .unpredicted = { ".cred" } },
+                { "/loader/extensions", .unpredicted = { ".raw" } },
+        };
         struct fat_entry directory;
-        char name[sizeof directory.name + 16], path[sizeof name + 16];
+        char path[sizeof directory.name + 32];
+        const char *name = path + strlen("/EFI/BOOT/");
         int k;
 
-        k = walk(fat, (const char *const[]) { "loader", "addons" }, 2, &directory, e);
-        if (k == 0)
-                k = add_addons(fat, &directory, "/loader/addons", b, e);
-        if (k < 0 && k != -ENOENT)
-                return k;
-        snprintf(name, sizeof name, "%s.extra.d", image);
-        k = fat_find(fat, boot, name, &directory, e);
-        if (k == 0 && directory.directory) {
-                snprintf(path, sizeof path, "/EFI/BOOT/%s", name);
-                k = add_addons(fat, &directory, path, b, e);
+        for (size_t i = 0; i < ELEMENTS(global); i++) {
+                k = walk(fat, (const char *const[]) { "loader", global[i].path + strlen("/loader/") }, 2, &directory, e);
+                if (k == 0)
+                        k = add_companions(fat, &global[i], &directory, b, e);
+                if (k < 0 && k != -ENOENT)
+                        return k;
         }
+        snprintf(path, sizeof path, "/EFI/BOOT/%s.extra.d", image);
+        k = fat_find(fat, boot, name, &directory, e);
+        if (k == 0 && directory.directory)
+                k = add_companions(fat, &(struct companions) { path, true, { ".cred", ".raw" } }, &directory, b, e);
         return k == -ENOENT ? 0 : k;
 }
 
 static int choose_image(const struct fat *fat, const struct fat_entry *boot, const char *name, struct fat_entry *ret,
-                        struct error *e) {
+                        uint16_t *ret_machine, struct error *e) {
         static const char *const names[] = { "BOOTX64.EFI", "BOOTAA64.EFI" };
+        static const uint16_t machines[] = { PE_MACHINE_X64, PE_MACHINE_ARM64 };
         bool found = false;
 
         for (size_t i = 0; i < ELEMENTS(names); i++) {
@@ -249,6 +289,7 @@ static int choose_image(const struct fat *fat, const struct fat_entry *boot, con
                 }
                 found = true;
                 *ret = entry;
+                *ret_machine = machines[i];
                 snprintf(ret->name, sizeof ret->name, "%s", names[i]);
         }
         if (found)
@@ -273,11 +314,11 @@ int disk_find_boot(const struct disk *disk, const char *name, struct disk_boot *
         if (k == -ENOENT)
                 return fail(e, FAILURE_UKI, k, disk->subject, "its EFI system partition has no /EFI/BOOT");
         if (k == 0)
-                k = choose_image(&fat, &boot, name, &image, e);
+                k = choose_image(&fat, &boot, name, &image, &b.machine, e);
         if (k == 0)
-                k = read_file(&fat, "/EFI/BOOT", &image, &b.image, e);
+                k = read_file(&fat, "/EFI/BOOT", &image, PE_FILE_MAX, &b.image, e);
         if (k == 0)
-                k = find_addons(&fat, &boot, image.name, &b, e);
+                k = find_companions(&fat, &boot, image.name, &b, e);
         if (k < 0)
                 return k;
         *ret = b;

@@ -236,6 +236,8 @@ static int add_kernel(struct prediction *p, const struct boot *boot, const struc
         k = pe_section_bytes(uki, pe_section(uki, ".linux"), &bytes, &n, e);
         if (k == 0)
                 k = pe_parse(bytes, n, subject, &linux_pe, e);
+        if (k == 0)
+                k = pe_check_machine(&linux_pe, uki->machine, e);
         return k < 0 ? k : add_application(p, boot->keys, &linux_pe, why, e);
 }
 
@@ -418,12 +420,33 @@ static int add_uki(struct prediction *p, const struct boot *boot, size_t index, 
         return k < 0 ? k : add_kernel(p, boot, uki, version, e);
 }
 
+static int check_machines(const struct boot *boot, struct error *e) {
+        int k = 0;
+
+        for (size_t i = 1; i < boot->n_images && k == 0; i++)
+                k = pe_check_machine(&boot->images[i].pe, boot->images[0].pe.machine, e);
+        for (size_t i = 0; boot->n_images > 0 && i < boot->n_addons && k == 0; i++)
+                k = pe_check_machine(&boot->addons[i].pe, boot->images[0].pe.machine, e);
+        return k;
+}
+
+/* Only of a UKI's stub is it known that PCR12 tells which command line the kernel was given. */
+static int not_a_uki(const struct boot *boot, struct error *e) {
+        fail(e, FAILURE_UKI, -ENOTSUP, boot->n_images ? boot->images[boot->n_images - 1].path : "",
+             "is not a UKI (it has no .linux section), and is the last image to be started: it takes no addons, what it "
+             "starts in turn is not known, nor that PCR12 would tell of a command line");
+        fail_advice(e, "Give the images in load order, the UKI last. A kernel without a UKI's stub cannot be bound by PCR4 and "
+                       "PCR12: build a UKI of it (ukify).");
+        return -ENOTSUP;
+}
+
 int predict(const struct boot *boot, struct prediction *ret, struct error *e) {
         _cleanup_prediction_ struct prediction p = {};
         bool uki = false;
-        int k = 0;
+        int k;
 
-        if (boot->keys)
+        k = check_machines(boot, e);
+        if (k == 0 && boot->keys)
                 k = add_key_lists(&p, boot->keys, e);
         if (k == 0)
                 k = add_attempts(&p, boot, e);
@@ -437,9 +460,8 @@ int predict(const struct boot *boot, struct prediction *ret, struct error *e) {
                         k = add_uki(&p, boot, i, e);
                 }
         }
-        if (k == 0 && !uki && (boot->n_addons > 0 || boot->command_line))
-                k = fail(e, FAILURE_UKI, -EINVAL, boot->n_images ? boot->images[boot->n_images - 1].path : "",
-                         "the last image is not a UKI, so it takes neither addons nor a command line");
+        if (k == 0 && !uki)
+                k = not_a_uki(boot, e);
         if (k < 0)
                 return k;
         *ret = p;

@@ -48,7 +48,7 @@ enum key_list { KEY_PK, KEY_KEK, KEY_DB, KEY_DBX, KEY_LISTS };
 extern const char *const key_list_names[KEY_LISTS];
 
 struct boot {
-        const struct measured_image *images; /* in load order; the last one that is a UKI boots */
+        const struct measured_image *images; /* in load order, the last one a UKI */
         size_t n_images;
         const struct measured_image *addons; /* in load order: global ones first, each group sorted by name */
         size_t n_addons;

@@ -143,6 +143,8 @@ static int load_disk(struct inputs *i, size_t *n, size_t *m, struct error *e) {
         int k;
 
         k = load_disk_file(&i->disk_boot.image, &i->images[(*n)++], e);
+        if (k == 0)
+                k = pe_check_machine(&image->pe, i->disk_boot.machine, e);
         if (k < 0)
                 return k;
         if (!pe_section(&image->pe, ".linux")) {

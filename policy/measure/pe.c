@@ -152,6 +152,17 @@ int pe_parse(const void *data, size_t size, const char *subject, struct pe *ret,
         return 0;
 }
 
+static const char *machine_name(uint16_t machine) {
+        return machine == PE_MACHINE_X64 ? "x86-64" : "arm64";
+}
+
+int pe_check_machine(const struct pe *pe, uint16_t machine, struct error *e) {
+        if (pe->machine == machine)
+                return 0;
+        return fail(e, FAILURE_UKI, -EINVAL, pe->subject, "is for %s, where %s is started: it will not boot",
+                    machine_name(pe->machine), machine_name(machine));
+}
+
 const struct pe_section *pe_section(const struct pe *pe, const char *name) {
         for (size_t i = 0; i < pe->n_sections; i++)
                 if (streq(pe->sections[i].name, name))

@@ -41,6 +41,9 @@ struct pe {
 /* FAILURE_UKI for anything but a PE32+ image for x86-64 or arm64 whose parts neither overlap nor leave the file. */
 int pe_parse(const void *data, size_t size, const char *subject, struct pe *ret, struct error *e);
 
+/* Whether it is for the same kind of machine as what starts it; firmware refuses to load another. FAILURE_UKI. */
+int pe_check_machine(const struct pe *pe, uint16_t machine, struct error *e);
+
 /* The first section of that name, or NULL. */
 const struct pe_section *pe_section(const struct pe *pe, const char *name);
 

@@ -109,6 +109,11 @@ REFUSALS = [
     (["{f}/debian12.efi", "--addon={f}/addon.efi"], 70, "its stub is version 252, which loads no addons"),
     (["{f}/debian13.efi", "--addon={f}/debian12.efi"], 70, "is a UKI, not an addon"),
     (["{f}/addon.efi", "--command-line=x"], 70, "is not a UKI"),
+    (["{f}/addon.efi"], 70, "is not a UKI"),
+    (["{f}/debian13-systemd-boot.efi"], 70, "Give the images in load order, the UKI last."),
+    (["{f}/debian13.efi", "{f}/debian13-systemd-boot.efi"], 70, "is not a UKI"),
+    (["{f}/debian13-systemd-boot.efi", "{f}/debian13-aa64.efi"], 70, "is for arm64, where x86-64 is started"),
+    (["{f}/debian13-aa64.efi", "--addon={f}/addon.efi"], 70, "is for x86-64, where arm64 is started"),
     (["{f}/debian13.efi", "--command-line=@1 x"], 2, "selects a profile"),
     (["{f}/debian13.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl"], 70, "it is not signed, and db does not hold its hash"),
     (["{f}/debian13-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-CA.esl"], 70, "none of its signatures chains"),
@@ -178,6 +183,30 @@ def test_finds_addons_on_a_disk(sealboot, tmp_path):
     measured = CASES["debian13-addon"]["pcrs"]["sha384"]
     said = json.loads(sealboot("measure", "--json", f"--disk={disk}"))["Measurements"]
     assert (said["PCR4"], said["PCR12"]) == (measured[4], measured[12])
+
+
+@pytest.mark.parametrize("path", ["/loader/credentials/root.cred", "/loader/extensions/tool.raw",
+                                  "/EFI/BOOT/BOOTX64.EFI.extra.d/x.CRED", "/EFI/BOOT/BOOTX64.EFI.extra.d/x.sysext.raw",
+                                  "/EFI/BOOT/BOOTX64.EFI.extra.d/x.confext.raw"])
+def test_companions_that_are_not_predicted_are_refused(sealboot, tmp_path, path):
+    files = {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi", path: FIXTURES / "README"}
+    refused = sealboot("measure", f"--disk={make_disk(tmp_path, 16, files, 24)}", code=70)
+    assert path.lower() in refused.lower() and "is not predicted" in refused
+
+
+def test_files_beside_them_are_not_taken_for_companions(sealboot, tmp_path):
+    readme = FIXTURES / "README"
+    disk = make_disk(tmp_path, 16, {
+        "/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi", "/loader/random-seed": readme, "/loader/credentials/note": readme,
+        "/loader/credentials/.hidden.cred": readme, "/loader/addons/disk.raw": readme, "/EFI/BOOT/x.cred": readme,
+        "/EFI/BOOT/BOOTX64.EFI.extra.d/directory.cred/file": readme}, 24)
+    said = json.loads(sealboot("measure", "--json", f"--disk={disk}"))["Measurements"]
+    assert said["PCR12"] == "00" * 48
+
+
+def test_an_image_for_another_machine(sealboot, tmp_path):
+    disk = make_disk(tmp_path, 16, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13-aa64.efi"}, 24)
+    assert "is for arm64, where x86-64 is started" in sealboot("measure", f"--disk={disk}", code=70)
 
 
 def test_addons_on_a_disk_are_nothing_to_an_older_stub(sealboot, tmp_path):

@@ -3,6 +3,7 @@
 
 #include "fixture.h"
 #include "measure/disk.h"
+#include "measure/pe.h"
 
 /* The fuzzer's seed: a disk of 45 sectors with a FAT12 volume of one-sector clusters; /EFI/BOOT/BOOTX64.EFI of 702 bytes in
  * clusters 2 and 3, one addon of 5 bytes in cluster 4, its directory in 5, /EFI/BOOT in 6, /EFI in 7. */
@@ -13,6 +14,8 @@ enum {
         TABLE = VOLUME + 512,
         ROOT = VOLUME + 2 * 512,
         CLUSTERS = VOLUME + 3 * 512,
+        VOLUME_ROOM = 37 * 512,
+        ADDON_DIRECTORY = CLUSTERS + 3 * 512,
         BOOT_DIRECTORY = CLUSTERS + 4 * 512,
 };
 
@@ -52,6 +55,7 @@ static void test_finds(void **state _unused_) {
         disk = read_fixture("fuzz/seeds/disk/gpt", &n);
         assert_ok(find(disk, n, &boot, &e), &e);
         assert_string_equal(boot.image.path, "disk:/EFI/BOOT/BOOTX64.EFI");
+        assert_int_equal(boot.machine, PE_MACHINE_X64);
         assert_int_equal(boot.image.size, 702);
         assert_memory_equal(boot.image.data, "MZ", 2);
         assert_int_equal(boot.n_addons, 1);
@@ -148,6 +152,42 @@ static void test_endless_directory(void **state _unused_) {
         assert_refused(find(disk, n, &boot, &e), &e, FAILURE_UKI, "never ends");
 }
 
+/* Entries that share clusters could otherwise make a small disk fill the memory. */
+static void test_files_that_overlap(void **state _unused_) {
+        _cleanup_free_ uint8_t *disk = NULL;
+        struct error e = {};
+        size_t n;
+
+        disk = read_fixture("fuzz/seeds/disk/gpt", &n);
+        put(disk, TABLE + 3, 0xf002, 2); /* the image's cluster is followed by itself */
+        for (uint64_t addon = 5; addon <= 6; addon++) {
+                _cleanup_disk_boot_ struct disk_boot boot = {};
+
+                put(disk, ADDON_DIRECTORY + 32 + 28, addon, 4);
+                put(disk, BOOT_DIRECTORY + 28, VOLUME_ROOM - 5, 4);
+                if (addon == 5)
+                        assert_ok(find(disk, n, &boot, &e), &e);
+                else
+                        assert_refused(find(disk, n, &boot, &e), &e, FAILURE_UKI, "together are larger");
+        }
+        put(disk, BOOT_DIRECTORY + 28, 702, 4);
+        put(disk, ADDON_DIRECTORY + 32 + 28, VOLUME_ROOM, 4);
+        assert_refused(find(disk, n, &(struct disk_boot) {}, &e), &e, FAILURE_UKI, "together are larger");
+}
+
+/* What the stub would measure and we do not predict. */
+static void test_companions(void **state _unused_) {
+        _cleanup_free_ uint8_t *disk = NULL;
+        struct error e = {};
+        size_t n;
+
+        disk = read_fixture("fuzz/seeds/disk/gpt", &n);
+        for (size_t i = 0; i < 3; i++) /* a.addon.efi becomes a.addon.raw */
+                disk[ADDON_DIRECTORY + 20 + 2 * i] = (uint8_t) "Raw"[i];
+        assert_refused(find(disk, n, &(struct disk_boot) {}, &e), &e, FAILURE_UKI, "is not predicted");
+        assert_string_equal(e.subject, "disk:/EFI/BOOT/BOOTX64.EFI.extra.d/a.addon.Raw");
+}
+
 static void test_two_system_partitions(void **state _unused_) {
         struct disk_boot boot = {};
         _cleanup_free_ uint8_t *disk = NULL;
@@ -181,6 +221,8 @@ int main(void) {
                 cmocka_unit_test(test_finds),
                 cmocka_unit_test(test_refuses),
                 cmocka_unit_test(test_endless_directory),
+                cmocka_unit_test(test_files_that_overlap),
+                cmocka_unit_test(test_companions),
                 cmocka_unit_test(test_two_system_partitions),
                 cmocka_unit_test(test_truncation),
         };
