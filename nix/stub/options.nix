@@ -138,8 +138,7 @@ in
       let failed = map (a: a.message) (lib.filter (a: !a.assertion) config.assertions);
       in rec {
         toplevel = if failed != [ ] then throw (lib.concatStringsSep "\n" ([ "Failed assertions:" ] ++ failed)) else pkgs.runCommand "toplevel" { } "echo > $out";
-        finalImage = pkgs.runCommand "image" {
-          inherit toplevel;
+        finalImage = builtins.seq toplevel (pkgs.runCommand "image" {
           description = builtins.toJSON {
             parameters = config.boot.kernelParams;
             agent = config.environment.etc."sealboot/agent.json".text;
@@ -156,7 +155,7 @@ in
             off = lib.attrNames (lib.filterAttrs (_: s: !s.enable) config.systemd.services);
             writable = lib.attrNames (lib.filterAttrs (_: f: f.fsType != "tmpfs" && !(lib.elem "ro" f.options)) config.fileSystems);
           };
-        } "printf %s \"$description\" > $out";
+        } "printf %s \"$description\" > $out");
       };
   };
 }
