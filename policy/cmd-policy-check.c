@@ -23,7 +23,7 @@ static void help(void) {
              "  --principal ARN       who asks: a role, a role session or a user\n"
              "  --context NAME=VALUE  encryption context of the request; repeatable\n"
              "  --action ACTION       default kms:Decrypt\n"
-             "  --key ARN             the key, where statements name it; default any\n"
+             "  --key ARN             the key that is asked about, where statements name one\n"
              "  --set KEY=VALUE       another condition key, such as aws:SourceVpce=vpce-1; repeatable\n"
              "  --root PEM            root of the document's certificates, for emulators\n"
              "  --secure-boot         PCR7 in the policy is the value of Secure Boot on\n"
@@ -108,19 +108,21 @@ static int apply(struct arguments *a, int option, const char *value, struct erro
         }
 }
 
-static int add_pairs(const struct arguments *a, struct request *request, struct error *e) {
+static int add_pairs(const struct arguments *a, bool context, struct request *request, struct error *e) {
         int r = 0;
 
         for (size_t i = 0; i < a->n_pairs && r == 0; i++) {
                 const char *equals = strchr(a->pairs[i].text, '=');
                 _cleanup_free_ char *name = equals ? strndup(a->pairs[i].text, (size_t) (equals - a->pairs[i].text)) : NULL;
 
+                if (a->pairs[i].context != context)
+                        continue;
                 if (!equals || equals == a->pairs[i].text)
                         return fail(e, FAILURE_USAGE, -EINVAL, a->pairs[i].text, "is not NAME=VALUE");
                 if (!name)
                         return fail_oom(e);
-                r = a->pairs[i].context ? request_add_context(request, name, equals + 1, e)
-                                        : request_add(request, name, equals + 1, e);
+                r = context ? request_add_context(request, name, equals + 1, e)
+                            : request_set(request, name, equals + 1, e);
         }
         return r;
 }
@@ -175,10 +177,10 @@ static int build_request(const struct arguments *a, const char *document, struct
                 return fail(e, FAILURE_USAGE, -EINVAL, "policy check", "no --principal was given: who asks?");
         r = request_init(request, a->principal, a->action, a->key, e);
         if (r == 0)
-                r = add_pairs(a, request, e);
+                r = add_pairs(a, true, request, e);
         if (r == 0)
                 r = document ? add_document(a, document, request, e) : add_reference(a->reference, request, e);
-        return r;
+        return r < 0 ? r : add_pairs(a, false, request, e);
 }
 
 static int check_weaknesses(const struct arguments *a, const char *path, const struct findings *findings) {
@@ -210,7 +212,7 @@ static void print_evaluation(const struct arguments *a, const struct evaluation 
 }
 
 int policy_check(int argc, char *argv[]) {
-        _cleanup_arguments_ struct arguments a = { .action = "kms:Decrypt", .key = "*" };
+        _cleanup_arguments_ struct arguments a = { .action = "kms:Decrypt" };
         _cleanup_key_policy_ struct key_policy policy = {};
         _cleanup_evaluation_ struct evaluation v = {};
         _cleanup_findings_ struct findings findings = {};

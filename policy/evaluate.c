@@ -19,6 +19,10 @@ static enum truth truth_of(bool b) {
         return b ? TRUTH_YES : TRUTH_NO;
 }
 
+bool is_key_arn(const char *arn) {
+        return glob_matches("arn:aws*:kms:?*:?*:key/?*", arn, false);
+}
+
 static enum truth opposite(enum truth t) {
         return t == TRUTH_YES ? TRUTH_NO : t == TRUTH_NO ? TRUTH_YES : TRUTH_UNKNOWN;
 }
@@ -150,6 +154,8 @@ int request_init(struct request *r, const char *principal, const char *action, c
         bool user = strstr(principal, ":user/") != NULL;
         int k;
 
+        if (resource && !is_key_arn(resource))
+                return fail(e, FAILURE_USAGE, -EINVAL, resource, "is not the ARN of a KMS key");
         r->action = action;
         r->resource = resource;
         k = fill_principal(r, principal, e);
@@ -169,7 +175,48 @@ int request_init(struct request *r, const char *principal, const char *action, c
         };
         for (size_t i = 0; i < ELEMENTS(filled) && k == 0; i++)
                 k = request_add(r, filled[i].key, filled[i].value, e);
+        if (k == 0)
+                find_key(r, "aws:PrincipalArn")->hides_path = r->role;
         return k;
+}
+
+/* The role's name is the last part of its ARN, whatever its path. */
+static bool same_role(const char *named, const char *role) {
+        const char *slash = strstr(named, ":role/"), *name = strrchr(named, '/'), *other = strrchr(role, '/');
+
+        return streq(named, role) ||
+               (slash && name && other && strncmp(named, role, (size_t) (slash - named) + 6) == 0 && streq(name, other));
+}
+
+static int set_role(struct request *r, struct request_key *k, const char *arn, struct error *e) {
+        char *copy;
+
+        if (!same_role(arn, r->role))
+                return fail(e, FAILURE_USAGE, -EINVAL, arn, "is not the ARN of the role behind %s", r->principal);
+        copy = strdup(arn);
+        if (!copy)
+                return fail_oom(e);
+        free(k->values[0]);
+        k->values[0] = copy;
+        k->hides_path = false;
+        return 0;
+}
+
+int request_set(struct request *r, const char *key, const char *value, struct error *e) {
+        struct request_key *k = find_key(r, key);
+        int n;
+
+        if (k && k->hides_path)
+                return set_role(r, k, value, e);
+        if (strncasecmp(key, "kms:EncryptionContext", 21) == 0)
+                return fail(e, FAILURE_USAGE, -EINVAL, key, "is given by the encryption context (--context)");
+        if ((k && !k->set) || (!r->partial && strncasecmp(key, "kms:RecipientAttestation:", 25) == 0))
+                return fail(e, FAILURE_USAGE, -EINVAL, key,
+                            "is known from the request: only what cannot be known here can be set");
+        n = request_add(r, key, value, e);
+        if (n == 0)
+                find_key(r, key)->set = true;
+        return n;
 }
 
 /* Conditions */
@@ -203,7 +250,7 @@ static bool arn_matches(const char *pattern, const char *text) {
         return true;
 }
 
-static bool value_matches(enum match_kind match, const char *value, const char *wanted) {
+static bool text_matches(enum match_kind match, const char *value, const char *wanted) {
         switch (match) {
         case MATCH_STRING_EQUALS:
                 return streq(value, wanted);
@@ -219,12 +266,48 @@ static bool value_matches(enum match_kind match, const char *value, const char *
         }
 }
 
+/* Whether what `wanted` fixes before its first and after its last wildcard leaves room for a path between `head`, the ARN up
+ * to "role/", and the role's name. */
+static bool path_may_match(enum match_kind match, const char *head, size_t n_head, const char *name, const char *wanted) {
+        int (*compare)(const char *, const char *, size_t) =
+                match == MATCH_STRING_EQUALS_IGNORE_CASE ? strncasecmp : strncmp;
+        bool wild = match == MATCH_STRING_LIKE || match == MATCH_ARN;
+        size_t n = strlen(wanted), n_name = strlen(name), first = wild ? strcspn(wanted, "*?") : n, last = n;
+
+        while (wild && first < n && last > 0 && !strchr("*?", wanted[last - 1]))
+                last--;
+        last = first < n ? n - last : n; /* how much is fixed at the end */
+        return compare(wanted, head, MIN_OF(first, n_head)) == 0 &&
+               compare(wanted + n - MIN_OF(last, n_name), name + n_name - MIN_OF(last, n_name), MIN_OF(last, n_name)) == 0;
+}
+
+/* A role's ARN of which all but the path is known. */
+static enum truth role_matches(enum match_kind match, const char *role, const char *wanted) {
+        const char *slash = strrchr(role, '/');
+        size_t n_head = (size_t) (slash - role) + 1;
+        _cleanup_free_ char *deep = NULL;
+        bool without, with;
+
+        /* No pattern spells this path, so what matches both it and none has a wildcard that takes any. */
+        if (asprintf(&deep, "%.*s\1/\1\1%s", (int) n_head, role, slash) < 0) {
+                deep = NULL;
+                return TRUTH_UNKNOWN;
+        }
+        without = text_matches(match, role, wanted);
+        with = text_matches(match, deep, wanted);
+        if (without && with)
+                return TRUTH_YES;
+        return without || with || path_may_match(match, role, n_head, slash, wanted) ? TRUTH_UNKNOWN : TRUTH_NO;
+}
+
 /* One value of the request against the condition's: any of them for the plain operators, none for the negated ones. */
-static bool value_meets(const struct condition *c, const char *value) {
+static enum truth value_meets(const struct condition *c, const struct request_key *k, const char *value) {
+        enum truth t = c->match == MATCH_OTHER ? TRUTH_UNKNOWN : TRUTH_NO;
+
         for (size_t i = 0; i < c->values.n; i++)
-                if (value_matches(c->match, value, c->values.items[i]))
-                        return !c->negated;
-        return c->negated;
+                t = MAX_OF(t, k->hides_path ? role_matches(c->match, value, c->values.items[i])
+                                            : truth_of(text_matches(c->match, value, c->values.items[i])));
+        return c->negated ? opposite(t) : t;
 }
 
 static bool meets_null(const struct condition *c, bool absent) {
@@ -234,24 +317,32 @@ static bool meets_null(const struct condition *c, bool absent) {
         return false;
 }
 
-static enum truth meets(const struct condition *c, const struct request *r, const struct request_key *k) {
-        size_t met = 0;
+static bool has_variable(const struct strings *s) {
+        for (size_t i = 0; i < s->n; i++)
+                if (strstr(s->items[i], "${"))
+                        return true;
+        return false;
+}
+
+static enum truth meets(const struct condition *c, bool variables, const struct request *r, const struct request_key *k) {
+        enum truth all = TRUTH_YES, any = TRUTH_NO;
 
         if (!k && !known_absent(r, c->key))
                 return TRUTH_UNKNOWN;
         if (c->match == MATCH_NULL)
                 return truth_of(meets_null(c, !k));
-        for (size_t i = 0; i < c->values.n; i++)
-                if (strstr(c->values.items[i], "${"))
-                        return TRUTH_UNKNOWN;
+        if (variables && has_variable(&c->values))
+                return TRUTH_UNKNOWN;
         if (!k)
                 return truth_of(c->quantifier == QUANTIFIER_ALL || c->if_exists ||
                                 (c->quantifier == QUANTIFIER_NONE && c->negated));
-        for (size_t i = 0; i < k->n; i++)
-                met += value_meets(c, k->values[i]);
-        if (c->quantifier == QUANTIFIER_ALL || (c->quantifier == QUANTIFIER_NONE && c->negated))
-                return truth_of(met == k->n);
-        return truth_of(met > 0);
+        for (size_t i = 0; i < k->n; i++) {
+                enum truth t = value_meets(c, k, k->values[i]);
+
+                all = MIN_OF(all, t);
+                any = MAX_OF(any, t);
+        }
+        return c->quantifier == QUANTIFIER_ALL || (c->quantifier == QUANTIFIER_NONE && c->negated) ? all : any;
 }
 
 /* Statements */
@@ -283,60 +374,86 @@ static int note(struct statement_result *s, const char *element, const char *key
         return 0;
 }
 
-/* A policy may name a role by its path, which a session's ARN does not tell. */
-static bool same_role(const char *named, const char *role) {
-        const char *slash = strstr(named, ":role/"), *name = strrchr(named, '/'), *other = strrchr(role, '/');
+/* How a Principal or NotPrincipal element lists who asks. Names of roles are unique in an account and KMS takes only roles
+ * that exist, so a role named with a path is the session's. */
+struct listed {
+        bool account, role, session; /* role: or user */
+        bool some_session;           /* of the role that asks, which session is not known */
+};
 
-        return streq(named, role) ||
-               (slash && name && other && strncmp(named, role, (size_t) (slash - named) + 6) == 0 && streq(name, other));
-}
+static struct listed find_listed(const struct statement *s, const struct request *r) {
+        bool any_session = strstr(r->principal, ":role/") != NULL;
+        const char *role = r->role ?: r->principal, *name = any_session ? strrchr(r->principal, '/') : "";
+        struct listed l = {};
 
-static bool principal_matches(const struct statement *s, const struct request *r, bool *ret_delegated) {
-        bool account = false;
-
-        *ret_delegated = false;
-        if (s->anyone)
-                return true;
         for (size_t i = 0; i < s->principals.n; i++) {
-                const char *name = s->principals.items[i], *number = strstr(name, "::");
+                const char *named = s->principals.items[i], *number = strstr(named, "::");
+                const char *session = strstr(named, ":assumed-role/");
+                bool ours = number && strncmp(number + 2, r->account, 12) == 0;
 
-                if (streq(name, r->principal) || (r->role && same_role(name, r->role)))
-                        return true;
-                account |= streq(name, r->account) ||
-                           (number && strncmp(number + 2, r->account, 12) == 0 && streq(number + 2 + 12, ":root"));
+                l.account |= streq(named, r->account) || (ours && streq(number + 2 + 12, ":root"));
+                l.role |= streq(named, role) || (r->role && same_role(named, role));
+                l.session |= r->role && streq(named, r->principal);
+                l.some_session |= any_session && ours && session && strncmp(session + 13, name, strlen(name)) == 0 &&
+                                  session[13 + strlen(name)] == '/';
         }
-        *ret_delegated = account;
-        return account;
+        return l;
 }
 
-static bool resource_matches(const struct statement *s, const struct request *r) {
-        for (size_t i = 0; i < s->resources.n; i++)
-                if (glob_matches(s->resources.items[i], r->resource, false))
-                        return !s->not_resource;
-        return s->not_resource;
+static enum truth principal_matches(const struct statement *s, const struct request *r, bool *ret_delegated) {
+        const struct listed l = find_listed(s, r);
+
+        *ret_delegated = !s->anyone && l.account && !l.role && !l.session;
+        if (s->anyone || l.account || l.role || l.session)
+                return TRUTH_YES;
+        return l.some_session ? TRUTH_UNKNOWN : TRUTH_NO;
 }
 
-static int judge(const struct statement *s, const struct request *r, struct statement_result *ret, bool *ret_delegated,
-                 struct error *e) {
-        bool delegated, named = principal_matches(s, r, &delegated);
+/* A Deny with NotPrincipal spares whom it lists together with everything they belong to: AWS may look at the account first,
+ * then the role, then the session, and deny when one is missing (IAM user guide, "NotPrincipal"). */
+static enum truth not_principal_matches(const struct statement *s, const struct request *r) {
+        bool may_be_session = strstr(r->principal, ":role/") != NULL;
+        const struct listed l = find_listed(s, r);
+
+        if (s->anyone || (l.account && l.role && (r->role ? l.session : !may_be_session)))
+                return TRUTH_NO;
+        return l.account || l.role || l.session || l.some_session ? TRUTH_UNKNOWN : TRUTH_YES;
+}
+
+static enum truth resource_matches(const struct statement *s, bool variables, const struct request *r) {
+        enum truth t = variables && has_variable(&s->resources) ? TRUTH_UNKNOWN : TRUTH_NO;
+
+        for (size_t i = 0; i < s->resources.n; i++) {
+                const char *pattern = s->resources.items[i];
+
+                if (r->resource ? glob_matches(pattern, r->resource, false) : strspn(pattern, "*") == strlen(pattern))
+                        t = TRUTH_YES;
+                else if (!r->resource)
+                        t = MAX_OF(t, TRUTH_UNKNOWN);
+        }
+        return s->not_resource ? opposite(t) : t;
+}
+
+static int judge(const struct statement *s, bool variables, const struct request *r, struct statement_result *ret,
+                 bool *ret_delegated, struct error *e) {
+        enum truth principal = s->not_principal ? not_principal_matches(s, r) : principal_matches(s, r, ret_delegated);
         enum truth action = truth_of(statement_covers_action(s, r->action));
-        enum truth resource = truth_of(resource_matches(s, r));
+        enum truth resource = resource_matches(s, variables, r);
         int k;
 
         *ret = (struct statement_result) { .statement = s, .truth = TRUTH_YES };
-        *ret_delegated = delegated && !s->not_principal;
         k = note(ret, s->not_principal ? "NotPrincipal" : "Principal", NULL, s->anyone ? NULL : &s->principals,
-                 strdup(r->principal), s->not_principal ? opposite(truth_of(named)) : truth_of(named), e);
+                 strdup(r->principal), principal, e);
         if (k == 0)
                 k = note(ret, s->not_action ? "NotAction" : "Action", NULL, &s->actions, strdup(r->action), action, e);
         if (k == 0)
-                k = note(ret, s->not_resource ? "NotResource" : "Resource", NULL, &s->resources, strdup(r->resource),
-                         resource, e);
+                k = note(ret, s->not_resource ? "NotResource" : "Resource", NULL, &s->resources,
+                         r->resource ? strdup(r->resource) : NULL, resource, e);
         for (size_t i = 0; i < s->n_conditions && k == 0; i++) {
                 const struct condition *c = &s->conditions[i];
                 const struct request_key *key = find_key(r, c->key);
 
-                k = note(ret, c->operator, c->key, &c->values, key ? join(key) : NULL, meets(c, r, key), e);
+                k = note(ret, c->operator, c->key, &c->values, key ? join(key) : NULL, meets(c, variables, r, key), e);
         }
         return k;
 }
@@ -354,7 +471,7 @@ void evaluation_done(struct evaluation *v) {
 int evaluate(const struct key_policy *policy, const struct request *request, struct evaluation *ret, struct error *e) {
         _cleanup_evaluation_ struct evaluation v = {};
         enum truth allow = TRUTH_NO, deny = TRUTH_NO;
-        bool delegated, by_name = false;
+        bool delegated = false, by_name = false;
         int r;
 
         v.statements = calloc(policy->n + 1, sizeof *v.statements);
@@ -363,7 +480,7 @@ int evaluate(const struct key_policy *policy, const struct request *request, str
         for (size_t i = 0; i < policy->n; i++) {
                 struct statement_result *s = &v.statements[v.n++];
 
-                r = judge(&policy->statements[i], request, s, &delegated, e);
+                r = judge(&policy->statements[i], policy->variables, request, s, &delegated, e);
                 if (r < 0)
                         return r;
                 if (!policy->statements[i].allow) {

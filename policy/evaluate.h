@@ -6,7 +6,7 @@
  *
  * Only the key policy is judged. A caller from another account also needs an identity policy that allows the request, and so
  * does one whom the key policy admits by account only (evaluation.delegated). A condition on something that cannot be known
- * here (aws:SourceIp, a policy variable) is neither met nor unmet. */
+ * here (aws:SourceIp, a policy variable), or not compared here (dates, numbers, addresses), is neither met nor unmet. */
 
 #include "document.h"
 #include "key-policy.h"
@@ -23,18 +23,20 @@ struct request {
         char *principal; /* as given: a role, a role session, a user */
         char *role;      /* behind a session, else NULL */
         char account[13];
-        const char *action, *resource;
+        const char *action, *resource; /* resource: NULL when not known */
         struct request_key {
                 char *name;
                 char **values;
                 size_t n;
+                bool set;         /* by request_set() */
+                bool hides_path;  /* the ARN of a role known by a session, which does not tell the role's path */
         } *keys;
         size_t n;
         bool partial; /* the PCRs that are not there are not known, rather than absent */
 };
 
-/* principal: an IAM user, role or assumed-role session ARN. action such as "kms:Decrypt" and resource are borrowed.
- * FAILURE_USAGE. */
+/* principal: an IAM user, role or assumed-role session ARN. action such as "kms:Decrypt" and resource (a key's ARN, or NULL)
+ * are borrowed. FAILURE_USAGE. */
 int request_init(struct request *r, const char *principal, const char *action, const char *resource, struct error *e);
 /* Adds a value to a condition key; a second one makes it a key of several values. */
 int request_add(struct request *r, const char *key, const char *value, struct error *e);
@@ -43,6 +45,9 @@ int request_add_context(struct request *r, const char *name, const char *value, 
  * model: PCR15 is zeros unless the reference says otherwise. */
 int request_add_document(struct request *r, const struct document *d, struct error *e);
 int request_add_reference(struct request *r, const struct reference *reference, struct error *e);
+/* A condition key that nothing above tells, after all of them: FAILURE_USAGE for one that is known, or known to be absent,
+ * but for the full ARN of a session's role. */
+int request_set(struct request *r, const char *key, const char *value, struct error *e);
 void request_done(struct request *r);
 #define _cleanup_request_ _cleanup_(request_done)
 
@@ -50,7 +55,7 @@ struct element_result {
         const char *element; /* "Principal", "Action", "Resource", or a condition's operator */
         const char *key;     /* of a condition, else NULL */
         const struct strings *wanted; /* NULL: anyone */
-        char *found;         /* NULL: absent */
+        char *found;         /* NULL: absent, or a key that was not given */
         enum truth truth;
 };
 
@@ -79,6 +84,8 @@ struct evaluation {
 int evaluate(const struct key_policy *policy, const struct request *request, struct evaluation *ret, struct error *e);
 void evaluation_done(struct evaluation *v);
 #define _cleanup_evaluation_ _cleanup_(evaluation_done)
+
+bool is_key_arn(const char *arn);
 
 const char *decision_name(enum decision d);
 const char *truth_name(enum truth t);

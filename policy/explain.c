@@ -12,7 +12,7 @@ static const char *verdict_text(const struct evaluation *v) {
         if (v->decision == DECISION_DENIED)
                 return "DENIED: no statement allows it";
         if (v->decision == DECISION_UNKNOWN)
-                return "UNDECIDED: it depends on conditions that cannot be known here (see --set)";
+                return "UNDECIDED: it depends on what cannot be known here (see --set and --key)";
         return v->delegated ? "ALLOWED to the caller's account: its IAM policies decide" : "ALLOWED";
 }
 
@@ -40,7 +40,7 @@ static void print_element(FILE *f, const struct element_result *r) {
         fputs("             wanted  ", f);
         print_values(f, r->wanted);
         fputs("\n             found   ", f);
-        print_clean(f, r->found ?: "nothing");
+        print_clean(f, r->found ?: r->key ? "nothing" : "a key that was not given");
         putc('\n', f);
 }
 

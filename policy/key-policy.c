@@ -56,8 +56,15 @@ bool statement_covers_action(const struct statement *s, const char *action) {
         return s->not_action;
 }
 
-/* A string or an array of strings; with `booleans`, also true and false, which IAM takes for text. */
-static int take_strings(const struct parse *p, json_object *o, const char *what, bool booleans, struct strings *ret) {
+static bool is_of(json_object *o, enum json_type type) {
+        return type != json_type_null && (json_object_is_type(o, type) ||
+                                          (type == json_type_int && json_object_is_type(o, json_type_double)));
+}
+
+/* A string or an array of strings; `also` (null: nothing else) are what IAM takes for text besides: true and false, or
+ * numbers. */
+static int take_strings(const struct parse *p, json_object *o, const char *what, enum json_type also,
+                        struct strings *ret) {
         bool array = json_object_is_type(o, json_type_array);
         size_t n = array ? json_object_array_length(o) : 1;
         const char **items;
@@ -71,7 +78,7 @@ static int take_strings(const struct parse *p, json_object *o, const char *what,
                 json_object *v = array ? json_object_array_get_idx(o, i) : o;
                 bool text = json_object_is_type(v, json_type_string);
 
-                if (!text && !(booleans && json_object_is_type(v, json_type_boolean))) {
+                if (!text && !is_of(v, also)) {
                         free(items);
                         return refuse(p, "%s is not text", what);
                 }
@@ -93,13 +100,20 @@ static bool is_account(const char *s) {
         return strlen(s) == 12 && strspn(s, "0123456789") == 12;
 }
 
-/* An account, or the ARN of an account, user, role or session; a wildcard would only ever match itself. */
+bool is_unique_id(const char *s) {
+        size_t n = strlen(s);
+
+        return n >= 16 && n <= 128 && (strncmp(s, "AROA", 4) == 0 || strncmp(s, "AIDA", 4) == 0) &&
+               strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == n;
+}
+
+/* An account, the ARN of an account, user, role or session (a wildcard would only ever match itself), or a unique id. */
 static bool is_principal(const char *s) {
         static const char *const kinds[] = { "user/", "role/", "assumed-role/", "federated-user/" };
         const char *account, *resource;
         char number[13];
 
-        if (streq(s, "*") || is_account(s))
+        if (streq(s, "*") || is_account(s) || is_unique_id(s))
                 return true;
         if (strchr(s, '*') || !(glob_matches("arn:aws:iam::*", s, false) || glob_matches("arn:aws:sts::*", s, false) ||
                                 glob_matches("arn:aws-*:iam::*", s, false) || glob_matches("arn:aws-*:sts::*", s, false)))
@@ -129,9 +143,9 @@ static int take_principal(const struct parse *p, json_object *o, struct statemen
                 return refuse(p, "Principal is neither \"*\" nor an object");
         json_object_object_foreach(o, kind, value) {
                 if (streq(kind, "AWS"))
-                        r = take_strings(p, value, "Principal", false, &s->principals);
+                        r = take_strings(p, value, "Principal", json_type_null, &s->principals);
                 else if (streq(kind, "Service"))
-                        r = take_strings(p, value, "Principal", false, &s->services);
+                        r = take_strings(p, value, "Principal", json_type_null, &s->services);
                 else
                         r = refuse(p, "unknown kind of principal \"%s\"", kind);
                 if (r < 0)
@@ -148,7 +162,7 @@ static int take_principal(const struct parse *p, json_object *o, struct statemen
 static int take_actions(const struct parse *p, json_object *o, struct statement *s) {
         int r;
 
-        r = take_strings(p, o, "Action", false, &s->actions);
+        r = take_strings(p, o, "Action", json_type_null, &s->actions);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < s->actions.n; i++) {
@@ -166,7 +180,7 @@ static int take_actions(const struct parse *p, json_object *o, struct statement 
 static int take_resources(const struct parse *p, json_object *o, struct statement *s) {
         int r;
 
-        r = take_strings(p, o, "Resource", false, &s->resources);
+        r = take_strings(p, o, "Resource", json_type_null, &s->resources);
         for (size_t i = 0; r == 0 && i < s->resources.n; i++)
                 if (!s->resources.items[i][0])
                         r = refuse(p, "Resource is empty");
@@ -190,6 +204,21 @@ static const struct {
         { "ArnNotLike", MATCH_ARN, true },
         { "Bool", MATCH_BOOL, false },
         { "Null", MATCH_NULL, false },
+        { "NumericEquals", MATCH_OTHER, false },
+        { "NumericNotEquals", MATCH_OTHER, true },
+        { "NumericLessThan", MATCH_OTHER, false },
+        { "NumericLessThanEquals", MATCH_OTHER, false },
+        { "NumericGreaterThan", MATCH_OTHER, false },
+        { "NumericGreaterThanEquals", MATCH_OTHER, false },
+        { "DateEquals", MATCH_OTHER, false },
+        { "DateNotEquals", MATCH_OTHER, true },
+        { "DateLessThan", MATCH_OTHER, false },
+        { "DateLessThanEquals", MATCH_OTHER, false },
+        { "DateGreaterThan", MATCH_OTHER, false },
+        { "DateGreaterThanEquals", MATCH_OTHER, false },
+        { "IpAddress", MATCH_OTHER, false },
+        { "NotIpAddress", MATCH_OTHER, true },
+        { "BinaryEquals", MATCH_OTHER, false },
 };
 
 static int take_operator(const struct parse *p, const char *text, struct condition *c) {
@@ -219,7 +248,7 @@ static int take_operator(const struct parse *p, const char *text, struct conditi
                 c->negated = operators[i].negated;
                 return 0;
         }
-        return refuse(p, "the condition operator \"%s\" is not one that is understood here", text);
+        return refuse(p, "\"%s\" is not a condition operator of IAM", text);
 }
 
 static int take_condition(const struct parse *p, const char *operator, const char *key, json_object *values,
@@ -236,7 +265,7 @@ static int take_condition(const struct parse *p, const char *operator, const cha
         if (!larger)
                 return fail_oom(p->e);
         s->conditions = larger;
-        r = take_strings(p, values, key, true, &c.values);
+        r = take_strings(p, values, key, c.match == MATCH_OTHER ? json_type_int : json_type_boolean, &c.values);
         if (r < 0)
                 return r;
         s->conditions[s->n_conditions++] = c;
@@ -343,13 +372,16 @@ static int take_statement(struct parse *p, json_object *o, size_t number, struct
                 if (!elements[i].not && elements[i].element >= ELEMENT_EFFECT && elements[i].element <= ELEMENT_RESOURCE &&
                     !(seen & 1u << elements[i].element))
                         return refuse(p, "has no %s", elements[i].name);
+        if (s->allow && s->not_principal)
+                return refuse(p, "NotPrincipal is only for Deny");
         return 0;
 }
 
-static int take_version(const struct parse *p, json_object *o) {
+static int take_version(const struct parse *p, json_object *o, struct key_policy *policy) {
         const char *version = json_object_is_type(o, json_type_string) ? json_object_get_string(o) : "";
 
-        return streq(version, "2012-10-17") || streq(version, "2008-10-17") ? 0 : refuse(p, "unknown Version");
+        policy->variables = streq(version, "2012-10-17");
+        return policy->variables || streq(version, "2008-10-17") ? 0 : refuse(p, "unknown Version");
 }
 
 static int take_statements(struct parse *p, json_object *o, struct key_policy *policy) {
@@ -382,7 +414,7 @@ static int take_document(struct parse *p, struct key_policy *policy) {
                 return refuse(p, "is not an object");
         json_object_object_foreach(policy->json, key, value) {
                 if (streq(key, "Version"))
-                        r = take_version(p, value);
+                        r = take_version(p, value, policy);
                 else if (streq(key, "Statement")) {
                         r = take_statements(p, value, policy);
                         statements = true;

@@ -22,6 +22,7 @@ enum match_kind {
         MATCH_ARN,  /* ArnEquals and ArnLike are the same to IAM */
         MATCH_BOOL,
         MATCH_NULL, /* whether the key is absent */
+        MATCH_OTHER, /* numbers, dates, addresses, bytes: IAM's, but not compared here */
 };
 
 enum quantifier {
@@ -57,6 +58,7 @@ struct key_policy {
         json_object *json;
         struct statement *statements;
         size_t n;
+        bool variables; /* Version 2012-10-17, in which "${aws:username}" is no text but a policy variable */
 };
 
 /* FAILURE_POLICY. */
@@ -66,6 +68,9 @@ int key_policy_read(const char *path, struct key_policy *ret, struct error *e);
 
 void key_policy_done(struct key_policy *p);
 #define _cleanup_key_policy_ _cleanup_(key_policy_done)
+
+/* What IAM puts in the place of a user or role that was deleted, such as AROA...: it names nobody any more. */
+bool is_unique_id(const char *principal);
 
 /* IAM's wildcards, * and ?. */
 bool glob_matches(const char *pattern, const char *text, bool ignore_case);

@@ -688,7 +688,12 @@ def test_cms_has_the_shape_of_real_answers(shape):
     ("StringEqualsIfExists", "abc", None, True), ("StringEqualsIfExists", "abc", "x", False),
     ("ForAllValues:StringEquals", ["a", "b"], ["a"], True), ("ForAllValues:StringEquals", ["a"], ["a", "b"], False),
     ("ForAllValues:StringEquals", ["a"], None, True), ("ForAnyValue:StringEquals", ["a"], ["a", "b"], True),
-    ("ForAnyValue:StringEquals", ["a"], None, False)])
+    ("ForAnyValue:StringEquals", ["a"], None, False),
+    ("NumericLessThan", 7, "6.5", True), ("NumericLessThan", "7", "7", False), ("NumericNotEquals", [1, 2], "2", False),
+    ("DateLessThan", "2026-11-21T00:00:00Z", "2026-11-20T23:59:59Z", True),
+    ("DateGreaterThanEquals", "2026-11-21T00:00:00Z", "1795219199", False), ("DateEquals", 1795219200, "2026-11-21", True),
+    ("IpAddress", "10.1.0.0/16", "10.1.2.3", True), ("NotIpAddress", ["10.1.0.0/16", "10.2.0.1"], "10.2.0.1", False),
+    ("IpAddressIfExists", "10.1.0.0/16", None, True), ("DateLessThan", "2026-11-21T00:00:00Z", None, False)])
 def test_conditions(operator, wanted, found, result):
     key = "kms:EncryptionContextKeys"
     document = {"Version": "2012-10-17", "Statement": [{
@@ -708,6 +713,23 @@ def test_principals(principal, named, effect, result):
     document = {"Version": "2012-10-17", "Statement": [
         {"Effect": effect, "Principal": {"AWS": named}, "Action": "kms:*", "Resource": "*"}]}
     assert bool(policy.authorize(document, policy.Context("kms:Decrypt", principal), "111122223333")) == result
+
+
+@pytest.mark.parametrize("principal, listed, effect, certain", [
+    (ROLE, [ROLE.arn, ROLE.role, "444455556666"], "Allow", True), (ROLE, ["*"], "Allow", True),
+    (ROLE, [ROLE.arn, ROLE.role], "Deny", False), (ROLE, [ROLE.role, "444455556666"], "Deny", False),
+    (ROLE, ["arn:aws:iam::444455556666:root"], "Deny", False), (ROLE, [OWNER.arn, "111122223333"], "Deny", True),
+    (OWNER, [OWNER.arn, "111122223333"], "Allow", True), (OWNER, ["111122223333"], "Deny", False)])
+def test_a_denial_spares_who_is_listed_with_the_account(principal, listed, effect, certain):
+    document = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"},
+        {"Effect": "Deny", "NotPrincipal": {"AWS": listed}, "Action": "kms:*", "Resource": "*"}]}
+    policy.validate(json.dumps(document))
+    decision = policy.evaluate(document, policy.Context("kms:Decrypt", principal))
+    assert (decision.effect, decision.certain) == (effect, certain)
+    document["Statement"][1]["Effect"] = "Allow"
+    with pytest.raises(policy.MalformedPolicy, match="only for Deny"):
+        policy.validate(json.dumps(document))
 
 
 def test_deny_wins_and_identity_policies_count():

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 
@@ -361,6 +362,7 @@ class Call:
             "aws:PrincipalArn": self.principal.role or self.principal.arn, "aws:PrincipalAccount": self.principal.account,
             "aws:PrincipalType": "AssumedRole" if self.principal.role else "User", "aws:RequestedRegion": self.kms.region,
             "aws:SecureTransport": "true" if self.request.secure else "false", "aws:SourceIp": self.request.peer,
+            "aws:CurrentTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
     def authorize(self, key: Key | None, action: str, document: dict | None = None):

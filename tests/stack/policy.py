@@ -12,13 +12,17 @@ A context names who asks for what, and the condition keys that KMS would fill:
 Values are strings, or lists of strings for keys with several values. Condition key names, those of an encryption context
 included, are not case-sensitive (KMS developer guide, "AWS KMS condition keys"); values are as the operator says."""
 
+import ipaddress
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from operator import eq, ge, gt, le, lt
 
 VERSIONS = ("2012-10-17", "2008-10-17")
 ARN = re.compile(r"arn:(aws|aws-cn|aws-us-gov):(iam|sts)::\d{12}:"
                  r"(root|user/.+|role/.+|assumed-role/.+/.+|federated-user/.+)")
+UNIQUE_ID = re.compile(r"(AROA|AIDA)[A-Z0-9]{12,124}")   # what is left of a role or user that was deleted
 MAXIMUM_SIZE = 32 * 1024
 
 
@@ -39,6 +43,7 @@ class Decision:
     effect: str            # "Allow", "Deny" (explicit), "None" (nothing matched)
     reason: str
     delegated: bool = False   # allowed to the account: only together with an identity policy
+    certain: bool = True      # False: AWS documents that it may deny, not that it does
 
     def __bool__(self) -> bool:
         return self.effect == "Allow"
@@ -57,6 +62,21 @@ def arn_like(value: str, pattern: str) -> bool:
     return len(parts) == len(patterns) == 6 and all(wildcard(v, p) for v, p in zip(parts, patterns))
 
 
+def moment(text: str) -> float:
+    """ISO 8601, or seconds since 1970."""
+    if re.fullmatch(r"[0-9.]+", text):
+        return float(text)
+    at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def comparisons(prefix: str, reading) -> dict:
+    def by(compare):
+        return lambda v, p: compare(reading(v), reading(p))
+    return {prefix + name: by(compare) for name, compare in {
+        "Equals": eq, "LessThan": lt, "LessThanEquals": le, "GreaterThan": gt, "GreaterThanEquals": ge}.items()}
+
+
 OPERATORS = {
     "StringEquals": lambda v, p: v == p,
     "StringEqualsIgnoreCase": lambda v, p: v.lower() == p.lower(),
@@ -64,6 +84,10 @@ OPERATORS = {
     "ArnEquals": arn_like,
     "ArnLike": arn_like,
     "Bool": lambda v, p: v.lower() == p.lower(),
+    "BinaryEquals": lambda v, p: v == p,
+    "IpAddress": lambda v, p: ipaddress.ip_address(v) in ipaddress.ip_network(p, strict=False),
+    **comparisons("Numeric", float),
+    **comparisons("Date", moment),
 }
 NEGATED = {
     "StringNotEquals": "StringEquals",
@@ -71,6 +95,9 @@ NEGATED = {
     "StringNotLike": "StringLike",
     "ArnNotEquals": "ArnEquals",
     "ArnNotLike": "ArnLike",
+    "NotIpAddress": "IpAddress",
+    "NumericNotEquals": "NumericEquals",
+    "DateNotEquals": "DateEquals",
 }
 KEYS = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"kms:EncryptionContext:.+", r"kms:EncryptionContextKeys",
@@ -82,6 +109,7 @@ KEYS = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"aws:PrincipalArn", r"aws:PrincipalAccount", r"aws:PrincipalType", r"aws:PrincipalOrgID", r"aws:SecureTransport",
     r"aws:SourceVpce?", r"aws:SourceIp", r"aws:SourceAccount", r"aws:SourceArn", r"aws:userid", r"aws:username",
     r"aws:PrincipalTag/.+", r"aws:ResourceTag/.+", r"aws:RequestedRegion",
+    r"aws:CurrentTime", r"aws:EpochTime", r"aws:TokenIssueTime", r"aws:MultiFactorAuthAge",
 )]
 
 
@@ -99,7 +127,7 @@ def listed(value) -> list:
 
 
 def text(value) -> str:
-    return json.dumps(value) if isinstance(value, (bool, int)) else value
+    return json.dumps(value) if isinstance(value, (bool, int, float)) else value
 
 
 def one_matches(operator: str, value: str, patterns: list[str]) -> bool:
@@ -171,18 +199,29 @@ def name_of(statement: dict, number: int) -> str:
     return f"statement {statement.get('Sid') or number}"
 
 
+def spared(element, principal) -> str:
+    """How a NotPrincipal element excepts who asks from a Deny: "wholly" when it lists the account and, in it, the user, or
+    the role and the session, each of which AWS may look at on its own; "partly"; or "not"."""
+    if element == "*":
+        return "wholly"
+    names = set(listed(element.get("AWS", [])))
+    account = bool(names & {principal.account, f"arn:aws:iam::{principal.account}:root"})
+    levels = [account, principal.arn in names, *([principal.role in names] if principal.role else [])]
+    return "wholly" if "*" in names or all(levels) else "partly" if any(levels) else "not"
+
+
 def named(statement: dict, principal) -> str | None:
     if "NotPrincipal" in statement:
-        return None if principal_matches(statement["NotPrincipal"], principal) else "anyone"
+        return {"wholly": None, "partly": "perhaps", "not": "anyone"}[spared(statement["NotPrincipal"], principal)]
     if "Principal" in statement:
         return principal_matches(statement["Principal"], principal)
     return "exact"                       # identity policy: attached to who asks
 
 
 def evaluate(document: dict | str, context: Context) -> Decision:
-    """One document: an explicit Deny wins, then any Allow, otherwise nothing."""
+    """One document: an explicit Deny wins, then any Allow, otherwise nothing. What may be denied is, here."""
     document = json.loads(document) if isinstance(document, str) else document
-    allowed, delegated, misses = None, None, []
+    allowed, delegated, doubtful, misses = None, None, None, []
     for number, statement in enumerate(listed(document["Statement"]), 1):
         name = name_of(statement, number)
         how = named(statement, context.principal)
@@ -191,12 +230,16 @@ def evaluate(document: dict | str, context: Context) -> Decision:
         unmet = unmet_condition(statement.get("Condition", {}), context.keys)
         if unmet:
             misses.append(f"{name}: {unmet}")
+        elif statement["Effect"] == "Deny" and how == "perhaps":
+            doubtful = Decision("Deny", f"{name} spares only a part of who asks", certain=False)
         elif statement["Effect"] == "Deny":
             return Decision("Deny", f"{name} denies {context.action}")
         elif how == "account":
             delegated = delegated or Decision("Allow", f"{name} allows the account", True)
         else:
             allowed = allowed or Decision("Allow", f"{name} allows {context.action}")
+    if doubtful is not None and (allowed or delegated):
+        return doubtful
     return allowed or delegated or Decision("None", "; ".join(misses) or f"no statement allows {context.action}")
 
 
@@ -266,6 +309,7 @@ def validate_statement(statement: dict, name: str):
             refuse_unless(values and all(isinstance(v, str) and v for v in values), f"{name}: {given[0]} is not text")
     for action in listed(statement.get("Action", statement.get("NotAction"))):
         refuse_unless(action == "*" or re.fullmatch(r"kms:[A-Za-z*?]+", action, re.IGNORECASE), f"{name}: action {action}")
+    refuse_unless("Principal" in statement or statement["Effect"] == "Deny", f"{name}: NotPrincipal is only for Deny")
     conditions = statement.get("Condition", {})
     refuse_unless(isinstance(conditions, dict), f"{name}: Condition is not an object")
     for operator, block in conditions.items():
@@ -280,8 +324,8 @@ def validate_principal(element, name: str):
     values = [v for kind in element.values() for v in listed(kind)]
     refuse_unless(values and all(isinstance(v, str) for v in values), f"{name}: principal is not text")
     for value in listed(element.get("AWS", [])):
-        refuse_unless(value == "*" or re.fullmatch(r"\d{12}", value) or ARN.fullmatch(value) and "*" not in value,
-                      f"{name}: invalid principal {value}")
+        refuse_unless(value == "*" or re.fullmatch(r"\d{12}", value) or UNIQUE_ID.fullmatch(value)
+                      or ARN.fullmatch(value) and "*" not in value, f"{name}: invalid principal {value}")
 
 
 def validate_condition(operator: str, block, name: str):
@@ -293,7 +337,8 @@ def validate_condition(operator: str, block, name: str):
     for key, values in block.items():
         refuse_unless(any(pattern.fullmatch(key) for pattern in KEYS), f"{name}: unknown condition key {key}")
         values = listed(values)
-        refuse_unless(values and all(isinstance(v, (str, bool)) for v in values), f"{name}: value of {key} is not text")
+        also = (int, float) if plain.startswith(("Numeric", "Date")) else bool
+        refuse_unless(values and all(isinstance(v, (str, also)) for v in values), f"{name}: value of {key} is not text")
         refuse_unless(plain not in ("Null", "Bool") or all(text(v).lower() in ("true", "false") for v in values),
                       f"{name}: value of {plain} {key} is not true or false")
         refuse_unless(not any("${" in text(v) for v in values), f"{name}: policy variables are not modelled here")
