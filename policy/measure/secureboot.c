@@ -4,13 +4,15 @@
 #include <openssl/pkcs7.h>
 #include <openssl/x509v3.h>
 
+enum { SIGNATURES_MAX = 16 }; /* of one image; each is tried with every entry of db and dbx */
+
 /* One Authenticode signature whose digest matches the image. */
 struct signature {
         PKCS7 *pkcs7;
         const uint8_t *content; /* of SpcIndirectDataContent: what the signer's attributes cover */
         size_t content_size;
         enum esl_type hash_type;
-        uint8_t digest[EVP_MAX_MD_SIZE]; /* of the image, under the signature's hash */
+        const uint8_t *digest; /* of the image, under the signature's hash; borrowed */
 };
 
 static void signature_done(struct signature *s) {
@@ -30,6 +32,26 @@ static const struct {
         { ESL_SHA384, ESL_X509_SHA384, NID_sha384 },
         { ESL_SHA512, ESL_X509_SHA512, NID_sha512 },
 };
+
+/* The digests of an image, each computed once, however many signatures are of it. */
+struct digests {
+        const struct pe *pe;
+        bool known[ELEMENTS(hashes)];
+        uint8_t values[ELEMENTS(hashes)][EVP_MAX_MD_SIZE];
+};
+
+static int digests_get(struct digests *d, size_t hash, const uint8_t **ret, struct error *e) {
+        int k;
+
+        if (!d->known[hash]) {
+                k = pe_digest(d->pe, EVP_get_digestbynid(hashes[hash].nid), d->values[hash], e);
+                if (k < 0)
+                        return k;
+                d->known[hash] = true;
+        }
+        *ret = d->values[hash];
+        return 0;
+}
 
 /* One DER element with this tag; lengths are definite. */
 static int der_element(struct reader *r, uint8_t tag, struct reader *ret) {
@@ -91,7 +113,8 @@ static bool is_indirect_data(const ASN1_OBJECT *type) {
 }
 
 /* 0 and a signature; -EBADMSG for one that says nothing about this image, which firmware passes over as well. */
-static int signature_open(const struct pe *pe, const uint8_t *der, size_t size, struct signature *ret, struct error *e) {
+static int signature_open(struct digests *digests, const uint8_t *der, size_t size, struct signature *ret,
+                          struct error *e) {
         _cleanup_(signature_done) struct signature s = {};
         struct reader claimed;
         size_t hash;
@@ -104,7 +127,7 @@ static int signature_open(const struct pe *pe, const uint8_t *der, size_t size, 
         if (parse_content(&s, &hash, &claimed) < 0)
                 return -EBADMSG;
         s.hash_type = hashes[hash].type;
-        k = pe_digest(pe, EVP_get_digestbynid(hashes[hash].nid), s.digest, e);
+        k = digests_get(digests, hash, &s.digest, e);
         if (k < 0)
                 return k;
         if (claimed.size != esl_hash_size(s.hash_type) || memcmp(claimed.data, s.digest, claimed.size) != 0)
@@ -214,14 +237,20 @@ static int unsigned_authority(const struct pe *pe, const struct esl *db, const s
 
 static int signed_authority(const struct pe *pe, const struct esl *db, const struct esl *dbx, const struct esl_entry **ret,
                             bool *ret_forbidden, struct error *e) {
+        struct digests digests = { .pe = pe };
+        size_t offset = 0, size, n = 0;
         const uint8_t *der;
-        size_t offset = 0, size;
         int k;
 
         while ((k = pe_next_signature(pe, &offset, &der, &size, e)) > 0) {
                 _cleanup_(signature_done) struct signature s = {};
 
-                k = signature_open(pe, der, size, &s, e);
+                if (++n > SIGNATURES_MAX) {
+                        fail(e, FAILURE_UKI, -E2BIG, pe->subject, "has more than %d signatures", SIGNATURES_MAX);
+                        fail_advice(e, "Sign it anew, without those it does not need (sbattach --remove takes them off).");
+                        return -E2BIG;
+                }
+                k = signature_open(&digests, der, size, &s, e);
                 if (k == -EBADMSG)
                         continue;
                 if (k < 0)

@@ -289,6 +289,35 @@ static void test_authority(void **state _unused_) {
         }
 }
 
+/* Every signature costs work with every entry of the key lists. */
+static void test_number_of_signatures(void **state _unused_) {
+        _cleanup_free_ uint8_t *image = NULL, *db_data = NULL, *many = NULL;
+        _cleanup_esl_ struct esl db = {};
+        const struct esl_entry *entry = NULL;
+        struct error e = {};
+        size_t n, m;
+        struct pe pe;
+
+        image = read_fixture("fixtures/measure/debian13-signed-A.efi", &n);
+        db_data = read_fixture("fixtures/measure/db-A.esl", &m);
+        assert_ok(esl_parse(db_data, m, "db", &db, &e), &e);
+        assert_ok(pe_parse(image, n, "t", &pe, &e), &e);
+        many = malloc(n + 16 * pe.certificates_size);
+        memcpy(many, image, n);
+        for (size_t i = 1; i <= 16; i++) {
+                struct pe larger;
+
+                memcpy(many + n + (i - 1) * pe.certificates_size, image + pe.certificates_offset, pe.certificates_size);
+                put(many, pe.directory_offset + 4, (i + 1) * pe.certificates_size, 4);
+                assert_ok(pe_parse(many, n + i * pe.certificates_size, "t", &larger, &e), &e);
+                if (i < 16)
+                        assert_ok(secureboot_authority(&larger, &db, &(struct esl) {}, &entry, &e), &e);
+                else
+                        assert_refused(secureboot_authority(&larger, &db, &(struct esl) {}, &entry, &e), &e, FAILURE_UKI,
+                                       "more than 16 signatures");
+        }
+}
+
 /* A signature must be over this image: one changed byte and it authorises nothing. */
 static void test_signature_of_another_image(void **state _unused_) {
         _cleanup_free_ uint8_t *image = NULL, *db_data = NULL;
@@ -348,6 +377,7 @@ int main(void) {
                 cmocka_unit_test(test_signing_does_not_change_the_digest),
                 cmocka_unit_test(test_stub_versions),
                 cmocka_unit_test(test_authority),
+                cmocka_unit_test(test_number_of_signatures),
                 cmocka_unit_test(test_signature_of_another_image),
                 cmocka_unit_test(test_refuses_other_signatures),
         };
