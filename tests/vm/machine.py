@@ -9,6 +9,7 @@ import contextlib
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -105,7 +106,8 @@ class Machine:
             "-drive", f"if=none,id=disk,format=raw,snapshot=on,file={self.disk}",
             "-device", "virtio-blk-pci,drive=disk,bootindex=0", "-device", "virtio-rng-pci",
             "-chardev", f"socket,id=tpm,path={self.tpm}", "-tpmdev", "emulator,id=tpm0,chardev=tpm",
-            "-device", "tpm-crb,tpmdev=tpm0", "-serial", f"file:{self.console}", *self.extra])
+            "-device", "tpm-crb,tpmdev=tpm0", "-serial", "chardev:console", "-chardev",
+            f"socket,id=console,path={d}/console.socket,server=on,wait=off,logfile={self.console}", *self.extra])
         return self
 
     def spawn(self, command):
@@ -135,6 +137,13 @@ class Machine:
     def tail(self):
         log = self.directory / "qemu-system-x86_64.out"
         return self.text()[-2500:] + (log.read_text(errors="replace")[-500:] if log.exists() else "")
+
+    def type(self, text):
+        """Types on the serial console."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(self.directory / "console.socket"))
+            s.sendall(text.encode())
+            time.sleep(1)
 
     def report(self, seconds=240):
         """The tiny guest's report. A guest that panics also ends QEMU with status 0: only the end marker counts."""
@@ -178,8 +187,9 @@ def extended(value, *digests, algorithm="sha384"):
 
 
 @contextlib.contextmanager
-def opened_image(disk):
-    """The isolation.Image of a raw disk: its erofs root unpacked, the UKI's command line, the files on the ESP."""
+def opened_image(disk, profile="debian", overlays=()):
+    """The isolation.Image of a raw disk: its erofs root unpacked, the UKI's sections and command line, what is on the ESP: hidden
+    and system files and folders too, since the firmware does not mind."""
     from isolation import Image
 
     with tempfile.TemporaryDirectory(prefix="sealboot-image-") as work:
@@ -190,10 +200,13 @@ def opened_image(disk):
             partition() {{ sgdisk --info=$1 disk.raw | awk '/First sector/ {{ f = $3 }} /Last sector/ {{ print f, $3 - f + 1 }}'; }}
             read -r start size < <(partition 2)
             dd if=disk.raw of=root.erofs bs=1M iflag=skip_bytes,count_bytes skip=$((start * 512)) count=$((size * 512)) conv=sparse status=none
-            fsck.erofs --extract={work}/root root.erofs >/dev/null
+            fsck.erofs --extract={work}/root --xattrs root.erofs >/dev/null
+            sgdisk --print disk.raw | awk 'table {{ print $6 }} $1 == "Number" {{ table = 1 }}' > partitions
             read -r start size < <(partition 1)
-            mdir -/ -b -i disk.raw@@$((start * 512)) :: | sed -n 's#^::/##; /[^/]$/p' > esp
+            mdir -/ -a -b -i disk.raw@@$((start * 512)) :: | sed 's#^::/##' > esp
             mcopy -i disk.raw@@$((start * 512)) "::$(grep -im1 '^EFI/BOOT/BOOT' esp)" uki.efi
+            objdump --section-headers uki.efi | awk '$1 ~ /^[0-9]+$/ {{ print $2 }}' > sections
             objcopy --dump-section .cmdline=cmdline uki.efi rewritten.efi""", binds=mounted)
         read = pathlib.Path(work)
-        yield Image(read / "root", (read / "cmdline").read_text(), (read / "esp").read_text().split())
+        sections, esp, partitions = ((read / name).read_text().splitlines() for name in ("sections", "esp", "partitions"))
+        yield Image(read / "root", (read / "cmdline").read_text(), sections, esp, partitions, profile, overlays)

@@ -5,26 +5,31 @@ test_image.py shows on a real one."""
 import base64
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 
-from isolation import FAIL, OPENERS, PASS, WARN, Guest, audit
+import recipe
+from isolation import FAIL, PASS, WARN, Guest, Image, audit
 
 AUDIT = pathlib.Path(__file__).with_name("audit")
+USERS = {"systemd-network": "998", "systemd-resolve": "990", "sealboot": "989"}
+RULES = (recipe.KIWI / "root/usr/lib/sealboot/firewall.nft").read_text().replace("flush ruleset", "").replace("iif lo", 'iif "lo"')
+RULES = re.sub(r'skuid "([\w-]+)"', lambda m: f"skuid {USERS[m[1]]}", RULES)
 SOUND = {
     "sockets": 'tcp LISTEN 0 4096 *:8080 *:* users:(("systemd",pid=1,fd=40))\n'
                'udp UNCONN 0 0 127.0.0.53%lo:53 0.0.0.0:* users:(("systemd-resolve",pid=300,fd=14))\n'
                'udp UNCONN 0 0 10.0.0.15%ens3:68 0.0.0.0:* users:(("systemd-network",pid=301,fd=20))',
     "unix-consoles": "",
-    "mounts": "overlay / overlay rw,relatime 0 0\n/dev/mapper/verityroot /run/overlay/rootfsbase erofs ro 0 0\n"
-              "tmpfs /run/sealboot/model tmpfs rw,nosuid 0 0",
+    "mounts": "OverlayOS_rootfs / overlay rw,lowerdir=/run/overlay/rootfsbase,upperdir=/run/overlay/overlayfs/rw,workdir=/w 0 0\n"
+              "tmpfs /run/overlay tmpfs rw,relatime 0 0\n"
+              "/dev/mapper/verityroot /run/overlay/rootfsbase erofs ro 0 0\ntmpfs /run/sealboot/model tmpfs rw,nosuid 0 0",
     "swaps": "Filename Type Size Used Priority",
     "block-devices": "dm-0 1\nvda 1\nvda1 1\nvda2 1",
     "device-mapper": "verityroot: 0 900000 verity 1 254:2 254:2 4096 4096 112500 112501 sha256 aa bb 1 panic_on_corruption",
-    "firewall": "".join(f"chain {hook} {{ type filter hook {hook} priority filter; policy drop; }}\n"
-                        for hook in ("input", "forward", "output")),
+    "firewall": RULES,
     "lockdown": "none integrity [confidentiality]",
     "modules-disabled": "1",
     "core-pattern": "|/bin/false",
@@ -32,61 +37,148 @@ SOUND = {
     "core-limit": "0",
     "kexec-disabled": "1",
     "credentials": "ls: cannot access '/run/credentials/@system': No such file or directory",
-    "units": "sealboot-agent.service loaded active exited Unseal\ngetty@tty1.service masked inactive dead getty@tty1.service",
+    "units": "sealboot-agent.service loaded active exited Unseal\nsealboot-firewall.service loaded active exited Firewall\n"
+             "sealboot-lockdown.service loaded active exited Lock\nemergency.service masked inactive dead emergency.service",
     "boot-report": json.dumps({"pcr15": {"sha384": {"before": "00" * 48, "after": "ab" * 48}}}),
     "failed-units": "",
 }
 
 
 def report(facts):
-    return "".join(f"fact {name} {base64.b64encode(value.encode()).decode()}\n" for name, value in facts.items())
+    lines = [f"fact {name} {base64.b64encode(value.encode()).decode()}\n" for name, value in facts.items()]
+    return "".join(["report-begin\n", *lines, "report-end\n"])
+
+
+def unsound(guest):
+    return {(name, verdict) for name, verdict, _ in audit(guest) if verdict != PASS}
 
 
 def test_a_sound_guest_passes():
-    assert {verdict for _, verdict, _ in audit(Guest(report(SOUND)))} == {PASS}
+    assert not unsound(Guest(report(SOUND)))
 
 
-@pytest.mark.parametrize("fact, value, check, verdict", [
-    ("sockets", SOUND["sockets"] + '\ntcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=9,fd=3))', "listening ports", FAIL),
-    ("sockets", SOUND["sockets"] + '\nudp UNCONN 0 0 0.0.0.0:5355 0.0.0.0:* users:(("x",pid=9,fd=3))', "listening ports", FAIL),
-    ("sockets", "", "listening ports", FAIL),
-    ("unix-consoles", "/proc/7/fd/0 agetty", "consoles", FAIL),
-    ("mounts", SOUND["mounts"] + "\n/dev/vda1 /boot/efi vfat rw 0 0", "writable storage", FAIL),
-    ("mounts", "", "writable storage", FAIL),
-    ("block-devices", "vda 0\nvda1 1", "block devices", FAIL),
-    ("swaps", SOUND["swaps"] + "\n/dev/vdb partition 1 0 -2", "swap", FAIL),
-    ("device-mapper", SOUND["device-mapper"].replace("panic_on_corruption", ""), "verity", FAIL),
-    ("device-mapper", "", "verity", FAIL),
-    ("firewall", SOUND["firewall"].replace("hook output priority filter; policy drop", "hook output priority filter; policy accept"),
+def changed(fact, *pairs):
+    text = SOUND[fact]
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return fact, text
+
+
+def more(fact, text):
+    return fact, f"{SOUND[fact]}\n{text}"
+
+
+@pytest.mark.parametrize("change, check, verdict", [
+    (more("sockets", 'tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=9,fd=3))'), "listening ports", FAIL),
+    (more("sockets", 'udp UNCONN 0 0 0.0.0.0:5355 0.0.0.0:* users:(("x",pid=9,fd=3))'), "listening ports", FAIL),
+    (more("sockets", 'udp UNCONN 0 0 0.0.0.0:8080 0.0.0.0:* users:(("x",pid=9,fd=3))'), "listening ports", FAIL),
+    (more("sockets", 'udp UNCONN 0 0 *:68 *:* users:(("x",pid=9,fd=3),("systemd-network",pid=1,fd=1))'), "listening ports", FAIL),
+    (("sockets", ""), "listening ports", FAIL),
+    (("sockets", "bash: ss: command not found"), "listening ports", FAIL),
+    (("unix-consoles", "/proc/7/fd/0 agetty"), "consoles", FAIL),
+    (more("mounts", "/dev/vda1 /boot/efi vfat rw 0 0"), "storage", FAIL),
+    (more("mounts", "/dev/vdb /data ext4 ro 0 0"), "storage", FAIL),
+    (more("mounts", "efivarfs /sys/firmware/efi/efivars efivarfs rw 0 0"), "storage", FAIL),
+    (("block-devices", "vda 0\nvda1 1"), "block devices", FAIL),
+    (("block-devices", "vda cat: /sys/class/block/vda/ro: No such file or directory"), "block devices", FAIL),
+    (more("swaps", "/dev/vdb partition 1 0 -2"), "swap", FAIL),
+    (("swaps", ""), "swap", FAIL),
+    (changed("device-mapper", ("1 panic_on_corruption", "")), "verity", FAIL),
+    (changed("device-mapper", ("1 panic_on_corruption", "2 panic_on_corruption ignore_zero_blocks")), "verity", FAIL),
+    (changed("device-mapper", ("1 panic_on_corruption", "1 ignore_corruption")), "verity", FAIL),
+    (changed("device-mapper", ("verityroot:", "another:")), "verity", FAIL),
+    (changed("device-mapper", ("verity 1", "linear 1")), "verity", FAIL),
+    (("device-mapper", ""), "verity", FAIL),
+    (changed("mounts", ("/dev/mapper/verityroot", "/dev/vda2")), "verity", FAIL),
+    (changed("mounts", ("lowerdir=/run/", "lowerdir=/run/evil:/run/")), "verity", FAIL),
+    (changed("mounts", ("tmpfs /run/overlay tmpfs", "proc /run/overlay proc")), "verity", FAIL),
+    (more("mounts", "tmpfs / tmpfs rw 0 0"), "verity", FAIL),
+    (changed("firewall", ("hook output priority filter; policy drop", "hook output priority filter; policy accept")),
      "firewall", FAIL),
-    ("firewall", "", "firewall", FAIL),
-    ("lockdown", "none [integrity] confidentiality", "lockdown", FAIL),
-    ("modules-disabled", "0", "modules", FAIL),
-    ("core-pattern", "|/usr/lib/systemd/systemd-coredump", "core dumps", FAIL),
-    ("suid-dumpable", "2", "core dumps", FAIL),
-    ("core-limit", "infinity", "core dumps", FAIL),
-    ("kexec-disabled", "0", "kexec", FAIL),
-    ("credentials", "systemd.extra-unit.x.service", "credentials", FAIL),
-    ("units", SOUND["units"] + "\nserial-getty@ttyS0.service loaded active running Serial Getty", "login units", FAIL),
-    ("units", SOUND["units"] + "\ndebug-shell.service loaded active running Early root shell", "login units", FAIL),
-    ("boot-report", json.dumps({"pcr15": {"sha384": {"before": "01" * 48}}}), "pcr15 before the agent", FAIL),
-    ("boot-report", json.dumps({"outcome": "failed"}), "pcr15 before the agent", WARN),
-    ("failed-units", "x.service loaded failed failed X", "failed units", WARN),
+    (changed("firewall", ("iif \"lo\" accept", "iif \"lo\" accept\naccept")), "firewall", FAIL),
+    (changed("firewall", ("tcp dport 8080 accept", "tcp dport { 22, 8080 } accept")), "firewall", FAIL),
+    (changed("firewall", ("skuid 989 tcp dport 443", "skuid 0 tcp dport 443")), "firewall", FAIL),
+    (changed("firewall", ("meta skuid 989 tcp dport 443", "tcp dport 443")), "firewall", FAIL),
+    (changed("firewall", ("skuid 989 ip", "skuid 65000 ip"), ("skuid 989 tcp", "skuid 65000 tcp")), "firewall", FAIL),
+    (more("firewall", "table ip x {\n chain x {\n type filter hook input priority -1; policy accept;\n }\n}"), "firewall", FAIL),
+    (("firewall", ""), "firewall", FAIL),
+    (("lockdown", "none [integrity] confidentiality"), "lockdown", FAIL),
+    (("modules-disabled", "0"), "modules", FAIL),
+    (("core-pattern", "|/usr/lib/systemd/systemd-coredump"), "core dumps", FAIL),
+    (("suid-dumpable", "2"), "core dumps", FAIL),
+    (("core-limit", "infinity"), "core dumps", FAIL),
+    (("kexec-disabled", "0"), "kexec", FAIL),
+    (("credentials", "systemd.extra-unit.x.service"), "credentials", FAIL),
+    (more("credentials", "No such file"), "credentials", FAIL),
+    (more("units", "x.service loaded active running X"), "units", FAIL),
+    (more("units", "x.socket loaded active listening X"), "units", FAIL),
+    (more("units", "data.mount loaded active mounted /data"), "units", FAIL),
+    (more("units", "x.service loaded activating auto-restart X"), "units", FAIL),
+    (changed("units", ("sealboot-lockdown.service loaded active exited", "sealboot-lockdown.service loaded failed failed")),
+     "units", FAIL),
+    (more("units", "getty@tty1.service loaded inactive dead Getty"), "login units", FAIL),
+    (more("units", "debug-shell.service loaded failed failed Early root shell"), "login units", FAIL),
+    (("boot-report", json.dumps({"pcr15": {"sha384": {"before": "01" * 48}}})), "pcr15 before the agent", FAIL),
+    (("boot-report", json.dumps({"pcr15": {"sha384": {"before": ""}}})), "pcr15 before the agent", FAIL),
+    (("boot-report", json.dumps({"outcome": "failed"})), "pcr15 before the agent", FAIL),
+    (("boot-report", "cat: /run/sealboot/report.json: No such file or directory"), "pcr15 before the agent", FAIL),
+    (("failed-units", "x.service loaded failed failed X"), "failed units", WARN),
 ])
-def test_each_fault_is_found_and_no_other(fact, value, check, verdict):
-    results = audit(Guest(report({**SOUND, fact: value})))
-    assert {(name, v) for name, v, _ in results if v != PASS} == {(check, verdict)}
+def test_each_fault_is_found_and_no_other(change, check, verdict):
+    fact, value = change
+    assert unsound(Guest(report({**SOUND, fact: value}))) == {(check, verdict)}
 
 
-@pytest.mark.parametrize("words, opens", [
-    ("quiet rd.shell=0 rd.emergency=reboot panic=10 root=overlay:MAPPER=verityroot", False),
-    ("rd.emergency=poweroff", False), ("rd.emergency=halt", False),
-    ("rd.emergency=ignore", True), ("rd.emergency=reboot-or-shell", True), ("rd.emergency", True), ("emergency", True),
-    ("rd.break", True), ("rd.break=pre-mount", True), ("init=/bin/sh", True), ("systemd.unit=x.target", True), ("single", True),
-    ("systemd.debug_shell=ttyS0", True), ("rd.systemd.debug_shell", True), ("1", True), ("systemd.run=/bin/sh", True),
+@pytest.mark.parametrize("state", ["loaded active running", "loaded activating auto-restart", "loaded deactivating stop"])
+def test_a_login_unit_in_any_state_is_found(state):
+    line = f"serial-getty@ttyS0.service {state} Serial Getty"
+    assert unsound(Guest(report(dict([more("units", line)]) | {k: v for k, v in SOUND.items() if k != "units"}))) == \
+        {("login units", FAIL), ("units", FAIL)}
+
+
+@pytest.mark.parametrize("fact", SOUND)
+def test_a_missing_fact_fails(fact):
+    found = audit(Guest(report({name: value for name, value in SOUND.items() if name != fact})))
+    assert {verdict for _, verdict, reason in found if f"says nothing of {fact}" in reason} == {FAIL}
+
+
+@pytest.mark.parametrize("text", [
+    report(SOUND).replace("report-end\n", ""), report(SOUND).replace("report-begin\n", ""), report(SOUND) + report({"swaps": "x"}),
+    report(SOUND).replace("report-end", "fact swaps \nreport-end"), report(SOUND).replace("report-end", "fact more !\nreport-end"),
 ])
-def test_words_that_open_a_way_in(words, opens):
-    assert bool(OPENERS.search("quiet " + words + " splash")) == opens
+def test_a_report_that_is_not_whole_fails(text):
+    assert ("report", FAIL) in unsound(Guest(text))
+
+
+def test_an_empty_report_passes_nothing():
+    assert {verdict for _, verdict, _ in audit(Guest(""))} == {FAIL}
+
+
+def command_line(words):
+    return Image(pathlib.Path("/nowhere"), words, [], [], []).check_command_line()[0]
+
+
+def test_the_recipes_command_line_passes():
+    assert command_line(recipe.command_line() + "\0") == PASS
+
+
+@pytest.mark.parametrize("words", [
+    "systemd.import_credentials=yes", "systemd.import_credentials=no", "rd.shell=1", "rd.shell", "lockdown=none", "rdinit=/bin/sh",
+    "init=/bin/sh", "systemd.debug-shell", "systemd.debug_shell=ttyS0", "rd.systemd.debug-shell", "rd.systemd.debug_shell",
+    "systemd.crash_shell=1", "rd.cmdline=ask", "rd.root.overlay.write=/dev/vdb1", "rd.kiwi.verity_options=ignore-corruption",
+    "rd.emergency=ignore", "rd.emergency=reboot-or-shell", "emergency", "single", "1", "-b", "rd.break=pre-mount",
+    "systemd.unit=x.target", "systemd.run=/bin/sh", "systemd.mask=sealboot-firewall.service", "root=/dev/vdb1", "--", "quiet",
+])
+def test_a_word_more_on_the_command_line_fails(words):
+    assert command_line(f"{recipe.command_line()} {words}") == FAIL
+    assert command_line(f"{words} {recipe.command_line()}") == FAIL
+
+
+@pytest.mark.parametrize("word", [word for word in recipe.command_line().split() if word not in (
+    "quiet", "console=ttyS0,115200n8", "systemd.show_status=no")])
+def test_a_word_less_on_the_command_line_fails(word):
+    assert command_line(recipe.command_line().replace(word, "")) == FAIL
 
 
 def test_the_command_says_each_item_with_its_reason_and_fails(tmp_path):

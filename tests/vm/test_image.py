@@ -5,6 +5,8 @@ $SEALBOOT_IMAGE names an image that an earlier run built (it is made there if mi
 """
 
 import base64
+import copy
+import hashlib
 import json
 import os
 import pathlib
@@ -19,7 +21,8 @@ import urllib.request
 
 import pytest
 
-from isolation import FAIL, Guest, audit
+import recipe
+from isolation import FAIL, PASS, Guest, audit
 from machine import SOURCE, STUBS, Machine, Report, opened_image, run, script, wait_until
 
 sys.path.insert(0, str(SOURCE / "tests"))
@@ -314,36 +317,195 @@ def test_one_changed_byte_of_the_root_does_not_boot_to_service(image, stack, mod
 
 # --- the image at rest
 
-def test_audit_of_the_image(image):
-    with opened_image(image / "sealboot.raw") as opened:
-        failures = [result for result in audit(opened) if result[1] == FAIL]
+OVERLAY = SOURCE / "tests/vm/overlay"
+SYSTEM = "etc/systemd/system/"
+SHELL = "[Service]\nExecStart=/bin/sh\n"
+
+
+@pytest.fixture(scope="module")
+def opened(image):
+    with opened_image(image / "sealboot.raw", overlays=[OVERLAY]) as it:
+        yield it
+
+
+def unsound(image):
+    return {name for name, verdict, _ in audit(image) if verdict != PASS}
+
+
+def test_audit_of_the_image(opened):
+    failures = [result for result in audit(opened) if result[1] != PASS]
     assert not failures, failures
 
 
-def test_audit_sees_what_is_wrong(image, tmp_path):
-    """An audit that cannot fail says nothing: open the ways in, one by one, and each is found."""
-    with opened_image(image / "sealboot.raw") as opened:
-        root = opened.root
-        shadow = root / "etc/shadow"
-        shadow.write_text(shadow.read_text().replace("root:", "root:$6$x", 1).replace("$6$x!", "$6$x").replace("$6$x*", "$6$x"))
-        (root / "etc/systemd/system/getty@.service").unlink()
-        (root / "etc/systemd/system/systemd-pcrmachine.service").unlink()
-        (root / "etc/systemd/system-generators/systemd-run-generator").unlink()
-        (root / "usr/sbin/sshd").touch(mode=0o4755)
-        (root / "etc/sealboot/agent.json").write_text("{}")
-        opened.cmdline = opened.cmdline.replace("systemd.import_credentials=no", "").replace("panic-on-corruption", "")
-        opened.esp.append("EFI/BOOT/BOOTX64.EFI.extra.d/evil.addon.efi")
-        failed = {name for name, verdict, _ in audit(opened) if verdict == FAIL}
-    assert failed >= {"accounts", "login units", "pcr15 extenders", "generators", "login programs", "privileged programs",
-                      "pinned keys", "command line", "verity panics", "esp"}
+class Spoiled:
+    """A copy of an image's root, of links to its files: what is written is a file of its own."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def put(self, name, text, mode=0o644):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+
+    def link(self, name, target):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+
+    def edit(self, name, old, new):
+        text = (self.root / name).read_text()
+        assert re.search(old, text, re.MULTILINE), f"{old} in {name}"
+        self.put(name, re.sub(old, new, text, count=1, flags=re.MULTILINE), (self.root / name).stat().st_mode)
+
+    def drop(self, name):
+        (self.root / name).unlink()
+
+    def enable(self, unit, target="multi-user.target", template=""):
+        self.link(f"{SYSTEM}{target}.wants/{unit}", f"/usr/lib/systemd/system/{template or unit}")
+
+    def package(self, name, *files):
+        """As if a package that debian.lock does not have were installed."""
+        status = (self.root / "var/lib/dpkg/status").read_text()
+        self.put("var/lib/dpkg/status", f"{status}\nPackage: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n")
+        self.put(f"var/lib/dpkg/info/{name}.list", "".join(f"/{file}\n" for file in files))
+        self.put(f"var/lib/dpkg/info/{name}.md5sums", "".join(
+            f"{hashlib.md5((self.root / file).read_bytes()).hexdigest()}  {file}\n" for file in files))
 
 
-def test_differs_from_the_shipped_image_in_the_report_alone(image):
-    """What the test's image has beyond the shipped one: exactly tests/vm/overlay."""
-    overlay = {str(p.relative_to(SOURCE / "tests/vm/overlay")) for p in (SOURCE / "tests/vm/overlay").rglob("*") if not p.is_dir()}
-    assert overlay == {"usr/lib/sealboot/test-report", "usr/lib/systemd/system/sealboot-test-report.service",
-                       "usr/lib/systemd/system/multi-user.target.wants/sealboot-test-report.service"}
-    assert not [name for name in overlay if (SOURCE / "kiwi/root" / name).exists()]
+def dropbear(root):
+    """Installed as a package, with its unit: nothing but the lock and the list of units tells."""
+    root.put("usr/sbin/dropbearmulti", "ELF", 0o755)
+    root.put("usr/lib/systemd/system/dropbear.service", "[Service]\nExecStart=/usr/sbin/dropbearmulti -F\n")
+    root.package("dropbear-bin", "usr/sbin/dropbearmulti", "usr/lib/systemd/system/dropbear.service")
+    root.enable("dropbear.service")
+
+
+def own_instance(root):
+    """The template is masked; an instance with a file of its own is not."""
+    root.put(SYSTEM + "serial-getty@ttyS0.service", "[Service]\nExecStart=/bin/bash\nStandardInput=tty\nTTYPath=/dev/ttyS0\n")
+    root.enable("serial-getty@ttyS0.service", "getty.target", "serial-getty@.service")
+
+
+def console_shell(root):
+    root.put("usr/lib/systemd/system/debug.service", "[Service]\nExecStart=/bin/sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0'\n")
+
+
+def drop_in(root):
+    root.put(SYSTEM + "dbus.service.d/x.conf", "[Service]\nStandardInput=\\\n tty\n")
+
+
+def capability(root):
+    root.put("usr/bin/mawk", (root.root / "usr/bin/mawk").read_bytes().decode("latin-1"), 0o755)
+    os.setxattr(root.root / "usr/bin/mawk", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
+
+
+FAULTS = [
+    ("an empty password", lambda r: r.edit("etc/passwd", "^root:x:", "root::"), {"accounts"}),
+    ("a password in passwd", lambda r: r.edit("etc/passwd", "^root:x:", "root:$6$x:"), {"accounts"}),
+    ("a password", lambda r: r.edit("etc/shadow", "^root:[^:]*:", "root:$6$x:"), {"accounts"}),
+    ("no password", lambda r: r.edit("etc/shadow", "^root:[^:]*:", "root::"), {"accounts"}),
+    ("an account without a shadow", lambda r: r.edit("etc/shadow", "^sealboot:.*\n", ""), {"accounts"}),
+    ("a shell", lambda r: r.edit("etc/passwd", "/usr/sbin/nologin$", "/bin/sh"), {"accounts"}),
+    ("no shell, so /bin/sh", lambda r: r.edit("etc/passwd", "/usr/sbin/nologin$", ""), {"accounts"}),
+    ("a second root", lambda r: r.edit("etc/passwd", "^sealboot:x:[0-9]+", "sealboot:x:0"), {"accounts"}),
+    ("a getty", lambda r: r.drop(SYSTEM + "getty@.service"), {"login units", "units", "terminals"}),
+    ("a getty's instance", own_instance, {"units", "terminals", "files"}),
+    ("a shell on the console", console_shell, {"terminals", "files"}),
+    ("a drop-in with a terminal", drop_in, {"terminals", "files"}),
+    ("a masked unit of the recipe", lambda r: r.link(SYSTEM + "sealboot-firewall.service", "/dev/null"), {"units", "files"}),
+    ("a unit that is not wanted", lambda r: r.drop(SYSTEM + "multi-user.target.wants/sealboot-lockdown.service"), {"units"}),
+    ("another default target", lambda r: r.link(SYSTEM + "default.target", "/usr/lib/systemd/system/rescue.target"),
+     {"units", "files"}),
+    ("a unit of the distribution, enabled", lambda r: r.enable("nftables.service"), {"units"}),
+    ("an alias", lambda r: r.enable("dbus.service", template="debug-shell.service"), {"files"}),
+    ("dropbear", dropbear, {"packages", "units"}),
+    ("a package fewer", lambda r: r.edit("var/lib/dpkg/status", "^Package: nftables$", "Package: iptables"), {"packages"}),
+    ("a login program", lambda r: r.put("usr/sbin/sshd", "", 0o755), {"login programs", "files"}),
+    ("an authorized key", lambda r: r.put("root/.ssh/authorized_keys2", "ssh-ed25519 x"), {"authorized keys", "files"}),
+    ("an authorized key elsewhere", lambda r: r.put("etc/ssh/authorized_keys.d/root", "x"), {"authorized keys", "files"}),
+    ("a setuid program", lambda r: r.put("usr/bin/x", "", 0o4755), {"privileged programs", "files"}),
+    ("a program with capabilities", capability, {"privileged programs", "files"}),
+    ("a generator", lambda r: r.drop("etc/systemd/system-generators/systemd-run-generator"), {"generators"}),
+    ("a generator that is not masked", lambda r: r.link("etc/systemd/system-generators/systemd-run-generator", "/bin/true"),
+     {"generators", "files"}),
+    ("a generator more", lambda r: r.put("etc/systemd/system-generators/x", "", 0o755), {"generators", "files"}),
+    ("PCR15", lambda r: r.drop(SYSTEM + "systemd-pcrmachine.service"), {"pcr15 extenders", "units"}),
+    ("no pinned key", lambda r: r.put("etc/sealboot/agent.json", "{}"), {"pinned keys"}),
+    ("no configuration", lambda r: r.drop("etc/sealboot/agent.json"), {"pinned keys"}),
+    ("any key", lambda r: r.put("etc/sealboot/agent.json", '{"discovery": true}'), {"pinned keys"}),
+    ("fstab", lambda r: r.put("etc/fstab", "/dev/vdb /data ext4\n"), {"swap and storage"}),
+    ("fstab, read-only", lambda r: r.put("etc/fstab", "# x\n\t/dev/vdb /data ext4 ro 0 0\n"), {"swap and storage"}),
+    ("crypttab", lambda r: r.put("etc/crypttab", "data /dev/vdb\n"), {"swap and storage"}),
+    ("a mount unit", lambda r: r.put(SYSTEM + "data.mount", "[Mount]\nWhat=/dev/vdb\nWhere=/data\n"),
+     {"swap and storage", "files"}),
+    ("a swap unit", lambda r: r.put("usr/local/lib/systemd/system/dev-vdb.swap", "[Swap]\nWhat=/dev/vdb\n"),
+     {"swap and storage", "files"}),
+    ("a udev rule", lambda r: r.put("etc/udev/rules.d/x.rules", 'RUN+="/bin/sh"\n'), {"files"}),
+    ("a timer", lambda r: r.put(SYSTEM + "x.timer", "[Timer]\nOnBootSec=1\n"), {"files"}),
+    ("rc.local", lambda r: r.put("etc/rc.local", "#!/bin/sh\n", 0o755), {"files"}),
+    ("a preloaded library", lambda r: r.put("etc/ld.so.preload", "/x.so\n"), {"files"}),
+    ("another program of a package", lambda r: r.put("usr/bin/mawk", "#!/bin/sh\n", 0o755), {"files"}),
+    ("a link in a program's place", lambda r: r.link("usr/bin/mawk", "/run/mawk"), {"files"}),
+    ("an opened firewall", lambda r: r.edit("usr/lib/sealboot/firewall.nft", "policy drop", "policy accept"), {"files"}),
+    ("a setting of the recipe, dropped", lambda r: r.drop("usr/lib/sysctl.d/90-sealboot.conf"), {"files"}),
+    ("a setting of the recipe, masked", lambda r: r.link("etc/sysctl.d/90-sealboot.conf", "/dev/null"), {"files"}),
+]
+
+
+@pytest.mark.parametrize("spoil, checks", [fault[1:] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
+def test_audit_sees_what_is_wrong(opened, tmp_path, spoil, checks):
+    """An audit that cannot fail says nothing: each way in, opened, is found, and nothing else is."""
+    root = opened.root.parent / "spoiled"
+    subprocess.run(["cp", "--archive", "--link", opened.root, root], check=True)
+    try:
+        spoil(Spoiled(root))
+        spoiled = copy.copy(opened)
+        spoiled.root = root
+        assert unsound(spoiled) == checks
+    finally:
+        shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("fault, check", [
+    ({"cmdline": "quiet"}, "command line"), ({"sections": [".linux", ".initrd", ".cmdline", ".cmdline"]}, "uki"),
+    ({"sections": [".linux", ".initrd", ".cmdline", ".profile"]}, "uki"), ({"sections": []}, "uki"),
+    ({"partitions": ["EF00", "8304", "8200"]}, "partitions"), ({"overlays": ()}, "files"),
+    ({"esp": ["EFI/", "EFI/BOOT/", "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTX64.EFI.extra.d/"]}, "esp"),
+])
+def test_audit_sees_what_is_wrong_around_the_root(opened, fault, check):
+    spoiled = copy.copy(opened)
+    vars(spoiled).update(fault)
+    assert check in unsound(spoiled)
+
+
+@pytest.mark.parametrize("hide", ["", "mattrib -i $esp +h +s ::/EFI/BOOT/BOOTX64.EFI.extra.d/evil.addon.efi",
+                                  "mattrib -i $esp +h ::/EFI/BOOT/BOOTX64.EFI.extra.d"])
+def test_audit_sees_a_hidden_addon(image, tmp_path, hide):
+    """The firmware and the stub do not mind the attribute."""
+    disk = tmp_path / "hidden.raw"
+    changed_esp(image, disk, f"""
+        mmd -i $esp ::/EFI/BOOT/BOOTX64.EFI.extra.d
+        echo addon > addon; mcopy -i $esp addon ::/EFI/BOOT/BOOTX64.EFI.extra.d/evil.addon.efi
+        {hide}""")
+    with opened_image(disk) as spoiled:
+        assert "EFI/BOOT/BOOTX64.EFI.extra.d/evil.addon.efi" in spoiled.esp
+        assert spoiled.check_esp()[0] == FAIL
+    disk.unlink()
+
+
+def test_differs_from_the_shipped_image_in_the_report_alone(opened):
+    """The built root, but for tests/vm/overlay, is the shipped one: each file is of a package that debian.lock pins, of the
+    recipe, or of what a build makes. Without the overlay these three are foreign, and nothing else is."""
+    report = ["usr/lib/sealboot/test-report", "usr/lib/systemd/system/multi-user.target.wants/sealboot-test-report.service",
+              "usr/lib/systemd/system/sealboot-test-report.service"]
+    assert sorted(recipe.under(OVERLAY)) == report
+    assert recipe.foreign(opened.root) == [f"{name} is of no package" for name in report]
+    assert recipe.installed(opened.root) == recipe.packages()
+    assert not set(report) & set(recipe.files())
 
 
 @pytest.mark.skipif(not os.environ.get("SEALBOOT_REBUILD"), reason="SEALBOOT_REBUILD=1 builds a second time")
