@@ -7,7 +7,7 @@
 #include "replay/check.h"
 #include "replay/describe.h"
 
-enum { RECORD_SEPARATOR = 0x1e };
+enum { RECORD_SEPARATOR = 0x1e, RECORD_MAX = 256 * 1024 };
 
 static int bad(const char *subject, size_t record, struct error *e, const char *reason) {
         return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "record %zu %s", record, reason);
@@ -134,21 +134,12 @@ static int parse_text(const char *text, size_t size, const char *subject, struct
         struct error inner = {};
         int k;
 
+        if (size > RECORD_MAX)
+                return bad(subject, l->n + 1, e, "is larger than 256 KiB");
         k = json_parse(text, size, FAILURE_EVENT_LOG, subject, &record, &inner);
         if (k < 0)
                 return fail(e, inner.failure, k, subject, "record %zu %s", l->n + 1, inner.reason);
         return parse_record(record, subject, l, recnum, e);
-}
-
-static int parse_array(const char *text, size_t size, const char *subject, struct event_log *l, struct error *e) {
-        _cleanup_json_ json_object *array = NULL;
-        int64_t recnum = -1;
-        int k;
-
-        k = json_parse(text, size, FAILURE_EVENT_LOG, subject, &array, e);
-        for (size_t i = 0; k == 0 && i < json_object_array_length(array); i++)
-                k = parse_record(json_object_array_get_idx(array, i), subject, l, &recnum, e);
-        return k;
 }
 
 static bool is_blank(const char *text, size_t n) {
@@ -156,6 +147,54 @@ static bool is_blank(const char *text, size_t n) {
                 if (!memchr(" \t\r\n", text[i], 4))
                         return false;
         return true;
+}
+
+/* Where an array's element ends that starts here: the comma or bracket behind it, or the end of the text. */
+static size_t element_end(const char *text, size_t at, size_t size) {
+        bool in_string = false;
+        size_t depth = 0;
+
+        for (; at < size; at++) {
+                char c = text[at];
+
+                if (in_string && c == '\\')
+                        at++;
+                else if (c == '"')
+                        in_string = !in_string;
+                else if (in_string)
+                        continue;
+                else if (c == '[' || c == '{')
+                        depth++;
+                else if (depth == 0 && (c == ',' || c == ']' || c == '}'))
+                        return at;
+                else if (c == ']' || c == '}')
+                        depth--;
+        }
+        return size;
+}
+
+/* One record at a time: parsed at once, a small array could take a thousand times its size. `at` is behind the bracket. */
+static int parse_array(const char *text, size_t at, size_t size, const char *subject, struct event_log *l,
+                       struct error *e) {
+        int64_t recnum = -1;
+
+        for (;; at++) {
+                size_t end = element_end(text, at, size);
+                bool last = end < size && text[end] == ']';
+                int k = 0;
+
+                if (end == size || text[end] == '}')
+                        return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "its array of records is cut short");
+                if (!last || l->n > 0 || !is_blank(text + at, end - at))
+                        k = parse_text(text + at, end - at, subject, l, &recnum, e);
+                if (k < 0)
+                        return k;
+                at = end;
+                if (last && !is_blank(text + end + 1, size - end - 1))
+                        return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "something follows its array of records");
+                if (last)
+                        return 0;
+        }
 }
 
 static int parse_sequence(const char *text, size_t size, const char *subject, struct event_log *l, struct error *e) {
@@ -194,7 +233,7 @@ int cel_parse(const char *text, size_t size, const char *subject, struct event_l
 
         while (blank < size && is_blank(text + blank, 1))
                 blank++;
-        k = blank < size && text[blank] == '[' ? parse_array(text, size, subject, &l, e)
+        k = blank < size && text[blank] == '[' ? parse_array(text, blank + 1, size, subject, &l, e)
                                                : parse_sequence(text, size, subject, &l, e);
         if (k < 0)
                 return k;

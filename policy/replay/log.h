@@ -10,8 +10,8 @@
 #include "evidence/pcr.h"
 
 enum {
-        LOG_FILE_MAX = 8 * 1024 * 1024,
-        LOG_EVENTS_MAX = 65536,
+        LOG_FILE_MAX = 4 * 1024 * 1024, /* firmware's have tens of kilobytes, and some hundred events */
+        LOG_EVENTS_MAX = 16384,
 };
 
 struct log_digest {

@@ -315,3 +315,25 @@ def test_against_an_attestation_document(sealboot, leaf, tmp_path):  # noqa: F81
     assert findings[12]["event"]["text"] == '"sealboot.addon=1"'
     path.write_bytes(b"nonsense")
     sealboot("replay", f"--document={path}", log_of("debian13"), code=72)
+
+
+def peak_memory(command):
+    """Of a program that refuses, in MiB."""
+    measured = subprocess.run(["/usr/bin/python3", "-c", "import resource, subprocess, sys\n"
+                               "subprocess.run(sys.argv[1:], capture_output=True)\n"
+                               "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)", *map(str, command)],
+                              capture_output=True, text=True, check=True, timeout=60)
+    return int(measured.stdout)
+
+
+@pytest.mark.parametrize("form", ["array", "record", "reference"])
+def test_brackets_do_not_fill_the_memory(build, tmp_path, form):
+    options = {o["name"]: o["value"] for o in json.loads((build / "meson-info/intro-buildoptions.json").read_text())}
+    if options["b_sanitize"] != "none":
+        pytest.skip("sanitizers take memory of their own")
+    path = tmp_path / "input"
+    small = {"array": (1 << 21, "[%s]"), "record": (1 << 20, '{"x":[%s]}'), "reference": (1_000_000, "[%s]")}
+    size, whole = small[form]
+    path.write_text(whole % ",".join(["{}"] * (size // 3)))
+    option = [f"--reference={path}", log_of("debian13")] if form == "reference" else [path]
+    assert peak_memory([build / "policy/sealboot", "replay", *option]) < 128

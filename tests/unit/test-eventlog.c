@@ -192,6 +192,9 @@ static void test_cel_accepts(void **state _unused_) {
                 { RECORD("11") "\n" RECORD("15") "\n", 2 },
                 { "[" RECORD("11") "," RECORD("15") "]", 2 },
                 { " \n[]", 0 },
+                { "[ ] \n", 0 },
+                { "[ " RECORD("11") " ,\n" RECORD("15") " ]\n", 2 },
+                { "[{\"pcr\":4," DIGESTS ",\"content_type\":\"a]\\\",}\",\"content\":{\"x\":[{},[]]}}]", 1 },
                 { "{\"recnum\":0,\"pcr\":0," DIGESTS "," CONTENT "}\n{\"recnum\":7,\"pcr\":23," DIGESTS "," CONTENT "}", 2 },
                 { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":13,\"event_data\":\"6869\"}}", 1 },
                 { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sm3\",\"digest\":\"x\"}," DIGEST "]," CONTENT "}", 1 },
@@ -216,7 +219,17 @@ static void test_cel_refuses(void **state _unused_) {
         } cases[] = {
                 { "{", "record 1 is not valid JSON" },
                 { "nonsense", "record 1 is not valid JSON" },
-                { "[" RECORD("11") "," "1]", "record 2 is not an object" },
+                { "[" RECORD("11") "," "1]", "record 2 is not valid JSON" },
+                { "[" RECORD("11") ",[]]", "record 2 is not an object" },
+                { "[" RECORD("11") ",]", "record 2 is not valid JSON" },
+                { "[,]", "record 1 is not valid JSON" },
+                { "[" RECORD("11") " " RECORD("12") "]", "record 1 is not valid JSON" },
+                { "[", "array of records is cut short" },
+                { "[" RECORD("11") ",", "array of records is cut short" },
+                { "[" RECORD("11"), "array of records is cut short" },
+                { "[{\"pcr\":\"]", "array of records is cut short" },
+                { "[" RECORD("11") "}", "array of records is cut short" },
+                { "[" RECORD("11") "],", "something follows its array" },
                 { RECORD("11") RECORD("11"), "record 1 is not valid JSON" },
                 { RECORD("11") "\n" RECORD("24"), "record 2 names no PCR" },
                 { RECORD("-1"), "names no PCR" },
@@ -246,6 +259,29 @@ static void test_cel_refuses(void **state _unused_) {
                                cases[i].words);
                 assert_null(l.events);
         }
+}
+
+/* However the brackets are arranged, memory is bounded by what real records need. */
+static void test_cel_bounds_a_record(void **state _unused_) {
+        static const struct {
+                const char *before, *after;
+        } forms[] = { { "[", "]" }, { "", "" }, { "\x1e", "" } };
+        enum { LIMIT = 256 * 1024 };
+
+        for (size_t i = 0; i < ELEMENTS(forms); i++)
+                for (size_t size = LIMIT; size <= LIMIT + 1; size++) {
+                        _cleanup_free_ char *record = malloc(size + 1), *text = NULL;
+                        struct event_log l = {};
+                        struct error e = {};
+
+                        memset(record, ' ', size);
+                        record[0] = '{';
+                        record[size - 1] = '}';
+                        record[size] = 0;
+                        assert_true(asprintf(&text, "%s%s%s", forms[i].before, record, forms[i].after) > 0);
+                        assert_refused(cel_parse(text, strlen(text), "t", &l, &e), &e, FAILURE_EVENT_LOG,
+                                       size > LIMIT ? "record 1 is larger than 256 KiB" : "record 1 names no PCR");
+                }
 }
 
 /* Only a bank that every record has a digest for can be replayed. */
@@ -286,6 +322,7 @@ int main(void) {
                 cmocka_unit_test(test_truncated_at_every_byte),
                 cmocka_unit_test(test_cel_accepts),
                 cmocka_unit_test(test_cel_refuses),
+                cmocka_unit_test(test_cel_bounds_a_record),
                 cmocka_unit_test(test_cel_common_banks),
                 cmocka_unit_test(test_texts_are_printable),
         };
