@@ -6,6 +6,7 @@
 
 #include "command.h"
 #include "compose.h"
+#include "key-policy.h"
 
 static void help(void) {
         puts("Usage: sealboot policy [OPTION...]             write a policy\n"
@@ -172,6 +173,18 @@ static int print_all(const struct composition *c) {
         return 0;
 }
 
+/* A key policy that is too long for KMS only by its white space goes without. */
+static void print_policy(json_object *o) {
+        const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+        if (strlen(text) >= KEY_POLICY_MAX) {
+                text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+                fprintf(stderr, "sealboot policy: without white space, to stay within the %d bytes that KMS takes\n",
+                        KEY_POLICY_MAX);
+        }
+        puts(text);
+}
+
 static int print_one(const struct arguments *a) {
         _cleanup_json_ json_object *o = NULL;
         struct error e;
@@ -183,10 +196,21 @@ static int print_one(const struct arguments *a) {
                 r = targets[i].compose(&a->c, &o, &e);
                 if (r < 0)
                         return command_failed(&e);
-                puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+                print_policy(o);
                 return 0;
         }
         return command_usage("policy", "--for takes key, role or bucket, not '%s'", a->target);
+}
+
+/* What nitro-tpm-pcr-compute prints has to be believed. */
+static void warn_of_secure_boot(const struct composition *c) {
+        for (size_t i = 0; c->secure_boot && i < c->images.n; i++)
+                if (c->images.items[i].secure_boot == SECURE_BOOT_NOT_SAID &&
+                    reference_needs_secure_boot(&c->images.items[i]))
+                        fprintf(stderr,
+                                "sealboot policy: %s does not say whether its PCR7 is of Secure Boot on or off; believing "
+                                "--secure-boot\n",
+                                c->images.items[i].source);
 }
 
 static int write_policy(int argc, char *argv[]) {
@@ -210,6 +234,7 @@ static int write_policy(int argc, char *argv[]) {
                 help();
                 return FAILURE_USAGE;
         }
+        warn_of_secure_boot(&a.c);
         return a.as_json ? print_all(&a.c) : print_one(&a);
 }
 

@@ -5,7 +5,7 @@
 #include "key-policy.h"
 #include "lint.h"
 
-enum { PCR_MODEL = 15 };
+enum { PCR_IMAGE = 4, PCR_SECURE_BOOT = 7, PCR_COMMAND_LINE = 12, PCR_MODEL = 15 };
 
 static const char *const admin_actions[] = {
         "kms:CancelKeyDeletion", "kms:DescribeKey",        "kms:DisableKey",        "kms:DisableKeyRotation",
@@ -48,9 +48,9 @@ static json_object *new_document(json_object **ret_statements) {
         return o;
 }
 
+/* Resource is "*", which in a key policy is the key, until another is added. */
 static json_object *add_statement(json_object *statements, const char *sid, const char *effect,
-                                  const struct names *principals, const char *const *actions, size_t n_actions,
-                                  const char *resource) {
+                                  const struct names *principals, const char *const *actions, size_t n_actions) {
         json_object *s = json_object_new_object(), *who;
 
         json_object_array_add(statements, s);
@@ -62,7 +62,7 @@ static json_object *add_statement(json_object *statements, const char *sid, cons
                 add(s, "Principal", who);
         }
         add(s, "Action", list(actions, n_actions));
-        add_text(s, "Resource", resource);
+        add_text(s, "Resource", "*");
         return s;
 }
 
@@ -97,6 +97,9 @@ static int context_conditions(const struct composition *c, json_object **ret, st
 
                 if (!equals || equals == name || !equals[1])
                         return fail(e, FAILURE_USAGE, -EINVAL, name, "is not NAME=VALUE of an encryption context");
+                if (strstr(equals, "${"))
+                        return fail(e, FAILURE_POLICY, -EINVAL, name,
+                                    "holds \"${\", which KMS would replace by what the request says of itself");
                 if (asprintf(&key, "kms:EncryptionContext:%.*s", (int) (equals - name), name) < 0)
                         return fail_oom(e);
                 if (json_object_object_get_ex(o, key, NULL))
@@ -115,8 +118,17 @@ static int check_principals(const struct names *names, const char *what, struct 
         return 0;
 }
 
+bool reference_needs_secure_boot(const struct reference *r) {
+        return reference_is_nitrotpm(r) && reference_has(r, PCR_SECURE_BOOT) &&
+               !(reference_has(r, PCR_IMAGE) && reference_has(r, PCR_COMMAND_LINE));
+}
+
 static int check_image(const struct composition *c, const struct reference *image, struct error *e) {
         static const uint8_t zeros[REFERENCE_SIZE];
+
+        if (c->secure_boot && image->secure_boot == SECURE_BOOT_OFF && reference_needs_secure_boot(image))
+                return fail(e, FAILURE_POLICY, -EINVAL, image->source,
+                            "secure-boot-off: its PCR7 was predicted for Secure Boot off, where it tells nothing of the image");
 
         if (!c->one_shot)
                 return 0;
@@ -157,7 +169,7 @@ static void add_denial(json_object *statements) {
         const struct names everyone = { &anyone, 1 };
 
         s = add_statement(statements, "DenyWithoutAttestation", "Deny", &everyone, plaintext_actions,
-                          ELEMENTS(plaintext_actions), "*");
+                          ELEMENTS(plaintext_actions));
         add_text(absent, "kms:RecipientAttestation:NitroTPMPCR4", "true");
         add_text(absent, "kms:RecipientAttestation:ImageSha384", "true");
         add(condition, "Null", absent);
@@ -166,13 +178,17 @@ static void add_denial(json_object *statements) {
 
 /* What is written is read again by the code that judges policies, so that it cannot be less than it seems to be. */
 static int check_written(const struct composition *c, json_object *o, struct error *e) {
-        const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+        const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
         _cleanup_key_policy_ struct key_policy policy = {};
         _cleanup_findings_ struct findings findings = {};
         int r;
 
         if (!text)
                 return fail_oom(e);
+        if (strlen(text) >= KEY_POLICY_MAX)
+                return fail(e, FAILURE_POLICY, -EFBIG, "key policy",
+                            "takes %zu bytes for %zu images even without white space, and KMS takes no more than %d",
+                            strlen(text) + 1, c->images.n, KEY_POLICY_MAX);
         r = key_policy_parse(text, strlen(text), "key policy", &policy, e);
         if (r < 0)
                 return r;
@@ -187,6 +203,8 @@ static int check_written(const struct composition *c, json_object *o, struct err
                 fail_advice(e, "Measure again with `sealboot measure` or nitro-tpm-pcr-compute 1.1 or later, which give "
                                "PCR12; or, where PCR7 "
                                "was computed for Secure Boot on, say so with --secure-boot.");
+        if (streq(findings.items[0].code, "self-administration"))
+                fail_advice(e, "Give --admin someone of the key owner's whom the instances' role and its account cannot act as.");
         return -EINVAL;
 }
 
@@ -202,12 +220,12 @@ int compose_key_policy(const struct composition *c, json_object **ret, struct er
         if (r < 0)
                 return r;
         o = new_document(&statements);
-        add_statement(statements, "AdministerKey", "Allow", &c->admins, admin_actions, ELEMENTS(admin_actions), "*");
+        add_statement(statements, "AdministerKey", "Allow", &c->admins, admin_actions, ELEMENTS(admin_actions));
         if (c->sealers.n > 0)
-                add_statement(statements, "SealModels", "Allow", &c->sealers, sealer_actions, ELEMENTS(sealer_actions), "*");
+                add_statement(statements, "SealModels", "Allow", &c->sealers, sealer_actions, ELEMENTS(sealer_actions));
         for (size_t i = 0; i < c->images.n; i++) {
                 snprintf(sid, sizeof sid, "ReleaseToImage%zu", i + 1);
-                s = add_statement(statements, sid, "Allow", &c->principals, release_actions, ELEMENTS(release_actions), "*");
+                s = add_statement(statements, sid, "Allow", &c->principals, release_actions, ELEMENTS(release_actions));
                 condition = json_object_new_object();
                 add(condition, "StringEqualsIgnoreCase", image_conditions(&c->images.items[i], c->one_shot));
                 if (c->context.n > 0)
@@ -223,37 +241,52 @@ int compose_key_policy(const struct composition *c, json_object **ret, struct er
         return 0;
 }
 
-static int objects_arn(const struct composition *c, char **ret, struct error *e) {
-        const char *partition = c->key && strncmp(c->key, "arn:", 4) == 0 ? c->key + 4 : "aws";
+/* The objects below the prefix; one that does not end in a slash may also be an object itself, but not the beginning of other
+ * names. */
+static int objects(const struct composition *c, json_object **ret, struct error *e) {
+        const char *arn = c->key ?: c->principals.n > 0 ? c->principals.items[0] : "";
+        const char *partition = strncmp(arn, "arn:", 4) == 0 ? arn + 4 : "aws";
+        _cleanup_free_ char *one = NULL, *below = NULL;
+        const char *both[2];
+        size_t n;
 
         if (!c->bucket)
                 return fail(e, FAILURE_USAGE, -EINVAL, "policy", "no --model s3://BUCKET/PREFIX/ was given");
         if (strpbrk(c->bucket, "*?") || (c->prefix && strpbrk(c->prefix, "*?$")))
                 return fail(e, FAILURE_USAGE, -EINVAL, c->prefix ?: c->bucket,
                             "holds a character that S3 policies read as a wildcard");
-        if (asprintf(ret, "arn:%.*s:s3:::%s/%s*", (int) strcspn(partition, ":"), partition, c->bucket, c->prefix ?: "") <
-            0) {
-                *ret = NULL;
+        if (asprintf(&one, "arn:%.*s:s3:::%s/%s", (int) strcspn(partition, ":"), partition, c->bucket, c->prefix ?: "") < 0) {
+                one = NULL;
                 return fail_oom(e);
         }
+        n = strlen(one);
+        if (asprintf(&below, "%s%s*", one, one[n - 1] == '/' ? "" : "/") < 0) {
+                below = NULL;
+                return fail_oom(e);
+        }
+        both[0] = below;
+        both[1] = one;
+        *ret = list(both, one[n - 1] == '/' ? 1 : 2);
         return 0;
 }
 
 int compose_role_policy(const struct composition *c, json_object **ret, struct error *e) {
         static const char *const get[] = { "s3:GetObject" };
-        _cleanup_free_ char *objects = NULL;
-        json_object *o, *statements;
+        _cleanup_json_ json_object *read = NULL;
+        json_object *o, *statements, *s;
         int r;
 
         if (!c->key || strncmp(c->key, "arn:aws", 7) != 0 || !strstr(c->key, ":kms:") || strpbrk(c->key, "*?"))
                 return fail(e, FAILURE_USAGE, -EINVAL, c->key ?: "role policy",
                             "--key takes the ARN of the one KMS key the models are sealed under");
-        r = objects_arn(c, &objects, e);
+        r = objects(c, &read, e);
         if (r < 0)
                 return r;
         o = new_document(&statements);
-        add_statement(statements, "UnsealModels", "Allow", NULL, release_actions, ELEMENTS(release_actions), c->key);
-        add_statement(statements, "ReadSealedModels", "Allow", NULL, get, ELEMENTS(get), objects);
+        s = add_statement(statements, "UnsealModels", "Allow", NULL, release_actions, ELEMENTS(release_actions));
+        add_text(s, "Resource", c->key);
+        s = add_statement(statements, "ReadSealedModels", "Allow", NULL, get, ELEMENTS(get));
+        add(s, "Resource", TAKE(read));
         *ret = o;
         return 0;
 }
@@ -263,7 +296,7 @@ int compose_bucket_policy(const struct composition *c, json_object **ret, struct
         const char *anyone = "*";
         const struct names everyone = { &anyone, 1 };
         json_object *o, *statements, *s, *condition, *insecure;
-        _cleanup_free_ char *objects = NULL;
+        _cleanup_json_ json_object *read = NULL;
         int r;
 
         if (c->principals.n == 0)
@@ -271,12 +304,14 @@ int compose_bucket_policy(const struct composition *c, json_object **ret, struct
                             "no principal was given: whose instances read the bucket?");
         r = check_principals(&c->principals, "principal", e);
         if (r == 0)
-                r = objects_arn(c, &objects, e);
+                r = objects(c, &read, e);
         if (r < 0)
                 return r;
         o = new_document(&statements);
-        add_statement(statements, "ReadSealedModels", "Allow", &c->principals, get, ELEMENTS(get), objects);
-        s = add_statement(statements, "DenyPlainHttp", "Deny", &everyone, all, ELEMENTS(all), objects);
+        s = add_statement(statements, "ReadSealedModels", "Allow", &c->principals, get, ELEMENTS(get));
+        add(s, "Resource", json_object_get(read));
+        s = add_statement(statements, "DenyPlainHttp", "Deny", &everyone, all, ELEMENTS(all));
+        add(s, "Resource", TAKE(read));
         condition = json_object_new_object();
         insecure = json_object_new_object();
         add_text(insecure, "aws:SecureTransport", "false");

@@ -25,6 +25,9 @@ struct composition {
         bool deny_unattested;    /* refuse to everyone what comes without a document, grants included */
 };
 
+/* Whether PCR7 stands in for PCR12, or for PCR4, which it can only with Secure Boot on. */
+bool reference_needs_secure_boot(const struct reference *r);
+
 /* FAILURE_POLICY where the result would protect less than it seems to (lint.h), FAILURE_USAGE where something is missing. */
 int compose_key_policy(const struct composition *c, json_object **ret, struct error *e);
 /* The identity policy of the instance role. */

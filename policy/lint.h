@@ -4,15 +4,20 @@
 /* What makes a key policy protect less than it seems to. `sealboot policy` refuses to write a policy that has any of these,
  * and `sealboot policy check` lists them in anyone's.
  *
- *   wildcard-principal    an Allow for everyone, or for everyone but some
+ * What an Allow releases counts as attested too where a Deny for everyone demands it.
+ *
+ *   wildcard-principal    an Allow for everyone
  *   no-attestation        an Allow that releases plaintext (Decrypt, ReEncryptFrom, or CreateGrant, which gives them away)
- * without requiring an attestation document image-not-bound       attestation is required, but of no image in particular
+ *                         without requiring an attestation document
+ *   self-administration   who is released to, or its account, may rewrite the policy, or replicate the key under another
+ *   image-not-bound       attestation is required, but of no image in particular
  *   pcr4-without-pcr12    a command line appended at boot is not covered (GHSA-xrv8-2pf5-f3q7)
  *   secure-boot-off       PCR7 is bound to the value that says that Secure Boot is off
  *   firmware-pcr          NitroTPM PCR0 or PCR1: AWS's firmware, which changes under the image
  *   mixed-images          several values for more than one PCR: they may be combined across images
  *   loose-match           a PCR is matched by pattern
- *   debug-enclave         an enclave image of zeros: debug mode
+ *   policy-variable       a value that the request itself fills in: "${kms:RecipientAttestation:NitroTPMPCR4}"
+ *   debug-enclave         an enclave image of zeros, or no more than a signer of zeros: debug mode
  *   never-matches         a PCR value that is not 96 lower-case hex digits, under an operator that minds */
 
 #include "key-policy.h"

@@ -114,6 +114,10 @@ REFUSED = [
     (dict(PCR1=OTHER, PCR4=FOUR, PCR12=ZEROS), [], "firmware-pcr"),
     (dict(PCR0=ZEROS), [], "debug-enclave"),
     (dict(PCR1=OTHER), [], "image-not-bound"),
+    (dict(PCR8=ZEROS), [], "debug-enclave"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--principal", ADMIN], "self-administration"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--admin", CONSUMER], "self-administration"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--context", "model=${kms:EncryptionContext:model}"], "${"),
 ]
 
 
@@ -138,9 +142,44 @@ def test_knows_the_value_of_secure_boot_off(run, tmp_path, secure_boot):
     assert result.returncode == POLICY and "secure-boot-off" in result.stderr
 
 
-def test_secure_boot_stands_in(run, tmp_path):
-    for pcrs in (dict(PCR4=FOUR, PCR7=OTHER), dict(PCR7=OTHER)):
-        assert run("--reference", reference(tmp_path / "image.json", **pcrs), *WHO, "--secure-boot").returncode == 0
+@pytest.mark.parametrize("pcrs", [dict(PCR4=FOUR, PCR7=OTHER), dict(PCR7=OTHER), dict(PCR7=OTHER, PCR12=ZEROS)])
+def test_secure_boot_stands_in(run, tmp_path, pcrs):
+    image, on, off = (tmp_path / name for name in ("image.json", "on.json", "off.json"))
+    on.write_text(json.dumps({"Measurements": pcrs, "SecureBoot": True}))
+    off.write_text(json.dumps([{"Measurements": pcrs, "SecureBoot": True}, {"Measurements": pcrs, "SecureBoot": False}]))
+    result = run("--reference", reference(image, **pcrs), *WHO, "--secure-boot")
+    assert result.returncode == 0 and f"{image} does not say" in result.stderr, "as nitro-tpm-pcr-compute writes them"
+    result = run("--reference", on, *WHO, "--secure-boot")
+    assert (result.returncode, result.stderr) == (0, "")
+    result = run("--reference", off, *WHO, "--secure-boot")
+    assert (result.returncode, result.stdout) == (POLICY, "") and "secure-boot-off" in result.stderr
+    assert "off.json[1]" in result.stderr
+
+
+def test_secure_boot_need_not_be_on_where_nothing_rests_on_it(run, tmp_path):
+    image = tmp_path / "image.json"
+    image.write_text(json.dumps({"Measurements": dict(PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS), "SecureBoot": False}))
+    for options in ([], ["--secure-boot"]):
+        result = run("--reference", image, *WHO, *options)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_fits_what_kms_takes(run, tmp_path):
+    def images(n):
+        (tmp_path / "images.json").write_text(json.dumps([
+            {"Measurements": {"PCR4": f"{i:096x}", "PCR7": OTHER, "PCR12": ZEROS}} for i in range(n)]))
+        return run("--reference", tmp_path / "images.json", *WHO)
+    assert "\n " in images(20).stdout
+    compact = 0
+    for n in range(21, 70):
+        written = images(n)
+        if written.returncode:
+            assert written.returncode == POLICY and "KMS takes no more than 32768" in written.stderr
+            break
+        assert len(written.stdout) <= 32768
+        evaluator.validate(written.stdout)
+        compact += "without white space" in written.stderr and "\n" not in written.stdout[:-1]
+    assert compact >= 3 and n > 45
 
 
 @pytest.mark.parametrize("arguments, code, words", [
@@ -181,6 +220,18 @@ def test_role_and_bucket(run, image):
     everything = json.loads(run("--reference", image, *WHO, "--key", KEY, *model, "--json").stdout)
     assert everything["role"] == role and everything["bucket"]["Statement"][0] == bucket["Statement"][0]
     assert json.loads(run("--reference", image, *WHO, "--json").stdout)["role"] is None
+
+
+@pytest.mark.parametrize("arn, partition", [(KEY, "aws"), (KEY.replace("aws", "aws-cn"), "aws-cn"),
+                                            (ROLE.replace("aws", "aws-us-gov"), "aws-us-gov")])
+def test_a_prefix_is_not_the_beginning_of_other_names(run, arn, partition):
+    who = ["--for", "role", "--key", arn] if ":kms:" in arn else ["--for", "bucket", "--principal", arn]
+    names = f"arn:{partition}:s3:::models"
+    for prefix, below in (("", [f"{names}/*"]), ("/", [f"{names}/*"]), ("/llama/", [f"{names}/llama/*"]),
+                          ("/llama/3.1", [f"{names}/llama/3.1/*", f"{names}/llama/3.1"])):
+        policy = json.loads(run(*who, "--model", f"s3://models{prefix}").stdout)
+        assert [evaluator.listed(s["Resource"]) for s in policy["Statement"] if s["Action"] != "kms:Decrypt"] == [below] * (
+            1 if ":kms:" in arn else 2)
 
 
 def test_kms_takes_and_keeps_what_is_written(stack, sealboot, tmp_path):
@@ -387,6 +438,23 @@ def test_references_instead_of_documents(run, image, tmp_path):
     assert result.returncode == MISMATCH and "UNDECIDED" in result.stdout
 
 
+def also(conditions, action, principal):
+    """Release under these conditions, and an action for a principal without any."""
+    policy = allow(conditions)
+    policy["Statement"].append({"Effect": "Allow", "Principal": {"AWS": principal}, "Action": action, "Resource": "*"})
+    return policy
+
+
+def guarded(*denials, **changes):
+    """An Allow without conditions, and Deny statements that demand attestation."""
+    policy = allow(**changes)
+    policy["Statement"] += denials
+    return policy
+
+
+DENY4, DENY12 = ({"Effect": "Deny", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*",
+                  "Condition": {"StringNotEqualsIgnoreCase": {TPM + pcr: value}}} for pcr, value in (("4", FOUR), ("12", ZEROS)))
+
 WEAK = [
     ("wildcard-principal", allow({"StringEquals": {IMAGE: OTHER}}, Principal="*")),
     ("no-attestation", allow()),
@@ -404,6 +472,29 @@ WEAK = [
     ("loose-match", allow({"StringLike": {IMAGE: "ab*"}})),
     ("debug-enclave", allow({"StringEquals": {IMAGE: ZEROS}})),
     ("never-matches", allow({"StringEquals": {IMAGE: OTHER.upper()}})),
+    ("debug-enclave", allow({"StringEquals": {ENCLAVE + "8": [OTHER, ZEROS]}})),
+    ("policy-variable", allow({"StringLike": {TPM + "4": "${kms:RecipientAttestation:NitroTPMPCR4}", TPM + "12": ZEROS}})),
+    ("policy-variable", allow({"StringEquals": {IMAGE: OTHER, "kms:EncryptionContext:m": "${KMS:EncryptionContext:m}"}})),
+    ("no-attestation", allow({"NumericEquals": {IMAGE: OTHER}})),
+    ("self-administration", also(BOUND, "kms:Put*", ROOT)), ("self-administration", also(BOUND, "kms:ReplicateKey", CONSUMER)),
+    ("self-administration", also(BOUND, "kms:PutKeyPolicy", [ADMIN, PATH])),
+    ("self-administration", also(BOUND, "kms:PutKeyPolicy", SESSION)),
+    ("no-attestation", guarded({**DENY4, "Principal": {"AWS": ROLE}})),
+    ("no-attestation", guarded({**DENY4, "Action": "kms:ReEncryptFrom"})),
+    ("no-attestation", guarded({**DENY4, "Resource": KEY})),
+    ("no-attestation", guarded({**DENY4, "Condition": {**DENY4["Condition"], "Bool": {"aws:SecureTransport": "true"}}})),
+    ("no-attestation", guarded({**DENY4, "Condition": {"StringNotEqualsIfExists": {TPM + "4": FOUR}}})),
+    ("no-attestation", guarded(DENY4, DENY12, Action=["kms:Decrypt", "kms:CreateGrant"])),
+    ("pcr4-without-pcr12", guarded(DENY4)),
+    ("self-administration", guarded(*({**d, "Action": "kms:*"} for d in (DENY4, DENY12)), Action="kms:*")),
+    ("mixed-images", guarded({**DENY4, "Condition": {"StringNotEquals": {TPM + "4": [FOUR, OTHER]}}},
+                             {**DENY12, "Condition": {"StringNotEquals": {TPM + "12": [FOUR, OTHER]}}})),
+]
+SOUND = [
+    guarded(DENY4, DENY12), guarded({**DENY4, "Action": "kms:*"}, {**DENY12, "Action": "*"}, Action=["kms:C*", "kms:ReEnc*"]),
+    also(BOUND, "kms:PutKeyPolicy", [ADMIN, f"arn:aws:iam::{CONSUMER}:role/owner", f"arn:aws:iam::{CONSUMER}:user/inference"]),
+    also(BOUND, "kms:GetKeyPolicy", ROLE), allow({"StringEquals": {IMAGE: OTHER, ENCLAVE + "8": ZEROS}}),
+    allow({"StringEquals": {**BOUND["StringEquals"], "kms:EncryptionContext:tenant": "${aws:PrincipalTag/tenant}"}}),
 ]
 
 
@@ -412,6 +503,13 @@ def test_weaknesses(run, tmp_path, code, policy):
     (tmp_path / "policy.json").write_text(json.dumps(policy))
     result = run("check", "--json", tmp_path / "policy.json")
     assert result.returncode == POLICY and [f["code"] for f in json.loads(result.stdout)["findings"]] == [code]
+
+
+@pytest.mark.parametrize("policy", SOUND)
+def test_no_weakness(run, tmp_path, policy):
+    (tmp_path / "policy.json").write_text(json.dumps(policy))
+    result = run("check", tmp_path / "policy.json")
+    assert result.returncode == 0 and "No weakness" in result.stdout, result
 
 
 def test_takes_what_the_aws_command_prints(run, tmp_path):
