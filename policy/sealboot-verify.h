@@ -2,20 +2,26 @@
 #ifndef SEALBOOT_VERIFY_H
 #define SEALBOOT_VERIFY_H
 
+/* clang-format off */
 /* Verify attestation documents of NitroTPM and AWS Nitro Enclaves in a service of your own: KMS is not the only one who may
  * want to know what booted before it answers.
  *
  *     struct sealboot_verifier *v = sealboot_verifier_new();
- *     sealboot_verifier_expect_nonce(v, nonce, sizeof nonce);          // the one you sent: without it, it may be a replay
- *     sealboot_verifier_add_reference(v, json, strlen(json), "v7");    // `sealboot measure` or nitro-tpm-pcr-compute wrote
- * it if (sealboot_verifier_run(v, document, size) == 0) key = sealboot_verifier_public_key(v, &key_size);        // the
- * instance alone holds its private half else fprintf(stderr, "%s\n", sealboot_verifier_error(v)); sealboot_verifier_free(v);
+ *
+ *     sealboot_verifier_expect_nonce(v, nonce, sizeof nonce);        // the one you sent: without it, it may be a replay
+ *     sealboot_verifier_add_reference(v, json, strlen(json), "v7");  // as `sealboot measure` writes it
+ *     if (sealboot_verifier_run(v, document, size) == 0)
+ *             key = sealboot_verifier_public_key(v, &key_size);      // that instance alone holds its private half
+ *     else
+ *             fprintf(stderr, "%s\n", sealboot_verifier_error(v));
+ *     sealboot_verifier_free(v);
  *
  * By default the root is AWS's, pinned by its SHA-256, and the time is now. What you do not ask for is not checked, and
  * listed so. Functions return 0 or a negative errno: -EINVAL for an argument or a combination that makes no sense, -ENOMEM.
  * A verifier belongs to one thread at a time and can run any number of documents; expectations stay. The library prints
  * nothing, opens nothing, and keeps no state outside the verifier. Link with `pkg-config --cflags --libs sealboot-verify`.
  */
+/* clang-format on */
 
 #include <stddef.h>
 #include <stdint.h>

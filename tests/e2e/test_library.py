@@ -63,6 +63,21 @@ def test_a_service_links_it(installed, stack, sealboot, tmp_path):
     assert "refused: nonce: " in ask(stack.variables["SEALBOOT_ATTESTATION_ROOT"]).stderr
 
 
+def test_the_headers_example_can_be_copied(tmp_path):
+    folder = os.path.join(os.path.dirname(__file__), "../../policy")
+    with open(os.path.join(folder, "sealboot-verify.h")) as f:
+        example = re.findall(r"^ \*     (.*)$", f.read(), re.MULTILINE)
+    assert len(example) > 5
+    (tmp_path / "example.c").write_text("\n".join([
+        "#include <stdio.h>", "#include <string.h>", "#include <sealboot-verify.h>",
+        "int answers(const char *json, const void *document, size_t size);",
+        "int answers(const char *json, const void *document, size_t size) {",
+        "static const uint8_t nonce[32]; const uint8_t *key = NULL; size_t key_size = 0;",
+        *example, "return key && key_size > 0;", "}", ""]))
+    subprocess.run(["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", folder,
+                    tmp_path / "example.c"], check=True)
+
+
 def test_the_header_is_c_plus_plus_too(installed, tmp_path):
     (tmp_path / "empty.cc").write_text("#include <sealboot-verify.h>\n")
     include = find(installed, "sealboot-verify.h").parent
