@@ -124,6 +124,19 @@ static void test_the_root_is_pinned(void **state) {
         assert_int_equal(sealboot_verifier_set_root(v, "no", 2), -EINVAL);
 }
 
+/* As AWS publishes it for AWS_NitroEnclaves_Root-G1.zip (AWS Nitro Enclaves User Guide, "Verifying the root of trust"), in
+ * its notation, which is also that of `openssl x509 -noout -fingerprint -sha256 -in root.pem`. */
+static void test_the_root_is_the_one_that_aws_publishes(void **state _unused_) {
+        static const char published[] = "64:1A:03:21:A3:E2:44:EF:E4:56:46:31:95:D6:06:31:"
+                                        "7E:D7:CD:CC:3C:17:56:E0:98:93:F3:C6:8F:79:BB:5B";
+        char pinned[sizeof published] = "";
+
+        for (size_t i = 0; i < ROOT_FINGERPRINT_SIZE; i++)
+                snprintf(pinned + 3 * i, sizeof pinned - 3 * i, "%02X%s", aws_nitro_root[i],
+                         i + 1 < ROOT_FINGERPRINT_SIZE ? ":" : "");
+        assert_string_equal(pinned, published);
+}
+
 static void test_expectations(void **state) {
         const struct fixture *f = *state;
         static const struct {
@@ -265,6 +278,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_nothing_is_said_before_it_is_authentic),
                 cmocka_unit_test(test_the_root_is_pinned),
+                cmocka_unit_test(test_the_root_is_the_one_that_aws_publishes),
                 cmocka_unit_test(test_expectations),
                 cmocka_unit_test(test_age),
                 cmocka_unit_test(test_references),
