@@ -99,7 +99,7 @@ int cmd_measure(int argc, char *argv[]) {
                 if (c == 'h')
                         return help(stdout), 0;
                 if (c == '?')
-                        return FAILURE_USAGE;
+                        return command_usage("measure", "the option is not known, or lacks its value");
                 if (c == OPTION_EVENT_LOG)
                         events = true;
                 else if (c == OPTION_JSON)

@@ -629,7 +629,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a, struct e
                 if (c == 'h')
                         return -1;
                 if (c == '?')
-                        return FAILURE_USAGE;
+                        return command_usage("replay", "the option is not known, or lacks its value");
                 if (parse_option(a, c, optarg, e) < 0)
                         return command_failed(e);
         }

@@ -103,21 +103,33 @@ static int add_digest(struct sealboot_verifier *v, const char *text) {
         return r < 0 ? refused(v, r) : 0;
 }
 
-static int set_time(struct sealboot_verifier *v, const char *text) {
-        const char *end;
-        int64_t seconds;
+/* Exactly as shown in --help, and of a day that there is: strptime() takes 30 February, and timegm() makes it 2 March. */
+static bool parse_date(const char *text, int64_t *ret) {
+        static const char format[] = "%Y-%m-%dT%H:%M:%SZ";
         struct tm tm = {};
+        char again[64];
+        int64_t seconds;
+
+        if (!strptime(text, format, &tm))
+                return false;
+        seconds = timegm(&tm);
+        if (seconds < 0 || strftime(again, sizeof again, format, &tm) == 0 || !streq(again, text))
+                return false;
+        *ret = seconds;
+        return true;
+}
+
+static int set_time(struct sealboot_verifier *v, const char *text) {
+        int64_t seconds;
         uint64_t number;
 
         if (streq(text, "now"))
                 seconds = SEALBOOT_TIME_NOW;
         else if (streq(text, "document"))
                 seconds = SEALBOOT_TIME_DOCUMENT;
-        else if ((end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm)) && *end == '\0')
-                seconds = timegm(&tm);
         else if (decimal_parse(text, INT64_MAX, &number) == 0)
                 seconds = (int64_t) number;
-        else
+        else if (!parse_date(text, &seconds))
                 return command_usage("verify", "'%s' is not a time: --at takes now, document, one such as "
                                                "2026-02-03T10:12:02Z, or seconds since 1970", text);
         return sealboot_verifier_set_time(v, seconds) < 0 ? refused(v, -EINVAL) : 0;
@@ -270,7 +282,7 @@ static int apply(struct sealboot_verifier *v, int option, const char *value) {
         case OPT_MODEL_DIGEST:
                 return add_digest(v, value);
         default:
-                return command_usage("verify", "the option is not known");
+                return command_usage("verify", "the option is not known, or lacks its value");
         }
 }
 

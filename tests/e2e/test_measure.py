@@ -128,7 +128,7 @@ REFUSALS = [
     (["--disk={f}/debian13.efi"], 70, "has no GUID partition table"),
     (["--arch=riscv64", "{f}/debian13.efi"], 2, "neither"),
     ([], 2, "name a UKI"),
-    (["--nonsense"], 2, "nonsense"),
+    (["--nonsense"], 2, "Try 'sealboot measure --help'"),
 ]
 
 

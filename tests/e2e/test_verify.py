@@ -329,11 +329,21 @@ def test_model_digest(verify, leaf):
     assert result.returncode == MISMATCH and "no model has been measured" in result.checks["model"][1]
 
 
+def test_times_that_there_are(verify, leaf):
+    document = attestation.document(leaf, PCRS, now=NOW)
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW + 60))
+    assert verify(document, at=at).returncode == verify(document, at=NOW + 60).returncode == 0
+    for at in ("2024-02-29T23:59:59Z", "1970-01-01T00:00:00Z"):
+        check_refused(verify(document, at=at), "validity", "not yet valid")
+
+
 @pytest.mark.parametrize("arguments, code", [
     (["--nonce", "abc"], USAGE), (["--nonce", "zz"], USAGE), (["--nonce", "@/nonexistent"], IO),
     (["--reference", "/nonexistent"], IO), (["--reference", "/dev/null"], USAGE), (["--model-digest", "00"], USAGE),
     (["--max-age", "-1"], USAGE), (["--max-age", "soon"], USAGE), (["--at", "yesterday"], USAGE), (["--root", "/dev/null"],
                                                                                                    USAGE),
+    (["--at", "2026-02-30T00:00:00Z"], USAGE), (["--at", "2026-01-01T24:00:00Z"], USAGE),
+    (["--at", "2026-1-1T00:00:00Z"], USAGE), (["--at", "1969-12-31T23:59:59Z"], USAGE), (["--at", "-1"], USAGE),
     (["--max-age", "1"], USAGE), (["--no-such-option"], USAGE), (["another"], USAGE),
 ])
 def test_usage(verify, leaf, arguments, code):
