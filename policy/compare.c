@@ -72,14 +72,35 @@ static int add_each(struct lines *l, const char *what, const struct strings *val
         int r = 0;
 
         for (size_t i = 0; i < values->n && r == 0; i++) {
-                bool account = strlen(values->items[i]) == 12 && strspn(values->items[i], "0123456789") == 12;
-
-                r = account ? add_line(l, "%s arn:aws:iam::%s:root", what, values->items[i])
-                            : add_line(l, "%s %s", what, values->items[i]);
+                r = add_line(l, "%s %s", what, values->items[i]);
                 if (r == 0 && ignore_case)
                         lower(l->items[l->n - 1] + strlen(what));
         }
         return r;
+}
+
+static int add_principals(struct lines *l, const char *what, const struct strings *values) {
+        int r = 0;
+
+        for (size_t i = 0; i < values->n && r == 0; i++) {
+                bool account = strspn(values->items[i], "0123456789") == strlen(values->items[i]);
+
+                r = add_line(l, account ? "%s arn:aws:iam::%s:root" : "%s %s", what, values->items[i]);
+        }
+        return r;
+}
+
+/* Text that could be taken for more than one word, or for another's quotes, is written as in JSON. */
+static int print_word(FILE *f, const char *text) {
+        _cleanup_json_ json_object *o = NULL;
+        const char *c = text;
+
+        while (*c > ' ' && *c < 0x7f && !strchr("\"|=", *c))
+                c++;
+        if (*text && !*c)
+                return fputs(text, f) < 0 ? -ENOMEM : 0;
+        o = json_object_new_string(text);
+        return !o || fputs(json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE), f) < 0 ? -ENOMEM : 0;
 }
 
 /* The values of one condition are alternatives, so they share a line. */
@@ -95,7 +116,7 @@ static int add_condition(struct lines *l, const struct condition *c) {
         lower(key);
         for (size_t i = 0; i < c->values.n && r == 0; i++) {
                 r = take_line(&values, strdup(c->values.items[i]));
-                if (r == 0 && c->match != MATCH_STRING_EQUALS && c->match != MATCH_STRING_LIKE && c->match != MATCH_ARN)
+                if (r == 0 && (c->match == MATCH_STRING_EQUALS_IGNORE_CASE || c->match == MATCH_BOOL || c->match == MATCH_NULL))
                         lower(values.items[values.n - 1]);
         }
         if (r < 0)
@@ -104,23 +125,38 @@ static int add_condition(struct lines *l, const struct condition *c) {
         f = open_memstream(&text, &size);
         if (!f)
                 return -ENOMEM;
-        for (size_t i = 0; i < values.n; i++)
-                fprintf(f, "%s%s", i > 0 ? " | " : "", values.items[i]);
-        if (fclose(f) != 0)
-                return -ENOMEM;
-        return add_line(l, "Condition %s %s = %s", c->operator, key, text);
+        fprintf(f, "Condition %s ", c->operator);
+        r = print_word(f, key);
+        for (size_t i = 0; i < values.n && r == 0; i++) {
+                fputs(i > 0 ? " | " : " = ", f);
+                r = print_word(f, values.items[i]);
+        }
+        return fclose(f) != 0 || r < 0 ? -ENOMEM : take_line(l, TAKE(text));
 }
 
-static int describe(const struct statement *s, struct lines *ret) {
+static bool has_variable(const struct statement *s) {
+        for (size_t i = 0; i < s->n_conditions; i++)
+                for (size_t k = 0; k < s->conditions[i].values.n; k++)
+                        if (strstr(s->conditions[i].values.items[k], "${"))
+                                return true;
+        for (size_t i = 0; i < s->resources.n; i++)
+                if (strstr(s->resources.items[i], "${"))
+                        return true;
+        return false;
+}
+
+static int describe(const struct statement *s, bool variables, struct lines *ret) {
         const char *principal = s->not_principal ? "NotPrincipal" : "Principal";
         _cleanup_lines_ struct lines l = {};
         int r;
 
         r = add_line(&l, "Effect %s", s->allow ? "Allow" : "Deny");
+        if (r == 0 && has_variable(s))
+                r = add_line(&l, "Version %s", variables ? "2012-10-17" : "2008-10-17");
         if (r == 0 && s->anyone)
                 r = add_line(&l, "%s *", principal);
         else if (r == 0)
-                r = add_each(&l, principal, &s->principals, false);
+                r = add_principals(&l, principal, &s->principals);
         if (r == 0)
                 r = add_each(&l, s->not_principal ? "NotPrincipal service" : "Principal service", &s->services, false);
         if (r == 0)
@@ -211,7 +247,7 @@ static int describe_all(const struct key_policy *policy, struct described *ret) 
         if (!ret->statements)
                 return -ENOMEM;
         for (size_t i = 0; i < policy->n && r == 0; i++)
-                r = describe(&policy->statements[i], &ret->statements[i]);
+                r = describe(&policy->statements[i], policy->variables, &ret->statements[i]);
         return r;
 }
 

@@ -115,6 +115,9 @@ static int remark_outcome(struct work *w) {
                 return add(w, "outcome", REMARK_PROBLEM, text_at(r, "failure.advice"), "%s: %s: %s%s%s",
                            text_at(r, "failure.title") ?: w->failure, text_at(r, "failure.subject") ?: "",
                            text_at(r, "failure.reason") ?: "", id && id[0] ? "; request id " : "", id ?: "");
+        if (streq(outcome, "failed"))
+                return add(w, "outcome", REMARK_PROBLEM, "Look at the journal of sealboot-agent.",
+                           "the boot failed, and the report does not say why");
         if (streq(outcome, "published"))
                 return add(w, "outcome", REMARK_GOOD, NULL, "the model was published");
         return add(w, "outcome", REMARK_UNKNOWN,
@@ -162,8 +165,9 @@ static int remark_clock(struct work *w) {
         return add(w, "clock", REMARK_GOOD, NULL, "within %d s of the NitroTPM's", CLOCK_SKEW_MAX);
 }
 
-/* "... User: arn:aws:sts::... is not authorized to perform ..." */
+/* "... User: arn:aws:sts::... is not authorized to perform ..." What is no principal is left to --principal. */
 static void find_principal(struct work *w) {
+        _cleanup_request_ struct request request = {};
         const char *reason = text_at(w->in->report, "failure.reason"),
                    *user = reason ? strstr(reason, "User: arn:aws") : NULL;
 
@@ -171,6 +175,8 @@ static void find_principal(struct work *w) {
                 snprintf(w->out->principal, sizeof w->out->principal, "%s", w->in->principal);
         else if (user)
                 snprintf(w->out->principal, sizeof w->out->principal, "%.*s", (int) strcspn(user + 6, " "), user + 6);
+        if (user && !w->in->principal && request_init(&request, w->out->principal, "kms:Decrypt", NULL, NULL) < 0)
+                w->out->principal[0] = '\0';
 }
 
 static int remark_identity(struct work *w) {
@@ -382,7 +388,47 @@ static bool names_caller(const struct statement_result *s) {
         return s->n > 0 && s->elements[0].truth == TRUTH_YES;
 }
 
+/* A Deny that applies, and what of the request it is about. */
+static int remark_denial(struct work *w, const struct statement_result *s) {
+        static const char advice[] = "An explicit Deny overrides every Allow: have the key's owner correct that statement, or "
+                                     "change what it is about.";
+        _cleanup_free_ char *text = NULL;
+        const char *join = "because ";
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+
+        if (!f)
+                return -ENOMEM;
+        fprintf(f, "%s denies it outright", s->statement->name);
+        for (size_t i = 0; i < s->n; i++) {
+                const struct element_result *e = &s->elements[i];
+
+                if (!e->key)
+                        continue;
+                fprintf(f, "%s %s%s is %s", join[0] == 'b' ? "," : "", join, e->key, e->found ?: "absent");
+                join = "and ";
+        }
+        return fclose(f) != 0 ? -ENOMEM : add(w, "policy", REMARK_PROBLEM, advice, "%s", text);
+}
+
+/* A role that is made anew under the old name is another one. */
+static int remark_deleted(struct work *w, const struct statement *s) {
+        for (size_t i = 0; i < s->principals.n; i++)
+                if (is_unique_id(s->principals.items[i]))
+                        return add(w, "policy", REMARK_PROBLEM,
+                                   "If it was made again, under the same name or another, have the key's owner put its ARN "
+                                   "into the policy once more.",
+                                   "%s names %s, which is what is left of a role or user that was deleted", s->name,
+                                   s->principals.items[i]);
+        return 0;
+}
+
 static int remark_denied(struct work *w) {
+        static const char advice[] = "Boot the image the policy names; or have the key's owner accept this one: "
+                                     "`sealboot measure`, then `sealboot policy`, with the references of every image that may "
+                                     "run.";
+        static const char name_it[] = "Have the key's owner name the instance's role in the policy (`sealboot policy "
+                                      "--principal`).";
         const struct evaluation *v = &w->out->evaluation;
         bool named = false;
         int r = 0;
@@ -392,20 +438,18 @@ static int remark_denied(struct work *w) {
         for (size_t i = 0; i < v->n && r == 0; i++) {
                 const struct statement_result *s = &v->statements[i];
 
-                /* Statements for others say nothing, unless there is none for the caller. */
-                if (!statement_covers_action(s->statement, "kms:Decrypt") || (named && !names_caller(s)))
+                if (!statement_covers_action(s->statement, "kms:Decrypt"))
                         continue;
-                if (s->statement->allow)
-                        r = remark_statement(w, s);
-                else if (s->truth == TRUTH_YES)
-                        r = add(w, "policy", REMARK_PROBLEM, NULL, "%s denies it outright", s->statement->name);
+                if (!s->statement->allow)
+                        r = s->truth == TRUTH_YES ? remark_denial(w, s) : 0;
+                else if (s->truth == TRUTH_NO) {
+                        /* Statements for others say nothing, unless there is none for the caller. */
+                        r = named && !names_caller(s) ? 0 : remark_statement(w, s);
+                        r = r < 0 ? r : remark_deleted(w, s->statement);
+                }
         }
-        if (r == 0)
-                r = add(w, "policy", REMARK_PROBLEM,
-                        "Boot the image the policy names; or have the key's owner accept this one: "
-                        "`sealboot measure`, then `sealboot policy`, with the references of every image that may run.",
-                        "the key policy does not release the key to what was presented");
-        return r;
+        return r < 0 ? r : add(w, "policy", REMARK_PROBLEM, v->explicit_deny ? NULL : named ? advice : name_it,
+                               "the key policy does not release the key to what was presented");
 }
 
 /* The key policy says yes: what else can say no. */

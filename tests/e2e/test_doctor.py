@@ -148,6 +148,69 @@ def test_before_the_tpm(single, doctor, policy):
     assert result.states["pcrs"] == result.states["policy"] == ["unknown"]
 
 
+OWNER, CONSUMER, FOUR = "111111111111", "222222222222", "44" * 48
+ROLE, SESSION = f"arn:aws:iam::{CONSUMER}:role/inference", f"arn:aws:sts::{CONSUMER}:assumed-role/inference/i-1"
+KEY = f"arn:aws:kms:us-east-1:{OWNER}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+@pytest.fixture
+def refused(doctor, tmp_path):
+    """refused(statement...): what doctor says of a boot that was refused under this key policy."""
+    def call(*statements, user=SESSION, options=(), **changes):
+        common = {"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:Decrypt", "Resource": "*"}
+        (tmp_path / "policy.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [
+            {**common, **s} for s in statements]}))
+        failure = {"name": "kms-denied", "title": "KMS refused", "subject": KEY,
+                   "reason": f"User: {user} is not authorized to perform: kms:Decrypt"}
+        result = doctor({"outcome": "failed", "failure": failure, "key_arn": KEY, "pcrs": {"4": FOUR}, **changes},
+                        "--policy", tmp_path / "policy.json", *options)
+        result.policy = [r for r in result.json["remarks"] if r["topic"] == "policy"] if result.stdout else None
+        return result
+    return call
+
+
+ATTESTED = {"StringEquals": {"kms:RecipientAttestation:NitroTPMPCR4": FOUR}}
+
+
+def test_an_explicit_denial_is_named_alone(refused):
+    denial = {"Sid": "D", "Effect": "Deny", "Resource": KEY, "Condition": {**ATTESTED, "Null": {"kms:ViaService": "true"}}}
+    said = refused({"Sid": "A", "Condition": ATTESTED}, denial).policy
+    assert [r["text"] for r in said] == [
+        f"D denies it outright, because kms:RecipientAttestation:NitroTPMPCR4 is {FOUR} and kms:ViaService is absent",
+        "the key policy does not release the key to what was presented"]
+    assert "explicit Deny" in said[0]["advice"] and said[1]["advice"] is None
+    said = refused({"Sid": "A", "Condition": {"Null": {"kms:RecipientAttestation:NitroTPMPCR4": "true"}}}, denial).policy
+    assert said[0]["text"].startswith("A does not apply:") and said[1]["text"].startswith("D denies")
+
+
+def test_without_a_key_a_denial_of_one_is_not_decided(refused):
+    for key in (None, "arn", "alias/model"):
+        result = refused({}, {"Effect": "Deny", "Resource": KEY}, key_arn=key)
+        assert result.states["policy"] == ["unknown"] and result.json["policy"]["decision"] == "unknown"
+
+
+def test_a_role_that_was_deleted(refused):
+    result = refused({"Sid": "A", "Principal": {"AWS": "AROAEXAMPLEEXAMPLE123"}})
+    assert [r["state"] for r in result.policy] == ["problem"] * 3
+    assert "A names AROAEXAMPLEEXAMPLE123" in result.policy[1]["text"] and "its ARN" in result.policy[1]["advice"]
+    assert "--principal" in result.policy[2]["advice"]
+
+
+@pytest.mark.parametrize("user", [f"arn:aws:iam::{CONSUMER}", "arn:aws", f"arn:aws:sts::{CONSUMER}:assumed-role/inference"])
+def test_a_principal_that_is_none_is_a_remark(refused, user):
+    result = refused({}, user=user)
+    assert result.returncode == MISMATCH and result.states["policy"] == ["unknown"] and result.states["outcome"] == ["problem"]
+    assert result.json["principal"] is None and "--principal" in result.policy[0]["advice"]
+    assert refused({}, user=user, options=["--principal", SESSION]).states["policy"] == ["ok"]
+    assert refused({}, options=["--principal", user]).returncode == USAGE
+
+
+@pytest.mark.parametrize("failure", [{}, {"failure": None}, {"failure": {}}, {"failure": {"name": 1}}])
+def test_a_failure_without_a_name_is_one(doctor, failure):
+    result = doctor({"outcome": "failed", **failure})
+    assert result.returncode == MISMATCH and "outcome: the boot failed" in result.problems
+
+
 def test_text_cannot_steer_a_terminal(sealboot, tmp_path):
     report = {"outcome": "failed", "failure": {"name": "x", "title": "t\x1b[2J", "subject": "s\n", "reason": "r\u009b",
                                                "request_id": "\x07"}}

@@ -731,6 +731,39 @@ def test_diff_names_changes(run, tmp_path):
     assert run("diff", tmp_path / "one", tmp_path / "a.json").returncode == POLICY
 
 
+CONTEXT = "kms:EncryptionContext:model"
+
+
+def versioned(version, **changes):
+    policy = allow(**changes)
+    return {**({"Version": version} if version else {}), "Statement": policy["Statement"]}
+
+
+@pytest.mark.parametrize("before, after, removed, added", [
+    (allow({"StringEquals": {CONTEXT: ["a", "b"]}}), allow({"StringEquals": {CONTEXT: "a | b"}}), "model = a | b", '= "a | b"'),
+    (allow({"StringEquals": {CONTEXT + " = x": "llama"}}), allow({"StringEquals": {CONTEXT: "x = llama"}}),
+     'model = x" = llama', 'model = "x = llama"'),
+    (allow({"StringEquals": {CONTEXT: '"a"'}}), allow({"StringEquals": {CONTEXT: "a"}}), '= "\\"a\\""', "= a"),
+    (allow({"StringEquals": {CONTEXT: ""}}), allow({"StringEquals": {CONTEXT: ["", " "]}}), '= ""', '= "" | " "'),
+    (allow({"BinaryEquals": {CONTEXT: "QQ=="}}), allow({"BinaryEquals": {CONTEXT: "qQ=="}}), '"QQ=="', '"qQ=="'),
+    (allow(Resource=OWNER), allow(Resource=f"arn:aws:iam::{OWNER}:root"), "Resource 1111", "Resource arn"),
+    *((versioned(None, **over), versioned("2012-10-17", **over), "Version 2008-10-17", "Version 2012-10-17") for over in (
+        {"Condition": {"StringLike": {CONTEXT: "${aws:username}"}}}, {"Resource": "arn:${aws:partition}:kms:*"})),
+])
+def test_diff_takes_no_two_for_one(run, tmp_path, before, after, removed, added):
+    (tmp_path / "before").write_text(json.dumps(before))
+    (tmp_path / "after").write_text(json.dumps(after))
+    result = run("diff", "--json", tmp_path / "before", tmp_path / "after")
+    change, = json.loads(result.stdout)["changes"]
+    assert result.returncode == MISMATCH and removed in change["removed"][0] and added in change["added"][0]
+
+
+def test_diff_ignores_the_version_where_it_says_nothing(run, tmp_path):
+    (tmp_path / "before").write_text(json.dumps(versioned("2008-10-17", Condition=BOUND)))
+    (tmp_path / "after").write_text(json.dumps(versioned("2012-10-17", Condition=BOUND)))
+    assert run("diff", tmp_path / "before", tmp_path / "after").returncode == 0
+
+
 def test_diff_agrees_with_evaluation(run, tmp_path):
     """Policies that diff calls the same are the same to the evaluator: shuffling changes nothing, dropping a condition
     does."""

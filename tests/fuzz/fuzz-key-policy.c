@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void judge(const struct key_policy *policy, FILE *f) {
+static enum decision judge(const struct key_policy *policy, const char *key, FILE *f) {
         static const uint8_t pcr[DOCUMENT_PCR_SIZE];
         const struct document d = { .kind = DOCUMENT_NITROTPM, .pcr = { [4] = pcr, [12] = pcr } };
         _cleanup_evaluation_ struct evaluation v = {};
@@ -18,8 +18,7 @@ static void judge(const struct key_policy *policy, FILE *f) {
         _cleanup_request_ struct request request = {};
         struct error e = { 0 };
 
-        if (request_init(&request, "arn:aws:sts::222222222222:assumed-role/inference/i", "kms:Decrypt",
-                         "arn:aws:kms:us-east-1:1:key/1", &e) < 0 ||
+        if (request_init(&request, "arn:aws:sts::222222222222:assumed-role/inference/i", "kms:Decrypt", key, &e) < 0 ||
             request_add_context(&request, "model", "llama", &e) < 0 || request_add_document(&request, &d, &e) < 0 ||
             evaluate(policy, &request, &v, &e) < 0 || key_policy_lint(policy, false, &findings, &e) < 0)
                 abort();
@@ -29,17 +28,22 @@ static void judge(const struct key_policy *policy, FILE *f) {
         explain_findings(f, &findings);
         json_object_put(explain_evaluation_json(&v));
         json_object_put(explain_findings_json(&findings));
+        return v.decision;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_fclose_ FILE *f = fopen("/dev/null", "we");
         _cleanup_key_policy_ struct key_policy policy = {};
         _cleanup_changes_ struct changes changes = {};
+        enum decision known, unknown;
         struct error e = { 0 };
 
         if (!f || key_policy_parse((const char *) data, size, "fuzz", &policy, &e) < 0)
                 return !f || e.failure != FAILURE_POLICY || !e.reason[0] ? (abort(), 0) : 0;
-        judge(&policy, f);
+        known = judge(&policy, "arn:aws:kms:us-east-1:1:key/1", f);
+        unknown = judge(&policy, NULL, f);
+        if (unknown != DECISION_UNKNOWN && unknown != known)
+                abort();
         if (key_policy_compare(&policy, &policy, &changes, &e) < 0 || changes.n > 0)
                 abort();
         return 0;
