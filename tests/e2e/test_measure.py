@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -76,6 +77,24 @@ def test_event_log_says_what_and_why(sealboot):
     text = sealboot("measure", "--event-log", *options_of(case))
     for event in events:
         assert event["Digest"] in text and event["What"] in text and event["Why"] in text
+
+
+def members(answer):
+    """The names of all members of a JSON answer, whose values may be objects, and arrays of them."""
+    if isinstance(answer, dict):
+        return set(answer).union(*map(members, answer.values()))
+    return set().union(*map(members, answer)) if isinstance(answer, list) else set()
+
+
+def undocumented(answer, verb):
+    page = (ROOT / f"policy/man/sealboot-{verb}.1").read_text()
+    return {m for m in members(answer) if not re.search(rf"^\.(Ql|It) {re.escape(m)}\b", page, re.MULTILINE)}
+
+
+def test_the_manual_has_every_member_of_the_json(sealboot):
+    answer = json.loads(sealboot("measure", "--json", "--event-log", *options_of(CASES["debian13-sb-addon"])))
+    assert undocumented(answer, "measure") - {"HashAlgorithm", "PCR4", "PCR7", "PCR12"} == set()
+    assert "Why" in members(answer)
 
 
 def test_readable_output_has_the_same_values(sealboot):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from stack import attestation, pki
-from test_measure import CASES, FIXTURES, options_of, sealboot  # noqa: F401 (a fixture)
+from test_measure import CASES, FIXTURES, members, options_of, sealboot, undocumented  # noqa: F401 (a fixture)
 
 
 def log_of(name):
@@ -253,6 +253,12 @@ def test_damaged_logs_are_refused(sealboot, tmp_path):  # noqa: F811
         path = tmp_path / name
         path.write_bytes(data)
         assert words in sealboot("replay", path, code=71)
+
+
+def test_the_manual_has_every_member_of_the_json(sealboot):  # noqa: F811
+    answer = json.loads(sealboot("replay", "--json", "--pcr=4", f"--expect=PCR4={'00' * 48}", log_of("debian13"), code=73))
+    assert undocumented(answer, "replay") - {"PCR4"} == set()
+    assert {"value", "event", "meaning", "text_measured"} <= members(answer)
 
 
 def test_text_names_events_and_values(sealboot):  # noqa: F811

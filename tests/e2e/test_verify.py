@@ -5,6 +5,8 @@ import base64
 import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import time
 
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from stack import attestation, cbor, malformed, pki
+from test_measure import members, undocumented
 
 DOCUMENT, MISMATCH, USAGE, IO = 72, 73, 2, 61
 NOW = int(time.time())
@@ -373,6 +376,23 @@ def test_the_emulators_own_document(sealboot, stack, tmp_path):
                       "--max-age", "60", tmp_path / "document")
     assert result.returncode == 0, result
     assert sealboot("verify", tmp_path / "document").returncode == DOCUMENT     # AWS's root did not sign it
+
+
+def test_the_manual_has_every_member_of_the_json(verify, leaf):
+    answer = json.loads(verify(attestation.document(leaf, PCRS, now=NOW)).stdout)
+    assert undocumented(answer, "verify") - {str(i) for i in range(24)} == set()
+    assert "user_data" in members(answer)
+
+
+@pytest.mark.parametrize("renderer", [["mandoc", "-Tascii"], ["groff", "-mandoc", "-Tascii"]], ids=lambda r: r[0])
+def test_manuals_name_the_verb_whoever_renders_them(renderer):
+    if not shutil.which(renderer[0]):
+        pytest.skip(f"{renderer[0]} is not installed")
+    for page in (pathlib.Path(__file__).resolve().parents[2] / "policy/man").glob("sealboot-*.1"):
+        shown = subprocess.run([*renderer, page], capture_output=True, text=True, check=True).stdout
+        shown = re.sub(r".\x08|\x1b\[[0-9;]*m", "", shown)
+        synopsis = shown.split("SYNOPSIS\n")[1].split("DESCRIPTION")[0]
+        assert synopsis.startswith(f"     sealboot {page.stem.removeprefix('sealboot-')} "), (page, synopsis)
 
 
 REAL = os.environ.get("SEALBOOT_REAL_DOCUMENTS")
