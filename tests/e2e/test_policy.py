@@ -6,10 +6,12 @@ import hashlib
 import itertools
 import json
 import random
+import re
 import struct
 import subprocess
 import time
 import uuid
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -515,6 +517,36 @@ def test_no_weakness(run, tmp_path, policy):
 def test_takes_what_the_aws_command_prints(run, tmp_path):
     (tmp_path / "policy.json").write_text(json.dumps({"Policy": json.dumps(allow()), "PolicyName": "default"}))
     assert "no-attestation" in run("check", tmp_path / "policy.json").stdout
+
+
+# --- manuals
+
+MANUALS = Path(__file__).parents[2] / "policy/man"
+
+
+def members(value):
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    for one in value if isinstance(value, list) else []:
+        yield from members(one)
+
+
+def test_the_manual_names_every_member(run, check, image_document, tmp_path):
+    (tmp_path / "other").write_text(json.dumps(allow(BOUND)))
+    checked = check(allow(), image_document, "--principal", ROLE).answer
+    compared = json.loads(run("diff", "--json", tmp_path / "policy.json", tmp_path / "other").stdout)
+    assert checked["findings"] and compared["changes"]
+    manual = (MANUALS / "sealboot-policy.1").read_text().splitlines()
+    for member in {*members(checked), *members(compared)}:
+        assert any(re.fullmatch(rf"\.(It )?Ql {member}( [;:,.])?", line) for line in manual), member
+
+
+@pytest.mark.parametrize("name", ["policy", "doctor"])
+def test_the_manual_has_the_verb_in_its_synopsis(name):
+    """groff's .Nm repeats no more than the first word."""
+    manual = (MANUALS / f"sealboot-{name}.1").read_text()
+    assert f".Nm sealboot {name}\n" in manual and "\n.Nm\n" not in manual
 
 
 # --- agreement with the other evaluator
