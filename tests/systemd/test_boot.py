@@ -147,6 +147,7 @@ def refused(stack, code, configuration):
         assert machine.run("find", "/run/sealboot/model", "-type", "f").stdout == ""
         report = json.loads(machine.run("cat", "/run/sealboot/report.json").stdout)
         assert report["outcome"] == "failed" and report["failure"]["exit_code"] == code
+        assert f"(exit code {code}, " in machine.console and "what to do: " in machine.console, machine.console
         journal = machine.run("journalctl", "--output", "json", f"SEALBOOT_EXIT_CODE={code}").stdout
         assert json.loads(journal)["MESSAGE_ID"]
 
