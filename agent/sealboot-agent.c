@@ -58,12 +58,13 @@ void boot_failed(struct boot *b, const struct error *failure) {
 static int boot_succeeded(struct boot *b) {
         struct error e = { 0 };
 
-        boot_complete_hook(b, true);
+        boot_forget(b);
         /* The model is measured and published: a report that cannot be written is worth a line, not a failed boot. */
         if (report_close(b->report, NULL, &e) < 0)
                 failure_print(stderr, PROGRAM, &e);
         sd_notifyf(0, "READY=1\nSTATUS=Model published at %s", b->published);
         printf(PROGRAM ": %s is published at %s\n", b->source, b->published);
+        boot_complete_hook(b, true);
         return 0;
 }
 
@@ -103,7 +104,7 @@ int main(int argc, char *argv[]) {
                 { "help", no_argument, NULL, 'h' },
                 { 0 },
         };
-        struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_MUTEX_INITIALIZER };
+        struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
         struct error e = { 0 };
         bool check = false;
         int o, r;
@@ -146,8 +147,9 @@ int main(int argc, char *argv[]) {
         else
                 r = boot(&b, &e);
         if (r < 0) {
-                boot_complete_hook(&b, false);
+                boot_end(&b);
                 boot_failed(&b, &e);
+                boot_complete_hook(&b, false);
                 r = (int) e.failure;
         } else
                 r = boot_succeeded(&b);

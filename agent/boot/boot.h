@@ -61,11 +61,11 @@ struct boot {
         size_t *file_of; /* the pipeline's index for each of the model's files */
         const char *published;
 
-        /* Held while an NV index is defined, and from the measurement on: a stop waits for it. */
+        /* Held while an NV index is defined, and from boot_end() on: a stop waits for it. Recursive. */
         pthread_mutex_t critical;
 };
 
-int boot_configure(struct boot *b, struct error *e); /* measured configuration, boot report, model directory */
+int boot_configure(struct boot *b, struct error *e); /* measured configuration, boot report, HTTP, model directory */
 int boot_begin_key(struct boot *b, struct error *e); /* the ephemeral RSA key, on a thread of its own */
 int boot_open_tpm(struct boot *b, struct error *e);  /* PCR15 must be zero in every bank */
 int boot_locate(struct boot *b, struct error *e);    /* metadata: launch parameters, region, role credentials */
@@ -75,11 +75,22 @@ int boot_unseal(struct boot *b, struct error *e);    /* manifest; every frame au
 int boot_measure(struct boot *b, struct error *e);   /* PCR15 is extended and logged */
 int boot_publish(struct boot *b, struct error *e);   /* one rename */
 
+/* The part of boot_locate() that a boot which failed before it does later, to find its lifecycle hook. */
+int boot_ask_metadata(struct boot *b, struct error *e);
+
 /* Who we are, for the report and the lifecycle hook: asked for once, while the recipient key is made. */
 void boot_identify(struct boot *b);
 
-/* Completes the Auto Scaling lifecycle hook, if one is configured: CONTINUE, or ABANDON. The boot is decided by then, so a
- * failure is only told: on the console and in the report. */
+/* Names the model's place, for messages: s3://, the bucket, and this key. */
+int boot_name_source(struct boot *b, const char *key, struct error *e);
+
+/* How the boot ends is decided: from here on a stop has to wait, and cannot hide it. May be called again. */
+void boot_end(struct boot *b);
+/* Ends the workers and wipes every key: before anybody is told that there is a model. */
+void boot_forget(struct boot *b);
+
+/* Completes the Auto Scaling lifecycle hook, if one is configured: CONTINUE, or ABANDON. The boot is decided and told by then,
+ * so a failure is only told: on the console and in the report. */
 void boot_complete_hook(struct boot *b, bool proceed);
 
 /* Undoes whatever is there: wipes keys, removes plaintext that was not published, closes. */

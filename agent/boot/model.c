@@ -21,7 +21,7 @@ static int open_manifest(struct boot *b, struct error *e) {
         if (r == 0)
                 r = manifest_parse((char *) text, n, b->source, &b->model, e);
         /* The manifest is authentic, so a model that must not be loaded is known before its first byte is opened. */
-        if (r == 0)
+        if (r == 0 && b->config->measure == MEASURE_MODEL)
                 r = config_accept_digest(b->config, b->model->digest, b->source, e);
         if (r != 0)
                 return r;
@@ -31,31 +31,38 @@ static int open_manifest(struct boot *b, struct error *e) {
         return 0;
 }
 
+/* The file that boot_prefetch() guessed to be there; NULL: it is not. */
+static const struct model_file *find_begun(const struct model *m) {
+        char object[32];
+
+        snprintf(object, sizeof object, MODEL_OBJECT_FORMAT, (size_t) 0);
+        for (size_t i = 0; i < m->n_files; i++)
+                if (streq(m->files[i].object, object))
+                        return &m->files[i];
+        return NULL;
+}
+
 static int add_files(struct boot *b, struct error *e) {
-        char begun[32];
-        bool met = false;
+        const struct model_file *begun = find_begun(b->model);
         int r;
 
-        snprintf(begun, sizeof begun, MODEL_OBJECT_FORMAT, (size_t) 0);
         b->file_of = calloc(b->model->n_files, sizeof *b->file_of);
         if (!b->file_of)
                 return fail_oom(e);
-        for (size_t i = 0; i < b->model->n_files; i++) {
+        /* First: if it is none of the model's, what it takes up must be free for those that are. */
+        r = unseal_expect(b->unseal, b->first_file, begun, e);
+        for (size_t i = 0; r == 0 && i < b->model->n_files; i++) {
                 const struct model_file *f = &b->model->files[i];
                 _cleanup_free_ char *key = NULL;
 
-                if (streq(f->object, begun)) {
-                        met = true;
+                if (f == begun)
                         b->file_of[i] = b->first_file;
-                        r = unseal_expect(b->unseal, b->first_file, f, e);
-                } else if (asprintf(&key, "%s%s", b->launch.key, f->object) < 0)
+                else if (asprintf(&key, "%s%s", b->launch.key, f->object) < 0)
                         r = fail_oom(e);
                 else
                         r = unseal_add(b->unseal, key, f, false, &b->file_of[i], e);
-                if (r < 0)
-                        return r;
         }
-        return met ? 0 : unseal_expect(b->unseal, b->first_file, NULL, e);
+        return r;
 }
 
 static int describe_single(struct boot *b, struct error *e) {

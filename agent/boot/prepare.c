@@ -22,6 +22,19 @@ void boot_status(const char *format, ...) {
         sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text, SILENCE_SECONDS * 1000000ULL);
 }
 
+int boot_name_source(struct boot *b, const char *key, struct error *e) {
+        char *source;
+
+        if (asprintf(&source, "s3://%s/%s", b->launch.bucket, key) < 0)
+                return fail_oom(e);
+        /* A stop may be reading the one before. */
+        pthread_mutex_lock(&b->critical);
+        free(b->source);
+        b->source = source;
+        pthread_mutex_unlock(&b->critical);
+        return 0;
+}
+
 int boot_configure(struct boot *b, struct error *e) {
         int r;
 
@@ -32,7 +45,11 @@ int boot_configure(struct boot *b, struct error *e) {
         if (r < 0)
                 return r;
         report_begin(b->report, "prepare");
-        r = handoff_new(b->config->model_directory, &b->handoff, e);
+        /* libcurl's and OpenSSL's own beginnings want to be alone: no thread was started yet. */
+        r = http_new(&(struct http_options) { .ca_bundle = b->config->ca_bundle, .user_agent = "sealboot-agent/" SEALBOOT_VERSION },
+                     &b->http, e);
+        if (r == 0)
+                r = handoff_new(b->config->model_directory, &b->handoff, e);
         report_end(b->report, "prepare", 0);
         return r;
 }
@@ -78,41 +95,47 @@ static int find_model(struct boot *b, struct error *e) {
                 r = launch_parse((char *) user_data, n, b->config, &b->launch, e);
         if (r < 0)
                 return r;
-        if (asprintf(&b->source, "s3://%s/%s", b->launch.bucket, b->launch.key) < 0)
-                return fail_oom(e);
-        report_text(b->report, "model.source", b->source);
-        return 0;
+        r = boot_name_source(b, b->launch.key, e);
+        if (r == 0)
+                report_text(b->report, "model.source", b->source);
+        return r;
+}
+
+static int find_region(struct boot *b, struct error *e) {
+        if (!b->config->region)
+                return imds_region(b->imds, &b->region, e);
+        b->region = strdup(b->config->region);
+        return b->region ? 0 : fail_oom(e);
 }
 
 static int connect_services(struct boot *b, struct error *e) {
         struct config *c = b->config;
-        int r = 0;
+        int r;
 
-        if (!c->region)
-                r = imds_region(b->imds, &b->region, e);
-        else if (!(b->region = strdup(c->region)))
-                r = fail_oom(e);
-        if (r == 0)
-                r = s3_new(b->http, b->credentials, b->region, c->endpoint_s3, &b->s3, e);
+        r = s3_new(b->http, b->credentials, b->region, c->endpoint_s3, &b->s3, e);
         if (r == 0)
                 r = kms_new(b->http, b->credentials, b->region, c->endpoint_kms, c->kms_deadline_ms, &b->kms, e);
         return r;
 }
 
+int boot_ask_metadata(struct boot *b, struct error *e) {
+        int r;
+
+        r = imds_new(b->http, b->config->endpoint_imds, &b->imds, e);
+        if (r == 0)
+                r = credentials_from_imds(b->imds, &b->credentials, e);
+        /* Before what the operator says: a boot that fails there can still tell Auto Scaling. */
+        if (r == 0)
+                r = find_region(b, e);
+        return r < 0 ? r : find_model(b, e);
+}
+
 int boot_locate(struct boot *b, struct error *e) {
-        const struct http_options options = { .ca_bundle = b->config->ca_bundle,
-                                              .user_agent = "sealboot-agent/" SEALBOOT_VERSION };
         int r;
 
         boot_status("Asking the metadata service");
         report_begin(b->report, "metadata");
-        r = http_new(&options, &b->http, e);
-        if (r == 0)
-                r = imds_new(b->http, b->config->endpoint_imds, &b->imds, e);
-        if (r == 0)
-                r = credentials_from_imds(b->imds, &b->credentials, e);
-        if (r == 0)
-                r = find_model(b, e);
+        r = boot_ask_metadata(b, e);
         if (r == 0)
                 r = connect_services(b, e);
         report_end(b->report, "metadata", 0);

@@ -54,8 +54,7 @@ int boot_measure(struct boot *b, struct error *e) {
 
         boot_status("Measuring the model into PCR 15");
         report_begin(b->report, "measure");
-        /* From here to the end a stop has to wait. */
-        pthread_mutex_lock(&b->critical);
+        boot_end(b);
         r = place_files(b, e);
         if (r == 0 && asprintf(&description, "model %s version %s from %s", b->model->name ?: b->model->files[0].path,
                                b->model->version ?: "-", b->source) < 0)
@@ -79,31 +78,55 @@ int boot_publish(struct boot *b, struct error *e) {
         return r;
 }
 
+void boot_end(struct boot *b) {
+        pthread_mutex_lock(&b->critical);
+}
+
+/* ---- what Auto Scaling is told */
+
+static int complete_hook(struct boot *b, const struct lifecycle_hook *hook, bool proceed, struct error *e) {
+        boot_identify(b);
+        if (!hook->instance_id[0])
+                return fail(e, FAILURE_LIFECYCLE, -ENODATA, hook->name, "the metadata service did not tell the instance id");
+        return autoscaling_complete(b->http, b->credentials, b->region, b->config->endpoint_autoscaling, hook, proceed, e);
+}
+
 void boot_complete_hook(struct boot *b, bool proceed) {
-        const struct lifecycle_hook hook = { b->launch.hook_group, b->launch.hook_name, b->instance_id };
+        struct lifecycle_hook hook = { .instance_id = b->instance_id };
         struct error e = { 0 };
 
-        if (!hook.name || !b->region)
+        /* A boot that failed early has not asked where it is. Why there is no answer matters to nobody by now. */
+        if (!b->imds && b->http)
+                (void) boot_ask_metadata(b, &e);
+        if (!b->region)
                 return;
-        boot_identify(b);
-        if (!hook.instance_id[0])
-                fail(&e, FAILURE_LIFECYCLE, -ENODATA, hook.name, "the metadata service did not tell the instance id");
-        else if (autoscaling_complete(b->http, b->credentials, b->region, b->config->endpoint_autoscaling, &hook, proceed,
-                                      &e) == 0) {
+        hook.group = b->launch.hook_name ? b->launch.hook_group : b->config->hook_group;
+        hook.name = b->launch.hook_name ?: b->config->hook_name;
+        if (!hook.name)
+                return;
+        if (complete_hook(b, &hook, proceed, &e) == 0)
                 report_text(b->report, "lifecycle.result", proceed ? "CONTINUE" : "ABANDON");
-                return;
+        else {
+                report_text(b->report, "lifecycle.error", e.reason);
+                failure_print(stderr, "sealboot-agent", &e);
         }
-        report_text(b->report, "lifecycle.error", e.reason);
-        failure_print(stderr, "sealboot-agent", &e);
+        (void) report_write(b->report, NULL); /* that it can be written is known */
+}
+
+/* ---- taking down */
+
+void boot_forget(struct boot *b) {
+        /* The pipeline first: its workers borrow the keys. */
+        unseal_free(TAKE(b->unseal));
+        if (b->recipient_started)
+                pthread_join(b->recipient_thread, NULL);
+        b->recipient_started = false;
+        recipient_free(TAKE(b->recipient));
+        secret_free(TAKE(b->data_key));
 }
 
 void boot_done(struct boot *b) {
-        /* The pipeline first: its workers borrow all the rest. */
-        unseal_free(b->unseal);
-        if (b->recipient_started)
-                pthread_join(b->recipient_thread, NULL);
-        recipient_free(b->recipient);
-        secret_free(b->data_key);
+        boot_forget(b);
         free(b->manifest);
         message_header_free(b->manifest_header);
         model_free(b->model);

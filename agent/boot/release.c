@@ -43,11 +43,9 @@ static int fetch_manifest(struct boot *b, struct error *e) {
         r = s3_get(b->s3, b->launch.bucket, key, MODEL_MANIFEST_MAX, &b->manifest, &b->manifest_size, NULL, e);
         if (r < 0)
                 return r;
-        free(b->source);
-        if (asprintf(&b->source, "s3://%s/%s", b->launch.bucket, key) < 0) {
-                b->source = NULL;
-                return fail_oom(e);
-        }
+        r = boot_name_source(b, key, e);
+        if (r < 0)
+                return r;
         r = message_header_parse(b->manifest, b->manifest_size, b->source, &b->manifest_header, e);
         b->header = b->manifest_header;
         return r;

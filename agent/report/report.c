@@ -199,10 +199,18 @@ static int peak_memory_kib(int64_t *ret) {
         return -ENODATA;
 }
 
+int report_write(struct report *r, struct error *e) {
+        int k;
+
+        pthread_mutex_lock(&r->lock);
+        k = write_out(r, e);
+        pthread_mutex_unlock(&r->lock);
+        return k;
+}
+
 int report_close(struct report *r, const struct error *failure, struct error *e) {
         struct rusage usage;
         int64_t peak;
-        int k;
 
         report_text(r, "outcome", failure ? "failed" : "published");
         report_put(r, "duration_ms", number(since_ms(r)));
@@ -215,8 +223,5 @@ int report_close(struct report *r, const struct error *failure, struct error *e)
         if (failure)
                 put_failure(r, failure);
         journal_end(r, failure);
-        pthread_mutex_lock(&r->lock);
-        k = write_out(r, e);
-        pthread_mutex_unlock(&r->lock);
-        return k;
+        return report_write(r, e);
 }

@@ -32,3 +32,5 @@ void report_hex(struct report *r, const char *place, const char *prefix, const u
 
 /* Ends the report and writes it. e NULL: published. */
 int report_close(struct report *r, const struct error *failure, struct error *e);
+/* Writes it once more, with what came after its end. */
+int report_write(struct report *r, struct error *e);

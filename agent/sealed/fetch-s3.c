@@ -54,6 +54,12 @@ static void slot_release(struct slot *s) {
         s->state = SLOT_IDLE;
 }
 
+static void slot_cancel(struct lane *l, struct slot *s) {
+        if (s->state == SLOT_RUNNING)
+                curl_multi_remove_handle(l->multi, s->easy);
+        slot_release(s);
+}
+
 /* Ends the part with an error: the job's, or its file's alone. */
 static void slot_fail(struct slot *s, int r, const struct error *e) {
         job_file_fail(s->part.file, r, e);
@@ -216,8 +222,8 @@ static bool lane_advance(struct lane *l, int *ret_sleep_ms) {
         for (size_t i = 0; i < l->n_slots; i++) {
                 struct slot *s = &l->slots[i];
 
-                if (s->state == SLOT_WAITS_FOR_KEY && s->part.file->state == FILE_DROPPED)
-                        slot_release(s);
+                if (s->state != SLOT_IDLE && s->part.file->state == FILE_DROPPED)
+                        slot_cancel(l, s);
                 if (s->state == SLOT_WAITS_FOR_KEY && has_key) {
                         slot_finish(s);
                         sleep_ms = 0;

@@ -44,10 +44,12 @@ static void give_back_pages(const struct file *f) {
 }
 
 void job_file_drop(struct file *f) {
+        f->job->n_leaving += f->state != FILE_DROPPED ? f->n_parts : 0;
         f->state = FILE_DROPPED;
         f->job->reserved -= f->reserved;
         f->reserved = 0;
         give_back_pages(f);
+        f->job->wake(f->job);
 }
 
 /* ---- handing out parts */
@@ -63,7 +65,8 @@ bool job_take(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uin
         pthread_mutex_lock(&u->lock);
         while (u->first_busy < u->n_files && !wants_parts(u->files[u->first_busy]))
                 u->first_busy++;
-        for (size_t i = u->first_busy; i < u->n_files && !found; i++) {
+        /* While a dropped file is still written to, its pages may be those that the others need. */
+        for (size_t i = u->first_busy; i < u->n_files && !found && u->n_leaving == 0; i++) {
                 struct file *f = u->files[i];
 
                 if (f->state == FILE_NEW) {
@@ -91,7 +94,11 @@ void job_release(struct file *f) {
                 return;
         pthread_mutex_lock(&f->job->lock);
         f->n_parts--;
-        give_back_pages(f);
+        if (f->state == FILE_DROPPED) {
+                f->job->n_leaving--;
+                give_back_pages(f);
+                f->job->wake(f->job);
+        }
         pthread_mutex_unlock(&f->job->lock);
 }
 

@@ -61,6 +61,7 @@ struct unseal {
         size_t first_busy; /* files before this one need no more parts */
         bool complete;     /* no more files will be added */
         uint64_t reserved; /* of options.room */
+        unsigned n_leaving; /* parts of dropped files that workers still have */
         const struct secret *data_key;
         const struct message_header *reference;
         struct error error; /* the first */

@@ -34,7 +34,7 @@ struct model {
         char *name, *version; /* NULL when not from a manifest */
         struct model_file *files;
         size_t n_files;
-        uint8_t digest[MODEL_DIGEST]; /* what the manifest claims, or model_finish() computed */
+        uint8_t digest[MODEL_DIGEST]; /* what the manifest claims, or model_digest() computed */
 };
 
 void model_free(struct model *m);

@@ -4,6 +4,9 @@
 import concurrent.futures
 import hashlib
 import shutil
+import socket
+import subprocess
+import threading
 import time
 
 import pytest
@@ -106,11 +109,23 @@ def test_files_are_for_the_group_and_read_only(boot):
     assert [oct(p.stat().st_mode & 0o7777) for p in (current, current / "a", current / "a/b")] == ["0o750", "0o750", "0o440"]
 
 
-def test_sha384_mode(boot):
+def test_agent_has_nothing_that_seals(build):
+    symbols = {line.split()[-1] for line in subprocess.check_output(["nm", build / "agent/sealboot-agent"], text=True).splitlines()}
+    assert {"boot_publish", "kms_release", "message_open"} <= symbols
+    assert not symbols & {"kms_generate_data_key", "kms_decrypt", "message_header_new", "frame_seal", "manifest_write",
+                          "credentials_from_environment"}
+
+
+@pytest.mark.parametrize("model", ["plain.sealed", "plain/"])
+def test_sha384_mode(boot, model):
     plain = data(3_000_001)
     boot.config["measure"] = "sha384"
-    boot.put("plain.sealed", bytes(Sealed(plain, boot.data_key())))
-    boot.launch("plain.sealed")
+    boot.config["model_digests"] = ["sha384:" + hashlib.sha384(plain).hexdigest()]
+    if model.endswith("/"):
+        put_model(boot.stack.s3(), boot.stack.bucket, model, {"weights": plain}, boot.data_key())
+    else:
+        boot.put(model, bytes(Sealed(plain, boot.data_key())))
+    boot.launch(model)
     assert boot.run().returncode == 0
     assert boot.stack.pcr(15) == hashlib.sha384(bytes(48) + hashlib.sha384(plain).digest()).hexdigest()
 
@@ -153,6 +168,57 @@ def test_lifecycle_hook_is_abandoned(boot):
     boot.launch("no/such/object")
     result = boot.refused(41)
     assert hook_results(boot) == ["ABANDON"] and result.report["lifecycle"]["result"] == "ABANDON"
+
+
+@pytest.mark.parametrize("where", ["configuration", "user data"])
+def test_lifecycle_hook_is_abandoned_by_a_boot_that_asked_nothing_yet(boot, where):
+    boot.stack.control.clear_audit()
+    if where == "user data":
+        boot.stack.control.user_data({"sealboot": {"model": f"s3://{boot.stack.bucket}/x", "lifecycle_hook": HOOK}})
+    else:
+        boot.config["lifecycle_hook"] = HOOK
+    boot.stack.control.tpm_extend(15, sha256=b"\1" * 32)
+    result = boot.run()
+    assert result.returncode == 23 and hook_results(boot) == ["ABANDON"], result
+    assert result.report["lifecycle"]["result"] == "ABANDON"
+
+
+def test_lifecycle_hook_is_abandoned_when_user_data_is_wrong(boot):
+    boot.stack.control.clear_audit()
+    boot.config["lifecycle_hook"] = HOOK
+    boot.stack.control.user_data("{")
+    boot.refused(11)
+    assert hook_results(boot) == ["ABANDON"]
+
+
+def test_a_stop_while_auto_scaling_is_told_hides_no_failure(boot):
+    boot.config["lifecycle_hook"] = HOOK
+    boot.launch("no/such/object")
+    boot.stack.control.fault("latency", service="autoscaling", seconds=4, count=None)
+    boot.refused(41, "there is no sealed model at this place", wrapper=("timeout", "--preserve-status", "3"))
+
+
+def test_ready_does_not_wait_for_auto_scaling(boot, tmp_path):
+    ready = []
+
+    def listen():
+        while "READY=1" not in listener.recv(4096).decode().splitlines():
+            pass
+        ready.append(time.monotonic())
+
+    boot.config["lifecycle_hook"] = HOOK
+    boot.put("hook.sealed", bytes(Sealed(b"weights", boot.data_key())))
+    boot.launch("hook.sealed")
+    boot.stack.control.fault("latency", service="autoscaling", seconds=3, count=None)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(30)
+        thread = threading.Thread(target=listen)
+        thread.start()
+        result = boot.run(wrapper=("env", f"NOTIFY_SOCKET={tmp_path}/notify"))
+        thread.join()
+    assert result.returncode == 0 and time.monotonic() - ready[0] > 2, result
+    assert result.report["lifecycle"]["result"] == "CONTINUE"
 
 
 def test_lifecycle_hook_of_another_group(boot):
