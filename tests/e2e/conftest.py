@@ -19,6 +19,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import boots  # noqa: E402
 from stack import session  # noqa: E402
 
+# nohup(1) and a shell's background ignore them, and what is ignored is inherited: by programs that are to be stopped, too.
+for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler),
+                        (signal.SIGQUIT, signal.SIG_DFL)):
+    signal.signal(number, handler)
+
 
 class Completed:
     """A finished program: returncode, stdout, stderr as text; json: its output parsed; report: the agent's boot report."""
