@@ -228,9 +228,12 @@ static int compare_references(struct session *s, struct error *e) {
         const struct references *all = &s->arguments.references;
         const struct reference *nearest = NULL;
 
-        for (size_t i = 0; i < all->n; i++)
-                if (!nearest || mismatches(s, &all->items[i]) < mismatches(s, nearest))
-                        nearest = &all->items[i];
+        for (size_t i = 0; i < all->n; i++) {
+                const struct reference *r = &all->items[i];
+
+                if ((r->present & s->arguments.pcrs) && (!nearest || mismatches(s, r) < mismatches(s, nearest)))
+                        nearest = r;
+        }
         return nearest ? compare_reference(s, name_comparison(s, "reference", nearest->source), nearest, e) : 0;
 }
 

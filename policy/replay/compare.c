@@ -39,6 +39,11 @@ static bool is_kernel(const char *text) {
         return ends_with(text, ":.linux") || strstr(text, "the kernel in .linux") || streq(text, "an image in memory");
 }
 
+/* A command line is measured as the event shows it; of credentials and extensions the event shows but a label. */
+static bool is_command_line(const struct log_event *event) {
+        return event->pcr == 12 && event->type == EV_IPL && event->text_is == TEXT_MEASURED;
+}
+
 /* --- words -------------------------------------------------------------------------------------------------------- */
 
 static void say_extra(struct difference *d, const struct log_event *event) {
@@ -55,7 +60,7 @@ static void say_extra(struct difference *d, const struct log_event *event) {
                 say(d, event, "one more application was started: %s", text);
         else if (event->type == EV_EFI_VARIABLE_AUTHORITY)
                 say(d, event, "one more entry of db authorised an image: %s", text);
-        else if (event->pcr == 12 && event->type == EV_IPL)
+        else if (is_command_line(event))
                 say(d, event, "a command line was appended: %s", text);
         else if (event->pcr == 12)
                 say(d, event, "the kernel's configuration was added to: %s", text);
@@ -144,8 +149,10 @@ static void say_changed(struct difference *d, const struct expected_event *expec
                 say(d, event, "the key list %s is another one", name);
         else if (event->type == EV_EFI_VARIABLE_AUTHORITY)
                 say(d, event, "another entry of db authorised the image: %s", event->text);
-        else if (event->pcr == 12)
+        else if (is_command_line(event))
                 say(d, event, "another command line was appended: %s", event->text);
+        else if (event->pcr == 12)
+                say(d, event, "the kernel's configuration was added to in another way: %s", event->text);
         else
                 say(d, event, "%s differs: %s", event->type_name, event->text);
 }

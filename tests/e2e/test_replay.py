@@ -149,6 +149,13 @@ def test_a_comparison_that_compares_nothing_is_no_success(sealboot, tmp_path, op
     assert compared(sealboot, "--pcr=15", zero, log_of("debian13"))[15]["equal"]
 
 
+def test_a_set_that_has_none_of_the_pcrs_is_no_match(sealboot, tmp_path):  # noqa: F811
+    path = tmp_path / "sets.json"
+    for value, code in (("00" * 48, 0), ("ab" * 48, 73)):
+        path.write_text(json.dumps([{"Measurements": {"PCR4": "00" * 48}}, {"Measurements": {"PCR12": value}}]))
+        assert set(compared(sealboot, "--pcr=12", f"--reference={path}", log_of("debian13"), code=code)) == {12}
+
+
 def test_a_reference_to_a_pcr_that_no_tpm_has(sealboot, tmp_path):  # noqa: F811
     reference = tmp_path / "reference.json"
     reference.write_text(json.dumps({"Measurements": {"PCR12": "00" * 48, "PCR24": "00" * 48}}))
@@ -197,6 +204,19 @@ def test_an_altered_event_in_a_log_of_records(sealboot, tmp_path):  # noqa: F811
                                     "content": {"event_type": 4, "event_data": data.hex()}}))
         answer = json.loads(sealboot("replay", "--json", path, code=code))
         assert answer["events"][0]["text_measured"] == (code == 0)
+
+
+@pytest.mark.parametrize("measured, words", [
+    ("init=/bin/sh\0", 'a command line was appended: "init=/bin/sh"'),
+    ("an archive", 'the kernel\'s configuration was added to: "init=/bin/sh"'),  # its label may say anything
+])
+def test_a_label_is_not_taken_for_a_command_line(sealboot, tmp_path, measured, words):  # noqa: F811
+    digest = hashlib.sha384(measured.encode("utf-16le")).hexdigest()
+    (tmp_path / "cel").write_text(json.dumps({
+        "pcr": 12, "digests": [{"hashAlg": "sha384", "digest": digest}], "content_type": "pcclient_std",
+        "content": {"event_type": 13, "event_data": "init=/bin/sh\0".encode("utf-16le").hex()}}))
+    finding = compared(sealboot, f"--expect=PCR12={'00' * 48}", tmp_path / "cel", code=73)[12]
+    assert finding["meaning"] == words
 
 
 def test_which_words_can_be_checked(sealboot):  # noqa: F811
