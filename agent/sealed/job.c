@@ -118,11 +118,12 @@ bool job_idle_forever(struct unseal *u) {
 static void *map_unpopulated(struct unseal *u, size_t *ret_size) {
         for (size_t i = 0; i < u->n_files; i++) {
                 struct file *f = u->files[i];
-                uint64_t at = f->populated, size = MIN_OF(f->geometry.plaintext_size - at, (uint64_t) POPULATE_STEP);
+                uint64_t at = f->populated, size;
                 void *p;
 
-                if (f->state != FILE_OPEN || size == 0)
+                if (f->state != FILE_OPEN || at == f->geometry.plaintext_size)
                         continue;
+                size = MIN_OF(f->geometry.plaintext_size - at, (uint64_t) POPULATE_STEP);
                 p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, (off_t) at);
                 f->populated = p == MAP_FAILED ? f->geometry.plaintext_size : at + size;
                 if (p == MAP_FAILED)
