@@ -55,6 +55,14 @@ void boot_failed(struct boot *b, const struct error *failure) {
         sd_notifyf(0, "STATUS=%s: %s\nERRNO=%d", failure_info(failure->failure)->title, failure->reason, EPROTO);
 }
 
+/* Both return the exit code. */
+static int boot_refused(struct boot *b, const struct error *e) {
+        boot_end(b);
+        boot_failed(b, e);
+        boot_complete_hook(b, false);
+        return (int) e->failure;
+}
+
 static int boot_succeeded(struct boot *b) {
         struct error e = { 0 };
 
@@ -94,7 +102,8 @@ static int check_config(const char *path) {
         return 0;
 }
 
-int main(int argc, char *argv[]) {
+/* An exit code, or -1: go on. */
+static int parse_arguments(int argc, char *argv[], struct boot *b) {
         static const struct option options[] = {
                 { "config", required_argument, NULL, 'c' },
                 { "tcti", required_argument, NULL, 't' },
@@ -104,21 +113,19 @@ int main(int argc, char *argv[]) {
                 { "help", no_argument, NULL, 'h' },
                 { 0 },
         };
-        struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
-        struct error e = { 0 };
         bool check = false;
-        int o, r;
+        int o;
 
         while ((o = getopt_long(argc, argv, "h", options, NULL)) >= 0)
                 switch (o) {
                 case 'c':
-                        b.config_path = optarg;
+                        b->config_path = optarg;
                         break;
                 case 't':
-                        b.tcti = optarg;
+                        b->tcti = optarg;
                         break;
                 case 'r':
-                        b.report_path = optarg;
+                        b->report_path = optarg;
                         break;
                 case 'C':
                         check = true;
@@ -135,9 +142,17 @@ int main(int argc, char *argv[]) {
                 fprintf(stderr, PROGRAM ": unexpected argument '%s'; see --help\n", argv[optind]);
                 return FAILURE_USAGE;
         }
-        if (check)
-                return check_config(b.config_path);
+        return check ? check_config(b->config_path) : -1;
+}
 
+int main(int argc, char *argv[]) {
+        struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
+        struct error e = { 0 };
+        int r;
+
+        r = parse_arguments(argc, argv, &b);
+        if (r >= 0)
+                return r;
         tpm_quiet();
         r = secret_init();
         if (r < 0)
@@ -146,13 +161,7 @@ int main(int argc, char *argv[]) {
                 r = fail(&e, FAILURE_INTERNAL, r, "signals", "cannot wait for them: %s", strerror(-r));
         else
                 r = boot(&b, &e);
-        if (r < 0) {
-                boot_end(&b);
-                boot_failed(&b, &e);
-                boot_complete_hook(&b, false);
-                r = (int) e.failure;
-        } else
-                r = boot_succeeded(&b);
+        r = r < 0 ? boot_refused(&b, &e) : boot_succeeded(&b);
         boot_done(&b);
         return r;
 }
