@@ -499,7 +499,7 @@ static int remark_policy(struct work *w, struct error *e) {
         else if (w->out->evaluation.decision == DECISION_DENIED)
                 r = remark_denied(w);
         else
-                r = add(w, "policy", REMARK_UNKNOWN, "`sealboot policy check` with --set can decide it.",
+                r = add(w, "policy", REMARK_UNKNOWN, "Give the role's own ARN with --principal, or decide it with --set of `sealboot policy check`.",
                         "the key policy depends on conditions that the report does not tell");
         return r < 0 ? fail_oom(e) : 0;
 }

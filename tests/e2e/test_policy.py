@@ -734,6 +734,22 @@ def test_agrees_with_the_local_kms(check, leaf, root):
     assert undecided >= 3 and sum(outcomes.values()) >= 1000 and min(outcomes.values()) >= 50 and len(outcomes) == 4, outcomes
 
 
+def test_what_is_not_said_changes_no_answer(check, leaf):
+    """Without the key and the role's path, the answer is the same or none."""
+    undecided = 0
+    for seed, (name, document) in zip(range(250), itertools.cycle(documents(leaf))):
+        policy = Generator(seed + 9000, {TPM + "4": FOUR, TPM + "12": ZEROS}).policy()
+        told = check(policy, document, "--principal", SESSION, "--key", KEY, "--set", f"aws:PrincipalArn={ROLE}")
+        untold = check(policy, document, "--principal", SESSION)
+        if told.returncode == POLICY:
+            assert untold.returncode == POLICY
+        elif untold.answer["decision"] == "unknown":
+            undecided += told.answer["decision"] != "unknown"
+        else:
+            assert untold.answer["decision"] == told.answer["decision"], (seed, name, policy)
+    assert undecided >= 10
+
+
 # --- comparing
 
 def test_diff_ignores_notation(run, tmp_path):
