@@ -106,6 +106,7 @@ static int print_word(FILE *f, const char *text) {
 /* The values of one condition are alternatives, so they share a line. */
 static int add_condition(struct lines *l, const struct condition *c) {
         _cleanup_free_ char *key = strdup(c->key), *text = NULL;
+        bool any_case = c->match == MATCH_STRING_EQUALS_IGNORE_CASE || c->match == MATCH_BOOL || c->match == MATCH_NULL;
         _cleanup_lines_ struct lines values = {};
         size_t size;
         int r = 0;
@@ -116,7 +117,7 @@ static int add_condition(struct lines *l, const struct condition *c) {
         lower(key);
         for (size_t i = 0; i < c->values.n && r == 0; i++) {
                 r = take_line(&values, strdup(c->values.items[i]));
-                if (r == 0 && (c->match == MATCH_STRING_EQUALS_IGNORE_CASE || c->match == MATCH_BOOL || c->match == MATCH_NULL))
+                if (r == 0 && any_case)
                         lower(values.items[values.n - 1]);
         }
         if (r < 0)

@@ -128,7 +128,8 @@ static int check_image(const struct composition *c, const struct reference *imag
 
         if (c->secure_boot && image->secure_boot == SECURE_BOOT_OFF && reference_needs_secure_boot(image))
                 return fail(e, FAILURE_POLICY, -EINVAL, image->source,
-                            "secure-boot-off: its PCR7 was predicted for Secure Boot off, where it tells nothing of the image");
+                            "secure-boot-off: its PCR7 was predicted for Secure Boot off, where it tells nothing of the "
+                            "image");
 
         if (!c->one_shot)
                 return 0;
@@ -204,7 +205,8 @@ static int check_written(const struct composition *c, json_object *o, struct err
                                "PCR12; or, where PCR7 "
                                "was computed for Secure Boot on, say so with --secure-boot.");
         if (streq(findings.items[0].code, "self-administration"))
-                fail_advice(e, "Give --admin someone of the key owner's whom the instances' role and its account cannot act as.");
+                fail_advice(e, "Give --admin someone of the key owner's whom neither the instances' role nor its account "
+                               "can act as.");
         return -EINVAL;
 }
 
@@ -241,8 +243,8 @@ int compose_key_policy(const struct composition *c, json_object **ret, struct er
         return 0;
 }
 
-/* The objects below the prefix; one that does not end in a slash may also be an object itself, but not the beginning of other
- * names. */
+/* The objects below the prefix; one that does not end in a slash may also be an object itself, but not the beginning of
+ * other names. */
 static int objects(const struct composition *c, json_object **ret, struct error *e) {
         const char *arn = c->key ?: c->principals.n > 0 ? c->principals.items[0] : "";
         const char *partition = strncmp(arn, "arn:", 4) == 0 ? arn + 4 : "aws";
@@ -255,7 +257,8 @@ static int objects(const struct composition *c, json_object **ret, struct error 
         if (strpbrk(c->bucket, "*?") || (c->prefix && strpbrk(c->prefix, "*?$")))
                 return fail(e, FAILURE_USAGE, -EINVAL, c->prefix ?: c->bucket,
                             "holds a character that S3 policies read as a wildcard");
-        if (asprintf(&one, "arn:%.*s:s3:::%s/%s", (int) strcspn(partition, ":"), partition, c->bucket, c->prefix ?: "") < 0) {
+        if (asprintf(&one, "arn:%.*s:s3:::%s/%s", (int) strcspn(partition, ":"), partition, c->bucket, c->prefix ?: "") <
+            0) {
                 one = NULL;
                 return fail_oom(e);
         }

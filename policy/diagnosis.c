@@ -347,7 +347,8 @@ static int fill_request(struct work *w, struct request *request, struct error *e
         struct document d = { .kind = DOCUMENT_NITROTPM };
         int r;
 
-        r = request_init(request, w->out->principal, "kms:Decrypt", w->key_arn && is_key_arn(w->key_arn) ? w->key_arn : NULL, e);
+        r = request_init(request, w->out->principal, "kms:Decrypt",
+                         w->key_arn && is_key_arn(w->key_arn) ? w->key_arn : NULL, e);
         if (context && r == 0) {
                 json_object_object_foreach(context, name, value) {
                         if (r == 0 && json_object_is_type(value, json_type_string))
@@ -390,8 +391,8 @@ static bool names_caller(const struct statement_result *s) {
 
 /* A Deny that applies, and what of the request it is about. */
 static int remark_denial(struct work *w, const struct statement_result *s) {
-        static const char advice[] = "An explicit Deny overrides every Allow: have the key's owner correct that statement, or "
-                                     "change what it is about.";
+        static const char advice[] = "An explicit Deny overrides every Allow: have the key's owner correct that statement, "
+                                     "or change what it is about.";
         _cleanup_free_ char *text = NULL;
         const char *join = "because ";
         size_t size;
@@ -425,8 +426,8 @@ static int remark_deleted(struct work *w, const struct statement *s) {
 
 static int remark_denied(struct work *w) {
         static const char advice[] = "Boot the image the policy names; or have the key's owner accept this one: "
-                                     "`sealboot measure`, then `sealboot policy`, with the references of every image that may "
-                                     "run.";
+                                     "`sealboot measure`, then `sealboot policy`, with the references of every image "
+                                     "that may run.";
         static const char name_it[] = "Have the key's owner name the instance's role in the policy (`sealboot policy "
                                       "--principal`).";
         const struct evaluation *v = &w->out->evaluation;
@@ -499,7 +500,8 @@ static int remark_policy(struct work *w, struct error *e) {
         else if (w->out->evaluation.decision == DECISION_DENIED)
                 r = remark_denied(w);
         else
-                r = add(w, "policy", REMARK_UNKNOWN, "Give the role's own ARN with --principal, or decide it with --set of `sealboot policy check`.",
+                r = add(w, "policy", REMARK_UNKNOWN,
+                        "Give the role's own ARN with --principal, or decide it with --set of `sealboot policy check`.",
                         "the key policy depends on conditions that the report does not tell");
         return r < 0 ? fail_oom(e) : 0;
 }

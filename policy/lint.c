@@ -163,8 +163,8 @@ static int lint_values(const struct lint *l) {
         if (r == 0 && loose)
                 r = found(l, "loose-match", "a PCR is matched by pattern: name the value");
         if (r == 0 && variable)
-                r = found(l, "policy-variable", "a value is filled in from the request itself, which any request meets: name "
-                                                "the value");
+                r = found(l, "policy-variable",
+                          "a value is filled in from the request itself, which any request meets: name the value");
         if (r == 0 && never)
                 r = found(l, "never-matches",
                           "a PCR value is not 96 hex digits, lower-case unless the operator ignores case: KMS "
@@ -206,8 +206,9 @@ static int lint_enclave(const struct lint *l) {
         if (has_value(image, zeros) || has_value(pcr0, zeros))
                 r = found(l, "debug-enclave", "an image of zeros is an enclave in debug mode, which its parent can read");
         if (r == 0 && !image && !pcr0 && has_value(pcr8, zeros))
-                r = found(l, "debug-enclave", "PCR8 of zeros is that of enclaves in debug mode, which their parent can read, "
-                                              "and of any that nobody signed");
+                r = found(l, "debug-enclave",
+                          "PCR8 of zeros is that of enclaves in debug mode, which their parent can read, and of any that "
+                          "nobody signed");
         if (r == 0 && !image && !pcr0 && !pcr8)
                 r = found(l, "image-not-bound", "none of ImageSha384, PCR0 and PCR8 is bound, so any enclave may ask");
         return r;
