@@ -14,6 +14,7 @@ import os
 import re
 import stat
 
+import initrd
 import recipe
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
@@ -73,11 +74,12 @@ def judge(holds, good, bad, otherwise=FAIL):
 
 
 class Image:
-    """A built image at rest: its root as a directory, the UKI's command line and sections, what its ESP and partition table
-    hold. `profile` and `overlays` are what kiwi/build was given."""
+    """A built image at rest: its root as a directory, and what veritysetup says of it; the UKI's command line, sections and
+    initrd (initrd.entries); what its ESP and partition table hold. `profile` and `overlays` are what kiwi/build was given."""
 
-    def __init__(self, root, cmdline, sections, esp, partitions, profile="debian", overlays=()):
-        self.root, self.cmdline, self.sections, self.esp, self.partitions = root, cmdline.rstrip("\0\n"), sections, esp, partitions
+    def __init__(self, root, cmdline, sections, entries, verified, esp, partitions, profile="debian", overlays=()):
+        self.root, self.cmdline, self.verified = root, cmdline.rstrip("\0\n"), verified
+        self.sections, self.initrd, self.esp, self.partitions = sections, entries, esp, partitions
         self.profile, self.overlays = profile, overlays
 
     def path(self, name):
@@ -125,6 +127,17 @@ class Image:
         twice = [word for word in words if words.count(word) > 1]
         return judge(not (missing or other or twice), "nothing but what the recipe says",
                      f"lacks {sorted(missing)}; has {other}, twice {twice}")
+
+    def check_verity(self):
+        return judge(self.verified == "verified", "the root is the one whose hash the initrd has", self.verified)
+
+    def check_initrd(self):
+        foreign = initrd.foreign(self.initrd, self.root)
+        wanted = initrd.wanted(self.initrd) - SYSTEM - {"dracut-cmdline-ask.service", "systemd-ask-password-console.path"}
+        shadow = [line.split(":") for line in self.initrd["etc/shadow"][1].decode().splitlines()]
+        open_ = [fields[0] for fields in shadow if not fields[1].startswith(("!", "*"))]
+        return judge(not (foreign or wanted or open_), "each file is the root's or dracut's, no account is open",
+                     f"foreign: {foreign}; started: {sorted(wanted)}; not locked: {open_}")
 
     def check_packages(self):
         if self.profile != "debian":

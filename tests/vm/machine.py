@@ -188,8 +188,9 @@ def extended(value, *digests, algorithm="sha384"):
 
 @contextlib.contextmanager
 def opened_image(disk, profile="debian", overlays=()):
-    """The isolation.Image of a raw disk: its erofs root unpacked, the UKI's sections and command line, what is on the ESP: hidden
-    and system files and folders too, since the firmware does not mind."""
+    """The isolation.Image of a raw disk: its erofs root unpacked, and whether it is the one that the initrd opens; the UKI's
+    sections, command line and initrd; what is on the ESP: hidden and system files too, since the firmware does not mind."""
+    import initrd
     from isolation import Image
 
     with tempfile.TemporaryDirectory(prefix="sealboot-image-") as work:
@@ -206,7 +207,16 @@ def opened_image(disk, profile="debian", overlays=()):
             mdir -/ -a -b -i disk.raw@@$((start * 512)) :: | sed 's#^::/##' > esp
             mcopy -i disk.raw@@$((start * 512)) "::$(grep -im1 '^EFI/BOOT/BOOT' esp)" uki.efi
             objdump --section-headers uki.efi | awk '$1 ~ /^[0-9]+$/ {{ print $2 }}' > sections
-            objcopy --dump-section .cmdline=cmdline uki.efi rewritten.efi""", binds=mounted)
+            objcopy --dump-section .cmdline=cmdline --dump-section .initrd=initrd uki.efi rewritten.efi
+            zstd --quiet --decompress --force --stdout initrd > initrd.cpio""", binds=mounted)
         read = pathlib.Path(work)
+        try:
+            entries = initrd.entries((read / "initrd.cpio").read_bytes())
+            digest, offset = initrd.root_hash(entries)
+            verified = script(f"""veritysetup verify {work}/root.erofs {work}/root.erofs {digest} --hash-offset={offset} 2>&1 &&
+                echo verified || true""").strip()
+        except (ValueError, KeyError) as e:
+            entries, verified = {}, f"the initrd cannot be read: {e}"
         sections, esp, partitions = ((read / name).read_text().splitlines() for name in ("sections", "esp", "partitions"))
-        yield Image(read / "root", (read / "cmdline").read_text(), sections, esp, partitions, profile, overlays)
+        yield Image(read / "root", (read / "cmdline").read_text(), sections, entries, verified, esp, partitions, profile,
+                    overlays)

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+import initrd
 import recipe
 from isolation import FAIL, PASS, WARN, Guest, Image, audit
 
@@ -155,8 +156,35 @@ def test_an_empty_report_passes_nothing():
     assert {verdict for _, verdict, _ in audit(Guest(""))} == {FAIL}
 
 
+def cpio(*files):
+    """An archive of (name, inode, links, content), as the kernel reads it."""
+    def entry(name, inode, links, content, mode=0o100644):
+        fields = (inode, mode, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
+        head = b"070701" + "".join(f"{field:08X}" for field in fields).encode() + name.encode() + b"\0"
+        return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)
+    return b"".join(entry(*file) for file in files) + entry("TRAILER!!!", 0, 1, b"")
+
+
+def test_every_archive_of_an_initrd_is_read():
+    first, second = cpio(("a", 1, 1, b"aaaaa"), ("b", 2, 2, b""), ("c", 2, 2, b"data")), cpio(("d", 1, 1, b"d"))
+    assert {name: content for name, (_, content) in initrd.entries(first + bytes(512) + second + bytes(3)).items()} == \
+        {"a": b"aaaaa", "b": b"data", "c": b"data", "d": b"d"}
+
+
+@pytest.mark.parametrize("data", [
+    cpio(("a", 1, 1, b"x")) + cpio(("a", 1, 1, b"evil")), cpio(("a", 1, 1, b"x")) + b"\x28\xb5\x2f\xfd",
+    b"\x1f\x8b" + bytes(100), cpio(("a", 1, 2, b"x")) + cpio(("a", 1, 2, b"evil")),
+    cpio(("a", 1, 1, b"x"), ("a", 2, 2, b"evil")), cpio(("a", 1, 1, b"x"))[:60],
+    cpio(("b/a", 1, 1, b"x"), ("./b//a", 2, 1, b"evil")), cpio(("../a", 1, 1, b"x")), cpio(("a", 1, 1, b"xxxxxxxx"))[:118],
+], ids=["a file twice", "a compressed one behind it", "gzip", "a hard link twice", "a hard link again", "cut", "by another name",
+        "outside", "cut in a file"])
+def test_an_initrd_that_hides_something_is_refused(data):
+    with pytest.raises(ValueError):
+        initrd.entries(data)
+
+
 def command_line(words):
-    return Image(pathlib.Path("/nowhere"), words, [], [], []).check_command_line()[0]
+    return Image(pathlib.Path("/nowhere"), words, [], {}, "", [], []).check_command_line()[0]
 
 
 def test_the_recipes_command_line_passes():

@@ -5,14 +5,17 @@ $SEALBOOT_IMAGE names an image that an earlier run built (it is made there if mi
 """
 
 import base64
+import contextlib
 import copy
 import hashlib
 import json
+import mmap
 import os
 import pathlib
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -315,6 +318,50 @@ def test_one_changed_byte_of_the_root_does_not_boot_to_service(image, stack, mod
         assert not instance.raw() and not stack.control.audit(service="kms")
 
 
+PROMPTS = re.compile(
+    r"Press Enter|maintenance|[#$] $|sh-5|bash-|login:|dracut:/|Entering emergency mode|Starting \\S*shell", re.MULTILINE)
+
+
+def without_a_root(disk):
+    script(f"sgdisk --delete=2 {disk}")
+
+
+def without_verity(disk):
+    """The superblock of dm-verity's hashes is not there."""
+    with open(disk, "r+b") as f, mmap.mmap(f.fileno(), 0) as data:
+        magic = b"verity\0\0" + struct.pack("<II", 1, 1)
+        at = data.find(magic)
+        assert at % 4096 == 0 and data.find(magic, at + 1) < 0
+        data[at:at + 512] = bytes(512)
+
+
+@pytest.mark.parametrize("spoil", [without_a_root, without_verity])
+def test_an_initrd_that_fails_offers_no_shell(image, stack, tmp_path, spoil):
+    """It ends in a reboot, and whoever types on its console gets nothing. All is the image's but for one word more on the command
+    line: the initrd gives up sooner, since emulation would stretch its three minutes to twenty."""
+    disk = tmp_path / "rootless.raw"
+    changed_esp(image, disk, f"""
+        for section in linux initrd cmdline; do objcopy --dump-section .$section=$section uki.efi rewritten.efi; done
+        ukify build --linux=linux --initrd=initrd --cmdline="$(tr -d "\\0" < cmdline) rd.retry=4" --os-release=ID=other \
+            --stub={STUBS}/linuxx64.efi.stub --output=other.efi
+        mcopy -o -i $esp other.efi ::/EFI/BOOT/BOOTX64.EFI""")
+    spoil(disk)
+    with Instance(tmp_path, disk, stack) as instance:
+        instance.wait_for("starting Boot", 300)
+
+        def look():
+            if instance.qemu.poll() is None:
+                with contextlib.suppress(OSError):
+                    instance.type("\r\recho typed-$((6 * 7))\r\x03\x04")
+            return instance.qemu.poll() is not None
+        wait_until(look, BOOT, "end of the machine", instance.tail)
+        text = instance.text()
+    # What is typed comes between what the machine says, so one line of its end may not be whole.
+    assert re.search("Could not boot|Boot has failed|reboot: Restarting system", text), text[-2500:]
+    assert "typed-42" not in text and not PROMPTS.search(text), text[-2500:]
+    assert not instance.raw()
+
+
 # --- the image at rest
 
 OVERLAY = SOURCE / "tests/vm/overlay"
@@ -399,8 +446,8 @@ def drop_in(root):
 
 
 def capability(root):
-    root.put("usr/bin/mawk", (root.root / "usr/bin/mawk").read_bytes().decode("latin-1"), 0o755)
-    os.setxattr(root.root / "usr/bin/mawk", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
+    root.put("usr/bin/tar", (root.root / "usr/bin/tar").read_bytes().decode("latin-1"), 0o755)
+    os.setxattr(root.root / "usr/bin/tar", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
 
 
 FAULTS = [
@@ -448,10 +495,10 @@ FAULTS = [
     ("a timer", lambda r: r.put(SYSTEM + "x.timer", "[Timer]\nOnBootSec=1\n"), {"files"}),
     ("rc.local", lambda r: r.put("etc/rc.local", "#!/bin/sh\n", 0o755), {"files"}),
     ("a preloaded library", lambda r: r.put("etc/ld.so.preload", "/x.so\n"), {"files"}),
-    ("another program of a package", lambda r: r.put("usr/bin/mawk", "#!/bin/sh\n", 0o755), {"files"}),
-    ("a link in a program's place", lambda r: r.link("usr/bin/mawk", "/run/mawk"), {"files"}),
+    ("another program of a package", lambda r: r.put("usr/bin/tar", "#!/bin/sh\n", 0o755), {"files"}),
+    ("a link in a program's place", lambda r: r.link("usr/bin/tar", "/run/tar"), {"files"}),
     ("an opened firewall", lambda r: r.edit("usr/lib/sealboot/firewall.nft", "policy drop", "policy accept"), {"files"}),
-    ("a setting of the recipe, dropped", lambda r: r.drop("usr/lib/sysctl.d/90-sealboot.conf"), {"files"}),
+    ("a setting of the recipe, dropped", lambda r: r.drop("usr/lib/sysctl.d/90-sealboot.conf"), {"files", "initrd"}),
     ("a setting of the recipe, masked", lambda r: r.link("etc/sysctl.d/90-sealboot.conf", "/dev/null"), {"files"}),
 ]
 
@@ -475,11 +522,37 @@ def test_audit_sees_what_is_wrong(opened, tmp_path, spoil, checks):
     ({"sections": [".linux", ".initrd", ".cmdline", ".profile"]}, "uki"), ({"sections": []}, "uki"),
     ({"partitions": ["EF00", "8304", "8200"]}, "partitions"), ({"overlays": ()}, "files"),
     ({"esp": ["EFI/", "EFI/BOOT/", "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTX64.EFI.extra.d/"]}, "esp"),
+    ({"verified": "Verification failed at position 4096."}, "verity"), ({"initrd": {}}, "initrd"),
 ])
 def test_audit_sees_what_is_wrong_around_the_root(opened, fault, check):
     spoiled = copy.copy(opened)
     vars(spoiled).update(fault)
     assert check in unsound(spoiled)
+
+
+@pytest.mark.parametrize("name, mode, content", [
+    ("etc/cmdline.d/x.conf", 0o100644, b"rd.shell=1"), ("var/lib/dracut/hooks/emergency/x.sh", 0o100755, b"sh"),
+    ("etc/systemd/system/x.service", 0o100644, SHELL.encode()), ("usr/bin/dracut-emergency", 0o100755, b"#!/bin/sh\nsh"),
+    ("etc/systemd/system/initrd.target.wants/debug-shell.service", 0o120777, b"/usr/lib/systemd/system/debug-shell.service"),
+    ("etc/shadow", 0o100600, b"root::20775::::::\n"), ("init", 0o120777, b"bin/sh"), ("init", 0o100755, b"#!/bin/sh"),
+    ("dev/vda", 0o060600, b""), ("etc/passwd", 0o120777, b"/run/passwd"),
+])
+def test_audit_sees_what_is_wrong_in_the_initrd(opened, name, mode, content):
+    spoiled = copy.copy(opened)
+    spoiled.initrd = opened.initrd | {name: (mode, content)}
+    assert spoiled.check_initrd()[0] == FAIL
+
+
+def test_audit_sees_a_changed_byte_of_the_root(image, tmp_path):
+    """Though it is in no file that anybody compares: the root is not the one whose hash the initrd has."""
+    disk = tmp_path / "changed.raw"
+    root = script(f"""cp --sparse=always {image}/sealboot.raw {disk}
+        sgdisk --info=2 {disk} | awk '/First sector/ {{ print $3 }}'""", binds=["--bind", str(image)])
+    with open(disk, "r+b") as f:
+        f.seek(int(root) * 512)  # erofs keeps nothing in its first kilobyte
+        f.write(b"x")
+    with opened_image(disk) as spoiled:
+        assert spoiled.check_verity()[0] == FAIL
 
 
 @pytest.mark.parametrize("hide", ["", "mattrib -i $esp +h +s ::/EFI/BOOT/BOOTX64.EFI.extra.d/evil.addon.efi",
