@@ -126,10 +126,12 @@ bool reference_needs_secure_boot(const struct reference *r) {
 static int check_image(const struct composition *c, const struct reference *image, struct error *e) {
         static const uint8_t zeros[REFERENCE_SIZE];
 
-        if (c->secure_boot && image->secure_boot == SECURE_BOOT_OFF && reference_needs_secure_boot(image))
-                return fail(e, FAILURE_POLICY, -EINVAL, image->source,
-                            "secure-boot-off: its PCR7 was predicted for Secure Boot off, where it tells nothing of the "
-                            "image");
+        if (c->secure_boot && image->secure_boot == SECURE_BOOT_OFF && reference_needs_secure_boot(image)) {
+                fail(e, FAILURE_POLICY, -EINVAL, image->source,
+                     "secure-boot-off: its PCR7 was predicted for Secure Boot off, where it tells nothing of the image");
+                fail_advice(e, "Bind PCR4 and PCR12, or measure again with Secure Boot on, as the instances have it.");
+                return -EINVAL;
+        }
 
         if (!c->one_shot)
                 return 0;

@@ -155,7 +155,7 @@ def test_secure_boot_stands_in(run, tmp_path, pcrs):
     assert (result.returncode, result.stderr) == (0, "")
     result = run("--reference", off, *WHO, "--secure-boot")
     assert (result.returncode, result.stdout) == (POLICY, "") and "secure-boot-off" in result.stderr
-    assert "off.json[1]" in result.stderr
+    assert "off.json[1]" in result.stderr and "Bind PCR4 and PCR12" in result.stderr
 
 
 def test_secure_boot_need_not_be_on_where_nothing_rests_on_it(run, tmp_path):
