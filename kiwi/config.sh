@@ -14,7 +14,8 @@ mask=(
         ssh.service ssh.socket sshd.service sshd.socket sshd@.service sshd-unix-local.socket sshd-vsock.socket
         amazon-ssm-agent.service cloud-init.service cloud-init-local.service cloud-config.service cloud-final.service
         ctrl-alt-del.target systemd-user-sessions.service user@.service systemd-logind.service systemd-homed.service
-        systemd-importd.service systemd-machined.service systemd-sysext.service systemd-confext.service
+        systemd-importd.service systemd-machined.service systemd-sysext.service systemd-sysext.socket systemd-confext.service
+        systemd-udev-load-credentials.service
         systemd-storagetm.service systemd-networkd-persistent-storage.service
 )
 # Prompts on consoles, and sockets that do things for whoever asks.

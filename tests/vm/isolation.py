@@ -55,14 +55,14 @@ SYSTEM |= {f"systemd-{name}" for name in (
     "battery-check.service", "binfmt.service", "bsod.service", "hibernate-clear.service", "hostnamed.socket",
     "journald-dev-log.socket", "journald.service", "journald.socket", "modules-load.service", "network-generator.service",
     "networkd-wait-online.service", "networkd.service", "networkd.socket", "pcrphase-initrd.service", "pcrphase-sysinit.service",
-    "pcrphase.service", "resolved.service", "sysctl.service", "sysext.socket", "sysusers.service", "timesyncd.service",
+    "pcrphase.service", "resolved.service", "sysctl.service", "sysusers.service", "timesyncd.service",
     "tmpfiles-clean.timer", "tmpfiles-setup-dev-early.service", "tmpfiles-setup-dev.service", "tmpfiles-setup.service",
     "udev-trigger.service", "udevd-control.socket", "udevd-kernel.socket", "udevd.service")}
 SYSTEM |= {f"dracut-{name}.service" for name in ("cmdline", "initqueue", "mount", "pre-mount", "pre-pivot", "pre-trigger",
                                                  "pre-udev")}
 # What runs without being wanted by a link: by a unit's own Wants=, by D-Bus, by the mounts of the initrd.
-ACTIVATED = {"systemd-hostnamed.service", "systemd-tmpfiles-clean.service", "systemd-udev-load-credentials.service",
-             "systemd-udev-settle.service", "modprobe@configfs.service", "modprobe@fuse.service", "modprobe@dm_mod.service",
+ACTIVATED = {"systemd-hostnamed.service", "systemd-tmpfiles-clean.service", "systemd-udev-settle.service",
+             "modprobe@configfs.service", "modprobe@fuse.service", "modprobe@dm_mod.service",
              "modprobe@drm.service", "modprobe@efi_pstore.service", "modprobe@loop.service", "-.mount", "run-overlay.mount",
              "run-overlay-rootfsbase.mount", "run-sealboot-model.mount", "proc-sys-fs-binfmt_misc.mount"}
 MEMORY = {"tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "cgroup2", "devpts", "mqueue", "securityfs", "pstore", "bpf",
