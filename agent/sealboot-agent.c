@@ -52,13 +52,15 @@ void boot_failed(struct boot *b, const struct error *failure) {
                 print_presented_pcrs(stderr, b);
         if (b->report)
                 report_close(b->report, failure, NULL);
-        sd_notifyf(0, "STATUS=%s: %s\nERRNO=%d", failure_info(failure->failure)->title, failure->reason, EPROTO);
+        sd_notifyf(0, "STATUS=%s: %s\nERRNO=%d\nEXTEND_TIMEOUT_USEC=%llu", failure_info(failure->failure)->title, failure->reason,
+                   EPROTO, BOOT_SILENCE_SECONDS * 1000000ULL);
 }
 
 /* Both return the exit code. */
 static int boot_refused(struct boot *b, const struct error *e) {
         boot_end(b);
         boot_failed(b, e);
+        boot_forget(b);
         boot_complete_hook(b, false);
         return (int) e->failure;
 }
@@ -72,6 +74,7 @@ static int boot_succeeded(struct boot *b) {
                 failure_print(stderr, PROGRAM, &e);
         sd_notifyf(0, "READY=1\nSTATUS=Model published at %s", b->published);
         printf(PROGRAM ": %s is published at %s\n", b->source, b->published);
+        fflush(stdout);
         boot_complete_hook(b, true);
         return 0;
 }
@@ -146,7 +149,8 @@ static int parse_arguments(int argc, char *argv[], struct boot *b) {
 }
 
 int main(int argc, char *argv[]) {
-        struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
+        /* Static, since the thread that waits for a stop outlives this function. */
+        static struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
         struct error e = { 0 };
         int r;
 

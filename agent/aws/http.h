@@ -72,7 +72,7 @@ DEFINE_CLEANUP(struct http_call *, http_call_free, http_call_freep)
 /* All of these may be asked from the first byte a write callback gets: the headers are complete by then. */
 long http_call_status(const struct http_call *call);                         /* 0: no answer yet */
 const char *http_call_header(const struct http_call *call, const char *name); /* NULL: absent, or sent more than once */
-const char *http_call_request_id(const struct http_call *call);              /* "" when the answer has none, or what is none */
+const char *http_call_request_id(const struct http_call *call);              /* "" when the answer has none, or no printable one */
 const char *http_call_subject(const struct http_call *call);
 /* The kept body, NUL-terminated; may be changed in place (secrets are taken out of it) and is wiped when freed. */
 char *http_call_text(struct http_call *call, size_t *ret_n);

@@ -101,8 +101,8 @@ int s3_parse_content_range(const char *text, uint64_t *ret_first, uint64_t *ret_
         if (strncmp(text, "bytes ", 6) != 0)
                 return -EBADMSG;
         text += 6;
-        if (decimal_read(&text, UINT64_MAX, &first) < 0 || *text++ != '-' || decimal_read(&text, UINT64_MAX, &last) < 0 || *text++ != '/' ||
-            parse_length(text, &total) < 0 || first > last || last >= total)
+        if (decimal_read(&text, UINT64_MAX, &first) < 0 || *text++ != '-' || decimal_read(&text, UINT64_MAX, &last) < 0 ||
+            *text++ != '/' || parse_length(text, &total) < 0 || first > last || last >= total)
                 return -EBADMSG;
         *ret_first = first;
         *ret_last = last;

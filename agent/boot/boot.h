@@ -18,6 +18,10 @@
 #include "sealed/model.h"
 #include "sealed/unseal.h"
 
+/* Enough for the longest silence there can be between two words to the service manager: KMS's deadline, a range's, or what
+ * Auto Scaling takes to be told. */
+enum { BOOT_SILENCE_SECONDS = 120 };
+
 struct boot {
         /* From the command line; NULL: the configuration's. */
         const char *config_path, *tcti, *report_path;
@@ -86,7 +90,7 @@ int boot_name_source(struct boot *b, const char *key, struct error *e);
 
 /* How the boot ends is decided: from here on a stop has to wait, and cannot hide it. May be called again. */
 void boot_end(struct boot *b);
-/* Ends the workers and wipes every key: before anybody is told that there is a model. */
+/* Ends the workers and wipes every key: before anybody is told that there is a model, or that there will be none. */
 void boot_forget(struct boot *b);
 
 /* Completes the Auto Scaling lifecycle hook, if one is configured: CONTINUE, or ABANDON. The boot is decided and told by then,

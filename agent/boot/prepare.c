@@ -8,8 +8,7 @@
 #include "basic/utf8.h"
 #include "boot/boot.h"
 
-/* Enough for the longest silence there can be between two calls: KMS's deadline, or a range's. */
-enum { SILENCE_SECONDS = 120, TPM_BUSY_WAIT_MS = 15 * 1000 };
+enum { TPM_BUSY_WAIT_MS = 15 * 1000 };
 
 void boot_status(const char *format, ...) {
         char text[256];
@@ -19,7 +18,7 @@ void boot_status(const char *format, ...) {
         vsnprintf(text, sizeof text, format, ap);
         va_end(ap);
         utf8_make_printable(text); /* a line of its own would be a message of its own */
-        sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text, SILENCE_SECONDS * 1000000ULL);
+        sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text, BOOT_SILENCE_SECONDS * 1000000ULL);
 }
 
 int boot_name_source(struct boot *b, const char *key, struct error *e) {
@@ -36,6 +35,7 @@ int boot_name_source(struct boot *b, const char *key, struct error *e) {
 }
 
 int boot_configure(struct boot *b, struct error *e) {
+        struct http_options options = { .user_agent = "sealboot-agent/" SEALBOOT_VERSION };
         int r;
 
         boot_status("Reading the measured configuration");
@@ -45,9 +45,9 @@ int boot_configure(struct boot *b, struct error *e) {
         if (r < 0)
                 return r;
         report_begin(b->report, "prepare");
-        /* libcurl's and OpenSSL's own beginnings want to be alone: no thread was started yet. */
-        r = http_new(&(struct http_options) { .ca_bundle = b->config->ca_bundle, .user_agent = "sealboot-agent/" SEALBOOT_VERSION },
-                     &b->http, e);
+        options.ca_bundle = b->config->ca_bundle;
+        /* libcurl's and OpenSSL's own beginnings want to be alone: the one thread there is waits for a signal. */
+        r = http_new(&options, &b->http, e);
         if (r == 0)
                 r = handoff_new(b->config->model_directory, &b->handoff, e);
         report_end(b->report, "prepare", 0);

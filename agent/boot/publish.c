@@ -85,9 +85,11 @@ void boot_end(struct boot *b) {
 /* ---- what Auto Scaling is told */
 
 static int complete_hook(struct boot *b, const struct lifecycle_hook *hook, bool proceed, struct error *e) {
-        boot_identify(b);
+        if (b->region)
+                boot_identify(b);
         if (!hook->instance_id[0])
-                return fail(e, FAILURE_LIFECYCLE, -ENODATA, hook->name, "the metadata service did not tell the instance id");
+                return fail(e, FAILURE_LIFECYCLE, -ENODATA, hook->name,
+                            "the metadata service did not tell which instance this is");
         return autoscaling_complete(b->http, b->credentials, b->region, b->config->endpoint_autoscaling, hook, proceed, e);
 }
 
@@ -95,11 +97,11 @@ void boot_complete_hook(struct boot *b, bool proceed) {
         struct lifecycle_hook hook = { .instance_id = b->instance_id };
         struct error e = { 0 };
 
-        /* A boot that failed early has not asked where it is. Why there is no answer matters to nobody by now. */
-        if (!b->imds && b->http)
+        if (!b->http)
+                return; /* nothing was begun, not even a report */
+        /* A boot that failed early has not asked where it is. */
+        if (!b->imds)
                 (void) boot_ask_metadata(b, &e);
-        if (!b->region)
-                return;
         hook.group = b->launch.hook_name ? b->launch.hook_group : b->config->hook_group;
         hook.name = b->launch.hook_name ?: b->config->hook_name;
         if (!hook.name)
@@ -123,6 +125,8 @@ void boot_forget(struct boot *b) {
         b->recipient_started = false;
         recipient_free(TAKE(b->recipient));
         secret_free(TAKE(b->data_key));
+        b->header = NULL; /* a single object's was the pipeline's, and its keys with it */
+        b->encrypted_key = NULL;
 }
 
 void boot_done(struct boot *b) {

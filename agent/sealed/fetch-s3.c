@@ -173,9 +173,9 @@ static void slot_retry(struct slot *s, bool refresh, struct error *why) {
         struct unseal *u = s->part.file->job;
         unsigned wait_ms;
 
-        /* A transfer that brought whole frames before it broke starts the count anew: the deadline is for standing still. */
+        /* The deadline is for standing still: it runs from the first break, and from each that whole frames came before. */
         part_rewind(&s->part);
-        if (part_reached(&s->part) > s->reached)
+        if (s->retry.attempts == 0 || part_reached(&s->part) > s->reached)
                 retry_begin(&s->retry, &range_policy);
         if (!retry_next(&s->retry, why, &wait_ms)) {
                 retry_explain(&s->retry, why);
@@ -192,7 +192,6 @@ static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
         struct file *f = s->part.file;
         struct error e = { 0 };
         enum http_verdict verdict = s3_judge_range(s->call, code, &e);
-        struct error *reason = s->part.error.failure != FAILURE_NONE ? &s->part.error : &e;
 
         curl_multi_remove_handle(l->multi, s->easy);
         http_call_free(TAKE(s->call));
@@ -207,7 +206,7 @@ static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
                      s->part.phase == PART_HEADER ? "the message header" : "a frame");
                 slot_fail(s, -EBADMSG, &e);
         } else if (verdict == HTTP_FINAL)
-                slot_fail(s, -EIO, reason);
+                slot_fail(s, -EIO, &e);
         else
                 slot_retry(s, verdict == HTTP_REFRESH, &e);
 }

@@ -38,18 +38,21 @@ void job_file_fail(struct file *f, int r, const struct error *e) {
         pthread_mutex_unlock(&u->lock);
 }
 
-static void give_back_pages(const struct file *f) {
-        if (f->state == FILE_DROPPED && f->n_parts == 0 && f->fd >= 0 && ftruncate(f->fd, 0) < 0)
-                return; /* then they go with the file, when the boot ends */
-}
-
 void job_file_drop(struct file *f) {
-        f->job->n_leaving += f->state != FILE_DROPPED ? f->n_parts : 0;
+        struct unseal *u = f->job;
+
+        u->n_leaving += f->state != FILE_DROPPED ? f->n_parts : 0;
         f->state = FILE_DROPPED;
-        f->job->reserved -= f->reserved;
+        u->reserved -= f->reserved;
         f->reserved = 0;
-        give_back_pages(f);
-        f->job->wake(f->job);
+        u->wake(u);
+        if (f->n_parts > 0 || f->fd < 0)
+                return;
+        /* With the descriptor the pages stay, should this fail, until the file goes: when the job ends. */
+        if (ftruncate(f->fd, 0) == 0) {
+                close(f->fd);
+                f->fd = -1;
+        }
 }
 
 /* ---- handing out parts */
@@ -96,8 +99,7 @@ void job_release(struct file *f) {
         f->n_parts--;
         if (f->state == FILE_DROPPED) {
                 f->job->n_leaving--;
-                give_back_pages(f);
-                f->job->wake(f->job);
+                job_file_drop(f); /* with what it came to have meanwhile */
         }
         pthread_mutex_unlock(&f->job->lock);
 }
@@ -256,14 +258,12 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
         pthread_mutex_lock(&u->lock);
         /* What is expected may have been told, or the file dropped, meanwhile. */
         r = job_check_size(f, f->expected, e);
-        if (f->state == FILE_DROPPED)
-                job_file_drop(f); /* with what it has now */
-        else if (r == 0)
-                f->state = FILE_OPEN;
         if (r == 0) {
                 f->header = header;
                 f->next_frame = end;
         }
+        if (r == 0 && f->state == FILE_OPENING)
+                f->state = FILE_OPEN;
         pthread_cond_broadcast(&u->changed);
         pthread_mutex_unlock(&u->lock);
         u->wake(u);
@@ -307,9 +307,11 @@ int job_frames_done(struct file *f, struct verity_hash *hash, uint32_t n, struct
         if (r < 0)
                 return r;
         pthread_mutex_lock(&u->lock);
-        f->state = FILE_DONE;
-        close(f->fd);
-        f->fd = -1;
+        if (f->state == FILE_OPEN) {
+                f->state = FILE_DONE;
+                close(f->fd);
+                f->fd = -1;
+        }
         pthread_cond_broadcast(&u->changed);
         pthread_mutex_unlock(&u->lock);
         return 0;

@@ -117,9 +117,9 @@ int unseal_expect(struct unseal *u, size_t index, const struct model_file *expec
 
         pthread_mutex_lock(&u->lock);
         f = u->files[index];
-        if (!expected && f->state != FILE_DONE)
+        if (!expected)
                 job_file_drop(f);
-        else if (expected && f->state == FILE_DROPPED) {
+        else if (f->state == FILE_DROPPED) {
                 *e = f->error;
                 r = -EBADMSG;
         } else if (f->header)

@@ -41,7 +41,7 @@ DEFINE_CLEANUP(struct unseal *, unseal_free, unseal_freep)
  * adding. */
 int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative, size_t *ret_index,
                struct error *e);
-/* The speculative file is this one; or (expected NULL) it is none of the model's: forget it. */
+/* The speculative file is this one; or (expected NULL) it is none of the model's: forget it. Before unseal_set_key(). */
 int unseal_expect(struct unseal *u, size_t index, const struct model_file *expected, struct error *e);
 
 /* Blocks until the header of a file has been read; it is borrowed, and still hostile. Not for a local source, which reads

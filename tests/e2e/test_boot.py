@@ -191,6 +191,14 @@ def test_lifecycle_hook_is_abandoned_when_user_data_is_wrong(boot):
     assert hook_results(boot) == ["ABANDON"]
 
 
+def test_lifecycle_hook_that_cannot_be_told(boot):
+    boot.config["lifecycle_hook"] = HOOK
+    boot.launch("no/such/object")
+    boot.config["endpoints"]["imds"] = "http://127.0.0.1:1"
+    result = boot.refused(12, "the metadata service did not tell which instance this is")
+    assert "did not tell" in result.report["lifecycle"]["error"] and result.report["failure"]["name"] == "imds"
+
+
 def test_a_stop_while_auto_scaling_is_told_hides_no_failure(boot):
     boot.config["lifecycle_hook"] = HOOK
     boot.launch("no/such/object")
