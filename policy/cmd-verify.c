@@ -11,9 +11,10 @@
 #include "basic/json.h"
 #include "command.h"
 #include "document.h"
+#include "reference.h"
 #include "sealboot-verify.h"
 
-enum { ATTRIBUTE_FILE_MAX = 1024, REFERENCE_FILE_MAX = 256 * 1024 };
+enum { ATTRIBUTE_FILE_MAX = 1024 };
 
 DEFINE_CLEANUP(struct sealboot_verifier *, sealboot_verifier_free, verifier_freep)
 #define _cleanup_verifier_ _cleanup_(verifier_freep)

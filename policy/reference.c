@@ -7,7 +7,6 @@
 #include "basic/file.h"
 
 enum {
-        REFERENCE_FILE_MAX = 256 * 1024, /* a set with its events has some 10 kilobytes */
         REFERENCE_SETS_MAX = 256,
 };
 

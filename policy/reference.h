@@ -16,6 +16,7 @@
 enum {
         REFERENCE_PCRS = 32, /* NitroTPM has 24, Nitro Enclaves number theirs up to 31 */
         REFERENCE_SIZE = 48, /* SHA-384, the only bank that attestation documents carry */
+        REFERENCE_FILE_MAX = 256 * 1024, /* a set with its events has some 10 kilobytes */
 };
 
 enum secure_boot {
