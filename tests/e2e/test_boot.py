@@ -147,15 +147,19 @@ def hook_results(boot):
     return [entry["result"] for entry in boot.stack.control.audit(service="autoscaling")]
 
 
+def name_hook(boot, where):
+    if where == "user data":
+        boot.stack.control.user_data({"sealboot": {"model": f"s3://{boot.stack.bucket}/hook.sealed", "lifecycle_hook": HOOK}})
+    else:
+        boot.config["lifecycle_hook"] = HOOK
+
+
 @pytest.mark.parametrize("where", ["configuration", "user data"])
 def test_lifecycle_hook_continues(boot, where):
     boot.stack.control.clear_audit()
     boot.put("hook.sealed", bytes(Sealed(b"weights", boot.data_key())))
     boot.launch("hook.sealed")
-    if where == "user data":
-        boot.stack.control.user_data({"sealboot": {"model": f"s3://{boot.stack.bucket}/hook.sealed", "lifecycle_hook": HOOK}})
-    else:
-        boot.config["lifecycle_hook"] = HOOK
+    name_hook(boot, where)
     boot.stack.control.fault("error", service="autoscaling", status=500, count=1)
     result = boot.run()
     assert result.returncode == 0 and hook_results(boot) == ["CONTINUE"], result
@@ -173,10 +177,7 @@ def test_lifecycle_hook_is_abandoned(boot):
 @pytest.mark.parametrize("where", ["configuration", "user data"])
 def test_lifecycle_hook_is_abandoned_by_a_boot_that_asked_nothing_yet(boot, where):
     boot.stack.control.clear_audit()
-    if where == "user data":
-        boot.stack.control.user_data({"sealboot": {"model": f"s3://{boot.stack.bucket}/x", "lifecycle_hook": HOOK}})
-    else:
-        boot.config["lifecycle_hook"] = HOOK
+    name_hook(boot, where)
     boot.stack.control.tpm_extend(15, sha256=b"\1" * 32)
     result = boot.run()
     assert result.returncode == 23 and hook_results(boot) == ["ABANDON"], result
