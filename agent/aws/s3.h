@@ -2,7 +2,7 @@
 #pragma once
 
 /* What a boot reads from S3: object heads, small objects whole, and ranges pinned to one version of an object, for a
- * curl_multi of the caller's. (policy/s3-write.h adds what an owner does.) Requests are signed, bodies are not
+ * curl_multi of the caller's. (policy/owner/s3-write.h adds what an owner does.) Requests are signed, bodies are not
  * (UNSIGNED-PAYLOAD): TLS protects them on the way, and sealed files authenticate themselves.
  * Failures: S3_DENIED, S3_NOT_FOUND (also: wrong region), S3_UNAVAILABLE, S3_CHANGED, S3_ANSWER, CLOCK, CREDENTIALS,
  * NETWORK, with S3's own words and its request id.
@@ -60,7 +60,7 @@ int s3_parse_content_range(const char *text, uint64_t *ret_first, uint64_t *ret_
 /* A strong entity tag with its quotes. */
 bool s3_etag_valid(const char *text);
 
-/* One signed request with retries, for what policy/s3-write.h adds. */
+/* One signed request with retries, for what policy/owner/s3-write.h adds. */
 struct s3_request {
         const char *method, *bucket, *key; /* key "" or NULL: the bucket itself */
         const char *query; /* encoded: "list-type=2&prefix=a%2Fb"; NULL: none */

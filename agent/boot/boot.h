@@ -12,11 +12,11 @@
 #include "configuration/config.h"
 #include "evidence/document-claims.h"
 #include "evidence/pcr.h"
-#include "evidence/recipient.h"
 #include "handoff/directory.h"
+#include "pipeline/unseal.h"
+#include "recipient/recipient.h"
 #include "report/report.h"
 #include "sealed/model.h"
-#include "sealed/unseal.h"
 
 /* Enough for the longest silence there can be between two words to the service manager: KMS's deadline, a range's, or what
  * Auto Scaling takes to be told. */

@@ -15,7 +15,7 @@
 #include "measure/esl.h"
 #include "measure/event-types.h"
 #include "measure/pe.h"
-#include "reference.h"
+#include "verify/reference.h"
 
 enum { STUB_LOADS_ADDONS = 254 };
 

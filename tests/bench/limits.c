@@ -19,9 +19,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "evidence/recipient.h"
+#include "pipeline/unseal.h"
+#include "recipient/recipient.h"
 #include "sealed/frame.h"
-#include "sealed/unseal.h"
 
 enum { CHUNK = 128 * 1024, RECORD = 16 * 1024, CONNECTIONS = 16, RANGE = 8 * 1024 * 1024, KEYS = 8 };
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""agent/aws and policy/s3-write against the local AWS, which verifies every signature: one call at a time, by aws-tool."""
+"""agent/aws and policy/owner/s3-write against the local AWS, which verifies every signature: one call at a time, by aws-tool."""
 
 import base64
 import contextlib

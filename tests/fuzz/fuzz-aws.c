@@ -6,7 +6,7 @@
 #include "aws/kms.h"
 #include "aws/s3.h"
 #include "aws/service.h"
-#include "s3-write.h"
+#include "owner/s3-write.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
 
 /* A boot report from an instance that may say anything, beside a key policy and reference measurements. */
 
-#include "diagnosis.h"
+#include "doctor/diagnosis.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

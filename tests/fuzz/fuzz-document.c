@@ -5,8 +5,8 @@
 
 #include <openssl/sha.h>
 
-#include "chain.h"
-#include "document.h"
+#include "verify/chain.h"
+#include "verify/document.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
 
 /* A CiphertextForRecipient: what is accepted borrows from the input, with the lengths its reader relies on. */
 
-#include "evidence/recipient.h"
+#include "recipient/recipient.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,10 +3,10 @@
 /* A key policy, and what is done with one: a policy that is accepted can be judged, evaluated, explained, and is the same as
  * itself. */
 
-#include "compare.h"
-#include "evaluate.h"
-#include "explain.h"
-#include "lint.h"
+#include "keypolicy/diff.h"
+#include "keypolicy/evaluate.h"
+#include "keypolicy/explain.h"
+#include "keypolicy/lint.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
 
 /* Reference measurements. What is accepted can be written, and read back with the same values. */
 
-#include "reference.h"
+#include "verify/reference.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

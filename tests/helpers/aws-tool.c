@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The calls of agent/aws and policy/s3-write, one by one, for end-to-end tests:
+/* The calls of agent/aws and policy/owner/s3-write, one by one, for end-to-end tests:
  *
  *   aws-tool [--imds] get|head|delete BUCKET KEY
  *   aws-tool [--imds] put BUCKET KEY FILE
@@ -24,7 +24,7 @@
 #include "aws/s3.h"
 #include "basic/encode.h"
 #include "basic/file.h"
-#include "s3-write.h"
+#include "owner/s3-write.h"
 
 enum { FILE_MAX = 256 * 1024 * 1024 };
 

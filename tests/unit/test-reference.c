@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit.h"
 
-#include "reference.h"
+#include "verify/reference.h"
 
 #define HEX8 "00112233445566ff"
 #define HEX96 HEX8 HEX8 HEX8 HEX8 HEX8 HEX8

@@ -4,7 +4,7 @@
 #include "aws/s3.h"
 #include "aws/service.h"
 #include "canned.h"
-#include "s3-write.h"
+#include "owner/s3-write.h"
 
 #define ERROR_BODY(code) \
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>" code "</Code><Message>words</Message></Error>"

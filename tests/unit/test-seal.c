@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "progress.h"
-#include "s3-write.h"
-#include "seal.h"
+#include "owner/progress.h"
+#include "owner/s3-write.h"
+#include "owner/seal.h"
 #include "sealed/frame.h"
 
 static struct secret *data_key(void) {

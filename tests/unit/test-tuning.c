@@ -3,7 +3,7 @@
 
 #include <time.h>
 
-#include "sealed/tuning.h"
+#include "pipeline/tuning.h"
 
 enum { MAX = 128 };
 

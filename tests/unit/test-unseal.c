@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "basic/file.h"
-#include "sealed/part.h"
+#include "pipeline/part.h"
 
 /* ---- objects to open */
 

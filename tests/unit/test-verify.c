@@ -2,9 +2,9 @@
 #include "unit.h"
 
 #include "basic/file.h"
-#include "chain.h"
-#include "document.h"
-#include "sealboot-verify.h"
+#include "verify/chain.h"
+#include "verify/document.h"
+#include "verify/sealboot-verify.h"
 
 /* What tests/fixtures/attestation/make puts into the documents. */
 static const int64_t signed_at = 1767225600;

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "recipient/recipient.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+enum { RSA_BITS = 2048, RSA_BYTES = RSA_BITS / 8, RACERS_MAX = 4, CONTENT_KEY_BYTES = 32, BLOCK_BYTES = 16 };
+
+static inline void pkey_ctx_freep(EVP_PKEY_CTX **c) {
+        EVP_PKEY_CTX_free(*c);
+}
+
+struct recipient {
+        EVP_PKEY *key;
+        uint8_t *spki;
+        size_t spki_size;
+};
+
+void recipient_free(struct recipient *r) {
+        if (!r)
+                return;
+        EVP_PKEY_free(r->key);
+        OPENSSL_free(r->spki);
+        free(r);
+}
+
+/* ---- making a key: a race */
+
+struct race {
+        pthread_mutex_t lock;
+        atomic_bool won;
+        EVP_PKEY *key;
+};
+
+static int still_open(EVP_PKEY_CTX *c) {
+        struct race *race = EVP_PKEY_CTX_get_app_data(c);
+
+        return !atomic_load_explicit(&race->won, memory_order_relaxed);
+}
+
+static EVP_PKEY *generate(struct race *race) {
+        _cleanup_(pkey_ctx_freep) EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_id(EVP_PKEY_RSA, NULL);
+        EVP_PKEY *key = NULL;
+
+        if (!c || EVP_PKEY_keygen_init(c) != 1 || EVP_PKEY_CTX_set_rsa_keygen_bits(c, RSA_BITS) != 1)
+                return NULL;
+        EVP_PKEY_CTX_set_app_data(c, race);
+        EVP_PKEY_CTX_set_cb(c, still_open);
+        return EVP_PKEY_keygen(c, &key) == 1 ? key : NULL;
+}
+
+static void *run(void *userdata) {
+        struct race *race = userdata;
+        EVP_PKEY *key = generate(race);
+
+        ERR_clear_error();
+        pthread_mutex_lock(&race->lock);
+        if (key && !race->key) {
+                race->key = TAKE(key);
+                atomic_store(&race->won, true);
+        }
+        pthread_mutex_unlock(&race->lock);
+        EVP_PKEY_free(key);
+        return NULL;
+}
+
+/* One of two CPUs is left to others: trying on both ends a third earlier, and costs twice the CPU time. */
+static EVP_PKEY *first_of_many(void) {
+        struct race race = { .lock = PTHREAD_MUTEX_INITIALIZER };
+        pthread_t others[RACERS_MAX - 1];
+        size_t n = 0, wanted = 0;
+        cpu_set_t cpus;
+
+        if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
+                wanted = MIN_OF(MAX_OF((size_t) CPU_COUNT(&cpus) / 2, (size_t) 1), (size_t) RACERS_MAX) - 1;
+        while (n < wanted && pthread_create(&others[n], NULL, run, &race) == 0)
+                n++;
+        run(&race);
+        for (size_t i = 0; i < n; i++)
+                pthread_join(others[i], NULL);
+        return race.key;
+}
+
+int recipient_new(struct recipient **ret, struct error *e) {
+        _cleanup_recipient_ struct recipient *r = NULL;
+        int n;
+
+        r = calloc(1, sizeof *r);
+        if (!r)
+                return fail_oom(e);
+        r->key = first_of_many();
+        n = r->key ? i2d_PUBKEY(r->key, &r->spki) : -1;
+        if (n <= 0) {
+                ERR_clear_error();
+                return fail(e, FAILURE_INTERNAL, -EIO, "recipient key", "OpenSSL cannot make an RSA-2048 key");
+        }
+        r->spki_size = (size_t) n;
+        *ret = TAKE(r);
+        return 0;
+}
+
+void recipient_public_key(const struct recipient *r, const uint8_t **ret, size_t *ret_size) {
+        *ret = r->spki;
+        *ret_size = r->spki_size;
+}
+
+static inline void cipher_ctx_freep(EVP_CIPHER_CTX **c) {
+        EVP_CIPHER_CTX_free(*c);
+}
+
+/* Whether `out` now starts with a 32-byte content key. */
+static bool decrypt_oaep(struct recipient *r, const uint8_t *encrypted, struct secret *out) {
+        _cleanup_(pkey_ctx_freep) EVP_PKEY_CTX *c = EVP_PKEY_CTX_new(r->key, NULL);
+        size_t n = out->size;
+
+        return c && EVP_PKEY_decrypt_init(c) == 1 && EVP_PKEY_CTX_set_rsa_padding(c, RSA_PKCS1_OAEP_PADDING) == 1 &&
+               EVP_PKEY_CTX_set_rsa_oaep_md(c, EVP_sha256()) == 1 && EVP_PKEY_CTX_set_rsa_mgf1_md(c, EVP_sha256()) == 1 &&
+               EVP_PKEY_decrypt(c, out->data, &n, encrypted, RSA_BYTES) == 1 && n == CONTENT_KEY_BYTES;
+}
+
+/* All blocks, padding included. */
+static bool decrypt_cbc(const struct enveloped_key *k, const uint8_t *key, struct secret *out) {
+        _cleanup_(cipher_ctx_freep) EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+        int n;
+
+        return c && EVP_DecryptInit_ex(c, EVP_aes_256_cbc(), NULL, key, k->iv) == 1 &&
+               EVP_CIPHER_CTX_set_padding(c, 0) == 1 &&
+               EVP_DecryptUpdate(c, out->data, &n, k->ciphertext, sizeof k->ciphertext) == 1 &&
+               n == (int) sizeof k->ciphertext;
+}
+
+/* A content key that did not decrypt is replaced by a random one: both failures take the same way to the same error. */
+int recipient_open(struct recipient *r, const uint8_t *cms, size_t n, struct secret **ret_key, struct error *e) {
+        _cleanup_secret_ struct secret *random = NULL, *content_key = NULL, *plaintext = NULL, *key = NULL;
+        uint8_t padding[BLOCK_BYTES];
+        struct enveloped_key k;
+        bool ok;
+        int q;
+
+        q = enveloped_key_parse(cms, n, &k, e);
+        if (q < 0)
+                return q;
+        if (secret_new(CONTENT_KEY_BYTES, &random) < 0 || secret_new(RSA_BYTES, &content_key) < 0 ||
+            secret_new(sizeof k.ciphertext, &plaintext) < 0)
+                return fail_oom(e);
+        if (RAND_priv_bytes(random->data, CONTENT_KEY_BYTES) != 1)
+                return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
+        ok = decrypt_oaep(r, k.encrypted_key, content_key);
+        if (!decrypt_cbc(&k, ok ? content_key->data : random->data, plaintext))
+                return fail(e, FAILURE_INTERNAL, -EIO, "recipient key", "OpenSSL cannot decrypt AES-256-CBC");
+        ERR_clear_error();
+        /* 32 bytes leave a whole block of padding (RFC 5652, section 6.3). */
+        memset(padding, BLOCK_BYTES, sizeof padding);
+        if ((CRYPTO_memcmp(plaintext->data + RECIPIENT_DATA_KEY_BYTES, padding, sizeof padding) != 0) | !ok)
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, "CiphertextForRecipient",
+                            "it does not open with this boot's recipient key");
+        if (secret_copy(plaintext->data, RECIPIENT_DATA_KEY_BYTES, &key) < 0)
+                return fail_oom(e);
+        *ret_key = TAKE(key);
+        return 0;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Writes the policies that stand between a sealed model and the instances that may open it. Each accepted image has a
+ * statement of its own: two values for PCR4 and two for PCR12 in one statement would admit the four combinations. */
+
+#include "basic/json.h"
+#include "verify/reference.h"
+
+struct names {
+        const char **items;
+        size_t n;
+};
+
+struct composition {
+        struct references images;
+        struct names principals; /* roles that may decrypt; of any account */
+        struct names admins;     /* may manage the key and its policy, but neither use it nor grant its use */
+        struct names sealers;    /* may make data keys */
+        struct names context;    /* NAME=VALUE that the model was sealed with */
+        const char *key;         /* ARN, for the role's policy */
+        const char *bucket, *prefix; /* of the sealed model, for the role's and the bucket's policy */
+        bool one_shot;           /* release only before a model is measured: PCR15 is zeros */
+        bool secure_boot;        /* the references' PCR7 is the value of Secure Boot on */
+        bool deny_unattested;    /* refuse to everyone what comes without a document, grants included */
+};
+
+/* Whether PCR7 stands in for PCR12, or for PCR4, which it can only with Secure Boot on. */
+bool reference_needs_secure_boot(const struct reference *r);
+
+/* FAILURE_POLICY where the result would protect less than it seems to (lint.h), FAILURE_USAGE where something is missing. */
+int compose_key_policy(const struct composition *c, json_object **ret, struct error *e);
+/* The identity policy of the instance role. */
+int compose_role_policy(const struct composition *c, json_object **ret, struct error *e);
+/* The policy of the owner's bucket, which a role of another account needs. */
+int compose_bucket_policy(const struct composition *c, json_object **ret, struct error *e);

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keypolicy/diff.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+
+/* A statement as a sorted set of lines. */
+struct lines {
+        char **items;
+        size_t n;
+        bool paired;
+};
+
+static void lines_done(struct lines *l) {
+        for (size_t i = 0; i < l->n; i++)
+                free(l->items[i]);
+        free(l->items);
+        *l = (struct lines) {};
+}
+#define _cleanup_lines_ _cleanup_(lines_done)
+
+static int take_line(struct lines *l, char *line) {
+        char **larger = line ? reallocarray(l->items, l->n + 1, sizeof *larger) : NULL;
+
+        if (!larger) {
+                free(line);
+                return -ENOMEM;
+        }
+        l->items = larger;
+        l->items[l->n++] = line;
+        return 0;
+}
+
+static int add_line(struct lines *l, const char *format, ...) _printf_(2, 3);
+
+static int add_line(struct lines *l, const char *format, ...) {
+        char *line;
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = vasprintf(&line, format, ap);
+        va_end(ap);
+        return n < 0 ? -ENOMEM : take_line(l, line);
+}
+
+static int by_text(const void *a, const void *b) {
+        return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static void sort_unique(struct lines *l) {
+        size_t kept = 0;
+
+        if (l->n == 0)
+                return;
+        qsort(l->items, l->n, sizeof *l->items, by_text);
+        for (size_t i = 0; i < l->n; i++)
+                if (kept > 0 && streq(l->items[kept - 1], l->items[i]))
+                        free(l->items[i]);
+                else
+                        l->items[kept++] = l->items[i];
+        l->n = kept;
+}
+
+static void lower(char *s) {
+        for (; *s; s++)
+                *s = (char) tolower((unsigned char) *s);
+}
+
+/* "Action kms:decrypt", one line a value. */
+static int add_each(struct lines *l, const char *what, const struct strings *values, bool ignore_case) {
+        int r = 0;
+
+        for (size_t i = 0; i < values->n && r == 0; i++) {
+                r = add_line(l, "%s %s", what, values->items[i]);
+                if (r == 0 && ignore_case)
+                        lower(l->items[l->n - 1] + strlen(what));
+        }
+        return r;
+}
+
+static int add_principals(struct lines *l, const char *what, const struct strings *values) {
+        int r = 0;
+
+        for (size_t i = 0; i < values->n && r == 0; i++) {
+                bool account = strspn(values->items[i], "0123456789") == strlen(values->items[i]);
+
+                r = add_line(l, account ? "%s arn:aws:iam::%s:root" : "%s %s", what, values->items[i]);
+        }
+        return r;
+}
+
+/* Text that could be taken for more than one word, or for another's quotes, is written as in JSON. */
+static int print_word(FILE *f, const char *text) {
+        _cleanup_json_ json_object *o = NULL;
+        const char *c = text;
+
+        while (*c > ' ' && *c < 0x7f && !strchr("\"|=", *c))
+                c++;
+        if (*text && !*c)
+                return fputs(text, f) < 0 ? -ENOMEM : 0;
+        o = json_object_new_string(text);
+        return !o || fputs(json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE), f) < 0 ? -ENOMEM : 0;
+}
+
+/* The values of one condition are alternatives, so they share a line. */
+static int add_condition(struct lines *l, const struct condition *c) {
+        _cleanup_free_ char *key = strdup(c->key), *text = NULL;
+        bool any_case = c->match == MATCH_STRING_EQUALS_IGNORE_CASE || c->match == MATCH_BOOL || c->match == MATCH_NULL;
+        _cleanup_lines_ struct lines values = {};
+        size_t size;
+        int r = 0;
+        FILE *f;
+
+        if (!key)
+                return -ENOMEM;
+        lower(key);
+        for (size_t i = 0; i < c->values.n && r == 0; i++) {
+                r = take_line(&values, strdup(c->values.items[i]));
+                if (r == 0 && any_case)
+                        lower(values.items[values.n - 1]);
+        }
+        if (r < 0)
+                return r;
+        sort_unique(&values);
+        f = open_memstream(&text, &size);
+        if (!f)
+                return -ENOMEM;
+        fprintf(f, "Condition %s ", c->operator);
+        r = print_word(f, key);
+        for (size_t i = 0; i < values.n && r == 0; i++) {
+                fputs(i > 0 ? " | " : " = ", f);
+                r = print_word(f, values.items[i]);
+        }
+        return fclose(f) != 0 || r < 0 ? -ENOMEM : take_line(l, TAKE(text));
+}
+
+static bool has_variable(const struct statement *s) {
+        for (size_t i = 0; i < s->n_conditions; i++)
+                for (size_t k = 0; k < s->conditions[i].values.n; k++)
+                        if (strstr(s->conditions[i].values.items[k], "${"))
+                                return true;
+        for (size_t i = 0; i < s->resources.n; i++)
+                if (strstr(s->resources.items[i], "${"))
+                        return true;
+        return false;
+}
+
+static int describe(const struct statement *s, bool variables, struct lines *ret) {
+        const char *principal = s->not_principal ? "NotPrincipal" : "Principal";
+        _cleanup_lines_ struct lines l = {};
+        int r;
+
+        r = add_line(&l, "Effect %s", s->allow ? "Allow" : "Deny");
+        if (r == 0 && has_variable(s))
+                r = add_line(&l, "Version %s", variables ? "2012-10-17" : "2008-10-17");
+        if (r == 0 && s->anyone)
+                r = add_line(&l, "%s *", principal);
+        else if (r == 0)
+                r = add_principals(&l, principal, &s->principals);
+        if (r == 0)
+                r = add_each(&l, s->not_principal ? "NotPrincipal service" : "Principal service", &s->services, false);
+        if (r == 0)
+                r = add_each(&l, s->not_action ? "NotAction" : "Action", &s->actions, true);
+        if (r == 0)
+                r = add_each(&l, s->not_resource ? "NotResource" : "Resource", &s->resources, false);
+        for (size_t i = 0; i < s->n_conditions && r == 0; i++)
+                r = add_condition(&l, &s->conditions[i]);
+        if (r < 0)
+                return r;
+        sort_unique(&l);
+        *ret = l;
+        l = (struct lines) {};
+        return 0;
+}
+
+static bool equal(const struct lines *a, const struct lines *b) {
+        if (a->n != b->n)
+                return false;
+        for (size_t i = 0; i < a->n; i++)
+                if (!streq(a->items[i], b->items[i]))
+                        return false;
+        return true;
+}
+
+/* Copies the lines of `from` that `other` (may be NULL) lacks. */
+static int subtract(const struct lines *from, const struct lines *other, char ***ret, size_t *ret_n) {
+        _cleanup_lines_ struct lines rest = {};
+        int r = 0;
+
+        for (size_t i = 0; i < from->n && r == 0; i++)
+                if (!other || !bsearch(&from->items[i], other->items, other->n, sizeof *other->items, by_text))
+                        r = take_line(&rest, strdup(from->items[i]));
+        if (r < 0)
+                return r;
+        *ret = rest.items;
+        *ret_n = rest.n;
+        rest = (struct lines) {};
+        return 0;
+}
+
+static int add_change(struct changes *c, const char *before, const struct lines *a, const char *after,
+                      const struct lines *b) {
+        struct change *larger = reallocarray(c->items, c->n + 1, sizeof *larger), *change;
+        int r = 0;
+
+        if (!larger)
+                return -ENOMEM;
+        c->items = larger;
+        change = &c->items[c->n++];
+        *change = (struct change) { .before = before, .after = after };
+        if (a)
+                r = subtract(a, b, &change->removed, &change->n_removed);
+        if (r == 0 && b)
+                r = subtract(b, a, &change->added, &change->n_added);
+        return r;
+}
+
+void changes_done(struct changes *c) {
+        for (size_t i = 0; i < c->n; i++) {
+                for (size_t k = 0; k < c->items[i].n_removed; k++)
+                        free(c->items[i].removed[k]);
+                for (size_t k = 0; k < c->items[i].n_added; k++)
+                        free(c->items[i].added[k]);
+                free(c->items[i].removed);
+                free(c->items[i].added);
+        }
+        free(c->items);
+        *c = (struct changes) {};
+}
+
+struct described {
+        const struct key_policy *policy;
+        struct lines *statements;
+};
+
+static void described_done(struct described *d) {
+        for (size_t i = 0; d->statements && i < d->policy->n; i++)
+                lines_done(&d->statements[i]);
+        free(d->statements);
+}
+#define _cleanup_described_ _cleanup_(described_done)
+
+static int describe_all(const struct key_policy *policy, struct described *ret) {
+        int r = 0;
+
+        *ret = (struct described) { policy, calloc(policy->n + 1, sizeof *ret->statements) };
+        if (!ret->statements)
+                return -ENOMEM;
+        for (size_t i = 0; i < policy->n && r == 0; i++)
+                r = describe(&policy->statements[i], policy->variables, &ret->statements[i]);
+        return r;
+}
+
+static void pair_equal(struct described *a, struct described *b) {
+        for (size_t i = 0; i < a->policy->n; i++)
+                for (size_t k = 0; k < b->policy->n && !a->statements[i].paired; k++)
+                        if (!b->statements[k].paired && equal(&a->statements[i], &b->statements[k]))
+                                a->statements[i].paired = b->statements[k].paired = true;
+}
+
+static int pair_by_sid(struct described *a, struct described *b, struct changes *c) {
+        int r;
+
+        for (size_t i = 0; i < a->policy->n; i++)
+                for (size_t k = 0; k < b->policy->n && !a->statements[i].paired; k++) {
+                        const struct statement *s = &a->policy->statements[i], *t = &b->policy->statements[k];
+
+                        if (b->statements[k].paired || !s->has_sid || !t->has_sid || !streq(s->name, t->name))
+                                continue;
+                        a->statements[i].paired = b->statements[k].paired = true;
+                        r = add_change(c, s->name, &a->statements[i], t->name, &b->statements[k]);
+                        if (r < 0)
+                                return r;
+                }
+        return 0;
+}
+
+int key_policy_compare(const struct key_policy *before, const struct key_policy *after, struct changes *ret,
+                       struct error *e) {
+        _cleanup_described_ struct described a = {}, b = {};
+        _cleanup_changes_ struct changes c = {};
+        int r;
+
+        r = describe_all(before, &a);
+        if (r == 0)
+                r = describe_all(after, &b);
+        if (r < 0)
+                return fail_oom(e);
+        pair_equal(&a, &b);
+        r = pair_by_sid(&a, &b, &c);
+        for (size_t i = 0; i < before->n && r == 0; i++)
+                if (!a.statements[i].paired)
+                        r = add_change(&c, before->statements[i].name, &a.statements[i], NULL, NULL);
+        for (size_t i = 0; i < after->n && r == 0; i++)
+                if (!b.statements[i].paired)
+                        r = add_change(&c, NULL, NULL, after->statements[i].name, &b.statements[i]);
+        if (r < 0)
+                return fail_oom(e);
+        *ret = c;
+        c = (struct changes) {};
+        return 0;
+}

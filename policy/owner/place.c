@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "owner/place.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+enum { HEAD_FIRST = 4096 };
+
+static bool ends_in_slash(const char *s) {
+        size_t n = strlen(s);
+
+        return n > 0 && s[n - 1] == '/';
+}
+
+int place_parse(const char *text, struct place *ret, struct error *e) {
+        _cleanup_place_ struct place p = {};
+        struct stat st;
+        int r;
+
+        if (strncmp(text, "s3:", 3) == 0) {
+                r = s3_parse_uri(text, FAILURE_USAGE, &p.bucket, &p.path, e);
+                if (r < 0)
+                        return r;
+                p.is_model = !p.path[0] || ends_in_slash(p.path);
+        } else {
+                if (!text[0])
+                        return fail(e, FAILURE_USAGE, -EINVAL, "\"\"", "is no path");
+                p.is_model = ends_in_slash(text) || (stat(text, &st) == 0 && S_ISDIR(st.st_mode));
+                if (asprintf(&p.path, "%s%s", text, p.is_model && !ends_in_slash(text) ? "/" : "") < 0)
+                        return fail_oom(e);
+        }
+        *ret = p;
+        p = (struct place) {};
+        return 0;
+}
+
+void place_done(struct place *p) {
+        free(p->bucket);
+        free(p->path);
+}
+
+int place_path(const struct place *p, const char *name, char **ret, struct error *e) {
+        return asprintf(ret, "%s%s", p->path, name ?: "") < 0 ? fail_oom(e) : 0;
+}
+
+int place_subject(const struct place *p, const char *name, char **ret, struct error *e) {
+        int n = asprintf(ret, "%s%s%s%s%s", p->bucket ? "s3://" : "", p->bucket ?: "", p->bucket ? "/" : "", p->path, name ?: "");
+
+        return n < 0 ? fail_oom(e) : 0;
+}
+
+static int read_local(const char *path, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size, struct error *e) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        _cleanup_free_ uint8_t *data = NULL;
+        struct stat st;
+        size_t n, got = 0;
+
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return fail(e, FAILURE_IO, -errno, path, "cannot open: %m");
+        if (!S_ISREG(st.st_mode))
+                return fail(e, FAILURE_IO, -EINVAL, path, "is not a file");
+        n = (size_t) MIN_OF((uint64_t) st.st_size, (uint64_t) max);
+        data = malloc(n + 1);
+        if (!data)
+                return fail_oom(e);
+        while (got < n) {
+                ssize_t step = read(fd, data + got, n - got);
+
+                if (step < 0 && errno == EINTR)
+                        continue;
+                if (step <= 0)
+                        return fail(e, FAILURE_IO, step < 0 ? -errno : -ESTALE, path, "cannot read: %s", step < 0 ? strerror(errno) : "it has become shorter");
+                got += (size_t) step;
+        }
+        *ret = TAKE(data);
+        *ret_n = n;
+        *ret_size = (uint64_t) st.st_size;
+        return 0;
+}
+
+static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size,
+                   struct error *e) {
+        _cleanup_http_call_ struct http_call *call = NULL;
+        struct s3_head head;
+        char range[64];
+        uint8_t *copy;
+        char *text;
+        size_t n;
+        int r;
+
+        r = s3_head(s3, bucket, key, &head, e);
+        if (r < 0)
+                return r;
+        n = (size_t) MIN_OF(head.size, (uint64_t) max);
+        snprintf(range, sizeof range, "bytes=0-%zu", n - 1);
+        if (n > 0) {
+                const struct http_header headers[] = { { "if-match", head.etag }, { "range", range } };
+                struct s3_request request = { .method = "GET", .bucket = bucket, .key = key, .headers = headers, .n_headers = ELEMENTS(headers),
+                                              .max_answer = n };
+                size_t got;
+
+                r = s3_perform(s3, &request, &call, e);
+                if (r < 0)
+                        return r;
+                text = http_call_text(call, &got);
+                if (got != n)
+                        return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call), "S3 sent %zu bytes instead of %zu", got, n);
+        }
+        copy = malloc(n + 1);
+        if (!copy)
+                return fail_oom(e);
+        if (n > 0)
+                memcpy(copy, text, n);
+        *ret = copy;
+        *ret_n = n;
+        *ret_size = head.size;
+        return 0;
+}
+
+int place_read(const struct place *p, struct owner *owner, const char *name, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size,
+               struct error *e) {
+        _cleanup_free_ char *path = NULL;
+        struct s3 *s3;
+        int r;
+
+        r = place_path(p, name, &path, e);
+        if (r < 0)
+                return r;
+        if (!p->bucket)
+                return read_local(path, max, ret, ret_n, ret_size, e);
+        r = owner_s3(owner, &s3, e);
+        return r < 0 ? r : read_s3(s3, p->bucket, path, max, ret, ret_n, ret_size, e);
+}
+
+int place_exists(const struct place *p, struct owner *owner, const char *name, bool *ret, struct error *e) {
+        _cleanup_free_ char *path = NULL;
+        struct s3_head head;
+        struct s3 *s3;
+        int r;
+
+        r = place_path(p, name, &path, e);
+        if (r < 0)
+                return r;
+        if (!p->bucket) {
+                if (access(path, F_OK) < 0 && errno != ENOENT && errno != ENOTDIR)
+                        return fail(e, FAILURE_IO, -errno, path, "cannot look at it: %m");
+                *ret = access(path, F_OK) == 0;
+                return 0;
+        }
+        r = owner_s3(owner, &s3, e);
+        if (r < 0)
+                return r;
+        r = s3_head(s3, p->bucket, path, &head, e);
+        if (r < 0 && e->failure != FAILURE_S3_NOT_FOUND)
+                return r;
+        *ret = r == 0;
+        *e = (struct error) {};
+        return 0;
+}
+
+int place_read_header(const struct place *p, struct owner *owner, const char *name, struct message_header **ret, uint64_t *ret_size, struct error *e) {
+        _cleanup_free_ char *subject = NULL;
+        int r;
+
+        r = place_subject(p, name, &subject, e);
+        if (r < 0)
+                return r;
+        /* A header is rarely longer than the first read; its cap is the second. */
+        for (size_t max = HEAD_FIRST;; max = MESSAGE_HEADER_MAX) {
+                _cleanup_free_ uint8_t *head = NULL;
+                size_t n = 0;
+
+                r = place_read(p, owner, name, max, &head, &n, ret_size, e);
+                if (r < 0)
+                        return r;
+                r = message_header_parse(head, n, subject, ret, e);
+                if (r != -EAGAIN || n == *ret_size || max == MESSAGE_HEADER_MAX)
+                        return r;
+        }
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Sealing one file: it is cut into parts, runs of whole frames, which any threads seal in any order, each exactly once, into a buffer
+ * of its own. (A part that was read again might have changed, and so use a nonce twice: whoever repeats an upload repeats it from the
+ * buffer.) Each piece of plaintext is read, hashed and encrypted while it is in cache. */
+
+#include "owner/source.h"
+#include "sealed/message.h"
+
+enum {
+        /* Powers of two, so that frames, parts and units of the fs-verity tree end together. */
+        SEAL_FRAME_LENGTH_MIN = 4096,
+        SEAL_FRAME_LENGTH_MAX = 16 * 1024 * 1024,
+        SEAL_PART_BYTES = 8 * 1024 * 1024, /* at least; S3 takes 10,000 parts, so large files have larger ones */
+        SEAL_PARTS_MAX = 10000,
+};
+
+/* What all files of one model share: KMS is asked once. */
+struct seal_key {
+        const struct secret *data_key;
+        struct message_data_key encrypted;
+        const struct message_pair *context;
+        size_t n_context;
+        uint32_t frame_length;
+};
+
+struct seal_file {
+        struct source_file source; /* open; its fd -1 before and after */
+        uint64_t size;
+        struct message_header *header;
+        struct secret *key;
+        struct verity_tree *tree;
+};
+
+/* Plaintext bytes in each part but the last, and their number (at least 1). */
+uint64_t seal_part_bytes(uint64_t size, uint32_t frame_length);
+uint64_t seal_parts(uint64_t size, uint32_t frame_length);
+
+/* Makes a fresh header and file key. Call seal_file_close() whatever this returns. */
+int seal_file_open(const struct source *s, size_t index, const struct seal_key *key, struct seal_file *ret, struct error *e);
+/* After every part: the digest, if the file is still what it was. */
+int seal_file_digest(const struct seal_file *f, struct verity_hash *hash, uint8_t ret[static VERITY_DIGEST], struct error *e);
+void seal_file_close(struct seal_file *f);
+
+/* What a thread needs to seal parts; the buffer grows to the largest part it met. */
+struct sealer;
+int sealer_new(struct sealer **ret, struct error *e);
+void sealer_free(struct sealer *s);
+DEFINE_CLEANUP(struct sealer *, sealer_free, sealer_freep)
+struct verity_hash *sealer_hash(struct sealer *s);
+
+struct sealed_part {
+        const uint8_t *data; /* the sealer's, until its next part */
+        size_t size;
+        uint64_t offset;     /* in the object */
+        uint64_t plaintext;
+};
+/* Part `index`, from 0; the first has the header. */
+int seal_part(struct sealer *s, struct seal_file *f, uint64_t index, struct sealed_part *ret, struct error *e);
+
+/* A small message that is wholly in memory, as a manifest is. The caller frees *ret. */
+int seal_bytes(const struct seal_key *key, const void *data, size_t n, uint8_t **ret, size_t *ret_n, struct error *e);

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "owner/source.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+
+#include "basic/utf8.h"
+
+DEFINE_CLEANUP(DIR *, closedir, closedirp)
+
+enum { DEPTH_MAX = 64 };
+
+struct scan {
+        struct source *source;
+        enum source_links links;
+        char root[PATH_MAX]; /* resolved */
+        struct {
+                dev_t dev;
+                ino_t ino;
+        } above[DEPTH_MAX]; /* the directories that the one being read lies in */
+        struct error *e;
+};
+
+static int refuse(struct scan *s, const char *path, int r, const char *why) {
+        return fail(s->e, FAILURE_IO, r, path, "%s", why);
+}
+
+static bool is_below(const char *root, const char *target) {
+        size_t n = strlen(root);
+
+        return strncmp(root, target, n) == 0 && (target[n] == '/' || streq(root, "/"));
+}
+
+static int check_link(struct scan *s, const char *path) {
+        char target[PATH_MAX];
+
+        if (s->links == SOURCE_LINKS_ALL)
+                return 0;
+        if (!realpath(path, target))
+                return fail(s->e, FAILURE_IO, -errno, path, "cannot resolve the symbolic link: %m");
+        if (is_below(s->root, target))
+                return 0;
+        fail(s->e, FAILURE_IO, -EXDEV, path, "is a symbolic link that leads out of the model's directory, to %s", target);
+        fail_advice(s->e, "Give --dereference if it belongs to the model: the files in a Hugging Face cache's snapshots/ link to its blobs/.");
+        return -EXDEV;
+}
+
+static int add_file(struct scan *s, const char *path, const char *relative, const struct stat *st) {
+        if (!utf8_valid(relative, strlen(relative)))
+                return fail(s->e, FAILURE_MANIFEST, -EILSEQ, path, "has a name that is not UTF-8");
+        return model_add(s->source->model, s->source->path, relative, NULL, (uint64_t) st->st_size, NULL, s->e);
+}
+
+static int scan_directory(struct scan *s, const char *path, const char *relative, size_t depth, const struct stat *st);
+
+static int scan_entry(struct scan *s, const char *path, const char *relative, size_t depth) {
+        struct stat st;
+        int r;
+
+        if (lstat(path, &st) < 0)
+                return fail(s->e, FAILURE_IO, -errno, path, "cannot look at it: %m");
+        if (S_ISLNK(st.st_mode)) {
+                r = check_link(s, path);
+                if (r < 0)
+                        return r;
+                if (stat(path, &st) < 0)
+                        return fail(s->e, FAILURE_IO, -errno, path, "cannot follow the symbolic link: %m");
+        }
+        if (S_ISDIR(st.st_mode))
+                return scan_directory(s, path, relative, depth + 1, &st);
+        if (!S_ISREG(st.st_mode))
+                return refuse(s, path, -EINVAL, "is neither a file nor a directory");
+        return add_file(s, path, relative, &st);
+}
+
+static int scan_directory(struct scan *s, const char *path, const char *relative, size_t depth, const struct stat *st) {
+        _cleanup_(closedirp) DIR *d = opendir(path);
+        struct dirent *entry;
+        int r;
+
+        if (!d)
+                return fail(s->e, FAILURE_IO, -errno, path, "cannot read the directory: %m");
+        for (size_t i = 0; i < depth; i++)
+                if (s->above[i].dev == st->st_dev && s->above[i].ino == st->st_ino)
+                        return refuse(s, path, -ELOOP, "is a directory that contains itself, by way of a symbolic link");
+        if (depth >= DEPTH_MAX)
+                return refuse(s, path, -ELOOP, "lies too deep");
+        s->above[depth].dev = st->st_dev;
+        s->above[depth].ino = st->st_ino;
+        while ((errno = 0, entry = readdir(d))) {
+                _cleanup_free_ char *below = NULL, *below_relative = NULL;
+
+                if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
+                        continue;
+                if (asprintf(&below, "%s/%s", path, entry->d_name) < 0 ||
+                    asprintf(&below_relative, "%s%s%s", relative, relative[0] ? "/" : "", entry->d_name) < 0)
+                        return fail_oom(s->e);
+                r = scan_entry(s, below, below_relative, depth);
+                if (r < 0)
+                        return r;
+        }
+        return errno ? fail(s->e, FAILURE_IO, -errno, path, "cannot read the directory: %m") : 0;
+}
+
+static const char *last_part(const char *path) {
+        const char *slash = strrchr(path, '/');
+
+        return slash ? slash + 1 : path;
+}
+
+static int scan_root(struct scan *s) {
+        const char *path = s->source->path;
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                return fail(s->e, FAILURE_IO, -errno, path, "cannot look at it: %m");
+        if (S_ISREG(st.st_mode))
+                return add_file(s, path, last_part(path), &st);
+        if (!S_ISDIR(st.st_mode))
+                return refuse(s, path, -EINVAL, "is neither a file nor a directory");
+        s->source->is_directory = true;
+        if (!realpath(path, s->root))
+                return fail(s->e, FAILURE_IO, -errno, path, "cannot resolve it: %m");
+        return scan_directory(s, path, "", 0, &st);
+}
+
+int source_scan(const char *path, enum source_links links, struct source **ret, struct error *e) {
+        _cleanup_source_ struct source *source = calloc(1, sizeof *source);
+        struct scan s = { .source = source, .links = links, .e = e };
+        size_t n = strlen(path);
+        int r;
+
+        while (n > 1 && path[n - 1] == '/')
+                n--;
+        if (!source || !(source->path = strndup(path, n)))
+                return fail_oom(e);
+        r = model_new(&source->model, e);
+        if (r == 0)
+                r = scan_root(&s);
+        if (r == 0 && source->model->n_files == 0)
+                r = refuse(&s, path, -ENOENT, "has no file in it");
+        if (r == 0)
+                r = model_sort(source->model, path, e);
+        if (r < 0)
+                return r;
+        *ret = TAKE(source);
+        return 0;
+}
+
+void source_free(struct source *s) {
+        if (!s)
+                return;
+        model_free(s->model);
+        free(s->path);
+        free(s);
+}
+
+int source_open(const struct source *s, size_t index, struct source_file *ret, struct error *e) {
+        const struct model_file *f = &s->model->files[index];
+        _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int fd = -1;
+        struct stat st;
+
+        if (asprintf(&path, "%s%s%s", s->path, s->is_directory ? "/" : "", s->is_directory ? f->path : "") < 0)
+                return fail_oom(e);
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return fail(e, FAILURE_IO, -errno, path, "cannot open: %m");
+        if (!S_ISREG(st.st_mode) || (uint64_t) st.st_size != f->size)
+                return fail(e, FAILURE_IO, -ESTALE, path, "has changed since the model was looked through");
+        *ret = (struct source_file) { .fd = fd, .path = TAKE(path), .before = st };
+        fd = -1;
+        return 0;
+}
+
+int source_read(const struct source_file *f, uint64_t offset, void *data, size_t n, struct error *e) {
+        uint8_t *p = data;
+
+        while (n > 0) {
+                ssize_t got = pread(f->fd, p, n, (off_t) offset);
+
+                if (got < 0 && errno == EINTR)
+                        continue;
+                if (got < 0)
+                        return fail(e, FAILURE_IO, -errno, f->path, "cannot read: %m");
+                if (got == 0)
+                        return fail(e, FAILURE_IO, -ESTALE, f->path, "has become shorter while it was read");
+                p += got;
+                offset += (uint64_t) got;
+                n -= (size_t) got;
+        }
+        return 0;
+}
+
+int source_unchanged(const struct source_file *f, struct error *e) {
+        struct stat now;
+
+        if (fstat(f->fd, &now) < 0)
+                return fail(e, FAILURE_IO, -errno, f->path, "cannot look at it: %m");
+        if (now.st_size != f->before.st_size || now.st_mtim.tv_sec != f->before.st_mtim.tv_sec ||
+            now.st_mtim.tv_nsec != f->before.st_mtim.tv_nsec)
+                return fail(e, FAILURE_IO, -ESTALE, f->path, "was changed while it was read; nobody can say which version this would be");
+        return 0;
+}
+
+void source_close(struct source_file *f) {
+        if (f->fd >= 0)
+                close(f->fd);
+        free(f->path);
+        *f = (struct source_file) { .fd = -1 };
+}

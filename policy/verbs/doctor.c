@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* sealboot doctor: why a boot was refused, and what to do. */
+
+#include <getopt.h>
+#include <sys/timex.h>
+
+#include "basic/file.h"
+#include "doctor/diagnosis.h"
+#include "keypolicy/explain.h"
+#include "verbs/command.h"
+
+enum { REPORT_MAX = 1024 * 1024 };
+
+static const char default_report[] = "/run/sealboot/report.json";
+static const char kernel_event_log[] = "/sys/kernel/security/tpm0/binary_bios_measurements";
+
+static void help(void) {
+        puts("Usage: sealboot doctor [OPTION...] [REPORT]\n\n"
+             "Turn a refused boot into an answer: its outcome, the clock, the identity, the key, the PCRs that were\n"
+             "presented and the condition of the key policy that they fail, each with what to do.\n\n"
+             "REPORT is the agent's boot report, copied from the instance or its console; '-' reads standard input. On the\n"
+             "instance itself leave it out: /run/sealboot/report.json, the event log and the clock are looked at.\n\n"
+             "  --policy FILE      the key policy ('aws kms get-key-policy --policy-name default --key-id ...' prints it)\n"
+             "  --reference FILE   reference measurements of the image that was meant to boot; repeatable\n"
+             "  --key FILE         what 'aws kms describe-key --key-id ...' printed to the key's owner\n"
+             "  --event-log FILE   the instance's binary_bios_measurements: finds the first event that differs\n"
+             "  --principal ARN    the instance's role, where KMS did not name it in its refusal\n"
+             "  --json             print the result as JSON\n"
+             "  -h, --help         show this text\n\n"
+             "Exit codes: 0 no problem was found; 73 problems were found; 74 not a key policy; 71 not an event log;\n"
+             "2 usage, or not a boot report; 61 a file cannot be read.");
+}
+
+struct arguments {
+        const char *policy, *key, *event_log, *principal;
+        struct references references;
+        bool as_json;
+};
+
+static void arguments_done(struct arguments *a) {
+        references_done(&a->references);
+}
+#define _cleanup_arguments_ _cleanup_(arguments_done)
+
+enum { OPT_POLICY = 256, OPT_REFERENCE, OPT_KEY, OPT_EVENT_LOG, OPT_PRINCIPAL, OPT_JSON };
+
+static const struct option options[] = {
+        { "policy", required_argument, NULL, OPT_POLICY },
+        { "reference", required_argument, NULL, OPT_REFERENCE },
+        { "key", required_argument, NULL, OPT_KEY },
+        { "event-log", required_argument, NULL, OPT_EVENT_LOG },
+        { "principal", required_argument, NULL, OPT_PRINCIPAL },
+        { "json", no_argument, NULL, OPT_JSON },
+        { "help", no_argument, NULL, 'h' },
+        {},
+};
+
+static int apply(struct arguments *a, int option, const char *value, struct error *e) {
+        switch (option) {
+        case OPT_POLICY:
+                a->policy = value;
+                return 0;
+        case OPT_REFERENCE:
+                return references_read(&a->references, value, e);
+        case OPT_KEY:
+                a->key = value;
+                return 0;
+        case OPT_EVENT_LOG:
+                a->event_log = value;
+                return 0;
+        case OPT_PRINCIPAL:
+                a->principal = value;
+                return 0;
+        case OPT_JSON:
+                a->as_json = true;
+                return 0;
+        default:
+                return fail(e, FAILURE_USAGE, -EINVAL, "doctor", "an option is not known");
+        }
+}
+
+static int read_json(const char *path, json_object **ret, struct error *e) {
+        _cleanup_free_ uint8_t *text = NULL;
+        size_t n;
+        int r;
+
+        r = file_read(path, REPORT_MAX, FAILURE_IO, &text, &n, e);
+        return r < 0 ? r : json_parse((const char *) text, n, FAILURE_USAGE, path, ret, e);
+}
+
+static int read_event_log(const char *path, struct event_log *ret, struct error *e) {
+        _cleanup_free_ uint8_t *data = NULL;
+        size_t n;
+        int r;
+
+        r = file_read(path, LOG_FILE_MAX, FAILURE_IO, &data, &n, e);
+        return r < 0 ? r : event_log_parse(data, n, path, ret, e);
+}
+
+static bool clock_is_unsynchronized(void) {
+        struct timex t = {};
+
+        return adjtimex(&t) == TIME_ERROR;
+}
+
+static const char *const state_words[] = {
+        [REMARK_GOOD] = "ok", [REMARK_PROBLEM] = "problem", [REMARK_UNKNOWN] = "unknown",
+};
+
+static void print_json(const struct diagnosis *d) {
+        _cleanup_json_ json_object *o = json_object_new_object();
+        json_object *remarks = json_object_new_array();
+
+        for (size_t i = 0; i < d->n; i++) {
+                json_object *one = json_object_new_object();
+
+                json_object_object_add(one, "topic", json_object_new_string(d->remarks[i].topic));
+                json_object_object_add(one, "state", json_object_new_string(state_words[d->remarks[i].state]));
+                json_object_object_add(one, "text", json_object_new_string(d->remarks[i].text));
+                json_object_object_add(one, "advice",
+                                       d->remarks[i].advice ? json_object_new_string(d->remarks[i].advice) : NULL);
+                json_object_array_add(remarks, one);
+        }
+        json_object_object_add(o, "remarks", remarks);
+        json_object_object_add(o, "principal", d->principal[0] ? json_object_new_string(d->principal) : NULL);
+        json_object_object_add(o, "policy", d->evaluated ? explain_evaluation_json(&d->evaluation) : NULL);
+        puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+/* A report quotes what an instance received. */
+static void print_line(const char *prefix, const char *text) {
+        fputs(prefix, stdout);
+        print_clean(stdout, text);
+        putchar('\n');
+}
+
+static void print_text(const struct diagnosis *d) {
+        const char *topic = "";
+
+        for (size_t i = 0; i < d->n; i++) {
+                const struct remark *r = &d->remarks[i];
+
+                if (!streq(topic, r->topic))
+                        printf("%s:\n", r->topic);
+                topic = r->topic;
+                print_line(r->state == REMARK_PROBLEM ? "  PROBLEM  "
+                           : r->state == REMARK_GOOD  ? "  ok       "
+                                                      : "  unknown  ",
+                           r->text);
+                if (r->advice)
+                        print_line("           what to do: ", r->advice);
+        }
+}
+
+static int examine(const struct arguments *a, const char *report, struct diagnosis *ret, struct key_policy *policy,
+                   struct error *e) {
+        _cleanup_json_ json_object *boot = NULL, *key = NULL;
+        _cleanup_event_log_ struct event_log log = {};
+        struct evidence evidence = { .principal = a->principal };
+        const char *path = a->event_log;
+        int r;
+
+        r = read_json(report ?: default_report, &boot, e);
+        if (r == 0 && a->policy)
+                r = key_policy_read(a->policy, policy, e);
+        if (r == 0 && a->key)
+                r = read_json(a->key, &key, e);
+        if (r == 0 && !path && !report && access(kernel_event_log, R_OK) == 0)
+                path = kernel_event_log;
+        if (r == 0 && path)
+                r = read_event_log(path, &log, e);
+        if (r < 0)
+                return r;
+        evidence.report = boot;
+        evidence.policy = a->policy ? policy : NULL;
+        evidence.references = &a->references;
+        evidence.key = key;
+        evidence.log = path ? &log : NULL;
+        evidence.unsynchronized = !report && clock_is_unsynchronized();
+        return diagnose(&evidence, ret, e);
+}
+
+int cmd_doctor(int argc, char *argv[]) {
+        _cleanup_arguments_ struct arguments a = {};
+        _cleanup_key_policy_ struct key_policy policy = {};
+        _cleanup_diagnosis_ struct diagnosis d = {};
+        size_t problems = 0;
+        struct error e;
+        int option;
+
+        while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+                if (option == 'h') {
+                        help();
+                        return 0;
+                }
+                if (option == '?')
+                        return command_usage("doctor", "the options are not understood");
+                if (apply(&a, option, optarg, &e) < 0)
+                        return command_failed(&e);
+        }
+        if (argc - optind > 1)
+                return command_usage("doctor", "one report at most");
+        if (examine(&a, optind < argc ? argv[optind] : NULL, &d, &policy, &e) < 0)
+                return command_failed(&e);
+        if (a.as_json)
+                print_json(&d);
+        else
+                print_text(&d);
+        for (size_t i = 0; i < d.n; i++)
+                problems += d.remarks[i].state == REMARK_PROBLEM;
+        return problems == 0 ? 0 : FAILURE_MISMATCH;
+}

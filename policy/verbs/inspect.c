@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* sealboot inspect: what a sealed object says about itself, without any key. */
+
+#include <getopt.h>
+
+#include "basic/encode.h"
+#include "basic/utf8.h"
+#include "owner/place.h"
+#include "owner/progress.h"
+#include "sealed/model.h"
+#include "verbs/command.h"
+#include "verbs/model-report.h"
+
+static void help(void) {
+        puts("Usage: sealboot inspect [--json] s3://BUCKET/OBJECT | s3://BUCKET/PREFIX/ | FILE | DIRECTORY/\n\n"
+             "Show what a sealed object says about itself: key, encryption context, frames. Of a sealed model, its manifest\n"
+             "is shown. Needs no key and reads the header alone; so nothing of this is authenticated.\n\n"
+             "      --json   print the result as JSON\n"
+             "  -h, --help   show this text\n\n"
+             "Exit codes: 0; 2 usage; 13-15 credentials, clock, network; 40-44 S3; 50 not a sealed object, or truncated;\n"
+             "51 sealed in a way that sealboot does not open; 61 local files.\n\n"
+             "Example: sealboot inspect s3://models/llama/3.1/");
+}
+
+struct inspected {
+        char *subject;
+        struct message_header *header;
+        struct message_geometry geometry;
+};
+
+static void inspected_done(struct inspected *i) {
+        free(i->subject);
+        message_header_free(i->header);
+}
+
+static int inspect(const char *text, struct inspected *i, struct error *e) {
+        _cleanup_place_ struct place p = {};
+        _cleanup_owner_ struct owner *owner = NULL;
+        const char *name;
+        uint64_t size = 0;
+        int r;
+
+        r = place_parse(text, &p, e);
+        if (r < 0)
+                return r;
+        name = p.is_model ? MODEL_MANIFEST_OBJECT : NULL;
+        r = place_subject(&p, name, &i->subject, e);
+        if (r == 0 && p.bucket)
+                r = owner_new(&owner, e);
+        if (r == 0)
+                r = place_read_header(&p, owner, name, &i->header, &size, e);
+        return r < 0 ? r : message_geometry(i->header, size, i->subject, &i->geometry, e);
+}
+
+/* The header is hostile: no control character of it may reach a terminal, C1 ones (C2 80..9F) included. */
+static void print_safe(const char *text) {
+        for (const unsigned char *c = (const unsigned char *) text; *c; c++)
+                if (*c < 0x20 || *c == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0))
+                        putchar('?');
+                else if (c == (const unsigned char *) text || c[-1] != 0xc2 || *c >= 0xa0)
+                        putchar(*c);
+}
+
+/* The key ARN; of other providers than KMS, bytes that may be no text at all. */
+static const char *key_name(const struct message_data_key *k) {
+        return strlen(k->info) == k->info_size && utf8_valid(k->info, k->info_size) ? k->info : "(not text)";
+}
+
+static void print_report(const struct inspected *i) {
+        const struct message_header *h = i->header;
+        const struct message_geometry *g = &i->geometry;
+        char id[2 * MESSAGE_ID_SIZE + 1], bytes[16];
+
+        hex_encode(h->id, sizeof h->id, id);
+        printf("object      %s\n", i->subject);
+        printf("format      AWS Encryption SDK message, version 2, suite 0x%04x: AES-256-GCM, HKDF-SHA512, key commitment\n", MESSAGE_SUITE);
+        printf("message id  %s\n", id);
+        for (size_t k = 0; k < h->n_data_keys; k++) {
+                fputs(k == 0 ? "key         " : "            ", stdout);
+                print_safe(h->data_keys[k].provider);
+                putchar(' ');
+                print_safe(key_name(&h->data_keys[k]));
+                putchar('\n');
+        }
+        for (size_t k = 0; k < h->n_context; k++) {
+                fputs(k == 0 ? "context     " : "            ", stdout);
+                print_safe(h->context[k].key);
+                fputs(" = ", stdout);
+                print_safe(h->context[k].value);
+                putchar('\n');
+        }
+        printf("frames      %u of %u bytes, the last of %u\n", g->n_frames, g->frame_length, g->final_length);
+        printf("sizes       object %llu, header %llu, plaintext %llu bytes (%s)\n", (unsigned long long) g->object_size,
+               (unsigned long long) g->header_size, (unsigned long long) g->plaintext_size, format_bytes(g->plaintext_size, bytes));
+        puts("\nThis is what the object says of itself: without its key, nothing of it is authenticated.");
+}
+
+static json_object *report_json(const struct inspected *i) {
+        json_object *o = json_object_new_object(), *context = json_object_new_object(), *keys = json_object_new_array();
+        const struct message_header *h = i->header;
+        const struct message_geometry *g = &i->geometry;
+        char id[2 * MESSAGE_ID_SIZE + 1], suite[8];
+
+        hex_encode(h->id, sizeof h->id, id);
+        snprintf(suite, sizeof suite, "0x%04x", MESSAGE_SUITE);
+        for (size_t k = 0; k < h->n_context; k++)
+                json_object_object_add(context, h->context[k].key, json_object_new_string(h->context[k].value));
+        for (size_t k = 0; k < h->n_data_keys; k++) {
+                json_object *key = json_object_new_object();
+
+                json_object_object_add(key, "provider", json_object_new_string(h->data_keys[k].provider));
+                json_object_object_add(key, "key", json_object_new_string(key_name(&h->data_keys[k])));
+                json_object_array_add(keys, key);
+        }
+        json_object_object_add(o, "object", json_object_new_string(i->subject));
+        json_object_object_add(o, "suite", json_object_new_string(suite));
+        json_object_object_add(o, "message_id", json_object_new_string(id));
+        json_object_object_add(o, "data_keys", keys);
+        json_object_object_add(o, "encryption_context", context);
+        json_object_object_add(o, "frame_length", json_object_new_int64(g->frame_length));
+        json_object_object_add(o, "frames", json_object_new_int64(g->n_frames));
+        json_object_object_add(o, "final_frame_length", json_object_new_int64(g->final_length));
+        json_object_object_add(o, "object_size", json_object_new_int64((int64_t) g->object_size));
+        json_object_object_add(o, "header_size", json_object_new_int64((int64_t) g->header_size));
+        json_object_object_add(o, "plaintext_size", json_object_new_int64((int64_t) g->plaintext_size));
+        return o;
+}
+
+int cmd_inspect(int argc, char *argv[]) {
+        enum { JSON = 256 };
+        static const struct option options[] = { { "json", no_argument, NULL, JSON }, { "help", no_argument, NULL, 'h' }, {} };
+        _cleanup_(inspected_done) struct inspected i = {};
+        _cleanup_json_ json_object *o = NULL;
+        struct error e = {};
+        bool json = false;
+        int c, r;
+
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+                if (c == JSON)
+                        json = true;
+                else if (c == 'h') {
+                        help();
+                        return 0;
+                } else
+                        return command_usage("inspect", "what is wrong is said above");
+        if (argc - optind != 1)
+                return command_usage("inspect", "one sealed object or model is needed");
+        r = inspect(argv[optind], &i, &e);
+        if (r == 0 && json) {
+                o = report_json(&i);
+                r = json_print(stdout, o, &e);
+        } else if (r == 0)
+                print_report(&i);
+        return r < 0 ? command_failed(&e) : 0;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verbs/model-report.h"
+
+#include "basic/encode.h"
+
+static json_object *hex_string(const char *prefix, const uint8_t *digest, size_t n) {
+        char text[8 + 2 * MODEL_DIGEST];
+
+        snprintf(text, sizeof text, "%s", prefix);
+        hex_encode(digest, n, text + strlen(prefix));
+        return json_object_new_string(text);
+}
+
+int measured_to_json(const uint8_t digest[static MODEL_DIGEST], json_object **ret, struct error *e) {
+        json_object *o = json_object_new_object();
+        uint8_t pcr[MODEL_DIGEST];
+        int r;
+
+        if (!o)
+                return fail_oom(e);
+        r = model_pcr15(digest, pcr, e);
+        if (r < 0) {
+                json_object_put(o);
+                return r;
+        }
+        json_object_object_add(o, "digest", hex_string("sha384:", digest, MODEL_DIGEST));
+        json_object_object_add(o, "pcr15", hex_string("", pcr, sizeof pcr));
+        *ret = o;
+        return 0;
+}
+
+int model_to_json(const struct model *m, json_object **ret, struct error *e) {
+        json_object *files = json_object_new_array();
+        json_object *o;
+        int r;
+
+        if (!files)
+                return fail_oom(e);
+        r = measured_to_json(m->digest, &o, e);
+        if (r < 0) {
+                json_object_put(files);
+                return r;
+        }
+        if (m->name)
+                json_object_object_add(o, "name", json_object_new_string(m->name));
+        if (m->version)
+                json_object_object_add(o, "version", json_object_new_string(m->version));
+        json_object_object_add(o, "bytes", json_object_new_int64((int64_t) model_size(m)));
+        for (size_t i = 0; i < m->n_files; i++) {
+                json_object *f = json_object_new_object();
+
+                json_object_object_add(f, "path", json_object_new_string(m->files[i].path));
+                json_object_object_add(f, "size", json_object_new_int64((int64_t) m->files[i].size));
+                json_object_object_add(f, "digest", hex_string("sha256:", m->files[i].digest, VERITY_DIGEST));
+                json_object_array_add(files, f);
+        }
+        json_object_object_add(o, "files", files);
+        *ret = o;
+        return 0;
+}
+
+int measured_print(FILE *f, const uint8_t digest[static MODEL_DIGEST], struct error *e) {
+        char hex[2 * MODEL_DIGEST + 1], pcr_hex[2 * MODEL_DIGEST + 1];
+        uint8_t pcr[MODEL_DIGEST];
+        int r;
+
+        r = model_pcr15(digest, pcr, e);
+        if (r < 0)
+                return r;
+        hex_encode(digest, MODEL_DIGEST, hex);
+        hex_encode(pcr, sizeof pcr, pcr_hex);
+        fprintf(f, "digest  sha384:%s\nPCR15   %s\n", hex, pcr_hex);
+        return 0;
+}
+
+int json_print(FILE *f, json_object *o, struct error *e) {
+        const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+        if (!text)
+                return fail_oom(e);
+        fprintf(f, "%s\n", text);
+        return 0;
+}

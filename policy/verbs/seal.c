@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* sealboot seal: from plain files to a sealed model, with one call to KMS. */
+
+#include <getopt.h>
+
+#include "basic/encode.h"
+#include "basic/utf8.h"
+#include "owner/seal-model.h"
+#include "verbs/command.h"
+#include "verbs/model-report.h"
+
+enum { CONTEXT_MAX = 32, TEXT_MAX = 256 };
+
+static void help(void) {
+        puts("Usage: sealboot seal --key KEY [OPTION...] FILE|DIRECTORY s3://BUCKET/PREFIX/\n"
+             "       sealboot seal --key KEY [OPTION...] FILE s3://BUCKET/OBJECT\n\n"
+             "Encrypt a model under an AWS KMS key and upload it, in the message format of the AWS Encryption SDK.\n"
+             "A destination that ends in '/' becomes a model: one object for each file, and a manifest, which is written\n"
+             "last. One that does not becomes a single object. Local paths do as well as s3:// ones.\n\n"
+             "  -k, --key KEY             the KMS key: ARN, id, alias/NAME or alias ARN\n"
+             "  -n, --name NAME           the model's name (default: that of FILE or DIRECTORY)\n"
+             "  -V, --version VERSION     the model's version (default: 1)\n"
+             "  -c, --context KEY=VALUE   more of the encryption context, which key policies can ask for and CloudTrail\n"
+             "                            shows; may be repeated. Name and version are always in it, as \"model\" and \"version\"\n"
+             "      --frame-length BYTES  a power of two from 4096 to 16777216 (default: 1048576)\n"
+             "      --connections N       uploads at the same time (default: 4 for each CPU, 8 to 64)\n"
+             "  -L, --dereference         follow symbolic links out of the directory, too (Hugging Face snapshots have them)\n"
+             "      --force               replace what is sealed at the destination\n"
+             "      --json                print the result as JSON\n"
+             "  -q, --quiet               show no progress\n"
+             "  -h, --help                show this text\n\n"
+             "Prints the model's digest, and the PCR15 (SHA-384 bank) that a machine which loads it attests to.\n"
+             "On any failure, nothing stays at the destination. Exit codes: 0; 2 usage; 13-15 credentials, clock, network;\n"
+             "30-34 KMS; 40-44 S3; 55 names that no manifest can hold; 60 something is there already; 61 local files.\n\n"
+             "Example: sealboot seal --key alias/models --name llama --version 3.1 ~/models/llama s3://models/llama/3.1/");
+}
+
+struct arguments {
+        const char *key, *name, *version, *from, *to;
+        struct kms_pair context[CONTEXT_MAX + 3]; /* and model, version, file */
+        size_t n_context;
+        uint32_t frame_length;
+        unsigned connections;
+        enum source_links links;
+        bool force, json, quiet;
+};
+
+/* 0, or an exit code. */
+static int add_context(struct arguments *a, char *text) {
+        static const char *const ours[] = { "model", "version", MODEL_FILE_CONTEXT };
+        char *equals = strchr(text, '=');
+
+        if (!equals || equals == text)
+                return command_usage("seal", "--context takes KEY=VALUE, not '%s'", text);
+        if (!utf8_valid(text, strlen(text)))
+                return command_usage("seal", "--context takes UTF-8 text");
+        *equals = '\0';
+        for (size_t i = 0; i < ELEMENTS(ours); i++)
+                if (streq(text, ours[i]))
+                        return command_usage("seal", "'%s' is put into the encryption context by itself%s", text, i < 2 ? ": use --name and --version" : "");
+        if (strncmp(text, "aws-crypto-", strlen("aws-crypto-")) == 0)
+                return command_usage("seal", "keys that start with 'aws-crypto-' belong to the AWS Encryption SDK");
+        for (size_t i = 0; i < a->n_context; i++)
+                if (streq(a->context[i].name, text))
+                        return command_usage("seal", "'%s' is given twice", text);
+        if (a->n_context >= CONTEXT_MAX)
+                return command_usage("seal", "more than %d pairs of encryption context", CONTEXT_MAX);
+        a->context[a->n_context++] = (struct kms_pair) { text, equals + 1 };
+        return 0;
+}
+
+/* 0, or an exit code. */
+static int set_frame_length(struct arguments *a, const char *text) {
+        uint64_t n;
+
+        if (decimal_parse(text, SEAL_FRAME_LENGTH_MAX, &n) < 0 || n < SEAL_FRAME_LENGTH_MIN || (n & (n - 1)) != 0)
+                return command_usage("seal", "--frame-length is a power of two from 4096 to 16777216, not '%s'", text);
+        a->frame_length = (uint32_t) n;
+        return 0;
+}
+
+static int check_text(const char *option, const char *text) {
+        if (text && (!text[0] || strlen(text) > TEXT_MAX || !utf8_valid(text, strlen(text))))
+                return command_usage("seal", "%s takes 1 to %d bytes of UTF-8 text", option, TEXT_MAX);
+        return 0;
+}
+
+/* 0, or an exit code; -1 after --help. */
+static int parse_arguments(int argc, char *argv[], struct arguments *a) {
+        enum { FRAME_LENGTH = 256, CONNECTIONS, FORCE, JSON };
+        static const struct option options[] = {
+                { "key", required_argument, NULL, 'k' },     { "name", required_argument, NULL, 'n' },
+                { "version", required_argument, NULL, 'V' }, { "context", required_argument, NULL, 'c' },
+                { "frame-length", required_argument, NULL, FRAME_LENGTH }, { "connections", required_argument, NULL, CONNECTIONS },
+                { "dereference", no_argument, NULL, 'L' },   { "force", no_argument, NULL, FORCE },
+                { "json", no_argument, NULL, JSON },         { "quiet", no_argument, NULL, 'q' },
+                { "help", no_argument, NULL, 'h' },          {},
+        };
+        int c, r = 0;
+
+        while (r == 0 && (c = getopt_long(argc, argv, "k:n:V:c:Lqh", options, NULL)) >= 0)
+                switch (c) {
+                case 'k':
+                        a->key = optarg;
+                        break;
+                case 'n':
+                        a->name = optarg;
+                        break;
+                case 'V':
+                        a->version = optarg;
+                        break;
+                case 'c':
+                        r = add_context(a, optarg);
+                        break;
+                case FRAME_LENGTH:
+                        r = set_frame_length(a, optarg);
+                        break;
+                case CONNECTIONS:
+                        r = command_connections("seal", optarg, &a->connections);
+                        break;
+                case 'L':
+                        a->links = SOURCE_LINKS_ALL;
+                        break;
+                case FORCE:
+                        a->force = true;
+                        break;
+                case JSON:
+                        a->json = true;
+                        break;
+                case 'q':
+                        a->quiet = true;
+                        break;
+                case 'h':
+                        help();
+                        return -1;
+                default:
+                        return command_usage("seal", "what is wrong is said above");
+                }
+        if (r != 0 || (r = check_text("--name", a->name)) != 0 || (r = check_text("--version", a->version)) != 0)
+                return r;
+        if (!a->key)
+                return command_usage("seal", "--key is needed: the KMS key to seal under");
+        if (argc - optind != 2)
+                return command_usage("seal", "two arguments are needed: what to seal, and where to");
+        a->from = argv[optind];
+        a->to = argv[optind + 1];
+        return 0;
+}
+
+/* All but the last: what is being sealed, who seals and where. */
+struct command_seal {
+        struct arguments *arguments;
+        struct source *source;
+        struct place place;
+        struct owner *owner;
+        char *name; /* resolved, of the model */
+        struct kms_data_key key;
+        struct progress progress;
+};
+
+static void command_seal_done(struct command_seal *c) {
+        source_free(c->source);
+        place_done(&c->place);
+        owner_free(c->owner);
+        free(c->name);
+        kms_data_key_done(&c->key);
+}
+
+static const char *last_part(const char *path) {
+        const char *slash = strrchr(path, '/');
+
+        return slash ? slash + 1 : path;
+}
+
+/* "." and "/" have no name of their own. */
+static int name_model(struct command_seal *c, struct error *e) {
+        _cleanup_free_ char *resolved = realpath(c->source->path, NULL);
+
+        if (!resolved)
+                return fail(e, FAILURE_IO, -errno, c->source->path, "cannot resolve it: %m");
+        c->name = strdup(c->arguments->name ?: last_part(resolved));
+        if (!c->name)
+                return fail_oom(e);
+        if (!c->name[0] || strlen(c->name) > TEXT_MAX || !utf8_valid(c->name, strlen(c->name))) {
+                fail(e, FAILURE_USAGE, -EINVAL, c->source->path, "its name cannot be the model's");
+                fail_advice(e, "Give the model a name: --name.");
+                return -EINVAL;
+        }
+        return 0;
+}
+
+/* A directory becomes a directory; in S3, where a slash makes all the difference, nothing is guessed. */
+static int parse_destination(struct command_seal *c, struct error *e) {
+        struct arguments *a = c->arguments;
+        bool is_s3 = strncmp(a->to, "s3:", 3) == 0;
+        _cleanup_free_ char *to = NULL;
+        int r;
+
+        if (asprintf(&to, "%s%s", a->to, c->source->is_directory && !is_s3 ? "/" : "") < 0)
+                return fail_oom(e);
+        r = place_parse(to, &c->place, e);
+        if (r < 0 || c->place.is_model || !c->source->is_directory)
+                return r;
+        fail(e, FAILURE_USAGE, -EINVAL, a->to, "is a single object, and %s is a directory", a->from);
+        fail_advice(e, "Let the destination end in '/': it becomes a prefix.");
+        return -EINVAL;
+}
+
+static int prepare(struct command_seal *c, struct error *e) {
+        struct arguments *a = c->arguments;
+        int r;
+
+        r = source_scan(a->from, a->links, &c->source, e);
+        if (r == 0)
+                r = name_model(c, e);
+        if (r == 0)
+                r = parse_destination(c, e);
+        if (r < 0)
+                return r;
+        r = owner_new(&c->owner, e);
+        if (r == 0 && !a->force)
+                r = seal_model_check(&c->place, c->owner, e);
+        return r;
+}
+
+static int generate_key(struct command_seal *c, struct error *e) {
+        struct arguments *a = c->arguments;
+
+        a->context[a->n_context++] = (struct kms_pair) { "model", c->name };
+        a->context[a->n_context++] = (struct kms_pair) { "version", a->version };
+        if (!c->place.is_model)
+                a->context[a->n_context++] = (struct kms_pair) { MODEL_FILE_CONTEXT, c->source->model->files[0].path };
+        return kms_generate_data_key(c->owner->kms, a->key, a->context, a->n_context, &c->key, e);
+}
+
+static int seal(struct command_seal *c, struct error *e) {
+        struct arguments *a = c->arguments;
+        struct message_pair context[ELEMENTS(a->context)];
+        struct seal_key key = {
+                .data_key = c->key.plaintext, .context = context, .n_context = a->n_context, .frame_length = a->frame_length,
+                .encrypted = { .provider = (char *) "aws-kms", .info = c->key.key_arn, .info_size = strlen(c->key.key_arn),
+                               .ciphertext = c->key.blob, .ciphertext_size = c->key.size },
+        };
+        struct seal_model s = { .source = c->source, .name = c->name, .version = a->version, .place = &c->place, .owner = c->owner,
+                                .key = &key, .connections = a->connections, .progress = &c->progress };
+        int r;
+
+        for (size_t i = 0; i < a->n_context; i++)
+                context[i] = (struct message_pair) { (char *) a->context[i].name, (char *) a->context[i].value };
+        progress_begin(&c->progress, "sealing", model_size(c->source->model), a->quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
+        r = seal_model(&s, a->force, e);
+        progress_end(&c->progress);
+        return r;
+}
+
+static int print_json(const struct command_seal *c, struct error *e) {
+        const struct arguments *a = c->arguments;
+        _cleanup_json_ json_object *o = NULL;
+        json_object *context;
+        int r;
+
+        r = model_to_json(c->source->model, &o, e);
+        if (r < 0)
+                return r;
+        context = json_object_new_object();
+        for (size_t i = 0; i < a->n_context; i++)
+                json_object_object_add(context, a->context[i].name, json_object_new_string(a->context[i].value));
+        json_object_object_add(o, "encryption_context", context);
+        json_object_object_add(o, "key", json_object_new_string(c->key.key_arn));
+        json_object_object_add(o, "destination", json_object_new_string(a->to));
+        return json_print(stdout, o, e);
+}
+
+static int print_text(const struct command_seal *c, struct error *e) {
+        uint64_t size = model_size(c->source->model);
+        double seconds = progress_seconds(&c->progress);
+        size_t n = c->source->model->n_files;
+        char bytes[16], rate[16];
+
+        printf("sealed  %zu file%s, %s in %.1f s (%s/s)\nto      %s\nkey     %s\n", n, n == 1 ? "" : "s", format_bytes(size, bytes), seconds,
+               format_bytes((uint64_t) ((double) size / seconds), rate), c->arguments->to, c->key.key_arn);
+        return measured_print(stdout, c->source->model->digest, e);
+}
+
+int cmd_seal(int argc, char *argv[]) {
+        struct arguments a = { .version = "1", .frame_length = MESSAGE_FRAME_LENGTH };
+        _cleanup_(command_seal_done) struct command_seal c = { .arguments = &a };
+        struct error e = {};
+        int r;
+
+        r = parse_arguments(argc, argv, &a);
+        if (r != 0)
+                return MAX_OF(r, 0);
+        r = prepare(&c, &e);
+        if (r == 0)
+                r = generate_key(&c, &e);
+        if (r == 0)
+                r = seal(&c, &e);
+        if (r == 0)
+                r = a.json ? print_json(&c, &e) : print_text(&c, &e);
+        return r < 0 ? command_failed(&e) : 0;
+}

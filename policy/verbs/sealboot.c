@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* sealboot: the people's side. A table of verbs; each verb is a file of its own. */
+
+#include <stdarg.h>
+
+#include "basic/encode.h"
+#include "basic/secret.h"
+#include "verbs/command.h"
+
+static const struct command commands[] = {
+        { "attest", "[OPTION...]", "ask the NitroTPM for an attestation document", cmd_attest },
+        { "digest", "FILE|DIRECTORY", "compute a model's digest and the PCR15 it leads to", cmd_digest },
+        { "doctor", "[OPTION...] [REPORT]", "explain a refused boot", cmd_doctor },
+        { "inspect", "OBJECT", "show what a sealed object says of itself, without a key", cmd_inspect },
+        { "measure", "UKI.efi...", "predict PCR4, PCR7 and PCR12 of an image", cmd_measure },
+        { "policy", "[check|diff] [OPTION...]", "write, check and compare key policies", cmd_policy },
+        { "replay", "[LOG...]", "replay event logs, and find where a boot departs from what was expected", cmd_replay },
+        { "seal", "--key KEY FILE|DIRECTORY DESTINATION", "encrypt a model under a KMS key and upload it", cmd_seal },
+        { "unseal", "MODEL TO-DIRECTORY", "open a sealed model with your own credentials", cmd_unseal },
+        { "verify", "DOCUMENT [OPTION...]", "check an attestation document", cmd_verify },
+        {},
+};
+
+int command_failed(const struct error *e) {
+        failure_print(stderr, PROGRAM, e);
+        return (int) e->failure;
+}
+
+int command_usage(const char *verb, const char *format, ...) {
+        va_list ap;
+
+        fprintf(stderr, PROGRAM " %s: ", verb);
+        va_start(ap, format);
+        vfprintf(stderr, format, ap);
+        va_end(ap);
+        fprintf(stderr, "\nTry '" PROGRAM " %s --help'.\n", verb);
+        return FAILURE_USAGE;
+}
+
+int command_connections(const char *verb, const char *text, unsigned *ret) {
+        enum { CONNECTIONS_MAX = 256 };
+        uint64_t n;
+
+        if (decimal_parse(text, CONNECTIONS_MAX, &n) < 0 || n < 1)
+                return command_usage(verb, "--connections is a number from 1 to %d, not '%s'", CONNECTIONS_MAX, text);
+        *ret = (unsigned) n;
+        return 0;
+}
+
+static void help(FILE *f) {
+        fprintf(f, "Usage: " PROGRAM " VERB [OPTION...]\n\n"
+                   "Seal models for attestable AMIs, and check what runs there.\n\n");
+        for (const struct command *c = commands; c->verb; c++)
+                fprintf(f, "  %-10s %s\n", c->verb, c->summary);
+        fprintf(f, "\n'" PROGRAM " VERB --help' explains a verb; 'man sealboot-VERB' tells it all.\n");
+}
+
+int main(int argc, char *argv[]) {
+        int r;
+
+        if (argc < 2 || streq(argv[1], "--help") || streq(argv[1], "-h") || streq(argv[1], "help")) {
+                help(argc < 2 ? stderr : stdout);
+                return argc < 2 ? FAILURE_USAGE : 0;
+        }
+        if (streq(argv[1], "--version")) {
+                puts(PROGRAM " " SEALBOOT_VERSION);
+                return 0;
+        }
+        r = secret_init();
+        if (r < 0) {
+                fprintf(stderr, PROGRAM ": cannot set up locked memory: %s (raise RLIMIT_MEMLOCK)\n", strerror(-r));
+                return FAILURE_INTERNAL;
+        }
+        for (const struct command *c = commands; c->verb; c++)
+                if (streq(c->verb, argv[1]))
+                        return c->run(argc - 1, argv + 1);
+        fprintf(stderr, PROGRAM ": there is no verb '%s'\nTry '" PROGRAM " --help'.\n", argv[1]);
+        return FAILURE_USAGE;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verify/reference.h"
+
+#include <strings.h>
+
+#include "basic/encode.h"
+#include "basic/file.h"
+
+enum {
+        REFERENCE_SETS_MAX = 256,
+};
+
+void reference_set(struct reference *r, unsigned pcr, const uint8_t value[static REFERENCE_SIZE]) {
+        memcpy(r->pcr[pcr], value, REFERENCE_SIZE);
+        r->present |= UINT32_C(1) << pcr;
+}
+
+static void reference_clear(struct reference *r) {
+        free(r->source);
+        *r = (struct reference) {};
+}
+
+void references_done(struct references *r) {
+        for (size_t i = 0; i < r->n; i++)
+                reference_clear(&r->items[i]);
+        free(r->items);
+        *r = (struct references) {};
+}
+
+/* "PCR0" to "PCR31", as the tools print them: no sign, no leading zero. */
+static int pcr_of_key(const char *key, unsigned *ret) {
+        char wanted[sizeof "PCR31"];
+
+        for (unsigned i = 0; i < REFERENCE_PCRS; i++) {
+                snprintf(wanted, sizeof wanted, "PCR%u", i);
+                if (streq(key, wanted)) {
+                        *ret = i;
+                        return 0;
+                }
+        }
+        return -EINVAL;
+}
+
+static int parse_measurements(json_object *o, struct reference *r, struct error *e) {
+        uint8_t value[REFERENCE_SIZE];
+        unsigned pcr;
+
+        json_object_object_foreach(o, key, v) {
+                const char *text = json_object_is_type(v, json_type_string) ? json_object_get_string(v) : "";
+
+                if (streq(key, "HashAlgorithm")) {
+                        if (strncasecmp(text, "SHA384", strlen("SHA384")) != 0)
+                                return fail(e, FAILURE_USAGE, -EINVAL, r->source,
+                                            "HashAlgorithm is \"%.40s\"; NitroTPM attests the SHA-384 bank only", text);
+                } else if (pcr_of_key(key, &pcr) < 0)
+                        return fail(e, FAILURE_USAGE, -EINVAL, r->source, "unknown measurement \"%.40s\"", key);
+                else if (strlen(text) != 2 * REFERENCE_SIZE || hex_decode(text, value, sizeof value) < 0)
+                        return fail(e, FAILURE_USAGE, -EINVAL, r->source, "%s is not %d hex digits", key,
+                                    2 * REFERENCE_SIZE);
+                else
+                        reference_set(r, pcr, value);
+        }
+        if (!r->present)
+                return fail(e, FAILURE_USAGE, -EINVAL, r->source, "\"Measurements\" holds no PCR");
+        return 0;
+}
+
+static int parse_set(json_object *o, char *source, struct references *to, struct error *e) {
+        struct reference r = { .source = source }, *larger;
+        json_object *measurements, *secure_boot;
+        int k;
+
+        if (!json_object_is_type(o, json_type_object) || !json_object_object_get_ex(o, "Measurements", &measurements) ||
+            !json_object_is_type(measurements, json_type_object))
+                k = fail(e, FAILURE_USAGE, -EINVAL, source, "has no \"Measurements\" object");
+        else
+                k = parse_measurements(measurements, &r, e);
+        if (k == 0 && json_object_object_get_ex(o, "SecureBoot", &secure_boot)) {
+                r.secure_boot = json_object_get_boolean(secure_boot) ? SECURE_BOOT_ON : SECURE_BOOT_OFF;
+                if (!json_object_is_type(secure_boot, json_type_boolean))
+                        k = fail(e, FAILURE_USAGE, -EINVAL, source, "\"SecureBoot\" is neither true nor false");
+        }
+        if (k == 0) {
+                larger = reallocarray(to->items, to->n + 1, sizeof *larger);
+                if (larger) {
+                        larger[to->n++] = r;
+                        to->items = larger;
+                        return 0;
+                }
+                k = fail_oom(e);
+        }
+        reference_clear(&r);
+        return k;
+}
+
+/* Undoes the appends of a text that turned out to be wrong further on. */
+static void references_truncate(struct references *r, size_t n) {
+        while (r->n > n)
+                reference_clear(&r->items[--r->n]);
+}
+
+int references_parse(struct references *to, const char *text, size_t size, const char *source, struct error *e) {
+        _cleanup_json_ json_object *o = NULL;
+        size_t before = to->n, sets;
+        bool array;
+        int k;
+
+        k = json_parse(text, size, FAILURE_USAGE, source, &o, e);
+        if (k < 0) {
+                fail_advice(e, "Give reference measurements as `sealboot measure` or nitro-tpm-pcr-compute prints them.");
+                return k;
+        }
+        array = json_object_is_type(o, json_type_array);
+        sets = array ? json_object_array_length(o) : 1;
+        if (sets == 0 || sets > REFERENCE_SETS_MAX)
+                return fail(e, FAILURE_USAGE, -EINVAL, source, "holds %zu sets; expected 1 to %d", sets, REFERENCE_SETS_MAX);
+        for (size_t i = 0; i < sets; i++) {
+                char *name = NULL;
+
+                if ((array ? asprintf(&name, "%s[%zu]", source, i) : asprintf(&name, "%s", source)) < 0)
+                        k = fail_oom(e);
+                else
+                        k = parse_set(array ? json_object_array_get_idx(o, i) : o, name, to, e);
+                if (k < 0) {
+                        references_truncate(to, before);
+                        fail_advice(e, "Give reference measurements as `sealboot measure` or nitro-tpm-pcr-compute prints "
+                                       "them.");
+                        return k;
+                }
+        }
+        return 0;
+}
+
+int references_read(struct references *to, const char *path, struct error *e) {
+        _cleanup_free_ uint8_t *text = NULL;
+        size_t size;
+        int k;
+
+        k = file_read(path, REFERENCE_FILE_MAX, FAILURE_IO, &text, &size, e);
+        if (k < 0)
+                return k;
+        return references_parse(to, (const char *) text, size, path, e);
+}
+
+int reference_to_json(const struct reference *r, json_object **ret, struct error *e) {
+        _cleanup_json_ json_object *o = json_object_new_object();
+        json_object *m = json_object_new_object();
+        char key[sizeof "PCR31"], value[2 * REFERENCE_SIZE + 1];
+
+        if (!o || !m || json_object_object_add(o, "Measurements", m) < 0)
+                return fail_oom(e);
+        json_object_object_add(m, "HashAlgorithm", json_object_new_string("SHA384 { ... }"));
+        for (unsigned i = 0; i < REFERENCE_PCRS; i++) {
+                if (!reference_has(r, i))
+                        continue;
+                snprintf(key, sizeof key, "PCR%u", i);
+                hex_encode(r->pcr[i], REFERENCE_SIZE, value);
+                json_object_object_add(m, key, json_object_new_string(value));
+        }
+        if (r->secure_boot != SECURE_BOOT_NOT_SAID &&
+            json_object_object_add(o, "SecureBoot", json_object_new_boolean(r->secure_boot == SECURE_BOOT_ON)) < 0)
+                return fail_oom(e);
+        *ret = TAKE(o);
+        return 0;
+}
