@@ -1,29 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The initrd of a UKI, which runs before the root that verity guards: what of it neither the root's files nor dracut's account for.
+"""The initrd of a UKI, which runs before the root that verity guards: what of it the recipe does not account for.
 
 An initrd is cpio archives in the "newc" format, one after another (Linux, Documentation/driver-api/early-userspace/
 buffer-format.rst): the kernel unpacks them all, so a reader must not stop after the first."""
 
+import hashlib
 import os
 import re
 import stat
+import struct
 
-DRACUT = "usr/lib/dracut"
-# What dracut and KIWI's modules write when they make an initrd. No code but this library, in which dracut fills in three settings.
-MADE = re.compile(r"""
-    \.profile | etc/(passwd-?|group-?|gshadow|shadow|\.pwd\.lock|ld\.so\.cache|fstab\.empty|veritytab|conf\.d/systemd\.conf)
-    | usr/lib/dracut/(build-parameter\.txt|modules\.txt|need-initqueue|dracut-[0-9-]+) | usr/lib/initrd-release
-    | usr/lib/modules/[^/]+/modules\.[a-z.]+ | usr/lib/dracut-crypt-lib\.sh | dev/(console|kmsg|null|random|urandom)
-    """, re.VERBOSE)
-# Links that are not the root's own: (place, target).
-LINKS = [(re.compile(place), re.compile(target)) for place, target in (
-    (r"init", r"usr/lib/systemd/systemd"), (r"etc/mtab", r"/proc/self/mounts"), (r"var/(lock|run)", r"\.\./run(/lock)?"),
-    (r"(etc|usr/lib)/(initrd|os)-release", r"(\.\./usr/lib/)?initrd-release"), (r"usr/bin/loginctl", r"true"),
-    (r"usr/bin/dracut-getargs?", r"dracut-util"), (r"usr/lib/dracut/hooks", r"(\.\./){3}var/lib/dracut/hooks"),
-    (r"usr/bin/sh", r"bash"), (r"(usr/bin|etc/alternatives)/awk", r"\.\./\.\./(etc/alternatives/awk|usr/bin/mawk)"),
-    (r"usr/lib/systemd/system/default\.target", r"initrd\.target"),
-    (r"etc/systemd/system/[^/]+\.(wants|requires)/([^/]+)", r"/usr/lib/systemd/system/[^/]+"),
-)]
+import recipe
+
+FOLDERS = {"dev", "modules"}
+FILES = {"init", "root.verity", "root.superblock"}
+MODULE = re.compile(r"modules/[0-9]{2}-([^/]+)\.ko")
 
 
 def entries(data):
@@ -55,30 +46,39 @@ def entries(data):
 
 
 def root_hash(found):
-    """(hash, where the hashes begin) of the root that the initrd opens, from its veritytab: one line, as KIWI writes it."""
-    line = found["etc/veritytab"][1].decode()
-    read = re.fullmatch(r"verityroot (UUID=[0-9a-f-]+) \1 ([0-9a-f]{64}) hash-offset=([0-9]+),hash-block-size=4096\s*", line)
+    """(hash, where the superblock is) of the root that the initrd opens. Its table is the superblock's, with the root hash and
+    panic_on_corruption added (cryptsetup, "DMVerity": on-disk format 1)."""
+    text, block = found["root.verity"][1].decode(), found["root.superblock"][1]
+    read = re.fullmatch(r"([0-9]+)\n1 @ @ 4096 4096 ([0-9]+) ([0-9]+) sha256 ([0-9a-f]{64}) ([0-9a-f]{64}) 1 panic_on_corruption\n", text)
     if not read:
-        raise ValueError(f"veritytab says {line}")
-    return read[2], int(read[3])
+        raise ValueError(f"root.verity says {text}")
+    offset, blocks, start = map(int, read.groups()[:3])
+    magic, version, kind, _, algorithm, data_block, hash_block, said, salt_size, salt = struct.unpack("<8sII16s32sIIQH6x256s", block[:344])
+    if (magic, version, kind, algorithm.rstrip(b"\0"), data_block, hash_block, said) != (b"verity\0\0", 1, 1, b"sha256", 4096, 4096, blocks) \
+            or salt[:salt_size].hex() != read[5] or offset != blocks * 4096 or start != blocks + 1:
+        raise ValueError("root.verity and root.superblock say different things")
+    return read[4], offset
 
 
-def wanted(found):
-    """The units that links of the initrd make another want."""
-    return {name.rsplit("/", 1)[-1] for name in found if re.search(r"/systemd/system/[^/]+\.(wants|requires|upholds)/", name)}
+def foreign(found, packaged):
+    """What of the initrd is not as the recipe has it: [reason]. Its program is compiled from this tree, and is the only one."""
+    wrong = [f"{name} is not of it" for name, (mode, _) in found.items() if not (
+        stat.S_ISDIR(mode) and name in FOLDERS or stat.S_ISREG(mode) and (name in FILES or MODULE.fullmatch(name))
+        or name == "dev/console" and stat.S_ISCHR(mode))]
+    wrong += [f"{name} is missing" for name in sorted(FILES - set(found))]
+    modules = {MODULE.fullmatch(name)[1]: data for name, (_, data) in found.items() if MODULE.fullmatch(name)}
+    sums = {value[2] for name, value in packaged.found.items() if name.endswith((".ko", ".ko.xz"))}
+    wrong += [f"the module {name} is not the kernel's" for name, data in modules.items() if hashlib.sha256(data).hexdigest() not in sums]
+    wrong += [f"the module {name} is on no list" for name in recipe.unasked(modules, [recipe.KIWI / "keep/modules.initrd"])]
+    if "init" in found and dynamic(found["init"][1]):
+        wrong.append("init is not one static program")
+    return sorted(wrong)
 
 
-def foreign(found, root):
-    """What of the initrd is neither the root's file of that name, nor one of dracut's there, nor made by dracut: [name]."""
-    modules = {p.read_bytes() for p in (root / DRACUT).rglob("*") if p.is_file()}
-    return sorted(name for name, (mode, content) in found.items() if not (
-        stat.S_ISDIR(mode) or MADE.fullmatch(name) and not stat.S_ISLNK(mode) or known(name, mode, content, root, modules)))
-
-
-def known(name, mode, content, root, modules):
-    path = root / name
-    if stat.S_ISLNK(mode):
-        target = content.decode()
-        return path.is_symlink() and os.readlink(path) == target or \
-            any(place.fullmatch(name) and allowed.fullmatch(target) for place, allowed in LINKS)
-    return stat.S_ISREG(mode) and (content in modules or path.is_file() and path.read_bytes() == content)
+def dynamic(program):
+    """Is this something else than an ELF program without an interpreter?"""
+    if program[:5] != b"\x7fELF\x02":
+        return True
+    start, = struct.unpack_from("<Q", program, 32)
+    size, count = struct.unpack_from("<HH", program, 54)
+    return any(struct.unpack_from("<I", program, start + i * size)[0] == 3 for i in range(count))

@@ -10,6 +10,7 @@ import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -187,7 +188,7 @@ def extended(value, *digests, algorithm="sha384"):
 
 
 @contextlib.contextmanager
-def opened_image(disk, profile="debian", overlays=()):
+def opened_image(disk, profile="debian", overlays=(), keep=()):
     """The isolation.Image of a raw disk: its erofs root unpacked, and whether it is the one that the initrd opens; the UKI's
     sections, command line and initrd; what is on the ESP: hidden and system files too, since the firmware does not mind."""
     import initrd
@@ -215,8 +216,8 @@ def opened_image(disk, profile="debian", overlays=()):
             digest, offset = initrd.root_hash(entries)
             verified = script(f"""veritysetup verify {work}/root.erofs {work}/root.erofs {digest} --hash-offset={offset} 2>&1 &&
                 echo verified || true""").strip()
-        except (ValueError, KeyError) as e:
+        except (ValueError, KeyError, struct.error) as e:
             entries, verified = {}, f"the initrd cannot be read: {e}"
         sections, esp, partitions = ((read / name).read_text().splitlines() for name in ("sections", "esp", "partitions"))
         yield Image(read / "root", (read / "cmdline").read_text(), sections, entries, verified, esp, partitions, profile,
-                    overlays)
+                    overlays, keep)

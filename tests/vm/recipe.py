@@ -2,51 +2,45 @@
 """What the recipe says an image holds: its own files byte for byte, its packages, its command line and its firewall. An audit
 compares with this, so a new way in is found without being on anybody's list of ways in."""
 
+import fnmatch
 import hashlib
+import json
+import lzma
 import os
 import pathlib
 import re
 import stat
-import xml.etree.ElementTree
+import subprocess
+import tarfile
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 KIWI = SOURCE / "kiwi"
+CACHE = pathlib.Path(os.environ.get("SEALBOOT_CACHE", "/var/cache/sealboot")) / "packages"
 UNITS = "usr/lib/systemd/system/"
-# KIWI's overlay module gives this beyond the description's command line.
-ROOT = "root=overlay:MAPPER=verityroot"
 
-# Not of a package and not of the recipe: what package scripts, KIWI and config.sh write. No code, and nothing that starts any.
+# Not of a package and not of the recipe's files: what is compiled from this tree, what systemd-sysusers and depmod write.
 MADE = re.compile(r"""
-    etc/(passwd|shadow|group|gshadow|subuid|subgid|shells|environment|fstab|crypttab|machine-id|modules|motd|nsswitch\.conf|profile
-       |inputrc|ld\.so\.cache|ca-certificates\.conf|mdadm/mdadm\.conf|default/mdadm|dracut\.conf\.d/02-kiwi\.conf|security/opasswd
-       |pam\.d/common-(account|auth|password|session|session-noninteractive)|ssl/certs/ca-certificates\.crt)
-    | usr/bin/sealboot-agent | etc/sealboot/agent\.json
-    | usr/lib/modules/[^/]+/modules\.[a-z.]+ | usr/lib/udev/hwdb\.bin
-    | var/lib/(dpkg|pam|systemd/deb-systemd-helper-(enabled|masked))/.* | var/lib/shells\.state
-    | \.profile | root/\.(bashrc|profile) | boot/mbrid | config\.(bootoptions|partids) | image/.* | dev/null
+    etc/(passwd|shadow|group|gshadow) | etc/sealboot/agent\.json | usr/bin/sealboot-agent | usr/lib/sealboot/sealboot-lockdown
+    | usr/lib/modules/[^/]+/modules\.[a-z.]+
     """, re.VERBOSE)
-# Links to what is accounted for anyway, or to what is no file of the image: (place, target).
-LINKS = [(re.compile(place), re.compile(target)) for place, target in (
-    (r"etc/alternatives/[^/]+", r"/(usr/)?(s?bin|share)/.*"), (r"usr/s?bin/[^/]+", r"/etc/alternatives/[^/]+"),
-    (r"etc/ssl/certs/[^/]+\.(pem|0)", r"(/usr/share/ca-certificates/mozilla/)?[^/]+\.(crt|pem)"),
-    (r"etc/rc[0-6S]\.d/[SK][0-9]{2}(dbus|cryptdisks|cryptdisks-early)", r"\.\./init\.d/(dbus|cryptdisks|cryptdisks-early)"),
-    (r"etc/(mtab|localtime)", r"\.\./(proc/self/mounts|usr/share/zoneinfo/UTC)"), (r"etc/vconsole\.conf", r"default/keyboard"),
-    (r"etc/default/locale", r"\.\./locale\.conf"), (r"etc/dpkg/origins/default", r"debian"),
-    (r"etc/(\.resolv\.conf\.systemd-resolved\.bak|resolv\.conf)", r"resolv\.conf\.kiwi|/run/systemd/resolve/stub-resolv\.conf"),
-    (r"dev/(fd|std(in|out|err))", r"/proc/self/fd|fd/[012]"), (r"vmlinuz(\.old)?", r"boot/vmlinuz-[^/]+"),
-    (r"usr/local/(share/man/)?man|var/spool/mail", r"share/man|\.\./mail"),
-    (r"usr/share/llama\.cpp/llama-server/default-ui", r"/usr/share/llama\.cpp/.*"),
-)]
-MASKS = re.compile(r"etc/systemd/(system|system-generators)/[^/]+|etc/udev/rules\.d/[^/]+")
-WANTS = re.compile(r"etc/systemd/system/([^/]+\.(wants|requires)/(?P<wanted>[^/]+)"
-                   r"|dbus-org\.freedesktop\.(network|resolve|timesync)1\.service)")
+MERGED = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
+LIBRARY = re.compile(r"usr/lib(64)?/([^/]+/)*[^/]+\.so(\.[\w.]+)?")
+MODULE = re.compile(r"usr/lib/modules/[^/]+/kernel/.*/([^/]+)\.ko")
+
+
+def words(path):
+    """The words of a list in kiwi/, without its comments."""
+    return [word for line in path.read_text().splitlines() for word in line.split("#")[0].split()]
 
 
 def command_line():
-    """The command line of every system: the description's and KIWI's own word."""
-    lines = [type_.get("kernelcmdline") for type_ in xml.etree.ElementTree.parse(KIWI / "config.xml").iter("type")]
-    assert len(lines) == 1 and lines[0], "config.xml has one type, with a command line"
-    return f"{lines[0]} {ROOT}"
+    """The command line of every system."""
+    return " ".join(words(KIWI / "cmdline"))
+
+
+def kept(profile="debian", keep=()):
+    """The globs of what the root keeps of its packages."""
+    return [word.lstrip("?") for path in (KIWI / "keep/files", KIWI / f"keep/files.{profile}", *keep) for word in words(path)]
 
 
 def under(folder):
@@ -62,7 +56,6 @@ def files(profile="debian", overlays=()):
     """The recipe's files in the root, as kiwi/build lays them out: {name: bytes, or a link's target}."""
     units = SOURCE / "units"
     said = under(KIWI / "root")
-    del said["etc/fstab.script"]  # KIWI runs and removes it
     said |= {
         UNITS + "sealboot-agent.service": (units / "sealboot-agent.service.in").read_bytes().replace(b"@bindir@", b"/usr/bin"),
         "usr/lib/sysusers.d/sealboot.conf": (units / "sysusers.conf").read_bytes(),
@@ -78,52 +71,83 @@ def files(profile="debian", overlays=()):
     return said
 
 
-def packages():
-    """The packages of debian.lock, as NAME_VERSION_ARCHITECTURE."""
-    lines = (KIWI / "debian.lock").read_text().splitlines()
-    return {pathlib.PurePath(line.split()[1]).name.removesuffix(".deb") for line in lines}
-
-
-def installed(root):
-    """The packages that an image says it has, in the same form."""
-    found = set()
-    for entry in (root / "var/lib/dpkg/status").read_text().split("\n\n"):
-        said = dict(line.split(": ", 1) for line in entry.splitlines() if re.match(r"[A-Z][A-Za-z-]*: ", line))
-        if said:
-            found.add(f"{said['Package']}_{said['Version'].split(':')[-1]}_{said['Architecture']}")
+def archives():
+    """The locked packages as they were fetched, each checked against its hash: {file name: path}."""
+    found = {}
+    for line in (KIWI / "debian.lock").read_text().splitlines():
+        digest, path = line.split()
+        file = CACHE / pathlib.PurePath(path).name
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == digest, f"{file} is not what debian.lock names"
+        found[file.name] = file
     return found
 
 
 class Packaged:
-    """The files of an image's packages, from its package database: what is listed, and each one's MD5 sum."""
+    """What the locked packages hold: {name: (package, SHA-256 of a file or the target of a link)}. Read from the packages
+    themselves, not from a database that an image brings."""
 
-    def __init__(self, root):
-        info = root / "var/lib/dpkg/info"
-        self.listed = {merged(name) for path in info.glob("*.list") for name in path.read_text().splitlines()}
-        self.sums = {merged(line.split(None, 1)[1]): line.split()[0]
-                     for path in info.glob("*.md5sums") for line in path.read_text().splitlines()}
-        status = (root / "var/lib/dpkg/status").read_text()
-        self.folders = {name.rsplit("/", 1)[0] for name in self.listed if "/" in name}
-        conffiles = re.findall(r"^ (/\S+) ([0-9a-f]{32})(?: obsolete)?$", status, re.MULTILINE)
-        self.sums |= {merged(name): md5 for name, md5 in conffiles}
+    def __init__(self):
+        lock = hashlib.sha256((KIWI / "debian.lock").read_bytes()).hexdigest()
+        index = CACHE / f"index-{lock[:16]}.json"
+        if not index.exists():
+            subprocess.run([KIWI / "lock", "--fetch", CACHE / "locked"], check=True)
+            found = {}
+            for name, path in archives().items():
+                found |= {file: (name, *what) for file, what in listed(path)}
+            index.write_text(json.dumps(found))
+        self.found = {name: tuple(what) for name, what in json.loads(index.read_text()).items()}
 
-    def brought(self, root, name):
-        """Is NAME of a package, and as the package has it?"""
-        path = root / name
+    def brought(self, name, path):
+        """The package that NAME is of, if it is as the package has it; None otherwise."""
+        package, kind, value = self.found.get(name) or self.found.get(f"{name}.xz") or (None, None, None)
+        if package is None:
+            return None
         if path.is_symlink():
-            return name in self.listed and name not in self.sums and name not in self.folders
-        return self.sums.get(name) == hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            return package if (kind, value) == ("link", os.readlink(path)) else None
+        return package if kind == "file" and value == hashlib.sha256(path.read_bytes()).hexdigest() else None
+
+
+def listed(package):
+    """(name, (kind, value)) of each file and link in a package. A packed kernel module counts as what is packed in it."""
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as process, \
+            tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+        for entry in archive:
+            name = merged(os.path.normpath(entry.name))
+            if entry.issym():
+                yield name, ("link", entry.linkname)
+            elif entry.isreg():
+                data = archive.extractfile(entry).read()
+                if name.endswith(".ko.xz"):
+                    data = lzma.decompress(data)
+                yield name, ("file", hashlib.sha256(data).hexdigest())
 
 
 def merged(name):
     """Debian packages may still say /lib for what is in /usr/lib."""
     name = name.lstrip("/")
-    return f"usr/{name}" if name.split("/")[0] in ("bin", "sbin", "lib", "lib64") and "/" in name else name
+    return f"usr/{name}" if name.split("/")[0] in MERGED and "/" in name else name
 
 
-def foreign(root, profile="debian", overlays=()):
+def needs(module):
+    """The modules that a kernel module says it depends on, from its .modinfo."""
+    found = re.search(rb"\0depends=([^\0]*)\0", module)
+    return [name for name in found[1].decode().split(",") if name] if found else []
+
+
+def unasked(modules, lists):
+    """What of {name: bytes} of kernel modules neither a list names nor a named one needs."""
+    def plain(name):
+        return name.replace("-", "_")
+    known = {plain(word.lstrip("?")) for path in lists for word in words(path)}
+    for _ in modules:
+        known |= {plain(n) for name, data in modules.items() if plain(name) in known for n in needs(data)}
+    return sorted(name for name in modules if plain(name) not in known)
+
+
+def foreign(root, profile="debian", overlays=(), keep=(), packaged=None):
     """What is in an image's root, or missing there, that neither its packages nor the recipe account for: [reason]."""
-    said, packaged, wrong = files(profile, overlays), Packaged(root), []
+    said, packaged, wrong = files(profile, overlays), packaged or Packaged(), []
+    globs = kept(profile, keep)
     for folder, folders, names in os.walk(root):
         for name in names + [f for f in folders if os.path.islink(os.path.join(folder, f))]:
             path = pathlib.Path(folder, name)
@@ -133,25 +157,23 @@ def foreign(root, profile="debian", overlays=()):
             elif name in said:
                 if content(path) != said[name]:
                     wrong.append(f"{name} is not as the recipe has it")
-            elif not (packaged.brought(root, name) or made(path, name, said, root)):
-                wrong.append(f"{name} is of no package" if name not in packaged.listed else f"{name} is not as its package has it")
+            elif not (path.is_symlink() and os.readlink(path) == MERGED.get(name) or not path.is_symlink() and MADE.fullmatch(name)):
+                if packaged.brought(name, path) is None:
+                    wrong.append(f"{name} is of no package, or not as its package has it")
+                elif not (LIBRARY.fullmatch(name) or MODULE.fullmatch(name) or any(fnmatch.fnmatch(name, g) for g in globs)):
+                    wrong.append(f"{name} is on no list of what to keep")
+    modules = {MODULE.fullmatch(n)[1]: (root / n).read_bytes() for n in
+               (str(p.relative_to(root)) for p in (root / "usr/lib/modules").rglob("*.ko")) if MODULE.fullmatch(n)}
+    wrong += [f"the module {name} is on no list" for name in unasked(modules, [KIWI / "keep/modules"])]
     wrong += [f"{name} is missing" for name in said if not os.path.lexists(root / name)]
     return sorted(wrong)
 
 
-def made(path, name, said, root):
-    """Is NAME of what a build makes? A link must point where such a link may; a mask may not hide what the recipe brings."""
-    if not path.is_symlink():
-        return MADE.fullmatch(name)
-    target = os.readlink(path)
-    if target == "/dev/null":
-        return MASKS.fullmatch(name) and path.name not in {n.rsplit("/", 1)[-1] for n in said}
-    enabled = WANTS.fullmatch(name)
-    if enabled:
-        unit = enabled["wanted"]
-        real = re.fullmatch(r"/(?:usr/)?lib/systemd/system/([^/]+)", target)
-        return real and (not unit or real[1] in (unit, re.sub("@.*[.]", "@.", unit))) and (root / UNITS / real[1]).exists()
-    return any(place.fullmatch(name) and allowed.fullmatch(target) for place, allowed in LINKS)
+def used(root, packaged=None):
+    """The locked packages that a root has files of."""
+    packaged = packaged or Packaged()
+    names = [str(p.relative_to(root)) for p in root.rglob("*") if p.is_symlink() or p.is_file()]
+    return {packaged.brought(name, root / name) for name in names} - {None}
 
 
 def firewall(rules, names=None):

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+import recipe
 from machine import SOURCE
 
 KIWI = SOURCE / "kiwi"
@@ -42,7 +43,7 @@ def test_schema_accepts_the_description_and_refuses_another(tmp_path):
     schema, text = json.loads(done.stdout.splitlines()[-1])
     (tmp_path / "kiwi.rng").write_text(schema)
     (tmp_path / "good.xml").write_text(text)
-    (tmp_path / "bad.xml").write_text(text.replace('verity_blocks="all"', 'verity_block="all"'))
+    (tmp_path / "bad.xml").write_text(text.replace('erofscompression=', 'erofscompressor='))
 
     def jing(name):
         return subprocess.run([KIWI / "chroot", "--bind", tmp_path, "trixie", SOURCE / "tests/vm/schema-packages", "jing",
@@ -65,7 +66,7 @@ from kiwi.xml_description import XMLDescription
 from kiwi.xml_state import XMLState
 
 def state(*profiles):
-    s = XMLState(XMLDescription("/source/kiwi/config.xml").load(), list(profiles), "oem")
+    s = XMLState(XMLDescription("/source/kiwi/config.xml").load(), list(profiles), "erofs")
     t = s.build_type
     layout = {name: str(getattr(t, name)) for name in vars(t) if not name.startswith("_") and name.endswith("_")}
     layout |= {name: str(value) for name, value in vars(t).items() if isinstance(value, (str, bool, int)) and value is not None}
@@ -83,11 +84,15 @@ def states():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_profiles_share_layout_command_line_and_boot_loader(states):
+def test_profiles_share_the_file_system(states):
     product, tested = states["al2023"], states["debian"]
-    assert product["layout"] == tested["layout"] and len(product["layout"]) > 10
-    assert product["bootloader"] == tested["bootloader"] == "systemd_boot"
-    assert "systemd.import_credentials=no" in product["layout"]["kernelcmdline"]
+    assert product["layout"] == tested["layout"]
+    assert product["layout"]["image"] == "erofs" and product["layout"]["erofscompression"] == "lz4hc,level=12"
+
+
+def test_the_command_line_keeps_what_comes_from_outside_away():
+    """One for both systems: kiwi/disk-stage knows no profile."""
+    assert {"efi=noruntime", "systemd.import_credentials=no", "lockdown=confidentiality"} <= set(recipe.command_line().split())
 
 
 def test_profiles_differ_in_packages_alone(states):
@@ -115,7 +120,7 @@ from kiwi.xml_description import XMLDescription
 from kiwi.xml_state import XMLState
 
 written = {}
-sections = XMLState(XMLDescription("/source/kiwi/config.xml").load(), ["al2023", "nvidia"], "oem").get_repository_sections_used_for_build()
+sections = XMLState(XMLDescription("/source/kiwi/config.xml").load(), ["al2023", "nvidia"], "erofs").get_repository_sections_used_for_build()
 with RepositoryDnf4(types.SimpleNamespace(root_dir="/tmp", shared_location=sys.argv[1])) as repository:
     for r in sections:
         uri = Uri(r.get_source().get_path(), r.get_type()).translate()
@@ -138,27 +143,33 @@ def test_dnf_is_given_mirror_lists_as_such_and_checks_packages():
 
 
 STAND_IN = r"""#!/bin/bash
-# In KIWI's place: notes what it was asked, and leaves what KIWI would.
+# In KIWI's place: notes what it was asked, and leaves what KIWI would: a root with an empty file for each that the lists name.
 set -eu
 echo "$* $SOURCE_DATE_EPOCH $SEALBOOT" >>/output/asked
 while [ $# -gt 0 ]; do
         case $1 in
         --description)
-                cp -a "$2/root" /output/files
-                mkdir -p /build/root/usr/lib
-                cp -a /output/modules /build/root/usr/lib/
+                root=/build/root
+                cp -a "$2" /output/description
+                sed 's/#.*//; s/^?//' /tree/kiwi/keep/files /tree/kiwi/keep/files.al2023 | tr '*' x | while read -r name; do
+                        [ -z "$name" ] || install -D -m 644 /dev/null "$root/$name"
+                done
+                install -D -m 755 /dev/null $root/usr/bin/unasked
+                echo ID=amzn >$root/usr/lib/os-release
+                mkdir -p $root/image $root/usr/lib/systemd/boot/efi $root/usr/lib/modules $root/boot
+                cp /usr/lib/systemd/boot/efi/linuxx64.efi.stub $root/usr/lib/systemd/boot/efi/
+                cp -a /output/modules/6.1.0 $root/usr/lib/modules/
+                ln -s usr/lib $root/lib
+                echo kernel >$root/usr/lib/modules/6.1.0/vmlinuz
                 exit ;;
-        --target-dir) cd "$2"; break ;;
+        --target-dir) truncate -s 1M "$2/sealboot.x86_64-1.0.0.erofs"; exit ;;
         esac
         shift
 done
-truncate -s 64M sealboot.x86_64-1.0.0.raw
-sgdisk --clear --new=1:2048:0 sealboot.x86_64-1.0.0.raw
-mformat -i sealboot.x86_64-1.0.0.raw@@1M -F -T 120000 ::
-mmd -i sealboot.x86_64-1.0.0.raw@@1M ::/EFI ::/EFI/BOOT
-echo UKI >sealboot.efi
-mcopy -i sealboot.x86_64-1.0.0.raw@@1M sealboot.efi ::/EFI/BOOT/BOOTX64.EFI
-touch pcr_measurements.json sealboot.x86_64-1.0.0.packages
+"""
+RPM = r"""#!/bin/bash
+# In rpm's place: everything is of one package.
+cd "$2" && find . -type f -o -type l | sed 's#^\.#a-package-1-1.x86_64 #'
 """
 
 
@@ -173,8 +184,10 @@ module() { # KEY PATH: a module with the signature that the kernel's sign-file w
         { cat module.o signature; printf "$(printf '\\x%02x' 0 0 2 0 0 0 0 0 0 0 $((size >> 8)) $((size & 255)))~Module signature appended~\n"; } >$2
 }
 for key in kernel dkms; do openssl req -new -x509 -newkey rsa:2048 -nodes -subj /CN=$key -keyout $key.key -out $key.pem 2>/dev/null; done
-module kernel modules/6/kernel/drivers/nvme.ko
-module $KEY modules/6/extra/nvidia.ko
+for name in nf_tables nft_ct nf_conntrack dm-mod dm-verity erofs; do module kernel modules/6.1.0/kernel/$name.ko; done
+module $KEY modules/6.1.0/extra/nvidia.ko
+touch modules/6.1.0/modules.{builtin,builtin.modinfo,order}
+mkdir -p base/lib && ln -sfn /output/modules base/lib/modules && depmod --basedir base 6.1.0
 """
 
 
@@ -182,7 +195,9 @@ def built(directory, key):
     """kiwi/build of al2023 with nvidia whose modules KEY signed. A Debian root stands in for Amazon Linux, and a script for KIWI."""
     (directory / "bin").mkdir()
     (directory / "bin/kiwi-ng").write_text(STAND_IN)
-    (directory / "bin/kiwi-ng").chmod(0o755)
+    (directory / "bin/rpm").write_text(RPM)
+    for name in ("kiwi-ng", "rpm"):
+        (directory / "bin" / name).chmod(0o755)
     (directory / "agent.json").write_text("{}")
     (directory / "an image").mkdir()
     (directory / "an image/sealboot.raw.pcr_measurements.json").write_text("of an earlier build that was signed")
@@ -200,19 +215,22 @@ def test_product_is_built_by_the_machines_own_tools(tmp_path):
     asked = (tmp_path / "asked").read_text().splitlines()
     assert len(asked) == 2 and all("--profile al2023 --profile nvidia" in line for line in asked)
     assert all(line.endswith(" 1 /build/tools/sealboot") for line in asked)
-    installed = {str(p.relative_to(tmp_path / "files")) for p in (tmp_path / "files").rglob("*") if p.is_file()}
+    image = tmp_path / "an image"
+    names = [line.split(" ", 2)[2] for line in (image / "files").read_text().splitlines()]
     assert {"usr/bin/sealboot-agent", "usr/lib/systemd/system/sealboot-agent.service", "usr/lib/systemd/system/vllm.service",
-            "etc/sealboot/agent.json"} <= installed
-    assert not {name for name in installed if "llama-" in name or name.endswith(("/sealboot", ".h", ".a", ".8"))}
-    assert len((tmp_path / "an image/SHA256SUMS").read_text().splitlines()) == 4
-    assert {p.name for p in (tmp_path / "an image").iterdir()} == {"sealboot.raw", "sealboot.efi", "pcr_measurements.json",
-                                                                  "packages", "SHA256SUMS"}
+            "usr/lib/sealboot/sealboot-lockdown", "etc/sealboot/agent.json", "usr/sbin/chronyd"} <= set(names)
+    assert "usr/bin/unasked" not in names
+    assert not [name for name in names if "llama-" in name or name.endswith(("/sealboot", "/sealboot-init", ".h", ".a", ".8"))]
+    assert [name.rsplit("/", 1)[1] for name in names if name.endswith(".ko")] == ["nvidia.ko", "nf_conntrack.ko", "nf_tables.ko", "nft_ct.ko"]
+    assert (image / "packages").read_text() == "a-package-1-1.x86_64\n"
+    assert len((image / "SHA256SUMS").read_text().splitlines()) == 5
+    assert {p.name for p in image.iterdir()} == {"sealboot.raw", "sealboot.efi", "pcr_measurements.json", "packages", "files", "SHA256SUMS"}
 
 
 def test_modules_that_the_locked_down_kernel_would_refuse_are_refused(tmp_path):
     """As DKMS signs them: with a key that the kernel does not hold."""
     done = built(tmp_path, "dkms")
-    assert done.returncode == 1 and "6/extra/nvidia.ko" in done.stderr and "would refuse" in done.stderr
+    assert done.returncode == 1 and "6.1.0/extra/nvidia.ko" in done.stderr and "would refuse" in done.stderr
     assert {p.name for p in (tmp_path / "an image").iterdir()} == {"work"}
 
 
@@ -233,49 +251,27 @@ def test_the_clock_comes_from_where_the_firewall_lets_it():
     assert f"NTP={server}" in timesyncd and "FallbackNTP=" in timesyncd
 
 
-EXCLUDED = """
-import sys
-from kiwi.defaults import Defaults
-from kiwi.filesystem.erofs import FileSystemEroFs
-excluded = Defaults.get_exclude_list_from_custom_exclude_files(sys.argv[1])
-FileSystemEroFs(None, sys.argv[1], {"create_options": []}).create_on_file(sys.argv[2], exclude=excluded)
-"""
-
-
-def test_the_product_carries_no_package_database(tmp_path):
-    """rpm 4.16 writes the time of installation into it. KIWI itself, its erofs and the files that the build puts into the root."""
-    root = tmp_path / "root"
-    for name in ("var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/dnf/history.sqlite", "var/lib/other"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("now")
-    subprocess.run(["cp", "-a", KIWI / "root-al2023/image", root], check=True)
-    done = subprocess.run([KIWI / "chroot", "--bind", tmp_path, "forky", KIWI / "packages", "bash", "-euc",
-                           'cd "$1"; python3 -c "$2" root disk; fsck.erofs --extract=read disk',
-                           "sh", tmp_path, EXCLUDED], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    read = {str(p.relative_to(tmp_path / "read")) for p in (tmp_path / "read").rglob("*") if p.is_file()}
-    assert read == {"var/lib/other", "image/exclude_files.yaml"}
-
-
-def test_files_that_differ_are_the_inference_servers_units_the_clock_and_the_package_database():
+def test_files_that_differ_are_the_inference_servers_units_and_the_clock():
     def files(name):
-        return {str(p.relative_to(KIWI / name)) for p in (KIWI / name).rglob("*") if p.is_file()}
+        return {str(p.relative_to(KIWI / name)) for p in (KIWI / name).rglob("*") if p.is_symlink() or p.is_file()}
     units = "usr/lib/systemd/system/"
     assert files("root-al2023") == {units + name for name in ("vllm.service", "ollama.service", "inference-proxy.socket",
                                                               "inference-proxy.service")} | {
-        "etc/chrony.conf", "image/exclude_files.yaml"}
-    assert files("root-debian") == {units + "llama-proxy.socket.d/image.conf"}
+        "etc/chrony.conf"} | {units + name for name in (
+            "multi-user.target.wants/chronyd.service", "multi-user.target.wants/vllm.service", "multi-user.target.wants/ollama.service",
+            "sockets.target.wants/inference-proxy.socket")}
+    assert files("root-debian") == {units + name for name in (
+        "llama-proxy.socket.d/image.conf", "multi-user.target.wants/llama-server.service", "sockets.target.wants/llama-proxy.socket",
+        "sysinit.target.wants/systemd-timesyncd.service")}
 
 
 ATTACHED = """
-mkdir -p /run/udev/rules.d
+mkdir -p /run/udev/rules.d /usr/lib/sealboot
 cp /source/kiwi/root/usr/lib/udev/rules.d/*.rules /run/udev/rules.d/
-mount -t tmpfs tmpfs /etc/udev/rules.d
-cp -P /source/kiwi/root/etc/udev/rules.d/*.rules /etc/udev/rules.d/
-# Debian's and Amazon Linux's names of what mdadm and lvm2 install.
-for rules in 64-md-raid-assembly 65-md-incremental 69-lvm 69-dm-lvm; do
-        echo 'ACTION=="add", KERNEL=="ram0", RUN+="/usr/bin/touch /run/assembled"' >/run/udev/rules.d/$rules.rules
-done
+cp /built/sealboot-lockdown /usr/lib/sealboot/
+mknod /dev/ng9n1 c 5 9; mknod /dev/nvme9 c 5 8; mknod /dev/nvme-fabrics c 5 7
+for node in ng9n1 nvme9 nvme-fabrics; do /usr/lib/sealboot/sealboot-lockdown --device /dev/$node; done
+ls /dev | grep -E '^ng|^nvme'
 /usr/lib/systemd/systemd-udevd --daemon
 modprobe brd rd_nr=1 rd_size=8192
 truncate -s 8M /tmp/data /tmp/hashes
@@ -283,21 +279,27 @@ veritysetup open /tmp/data root /tmp/hashes "$(veritysetup format /tmp/data /tmp
 udevadm settle
 for device in ram0 loop0 dm-0; do echo "$device $(cat /sys/block/$device/ro)"; done
 cmp /tmp/data /dev/mapper/root && echo readable
-[ -e /run/assembled ] || echo not assembled
 if echo x >/dev/ram0; then echo written; fi
+/usr/lib/sealboot/sealboot-lockdown; echo "lockdown $?"
 """
 
 
 def test_an_attached_volume_is_read_only_and_verity_works_on(tmp_path):
-    """Under user-mode Linux, with its udevd and the image's rules: a device that appears cannot be written,
-    and what it claims to be a part of is not put together."""
+    """Under user-mode Linux, with its udevd and the image's rule: a device that appears cannot be written, and NVMe's devices
+    that pass commands on are taken away. A kernel without lockdown is refused."""
+    (tmp_path / "built").mkdir()
+    compiled = subprocess.run([KIWI / "chroot", "--bind", f"{SOURCE}:/source", "--bind", tmp_path, "forky", KIWI / "packages", "gcc",
+                               "-D_GNU_SOURCE", "-I/source/agent", "-o", tmp_path / "built/sealboot-lockdown",
+                               "/source/agent/machine/lockdown.c"], capture_output=True, text=True, check=False)
+    assert compiled.returncode == 0, compiled.stderr
     volume = tmp_path / "volume"
     subprocess.run([KIWI / "chroot", "--bind", tmp_path, "forky", KIWI / "packages", "mkfs.ext4", "-q", volume, "8M"], check=True)
-    done = subprocess.run([KIWI / "uml", "--bind", f"{SOURCE}:/source", volume, "bash", "-uc", ATTACHED], capture_output=True,
+    done = subprocess.run([KIWI / "uml", "--bind", f"{SOURCE}:/source", "--bind", f"{tmp_path / 'built'}:/built", volume, "bash", "-uc", ATTACHED], capture_output=True,
                           text=True, check=False)
     said = done.stdout.replace("\r", "").splitlines()
-    assert {"ram0 1", "loop0 1", "dm-0 1", "readable", "not assembled"} <= set(said) and "written" not in said, done.stdout + done.stderr
-    assert "Operation not permitted" in done.stdout
+    assert {"ram0 1", "loop0 1", "dm-0 1", "readable", "lockdown 1"} <= set(said) and "written" not in said, done.stdout + done.stderr
+    assert "Operation not permitted" in done.stdout and "the kernel has no lockdown" in done.stdout
+    assert [line for line in said if re.match("ng|nvme", line)] == ["nvme-fabrics"]
 
 
 def test_scripts_are_clean():
