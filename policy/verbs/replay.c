@@ -304,6 +304,7 @@ static int compare_prediction(struct session *s, struct error *e) {
         const struct boot *boot = &inputs->boot;
         _cleanup_prediction_ struct prediction p = {}, sections = {};
         _cleanup_free_ struct expected_event *expected = NULL;
+        const char *with;
         int k;
 
         k = inputs_load(inputs, e);
@@ -320,8 +321,10 @@ static int compare_prediction(struct session *s, struct error *e) {
                 return fail_oom(e);
         expect_prediction(&p, expected);
         expect_prediction(&sections, expected + p.n);
-        return find_events(s, name_comparison(s, "prediction for", boot->images[0].path),
-                           1 << 4 | 1 << 12 | (boot->keys ? 1 << 7 : 0), expected, p.n + sections.n, e);
+        with = name_comparison(s, "prediction for", boot->images[0].path);
+        k = boot->pcr2 ? find_value(s, with, 2, boot->pcr2, VALUE_EXPECTED, e) : 0;
+        return k < 0 ? k : find_events(s, with, (boot->pcr2 ? 0 : 1 << 2) | 1 << 3 | 1 << 4 | 1 << 12 | (boot->keys ? 1 << 7 : 0),
+                                       expected, p.n + sections.n, e);
 }
 
 static int compare_log(struct session *s, struct error *e) {
