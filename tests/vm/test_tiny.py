@@ -29,13 +29,13 @@ def lists(keys):
 
 
 def measured(report):
-    return {f"PCR{index}": report.pcrs["sha384"][index] for index in (4, 7, 12)}
+    return {f"PCR{index}": report.pcrs["sha384"][index] for index in (2, 3, 4, 7, 12)}
 
 
 def test_secure_boot_off(tiny, tmp_path, sealboot):
     report = boot(tmp_path, tiny / "tiny.raw")
     reference = predicted(sealboot, "--secure-boot", "off", tiny / "tiny.efi")
-    assert measured(report) == {name: reference[name] for name in ("PCR4", "PCR7", "PCR12")}
+    assert measured(report) == {name: reference[name] for name in ("PCR2", "PCR3", "PCR4", "PCR7", "PCR12")}
     assert reference["PCR12"] == report.pcrs["sha384"][15] == ZEROS
     assert report.event_log[:4] == bytes(4)
 
@@ -52,7 +52,7 @@ def test_secure_boot_on(tiny, owner_keys, tmp_path, sealboot):
     assert said[:-1] == ["measure", "--json", *map(str, lists(owner_keys))]
     report = boot(tmp_path, disk, variables=owner_keys / "OVMF_VARS.fd")
     reference = predicted(sealboot, *lists(owner_keys), signed)
-    assert measured(report) == {name: reference[name] for name in ("PCR4", "PCR7", "PCR12")}
+    assert measured(report) == {name: reference[name] for name in ("PCR2", "PCR3", "PCR4", "PCR7", "PCR12")}
 
 
 def test_signing_renews_the_sums_beside_the_disk(tiny, owner_keys, tmp_path):
