@@ -6,7 +6,8 @@
  *   EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_RUNTIME_SERVICES_DRIVER in PCR2   an option ROM, or a driver that Driver#### names
  *   EV_EFI_VARIABLE_BOOT, EV_EFI_VARIABLE_BOOT2                           DriverOrder, Driver####, SysPrepOrder, SysPrep####
  *
- * Such code can change the image in memory after the image was measured. */
+ * Firmware measures a driver before it decides by db whether to run it: with Secure Boot on, one that was refused is in the log
+ * as well. Such code can change the image in memory after the image was measured. */
 
 #include "replay/log.h"
 

@@ -144,6 +144,23 @@ def test_appended_command_line_moves_pcr12_only(tiny, tmp_path, sealboot):
     assert bytes.fromhex(measured(report)["PCR12"]) == extended(bytes(48), event)
 
 
+def test_an_option_rom_moves_pcr2_only(tiny, tmp_path, sealboot):
+    """That of QEMU's virtio network card: a UEFI driver that is not the firmware's, and which it runs before the image."""
+    report = boot(tmp_path, tiny / "tiny.raw", extra=["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net"])
+    reference = predicted(sealboot, "--secure-boot", "off", tiny / "tiny.efi")
+    value = measured(report)["PCR2"]
+    assert {name for name in measured(report) if measured(report)[name] != reference[name]} == {"PCR2"}
+    assert measured(report) == {name: of_rom for name, of_rom in predicted(
+        sealboot, "--secure-boot", "off", "--pcr2", value, tiny / "tiny.efi").items() if name.startswith("PCR")}
+    (tmp_path / "log").write_bytes(report.event_log)
+    program = pathlib.Path(os.environ.get("SEALBOOT_BUILD", SOURCE / "build")) / "policy/sealboot"
+    said = json.loads(subprocess.run([program, "replay", "--json", f"--expect=PCR2={reference['PCR2']}", tmp_path / "log"],
+                                     capture_output=True, text=True, check=False).stdout)
+    finding, = said["comparisons"]
+    assert not finding["equal"] and finding["meaning"].startswith("a UEFI driver from outside the firmware ran before the image")
+    assert finding["event"]["text"].startswith("driver PCI ") and finding["event"]["text"].endswith(", option ROM")
+
+
 def test_addon_moves_pcr4_and_pcr12(tiny, tmp_path, sealboot):
     disk = Disk(tmp_path / "disk.raw")
     disk.put(tiny / "tiny.efi", "/EFI/BOOT/BOOTX64.EFI")
