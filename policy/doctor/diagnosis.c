@@ -251,8 +251,8 @@ static const char *meaning_of(unsigned pcr) {
         case 1:
                 return "the firmware or its configuration is another; these change without the image";
         case PCR_DRIVERS:
-                return "a UEFI driver from outside the firmware ran, or another one than expected: an option ROM, or what the EFI "
-                       "variables DriverOrder and Driver#### name";
+                return "a UEFI driver from outside the firmware ran, or another one than expected: an option ROM, or what "
+                       "the EFI variables DriverOrder and Driver#### name";
         case 3:
                 return "a UEFI driver from outside the firmware was configured";
         case 4:
@@ -317,8 +317,8 @@ static const struct reference *closest(const struct work *w) {
         return best;
 }
 
-/* What PCR2 tells needs no reference, since without such drivers all firmware leaves the same value. Zero is that of no firmware
- * at all: a TPM that an emulator started. */
+/* What PCR2 tells needs no reference, since without such drivers all firmware leaves the same value. Zero is that of no
+ * firmware at all: a TPM that an emulator started. */
 static int remark_drivers(struct work *w, const struct reference *r) {
         uint8_t alone[REFERENCE_SIZE];
 
@@ -327,8 +327,9 @@ static int remark_drivers(struct work *w, const struct reference *r) {
             memcmp(w->pcr[PCR_DRIVERS], alone, sizeof alone) == 0)
                 return 0;
         return add(w, "pcrs", REMARK_UNKNOWN,
-                   "If the instance type loads option ROMs, measure the image with `sealboot measure --pcr2` and give that with "
-                   "--reference. Otherwise look at DriverOrder in the AMI's UEFI data; `sealboot replay` names the driver.",
+                   "If the instance type loads option ROMs, measure the image with `sealboot measure --pcr2` and give that "
+                   "with --reference. Otherwise look at DriverOrder in the AMI's UEFI data; `sealboot replay` names the "
+                   "driver.",
                    "PCR2 is not that of firmware alone: a UEFI driver from outside the firmware ran");
 }
 

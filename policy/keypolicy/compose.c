@@ -129,7 +129,8 @@ static int check_image(const struct composition *c, const struct reference *imag
         if (c->secure_boot && image->secure_boot == SECURE_BOOT_OFF && reference_needs_secure_boot(image)) {
                 fail(e, FAILURE_POLICY, -EINVAL, image->source,
                      "secure-boot-off: its PCR7 was predicted for Secure Boot off, where it tells nothing of the image");
-                fail_advice(e, "Bind PCR2, PCR4 and PCR12, or measure again with Secure Boot on, as the instances have it.");
+                fail_advice(e, "Bind PCR2, PCR4 and PCR12, or measure again with Secure Boot on, as the instances have "
+                               "it.");
                 return -EINVAL;
         }
 
@@ -144,7 +145,7 @@ static int check_image(const struct composition *c, const struct reference *imag
         return 0;
 }
 
-/* Whether a finding is that PCR2 is missing, of an image whose reference says itself that its PCR7 is of Secure Boot on. */
+/* Whether a finding is that PCR2 is missing, of an image whose reference itself says that PCR7 is of Secure Boot on. */
 static bool is_excused(const struct composition *c, const struct finding *f) {
         size_t n;
 
@@ -215,9 +216,9 @@ static int check_written(const struct composition *c, json_object *o, struct err
         fail(e, FAILURE_POLICY, -EINVAL, findings.items[worst].statement, "%s: %s", findings.items[worst].code,
              findings.items[worst].text);
         if (streq(findings.items[worst].code, "pcr4-without-pcr2"))
-                fail_advice(e, "Measure again with `sealboot measure`, which gives PCR2; or give --pcr2 none where the instances "
-                               "load no option ROMs, or the PCR2 of those that do; or, where PCR7 was computed for Secure Boot "
-                               "on, say so with --secure-boot.");
+                fail_advice(e, "Measure again with `sealboot measure`, which gives PCR2; or give --pcr2 none where the "
+                               "instances load no option ROMs, or the PCR2 of those that do; or, where PCR7 was computed for "
+                               "Secure Boot on, say so with --secure-boot.");
         if (streq(findings.items[worst].code, "pcr4-without-pcr12"))
                 fail_advice(e, "Measure again with `sealboot measure` or nitro-tpm-pcr-compute 1.1 or later, which give "
                                "PCR12; or, where PCR7 "

@@ -383,7 +383,7 @@ static int add_separators(struct prediction *p, const struct boot *boot, struct 
         int k = 0;
 
         if (!boot->pcr2)
-                k = add_separator(p, 2, "no driver from outside the firmware: no option ROM, none that DriverOrder names", e);
+                k = add_separator(p, 2, "no driver from outside the firmware: no option ROM, none of DriverOrder", e);
         if (k == 0)
                 k = add_separator(p, 3, "no configuration of a driver from outside the firmware", e);
         return k < 0 ? k : add_separator(p, 4, "ends the firmware's own measurements", e);

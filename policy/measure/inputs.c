@@ -16,7 +16,7 @@ const char input_help[] =
         "      --addon=FILE             an addon beside the UKI, in load order\n"
         "      --command-line=TEXT      a command line that the boot option brings\n"
         "      --failed-boot-options=N  boot options that fail before this one\n"
-        "      --pcr2=VALUE             PCR2 of an instance type that loads option ROMs; default: none, nothing but the firmware\n"
+        "      --pcr2=VALUE             PCR2 of an instance type that loads option ROMs; default: none\n"
         "      --stub-version=N         systemd version of a stub that does not tell\n"
         "Secure Boot (EFI signature lists, as the variables hold them):\n"
         "      --PK=FILE --KEK=FILE --db=FILE --dbx=FILE\n"
@@ -40,12 +40,13 @@ int parse_pcr2(const char *text, uint8_t ret[static REFERENCE_SIZE], struct erro
                 return 0;
         }
         if (hex_decode(text, value, sizeof value) < 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "--pcr2", "\"%.120s\" is neither \"none\" nor %d hex digits", text,
-                            2 * REFERENCE_SIZE);
+                return fail(e, FAILURE_USAGE, -EINVAL, "--pcr2", "\"%.120s\" is neither \"none\" nor %d hex digits",
+                            text, 2 * REFERENCE_SIZE);
         if (memcmp(value, zeros, sizeof zeros) == 0) {
-                fail(e, FAILURE_USAGE, -EINVAL, "--pcr2", "is zero, which no firmware leaves PCR2 at: it measures a separator");
-                fail_advice(e, "Take PCR2 from an attestation document of an instance of that type (`sealboot verify --json`), "
-                               "or from its event log (`sealboot replay`), once you know what was loaded there.");
+                fail(e, FAILURE_USAGE, -EINVAL, "--pcr2",
+                     "is zero, which no firmware leaves PCR2 at: it measures a separator");
+                fail_advice(e, "Take PCR2 from an attestation document of an instance of that type (`sealboot verify "
+                               "--json`), or from its event log (`sealboot replay`), once you know what was loaded there.");
                 return -EINVAL;
         }
         memcpy(ret, value, sizeof value);

@@ -79,7 +79,8 @@ static void say_missing(struct difference *d, const struct expected_event *expec
         else if (expected->pcr == 12)
                 say(d, NULL, "a command line was expected and is missing: %s", expected->text);
         else if (is_outside_driver(expected->pcr, expected->type))
-                say(d, NULL, "a UEFI driver from outside the firmware was expected and did not run: %s", expected->text);
+                say(d, NULL, "a UEFI driver from outside the firmware was expected and did not run: %s",
+                    expected->text);
         else
                 say(d, NULL, "an event is missing: %s", expected->text);
 }
@@ -359,7 +360,8 @@ static void say_unknown(const struct trial *t, unsigned pcr, enum value_kind kin
                 say(ret, NULL, "nothing was measured, although something was expected");
         else if (pcr == 2)
                 say(ret, first,
-                    first ? "a UEFI driver from outside the firmware differs, this one or a later one; --against tells which"
+                    first ? "a UEFI driver from outside the firmware differs, this one or a later one; --against tells "
+                            "which"
                           : "no driver from outside the firmware ran, and one was expected");
         else if (pcr == 4)
                 say(ret, first, "an image differs, this one or a later one; --image or --against tells which");

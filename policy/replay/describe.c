@@ -89,7 +89,8 @@ static void add_origin(uint8_t type, uint8_t subtype, struct reader *node, char 
                 snprintf(out + n, TEXT_MAX + 1 - n, "%sthe network", n ? ", " : "");
 }
 
-/* "PCI 03.0, partition 1, \EFI\x.efi" or "PCI 02.1/00.0, option ROM": the nodes of a device path that tell whose code it is. */
+/* "PCI 03.0, partition 1, \EFI\x.efi", "PCI 02.1/00.0, option ROM": the nodes of a device path that tell whose code it
+ * is. */
 static void describe_origin(struct reader *r, char out[static TEXT_MAX + 1]) {
         uint8_t type, subtype;
         uint16_t length;
@@ -155,8 +156,8 @@ static char *describe_order(const char *name, const uint8_t *data, size_t n) {
         char numbers[TEXT_MAX + 1] = "";
 
         for (size_t i = 0; i + 1 < n && strlen(numbers) + sizeof ", 0000" < sizeof numbers; i += 2)
-                snprintf(numbers + strlen(numbers), sizeof numbers - strlen(numbers), "%s%02X%02X", i ? ", " : "", data[i + 1],
-                         data[i]);
+                snprintf(numbers + strlen(numbers), sizeof numbers - strlen(numbers), "%s%02X%02X", i ? ", " : "",
+                         data[i + 1], data[i]);
         return text("variable %s: %s", name, numbers);
 }
 

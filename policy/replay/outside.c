@@ -24,8 +24,8 @@ const char *event_outside(const struct log_event *event) {
         if (!event->extended || event->text_is == TEXT_NOT_MEASURED)
                 return NULL;
         if (is_outside_driver(event->pcr, event->type))
-                return "a UEFI driver from outside the firmware ran before the image, and could change it after it was measured "
-                       "(with Secure Boot on, only one that db authorises runs)";
+                return "a UEFI driver from outside the firmware ran before the image, and could change it after it was "
+                       "measured (with Secure Boot on, only one that db authorises runs)";
         if (is_set_variable(event, "Driver"))
                 return "the firmware was told to run a UEFI driver before the image; if it did, PCR2 tells";
         if (is_set_variable(event, "SysPrep"))

@@ -10,12 +10,12 @@ static void help(FILE *f) {
         fprintf(f,
                 "Usage: " PROGRAM " measure [OPTION...] UKI.efi...\n"
                 "       " PROGRAM " measure [OPTION...] --disk=IMAGE\n\n"
-                "Predicts PCR2, PCR3, PCR4, PCR12 and, where Secure Boot's key lists are given, PCR7 (SHA-384 bank) of a boot.\n"
+                "Predicts PCR2, 3, 4, 12 and, where Secure Boot's key lists are given, 7 (SHA-384 bank) of a boot.\n"
                 "Several images are given in the order they are loaded.\n\n"
                 "%s"
                 "Output:\n"
                 "      --event-log              every event with its digest and why it is there\n"
-                "      --json                   the JSON of nitro-tpm-pcr-compute with PCR2 and PCR3, for `sealboot policy`\n"
+                "      --json                   the JSON of nitro-tpm-pcr-compute, and PCR2, 3: for `sealboot policy`\n"
                 "  -h, --help                   this text\n\n"
                 "Exit codes: 0; 2 usage; 61 a file cannot be read; 70 the image cannot be measured or would not start.\n\n"
                 "Examples:\n"
@@ -70,11 +70,12 @@ static void print_notes(const struct boot *boot) {
         if (!boot->keys)
                 puts("PCR7 is not predicted: give Secure Boot's key lists, or --secure-boot=off.");
         if (!boot->keys || !boot->keys->enabled)
-                puts("Without Secure Boot, PCR4 proves the image only together with PCR2 (drivers that could change it in\n"
-                     "memory) and PCR12 (an appended command line).");
+                puts("Without Secure Boot, PCR4 proves the image only together with PCR2 (drivers that could change it\n"
+                     "in memory) and PCR12 (an appended command line).");
 }
 
-static void print_text(const struct prediction *p, const struct reference *reference, const struct boot *boot, bool events) {
+static void print_text(const struct prediction *p, const struct reference *reference, const struct boot *boot,
+                       bool events) {
         char hex[2 * REFERENCE_SIZE + 1];
 
         for (size_t i = 0; events && i < p->n; i++) {

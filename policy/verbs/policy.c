@@ -14,16 +14,17 @@ static void help(void) {
              "       sealboot policy check POLICY DOCUMENT   would KMS release the key, and if not, why?\n"
              "       sealboot policy diff BEFORE AFTER       what changes, whatever the notation\n\n"
              "Write the KMS key policy that releases a model's key to attested images and to nothing else. A policy that\n"
-             "would protect less than it seems to is refused: wildcard principals, PCR4 without PCR12 or PCR2, firmware PCRs.\n\n"
+             "would protect less than it seems to is refused: wildcard principals, PCR4 without PCR2 or PCR12, firmware\n"
+             "PCRs.\n\n"
              "  --reference FILE     measurements of an image that may open the model; repeat for rolling updates\n"
              "  --principal ARN      role of the instances, of any account; repeatable\n"
              "  --admin ARN          who manages the key and its policy, without using it; repeatable\n"
              "  --sealer ARN         who may seal models under the key; repeatable\n"
              "  --context NAME=VALUE encryption context the model was sealed with; repeatable\n"
              "  --one-shot           release only while PCR15 is zero: before a model is loaded, once per boot\n"
-             "  --secure-boot        the references' PCR7 is the value of Secure Boot on, and may stand in for PCR12 and PCR2\n"
-             "  --pcr2 none|VALUE    PCR2 for references without one, as nitro-tpm-pcr-compute writes them: none where no\n"
-             "                       option ROMs are loaded, otherwise 96 hex digits\n"
+             "  --secure-boot        the references' PCR7 is the value of Secure Boot on, and may stand in for PCR2, PCR12\n"
+             "  --pcr2 none|VALUE    PCR2 for references without one, as nitro-tpm-pcr-compute writes them: none where\n"
+             "                       no option ROMs are loaded, otherwise 96 hex digits\n"
              "  --deny-unattested    also deny decryption without a document outright, which grants cannot override\n\n"
              "  --for key|role|bucket  which policy: the key's (default), the instance role's, the model bucket's\n"
              "  --key ARN            the KMS key, for the role's policy\n"
@@ -159,10 +160,12 @@ static int add_pcr2(struct arguments *a, struct error *e) {
                 struct reference *r = &a->c.images.items[i];
 
                 if (!reference_is_nitrotpm(r))
-                        return fail(e, FAILURE_USAGE, -EINVAL, r->source, "measures an enclave, and --pcr2 is of UEFI firmware");
+                        return fail(e, FAILURE_USAGE, -EINVAL, r->source,
+                                    "measures an enclave, and --pcr2 is of UEFI firmware");
                 if (reference_has(r, 2) && memcmp(r->pcr[2], a->pcr2, REFERENCE_SIZE) != 0) {
                         fail(e, FAILURE_USAGE, -EINVAL, r->source, "has a PCR2 already, and --pcr2 is another");
-                        fail_advice(e, "Measure the image again with `sealboot measure --pcr2`, once for each kind of instance.");
+                        fail_advice(e, "Measure the image again with `sealboot measure --pcr2`, once for each kind of "
+                                       "instance.");
                         return -EINVAL;
                 }
                 reference_set(r, 2, a->pcr2);

@@ -305,6 +305,7 @@ static int compare_prediction(struct session *s, struct error *e) {
         const struct boot *boot = &inputs->boot;
         _cleanup_prediction_ struct prediction p = {}, sections = {};
         _cleanup_free_ struct expected_event *expected = NULL;
+        uint32_t pcrs = 1 << 3 | 1 << 4 | 1 << 12;
         const char *with;
         int k;
 
@@ -324,8 +325,8 @@ static int compare_prediction(struct session *s, struct error *e) {
         expect_prediction(&sections, expected + p.n);
         with = name_comparison(s, "prediction for", boot->images[0].path);
         k = boot->pcr2 ? find_value(s, with, 2, boot->pcr2, VALUE_EXPECTED, e) : 0;
-        return k < 0 ? k : find_events(s, with, (boot->pcr2 ? 0 : 1 << 2) | 1 << 3 | 1 << 4 | 1 << 12 | (boot->keys ? 1 << 7 : 0),
-                                       expected, p.n + sections.n, e);
+        pcrs |= (boot->pcr2 ? 0 : 1 << 2) | (boot->keys ? 1 << 7 : 0);
+        return k < 0 ? k : find_events(s, with, pcrs, expected, p.n + sections.n, e);
 }
 
 static int compare_log(struct session *s, struct error *e) {
@@ -442,6 +443,7 @@ static void print_findings(const struct session *s) {
 }
 
 static void print_text(const struct session *s) {
+        static const uint32_t in_policies = 1 << 2 | 1 << 4 | 1 << 7 | 1 << 12 | 1 << 15;
         char hex[2 * PCR_DIGEST_MAX + 1];
 
         for (size_t i = 0; i < s->log.n; i++) {
@@ -460,7 +462,7 @@ static void print_text(const struct session *s) {
         printf("\n%s bank:\n", s->replay.bank->name);
         for (unsigned pcr = 0; pcr < PCR_COUNT; pcr++) {
                 /* Those that policies name are shown even where nothing was measured: that they are zero matters. */
-                if (!wanted(s, pcr) || !((s->replay.touched | UINT32_C(0x9094) /* 2, 4, 7, 12, 15 */) & UINT32_C(1) << pcr))
+                if (!wanted(s, pcr) || !((s->replay.touched | in_policies) & UINT32_C(1) << pcr))
                         continue;
                 hex_encode(s->replay.pcr[pcr], s->replay.bank->size, hex);
                 printf("  PCR%-2u %s\n", pcr,

@@ -50,9 +50,9 @@ static inline bool reference_is_nitrotpm(const struct reference *r) {
         return (r->present & 0xfe80) != 0 || (r->present & 0x010f) == 0;
 }
 
-/* What PCR4 does not cover: PCR2 tells of a UEFI driver from outside the firmware, which runs before the image and may change
- * it in memory after it was measured; PCR12 tells of an appended command line. PCR7 can stand in for both where it is the value
- * of Secure Boot on. Whether a NitroTPM set has PCR4, but neither `pcr` (2 or 12) nor that. */
+/* What PCR4 does not cover: PCR2 tells of a UEFI driver from outside the firmware, which runs before the image and may
+ * change it in memory after it was measured; PCR12 tells of an appended command line. PCR7 can stand in for both where it
+ * is the value of Secure Boot on. Whether a NitroTPM set has PCR4, but neither `pcr` (2 or 12) nor that. */
 static inline bool reference_lacks(const struct reference *r, unsigned pcr, bool secure_boot) {
         return reference_is_nitrotpm(r) && reference_has(r, 4) && !reference_has(r, pcr) &&
                !(secure_boot && reference_has(r, 7));

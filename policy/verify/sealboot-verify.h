@@ -59,9 +59,9 @@ int sealboot_verifier_expect_public_key(struct sealboot_verifier *v, const void 
  * details. */
 int sealboot_verifier_add_reference(struct sealboot_verifier *v, const char *json, size_t size, const char *name);
 
-/* Whether a set must cover what PCR4 does not: 0 (default) or 1. With 1 a NitroTPM's document does not meet a set that has PCR4
- * but lacks PCR12 (a command line that is appended) or PCR2 (a UEFI driver from outside the firmware, which can change the
- * image after it was measured), unless the set has PCR7 and says "SecureBoot": true beside "Measurements". The checks
+/* Whether a set must cover what PCR4 does not: 0 (default) or 1. With 1 a NitroTPM's document does not meet a set that has
+ * PCR4 but lacks PCR12 (a command line that is appended) or PCR2 (a UEFI driver from outside the firmware, which can change
+ * the image after it was measured), unless the set has PCR7 and says "SecureBoot": true beside "Measurements". The checks
  * command-line and drivers then fail. Recommended. */
 int sealboot_verifier_require_whole_reference(struct sealboot_verifier *v, int require);
 

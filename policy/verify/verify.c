@@ -339,8 +339,8 @@ static bool insists_on(const struct sealboot_verifier *v, const struct reference
         return v->whole && reference_lacks(r, pcr, says_secure_boot(r));
 }
 
-/* The first set that the document meets, one that covers the boot rather than one that does not; or NULL with the differences
- * in words. */
+/* The first set that the document meets, one that covers the boot rather than one that does not; or NULL with the
+ * differences in words. */
 static const struct reference *find_reference(struct sealboot_verifier *v, char **ret_differences) {
         const struct reference *met = NULL;
         size_t size;
@@ -397,15 +397,16 @@ static void check_beside_pcr4(struct sealboot_verifier *v, enum check check, uns
         if (met && reference_has(met, pcr))
                 set(v, check, SEALBOOT_PASSED, "PCR%u was compared%s", pcr, found);
         else if (met && says_secure_boot(met))
-                set(v, check, SEALBOOT_PASSED, "PCR7 was compared, which %s says is the value of Secure Boot on", met->source);
+                set(v, check, SEALBOOT_PASSED, "PCR7 was compared, which %s says is the value of Secure Boot on",
+                    met->source);
         else if (met && insists_on(v, met, pcr))
                 set(v, check, SEALBOOT_FAILED,
-                    "%s has PCR4 but no PCR%u, and PCR4 does not cover %s%s; give measurements that have both, as `sealboot "
-                    "measure` writes them, or say that the reference may be partial",
+                    "%s has PCR4 but no PCR%u, and PCR4 does not cover %s%s; give measurements that have both, as "
+                    "`sealboot measure` writes them, or say that the reference may be partial",
                     met->source, pcr, uncovered, found);
         else
-                set(v, check, SEALBOOT_NOT_CHECKED, "PCR%u was not compared, and PCR4 does not cover %s%s", pcr, uncovered,
-                    found);
+                set(v, check, SEALBOOT_NOT_CHECKED, "PCR%u was not compared, and PCR4 does not cover %s%s", pcr,
+                    uncovered, found);
 }
 
 /* With Secure Boot off PCR4 does not cover a command line that is appended; PCR12 does (GHSA-xrv8-2pf5-f3q7). */

@@ -250,7 +250,8 @@ static void test_a_reference_must_cover_what_pcr4_does_not(void **state) {
 
                         add_set(v, table[i].pcrs, table[i].more);
                         assert_int_equal(sealboot_verifier_require_whole_reference(v, whole), 0);
-                        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), fails ? -EKEYREJECTED : 0);
+                        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size),
+                                         fails ? -EKEYREJECTED : 0);
                         if (!whole && command_line == SEALBOOT_FAILED)
                                 command_line = SEALBOOT_NOT_CHECKED;
                         if (!whole && drivers == SEALBOOT_FAILED)
