@@ -35,7 +35,7 @@ static int boot(struct boot *b, struct error *e) {
 }
 
 static void print_presented_pcrs(FILE *f, const struct boot *b) {
-        static const unsigned shown[] = { 4, 7, 12, 15 };
+        static const unsigned shown[] = { 2, 4, 7, 12, 15 };
 
         fprintf(f, "  presented PCRs (SHA-384):\n");
         for (size_t i = 0; i < ELEMENTS(shown); i++) {

@@ -8,6 +8,7 @@
 #include "replay/compare.h"
 
 enum {
+        PCR_DRIVERS = 2,
         PCR_APPLICATION = 12,
         CLOCK_SKEW_MAX = 240, /* seconds; AWS refuses signatures at 300 */
         CLOCK_OFFSET_MAX_MS = 24 * 3600 * 1000, /* a boot this long is no boot */
@@ -249,6 +250,11 @@ static const char *meaning_of(unsigned pcr) {
         case 0:
         case 1:
                 return "the firmware or its configuration is another; these change without the image";
+        case PCR_DRIVERS:
+                return "a UEFI driver from outside the firmware ran, or another one than expected: an option ROM, or what "
+                       "the EFI variables DriverOrder and Driver#### name";
+        case 3:
+                return "a UEFI driver from outside the firmware was configured";
         case 4:
                 return "another image was booted, another boot option was tried first, or an addon was loaded";
         case 7:
@@ -311,6 +317,22 @@ static const struct reference *closest(const struct work *w) {
         return best;
 }
 
+/* What PCR2 tells needs no reference, since without such drivers all firmware leaves the same value. Zero is that of no
+ * firmware at all: a TPM that an emulator started. */
+static int remark_drivers(struct work *w, const struct reference *r) {
+        uint8_t alone[REFERENCE_SIZE];
+
+        reference_firmware_alone(alone);
+        if (!presented(w, PCR_DRIVERS) || (r && reference_has(r, PCR_DRIVERS)) || is_zero(w->pcr[PCR_DRIVERS]) ||
+            memcmp(w->pcr[PCR_DRIVERS], alone, sizeof alone) == 0)
+                return 0;
+        return add(w, "pcrs", REMARK_UNKNOWN,
+                   "If the instance type loads option ROMs, measure the image with `sealboot measure --pcr2` and give that "
+                   "with --reference. Otherwise look at DriverOrder in the AMI's UEFI data; `sealboot replay` names the "
+                   "driver.",
+                   "PCR2 is not that of firmware alone: a UEFI driver from outside the firmware ran");
+}
+
 static int remark_pcrs(struct work *w) {
         const struct reference *r = closest(w);
         uint32_t differ;
@@ -323,6 +345,8 @@ static int remark_pcrs(struct work *w) {
                         "Reboot: a model can be loaded once per boot. If it happens on a first start, mask what "
                         "extends PCR15 (systemd-pcrmachine, systemd-pcrfs*).",
                         "PCR15 was not zero when the key was asked for, so a one-shot policy refuses");
+        if (k >= 0)
+                k = remark_drivers(w, r);
         if (k < 0)
                 return k;
         if (!r && presented(w, PCR_APPLICATION) && !is_zero(w->pcr[PCR_APPLICATION]))

@@ -34,6 +34,8 @@ int main(int argc, char *argv[]) {
         size = read_file(argv[1], reference, sizeof reference);
         r = sealboot_verifier_add_reference(v, reference, size, argv[1]);
         if (r == 0)
+                r = sealboot_verifier_require_whole_reference(v, 1);
+        if (r == 0)
                 r = sealboot_verifier_expect_nonce(v, nonce, read_file(argv[2], nonce, sizeof nonce));
         if (r == 0)
                 r = sealboot_verifier_set_max_age(v, 300);

@@ -173,7 +173,8 @@ static int lint_values(const struct lint *l) {
 }
 
 static int lint_nitrotpm(const struct lint *l) {
-        const struct condition *pcr4 = find(l, NITROTPM "4"), *pcr7 = find(l, NITROTPM "7"), *pcr12 = find(l, NITROTPM "12");
+        const struct condition *pcr4 = find(l, NITROTPM "4"), *pcr7 = find(l, NITROTPM "7"),
+                               *pcr12 = find(l, NITROTPM "12"), *pcr2 = find(l, NITROTPM "2");
         bool off = is_secure_boot_off(pcr7), secure_boot = l->secure_boot && pcr7 && !off;
         int r = 0;
 
@@ -188,6 +189,10 @@ static int lint_nitrotpm(const struct lint *l) {
                 r = found(l, "pcr4-without-pcr12",
                           "PCR4 does not cover a command line that is appended at boot (GHSA-xrv8-2pf5-f3q7): bind PCR12 "
                           "too, to 96 zeros where nothing is added");
+        if (r == 0 && pcr4 && !pcr2 && !secure_boot)
+                r = found(l, "pcr4-without-pcr2",
+                          "PCR4 does not cover a UEFI driver from outside the firmware (DriverOrder, an option ROM), "
+                          "which can change the image after it was measured: bind PCR2 too, or PCR7 of Secure Boot on");
         if (r == 0 && !pcr4 && !pcr7)
                 r = found(l, "image-not-bound", "neither PCR4 nor PCR7 is bound, so any image may ask");
         if (r == 0 && !pcr4 && pcr7 && !secure_boot && !off)

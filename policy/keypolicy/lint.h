@@ -12,6 +12,7 @@
  *   self-administration   who is released to, or its account, may rewrite the policy, or replicate the key under another
  *   image-not-bound       attestation is required, but of no image in particular
  *   pcr4-without-pcr12    a command line appended at boot is not covered (GHSA-xrv8-2pf5-f3q7)
+ *   pcr4-without-pcr2     a UEFI driver from outside the firmware, which can change the measured image, is not covered
  *   secure-boot-off       PCR7 is bound to the value that says that Secure Boot is off
  *   firmware-pcr          NitroTPM PCR0 or PCR1: AWS's firmware, which changes under the image
  *   mixed-images          several values for more than one PCR: they may be combined across images
@@ -33,7 +34,7 @@ struct findings {
         size_t n;
 };
 
-/* secure_boot: PCR7, where it is bound, is the value of Secure Boot on, and so stands in for PCR12. */
+/* secure_boot: PCR7, where it is bound, is the value of Secure Boot on, and so stands in for PCR12 and PCR2. */
 int key_policy_lint(const struct key_policy *policy, bool secure_boot, struct findings *ret, struct error *e);
 
 static inline void findings_done(struct findings *f) {

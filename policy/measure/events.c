@@ -378,12 +378,23 @@ static int add_addons(struct prediction *p, const struct boot *boot, const struc
 
 /* --- a boot ------------------------------------------------------------------------------------------------------- */
 
+/* The firmware ends what it measures into each of its PCRs with a separator when it is about to boot. */
+static int add_separators(struct prediction *p, const struct boot *boot, struct error *e) {
+        int k = 0;
+
+        if (!boot->pcr2)
+                k = add_separator(p, 2, "no driver from outside the firmware: no option ROM, none of DriverOrder", e);
+        if (k == 0)
+                k = add_separator(p, 3, "no configuration of a driver from outside the firmware", e);
+        return k < 0 ? k : add_separator(p, 4, "ends the firmware's own measurements", e);
+}
+
 static int add_attempts(struct prediction *p, const struct boot *boot, struct error *e) {
         int k;
 
         k = add_text(p, 4, action_calling, "the firmware tries its first boot option", e);
         if (k == 0)
-                k = add_separator(p, 4, "ends the firmware's own measurements", e);
+                k = add_separators(p, boot, e);
         for (unsigned i = 0; i < boot->failed_options && k == 0; i++) {
                 k = add_text(p, 4, action_returning, "that boot option started nothing, or returned", e);
                 if (k == 0)
@@ -498,13 +509,16 @@ int predict_sections(const struct pe *uki, struct prediction *ret, struct error 
         return 0;
 }
 
-int prediction_replay(const struct prediction *p, bool pcr7, struct reference *ret, struct error *e) {
+int prediction_replay(const struct prediction *p, const struct boot *boot, struct reference *ret, struct error *e) {
         static const uint8_t zero[REFERENCE_SIZE];
+        static const unsigned predicted[] = { 2, 3, 4, 12 };
         int k = 0;
 
-        reference_set(ret, 4, zero);
-        reference_set(ret, 12, zero);
-        if (pcr7)
+        for (size_t i = 0; i < ELEMENTS(predicted); i++)
+                reference_set(ret, predicted[i], zero);
+        if (boot->pcr2)
+                reference_set(ret, 2, boot->pcr2);
+        if (boot->keys)
                 reference_set(ret, 7, zero);
         for (size_t i = 0; i < p->n && k == 0; i++) {
                 uint8_t *pcr = ret->pcr[p->events[i].pcr];

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The events that firmware and stub will measure into PCR4, PCR7 and PCR12, in order, each with the reason it is there.
+/* The events that firmware and stub will measure into PCR2, PCR3, PCR4, PCR7 and PCR12, in order, each with the reason
+ * why it is there.
  *
- * Sources: TCG PC Client Platform Firmware Profile 1.06, 3.3.4.5 (PCR4) and 3.3.4.8 (PCR7); EDK2's Tcg2Dxe and
- * DxeTpm2MeasureBootLib; systemd-stub(7). What the stub does with the kernel of a UKI depends on its version:
+ * Sources: TCG PC Client Platform Firmware Profile 1.06, 3.3.4.3 (PCR2), 3.3.4.5 (PCR4) and 3.3.4.8 (PCR7); EDK2's
+ * Tcg2Dxe and DxeTpm2MeasureBootLib; systemd-stub(7). What the stub does with the kernel of a UKI depends on its version:
  *   before 252  hands .linux to LoadImage(), so firmware verifies and measures it like any application;
  *   252 to 257  the same, but with Secure Boot on it steps around the verification and with it the measurement;
  *   from 258    starts .linux itself: nothing is measured.
+ * PCR2 and PCR3 tell of drivers that are not the firmware's: option ROMs, and those that DriverOrder names. None is
+ * expected, so a separator is all of them; an instance type whose devices bring option ROMs has a PCR2 that must be given.
  * systemd-boot before 255 passes a UKI its own command line, and both measure that into PCR12.
  * Addons (from 254) are applications to firmware (PCR4, PCR7); their command lines, joined by a space, go to PCR12. */
 
@@ -54,6 +57,7 @@ struct boot {
         size_t n_addons;
         const struct key_lists *keys; /* NULL: Secure Boot off and nothing known of the lists, so PCR7 is not predicted */
         const char *command_line;     /* brought by the boot option, or a boot loader; NULL: none */
+        const uint8_t *pcr2;          /* where option ROMs are loaded; NULL: nothing from outside the firmware is */
         unsigned failed_options;      /* boot options that were tried first and started nothing */
         unsigned stub_version;        /* for images whose stub does not tell; 0: unknown */
 };
@@ -68,8 +72,9 @@ void prediction_done(struct prediction *p);
  * section differs. */
 int predict_sections(const struct pe *uki, struct prediction *ret, struct error *e);
 
-/* The PCR values the events lead to: PCR4, PCR12 and, where predicted, PCR7. */
-int prediction_replay(const struct prediction *p, bool pcr7, struct reference *ret, struct error *e);
+/* The PCR values the events of the boot lead to: PCR2 (or the value that was given for it), PCR3, PCR4, PCR12 and, where
+ * key lists were given, PCR7. */
+int prediction_replay(const struct prediction *p, const struct boot *boot, struct reference *ret, struct error *e);
 
 /* The systemd version of a UKI's stub: .sdmagic, or .osrel for the stub of Amazon Linux 2023 on arm64, which lacks it. 0:
  * unknown. */

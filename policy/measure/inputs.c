@@ -16,6 +16,7 @@ const char input_help[] =
         "      --addon=FILE             an addon beside the UKI, in load order\n"
         "      --command-line=TEXT      a command line that the boot option brings\n"
         "      --failed-boot-options=N  boot options that fail before this one\n"
+        "      --pcr2=VALUE             PCR2 of an instance type that loads option ROMs; default: none\n"
         "      --stub-version=N         systemd version of a stub that does not tell\n"
         "Secure Boot (EFI signature lists, as the variables hold them):\n"
         "      --PK=FILE --KEK=FILE --db=FILE --dbx=FILE\n"
@@ -27,6 +28,28 @@ static int parse_number(const char *text, unsigned min, unsigned max, const char
         if (decimal_parse(text, max, &v) < 0 || v < min)
                 return fail(e, FAILURE_USAGE, -EINVAL, option, "\"%s\" is not a number from %u to %u", text, min, max);
         *ret = (unsigned) v;
+        return 0;
+}
+
+int parse_pcr2(const char *text, uint8_t ret[static REFERENCE_SIZE], struct error *e) {
+        static const uint8_t zeros[REFERENCE_SIZE];
+        uint8_t value[REFERENCE_SIZE] = {};
+
+        if (streq(text, "none")) {
+                reference_firmware_alone(ret);
+                return 0;
+        }
+        if (hex_decode(text, value, sizeof value) < 0)
+                return fail(e, FAILURE_USAGE, -EINVAL, "--pcr2", "\"%.120s\" is neither \"none\" nor %d hex digits",
+                            text, 2 * REFERENCE_SIZE);
+        if (memcmp(value, zeros, sizeof zeros) == 0) {
+                fail(e, FAILURE_USAGE, -EINVAL, "--pcr2",
+                     "is zero, which no firmware leaves PCR2 at: it measures a separator");
+                fail_advice(e, "Take PCR2 from an attestation document of an instance of that type (`sealboot verify "
+                               "--json`), or from its event log (`sealboot replay`), once you know what was loaded there.");
+                return -EINVAL;
+        }
+        memcpy(ret, value, sizeof value);
         return 0;
 }
 
@@ -67,6 +90,9 @@ int inputs_option(struct inputs *i, int option, char *argument, struct error *e)
                 return 0;
         case INPUT_FAILED_OPTIONS:
                 return parse_number(argument, 0, FAILED_OPTIONS_MAX, "--failed-boot-options", &i->boot.failed_options, e);
+        case INPUT_PCR2:
+                i->boot.pcr2 = streq(argument, "none") ? NULL : i->pcr2;
+                return parse_pcr2(argument, i->pcr2, e);
         case INPUT_DISK:
                 i->disk = argument;
                 return 0;

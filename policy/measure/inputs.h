@@ -19,6 +19,7 @@ enum input_option {
         INPUT_ADDON,
         INPUT_COMMAND_LINE,
         INPUT_FAILED_OPTIONS,
+        INPUT_PCR2,
         INPUT_DISK,
         INPUT_ARCH,
         INPUT_END,
@@ -34,6 +35,7 @@ enum input_option {
         { "addon", required_argument, NULL, INPUT_ADDON }, \
         { "command-line", required_argument, NULL, INPUT_COMMAND_LINE }, \
         { "failed-boot-options", required_argument, NULL, INPUT_FAILED_OPTIONS }, \
+        { "pcr2", required_argument, NULL, INPUT_PCR2 }, \
         { "disk", required_argument, NULL, INPUT_DISK }, \
         { "arch", required_argument, NULL, INPUT_ARCH }
 
@@ -50,11 +52,15 @@ struct inputs {
 
         struct boot boot; /* complete after inputs_load(); options are stored into it directly */
         struct key_lists keys;
+        uint8_t pcr2[REFERENCE_SIZE]; /* what boot.pcr2 points to */
         struct disk_boot disk_boot;
         uint8_t *key_data[KEY_LISTS], **file_data; /* owned */
         size_t n_file_data;
         struct measured_image *images, *addons;
 };
+
+/* The value of --pcr2: 96 hex digits, or "none" where nothing from outside the firmware is loaded. FAILURE_USAGE. */
+int parse_pcr2(const char *text, uint8_t ret[static REFERENCE_SIZE], struct error *e);
 
 /* An option of INPUT_LONG_OPTIONS; FAILURE_USAGE when its argument makes no sense. */
 int inputs_option(struct inputs *i, int option, char *argument, struct error *e);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "measure/event-types.h"
+#include "replay/outside.h"
 
 enum {
         TRIAL_EVENTS_MAX = 64, /* trying every range of more would take too long, and no PCR in use has as many */
@@ -64,6 +65,8 @@ static void say_extra(struct difference *d, const struct log_event *event) {
                 say(d, event, "a command line was appended: %s", text);
         else if (event->pcr == 12)
                 say(d, event, "the kernel's configuration was added to: %s", text);
+        else if (event_outside(event))
+                say(d, event, "%s: %s", event_outside(event), text);
         else
                 say(d, event, "one more event was measured: %s, %s", event->type_name, text);
 }
@@ -75,6 +78,9 @@ static void say_missing(struct difference *d, const struct expected_event *expec
                 say(d, NULL, "fewer boot options were tried than expected");
         else if (expected->pcr == 12)
                 say(d, NULL, "a command line was expected and is missing: %s", expected->text);
+        else if (is_outside_driver(expected->pcr, expected->type))
+                say(d, NULL, "a UEFI driver from outside the firmware was expected and did not run: %s",
+                    expected->text);
         else
                 say(d, NULL, "an event is missing: %s", expected->text);
 }
@@ -153,6 +159,8 @@ static void say_changed(struct difference *d, const struct expected_event *expec
                 say(d, event, "another command line was appended: %s", event->text);
         else if (event->pcr == 12)
                 say(d, event, "the kernel's configuration was added to in another way: %s", event->text);
+        else if (is_outside_driver(event->pcr, event->type))
+                say(d, event, "another UEFI driver from outside the firmware ran: %s", event->text);
         else
                 say(d, event, "%s differs: %s", event->type_name, event->text);
 }
@@ -339,7 +347,8 @@ static void say_unknown(const struct trial *t, unsigned pcr, enum value_kind kin
         const struct log_event *first = NULL;
 
         for (size_t i = 0; i < t->n && !first; i++)
-                if ((pcr == 4 && t->events[i]->type == EV_EFI_BOOT_SERVICES_APPLICATION) ||
+                if (is_outside_driver(pcr, t->events[i]->type) ||
+                    (pcr == 4 && t->events[i]->type == EV_EFI_BOOT_SERVICES_APPLICATION) ||
                     (pcr == 7 && t->events[i]->type == EV_EFI_VARIABLE_DRIVER_CONFIG &&
                      !strstr(t->events[i]->text, "SecureBoot")))
                         first = t->events[i];
@@ -349,6 +358,11 @@ static void say_unknown(const struct trial *t, unsigned pcr, enum value_kind kin
                     "altered, or a later log (of userspace) is missing");
         else if (t->n == 0)
                 say(ret, NULL, "nothing was measured, although something was expected");
+        else if (pcr == 2)
+                say(ret, first,
+                    first ? "a UEFI driver from outside the firmware differs, this one or a later one; --against tells "
+                            "which"
+                          : "no driver from outside the firmware ran, and one was expected");
         else if (pcr == 4)
                 say(ret, first, "an image differs, this one or a later one; --image or --against tells which");
         else if (pcr == 7)

@@ -63,6 +63,47 @@ static char *bytes(const char *what, const uint8_t *data, size_t n) {
         return text("%s%s%s (%zu bytes)", what, hex, n > HEX_MAX ? "..." : "", n);
 }
 
+/* --- where code comes from ---------------------------------------------------------------------------------------- */
+
+/* What one node of a device path adds to the words before it. */
+static void add_origin(uint8_t type, uint8_t subtype, struct reader *node, char out[static TEXT_MAX + 1]) {
+        char file[TEXT_MAX + 1];
+        size_t n = strlen(out);
+        uint8_t function, device;
+        uint32_t partition;
+
+        if (type == 4 && subtype == 4) {
+                copy_utf16(node->data, node->size, file);
+                snprintf(out + n, TEXT_MAX + 1 - n, "%s%s", n ? ", " : "", file);
+        } else if (type == 4 && subtype == 1 && reader_le32(node, &partition) == 0)
+                snprintf(out + n, TEXT_MAX + 1 - n, "%spartition %u", n ? ", " : "", partition);
+        else if (type == 1 && subtype == 1 && reader_u8(node, &function) == 0 && reader_u8(node, &device) == 0)
+                snprintf(out + n, TEXT_MAX + 1 - n, "%s%02x.%x", n ? "/" : "PCI ", device, function);
+        else if (type == 4 && subtype == 8)
+                snprintf(out + n, TEXT_MAX + 1 - n, "%soption ROM", n ? ", " : "");
+        else if (type == 1 && subtype == 3)
+                snprintf(out + n, TEXT_MAX + 1 - n, "%smemory", n ? ", " : "");
+        else if (type == 4 && subtype == 6)
+                snprintf(out + n, TEXT_MAX + 1 - n, "%sthe firmware itself", n ? ", " : "");
+        else if (type == 3 && subtype == 24)
+                snprintf(out + n, TEXT_MAX + 1 - n, "%sthe network", n ? ", " : "");
+}
+
+/* "PCI 03.0, partition 1, \EFI\x.efi", "PCI 02.1/00.0, option ROM": the nodes of a device path that tell whose code it
+ * is. */
+static void describe_origin(struct reader *r, char out[static TEXT_MAX + 1]) {
+        uint8_t type, subtype;
+        uint16_t length;
+        struct reader node;
+
+        out[0] = 0;
+        while (reader_u8(r, &type) == 0 && reader_u8(r, &subtype) == 0 && reader_le16(r, &length) == 0 && length >= 4 &&
+               reader_sub(r, length - 4u, &node) == 0)
+                add_origin(type, subtype, &node, out);
+        if (!out[0])
+                snprintf(out, TEXT_MAX + 1, "of unknown origin");
+}
+
 /* --- variables ---------------------------------------------------------------------------------------------------- */
 
 /* EFI_SIGNATURE_DATA: the owner's GUID, then a certificate or a hash. */
@@ -82,13 +123,42 @@ static char *describe_authority(const char *name, const uint8_t *data, size_t n)
         return text("%s entry: certificate %s", name, subject);
 }
 
-static char *describe_boot_option(const char *name, const uint8_t *data, size_t n) {
-        char title[TEXT_MAX + 1];
+/* Boot0000, Driver0000, SysPrep0000, ...: EFI_LOAD_OPTION. */
+static bool is_load_option(const char *name) {
+        size_t n = strlen(name);
 
-        if (n < 6)
+        return n > 4 && strspn(name + n - 4, "0123456789ABCDEFabcdef") == 4;
+}
+
+/* Attributes u32, length of the paths u16, title in UTF-16 with a NUL, paths, optional data. */
+static char *describe_load_option(const char *name, const uint8_t *data, size_t n) {
+        struct reader r = reader_over(data, n), path;
+        char title[TEXT_MAX + 1], what[TEXT_MAX + 1];
+        uint32_t attributes;
+        uint16_t length, c = 1;
+
+        if (reader_le32(&r, &attributes) < 0 || reader_le16(&r, &length) < 0)
                 return text("variable %s", name);
-        copy_utf16(data + 6, n - 6, title);
-        return text("variable %s \"%s\"", name, title);
+        copy_utf16(r.data + r.offset, reader_left(&r), title);
+        if (strncmp(name, "Boot", 4) == 0)
+                return text("variable %s \"%s\"", name, title);
+        while (c != 0)
+                if (reader_le16(&r, &c) < 0)
+                        return text("variable %s \"%s\"", name, title);
+        if (reader_sub(&r, length, &path) < 0)
+                return text("variable %s \"%s\"", name, title);
+        describe_origin(&path, what);
+        return text("variable %s \"%s\": %s", name, title, what);
+}
+
+/* BootOrder, DriverOrder, SysPrepOrder: the numbers of load options. */
+static char *describe_order(const char *name, const uint8_t *data, size_t n) {
+        char numbers[TEXT_MAX + 1] = "";
+
+        for (size_t i = 0; i + 1 < n && strlen(numbers) + sizeof ", 0000" < sizeof numbers; i += 2)
+                snprintf(numbers + strlen(numbers), sizeof numbers - strlen(numbers), "%s%02X%02X", i ? ", " : "",
+                         data[i + 1], data[i]);
+        return text("variable %s: %s", name, numbers);
 }
 
 static char *describe_variable(uint32_t type, struct reader *r) {
@@ -105,8 +175,10 @@ static char *describe_variable(uint32_t type, struct reader *r) {
                 return describe_authority(name, data, (size_t) size);
         if (size == 1)
                 return text("variable %s = %u", name, data[0]);
-        if (strncmp(name, "Boot0", 5) == 0 && strlen(name) == 8)
-                return describe_boot_option(name, data, (size_t) size);
+        if (size > 0 && type != EV_EFI_VARIABLE_DRIVER_CONFIG && is_load_option(name))
+                return describe_load_option(name, data, (size_t) size);
+        if (size > 0 && (streq(name, "DriverOrder") || streq(name, "SysPrepOrder")))
+                return describe_order(name, data, (size_t) size);
         return size == 0 ? text("variable %s, not set", name) : text("variable %s, %zu bytes", name, (size_t) size);
 }
 
@@ -135,7 +207,7 @@ static void describe_path(struct reader *r, char out[static TEXT_MAX + 1]) {
         }
 }
 
-static char *describe_image(struct reader *r) {
+static char *describe_image(uint32_t type, struct reader *r) {
         char path[TEXT_MAX + 1];
         uint64_t base, size, link, n;
         struct reader nodes;
@@ -143,6 +215,10 @@ static char *describe_image(struct reader *r) {
         if (reader_le64(r, &base) < 0 || reader_le64(r, &size) < 0 || reader_le64(r, &link) < 0 || reader_le64(r, &n) < 0 ||
             n > reader_left(r) || reader_sub(r, (size_t) n, &nodes) < 0)
                 return NULL;
+        if (type != EV_EFI_BOOT_SERVICES_APPLICATION) {
+                describe_origin(&nodes, path);
+                return text("driver %s", path);
+        }
         describe_path(&nodes, path);
         return text("%s", path);
 }
@@ -200,7 +276,7 @@ static char *describe_known(uint32_t type, const uint8_t *data, size_t n) {
         case EV_EFI_BOOT_SERVICES_APPLICATION:
         case EV_EFI_BOOT_SERVICES_DRIVER:
         case EV_EFI_RUNTIME_SERVICES_DRIVER:
-                return describe_image(&r);
+                return describe_image(type, &r);
         case EV_EFI_ACTION:
         case EV_ACTION:
         case EV_IPL:

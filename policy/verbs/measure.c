@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot measure: which PCR4, PCR7 and PCR12 an image will produce, and why. */
+/* sealboot measure: which PCR2, PCR3, PCR4, PCR7 and PCR12 an image will produce, and why. */
 
 #include "basic/encode.h"
 #include "measure/inputs.h"
@@ -10,12 +10,12 @@ static void help(FILE *f) {
         fprintf(f,
                 "Usage: " PROGRAM " measure [OPTION...] UKI.efi...\n"
                 "       " PROGRAM " measure [OPTION...] --disk=IMAGE\n\n"
-                "Predicts PCR4, PCR12 and, where Secure Boot's key lists are given, PCR7 (SHA-384 bank) of a boot.\n"
+                "Predicts PCR2, 3, 4, 12 and, where Secure Boot's key lists are given, 7 (SHA-384 bank) of a boot.\n"
                 "Several images are given in the order they are loaded.\n\n"
                 "%s"
                 "Output:\n"
                 "      --event-log              every event with its digest and why it is there\n"
-                "      --json                   the JSON of nitro-tpm-pcr-compute, for policies and `sealboot policy`\n"
+                "      --json                   the JSON of nitro-tpm-pcr-compute, and PCR2, 3: for `sealboot policy`\n"
                 "  -h, --help                   this text\n\n"
                 "Exit codes: 0; 2 usage; 61 a file cannot be read; 70 the image cannot be measured or would not start.\n\n"
                 "Examples:\n"
@@ -61,7 +61,21 @@ static int print_json(const struct prediction *p, const struct reference *refere
         return 0;
 }
 
-static void print_text(const struct prediction *p, const struct reference *reference, bool events) {
+/* Why the values are these, as far as the image does not say. */
+static void print_notes(const struct boot *boot) {
+        puts(boot->pcr2 ? "\nPCR2 is the value given, of the option ROMs that an instance type loads; PCR3 is"
+                        : "\nPCR2 and PCR3 are those of a boot without a UEFI driver from outside the firmware:");
+        puts(boot->pcr2 ? "that of a boot without configuration of a UEFI driver from outside the firmware."
+                        : "a separator alone. Give --pcr2 for an instance type that loads option ROMs.");
+        if (!boot->keys)
+                puts("PCR7 is not predicted: give Secure Boot's key lists, or --secure-boot=off.");
+        if (!boot->keys || !boot->keys->enabled)
+                puts("Without Secure Boot, PCR4 proves the image only together with PCR2 (drivers that could change it\n"
+                     "in memory) and PCR12 (an appended command line).");
+}
+
+static void print_text(const struct prediction *p, const struct reference *reference, const struct boot *boot,
+                       bool events) {
         char hex[2 * REFERENCE_SIZE + 1];
 
         for (size_t i = 0; events && i < p->n; i++) {
@@ -77,6 +91,7 @@ static void print_text(const struct prediction *p, const struct reference *refer
                 hex_encode(reference->pcr[pcr], REFERENCE_SIZE, hex);
                 printf("PCR%-2u  %s\n", pcr, hex);
         }
+        print_notes(boot);
 }
 
 int cmd_measure(int argc, char *argv[]) {
@@ -116,7 +131,7 @@ int cmd_measure(int argc, char *argv[]) {
         if (k == 0)
                 k = predict(&inputs.boot, &prediction, &e);
         if (k == 0)
-                k = prediction_replay(&prediction, inputs.boot.keys != NULL, &reference, &e);
+                k = prediction_replay(&prediction, &inputs.boot, &reference, &e);
         if (k == 0 && inputs.boot.keys)
                 reference.secure_boot = inputs.boot.keys->enabled ? SECURE_BOOT_ON : SECURE_BOOT_OFF;
         if (k == 0 && json)
@@ -124,6 +139,6 @@ int cmd_measure(int argc, char *argv[]) {
         if (k < 0)
                 return command_failed(&e);
         if (!json)
-                print_text(&prediction, &reference, events);
+                print_text(&prediction, &reference, &inputs.boot, events);
         return 0;
 }

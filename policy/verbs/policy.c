@@ -6,6 +6,7 @@
 
 #include "keypolicy/compose.h"
 #include "keypolicy/key-policy.h"
+#include "measure/inputs.h"
 #include "verbs/command.h"
 
 static void help(void) {
@@ -13,14 +14,17 @@ static void help(void) {
              "       sealboot policy check POLICY DOCUMENT   would KMS release the key, and if not, why?\n"
              "       sealboot policy diff BEFORE AFTER       what changes, whatever the notation\n\n"
              "Write the KMS key policy that releases a model's key to attested images and to nothing else. A policy that\n"
-             "would protect less than it seems to is refused: wildcard principals, PCR4 without PCR12, firmware PCRs.\n\n"
+             "would protect less than it seems to is refused: wildcard principals, PCR4 without PCR2 or PCR12, firmware\n"
+             "PCRs.\n\n"
              "  --reference FILE     measurements of an image that may open the model; repeat for rolling updates\n"
              "  --principal ARN      role of the instances, of any account; repeatable\n"
              "  --admin ARN          who manages the key and its policy, without using it; repeatable\n"
              "  --sealer ARN         who may seal models under the key; repeatable\n"
              "  --context NAME=VALUE encryption context the model was sealed with; repeatable\n"
              "  --one-shot           release only while PCR15 is zero: before a model is loaded, once per boot\n"
-             "  --secure-boot        the references' PCR7 is the value of Secure Boot on, and may stand in for PCR12\n"
+             "  --secure-boot        the references' PCR7 is the value of Secure Boot on, and may stand in for PCR2, PCR12\n"
+             "  --pcr2 none|VALUE    PCR2 for references without one, as nitro-tpm-pcr-compute writes them: none where\n"
+             "                       no option ROMs are loaded, otherwise 96 hex digits\n"
              "  --deny-unattested    also deny decryption without a document outright, which grants cannot override\n\n"
              "  --for key|role|bucket  which policy: the key's (default), the instance role's, the model bucket's\n"
              "  --key ARN            the KMS key, for the role's policy\n"
@@ -37,7 +41,8 @@ struct arguments {
         struct composition c;
         const char *target;
         char *bucket;
-        bool as_json;
+        uint8_t pcr2[REFERENCE_SIZE];
+        bool has_pcr2, as_json;
 };
 
 static void arguments_done(struct arguments *a) {
@@ -83,6 +88,7 @@ enum {
         OPT_CONTEXT,
         OPT_ONE_SHOT,
         OPT_SECURE_BOOT,
+        OPT_PCR2,
         OPT_DENY,
         OPT_FOR,
         OPT_KEY,
@@ -98,6 +104,7 @@ static const struct option options[] = {
         { "context", required_argument, NULL, OPT_CONTEXT },
         { "one-shot", no_argument, NULL, OPT_ONE_SHOT },
         { "secure-boot", no_argument, NULL, OPT_SECURE_BOOT },
+        { "pcr2", required_argument, NULL, OPT_PCR2 },
         { "deny-unattested", no_argument, NULL, OPT_DENY },
         { "for", required_argument, NULL, OPT_FOR },
         { "key", required_argument, NULL, OPT_KEY },
@@ -125,6 +132,9 @@ static int apply(struct arguments *a, int option, const char *value, struct erro
         case OPT_SECURE_BOOT:
                 a->c.secure_boot = true;
                 return 0;
+        case OPT_PCR2:
+                a->has_pcr2 = true;
+                return parse_pcr2(value, a->pcr2, e);
         case OPT_DENY:
                 a->c.deny_unattested = true;
                 return 0;
@@ -142,6 +152,25 @@ static int apply(struct arguments *a, int option, const char *value, struct erro
         default:
                 return fail(e, FAILURE_USAGE, -EINVAL, "policy", "an option is not known");
         }
+}
+
+/* --pcr2 is for the references that have none; one that has another was measured for other instances. */
+static int add_pcr2(struct arguments *a, struct error *e) {
+        for (size_t i = 0; a->has_pcr2 && i < a->c.images.n; i++) {
+                struct reference *r = &a->c.images.items[i];
+
+                if (!reference_is_nitrotpm(r))
+                        return fail(e, FAILURE_USAGE, -EINVAL, r->source,
+                                    "measures an enclave, and --pcr2 is of UEFI firmware");
+                if (reference_has(r, 2) && memcmp(r->pcr[2], a->pcr2, REFERENCE_SIZE) != 0) {
+                        fail(e, FAILURE_USAGE, -EINVAL, r->source, "has a PCR2 already, and --pcr2 is another");
+                        fail_advice(e, "Measure the image again with `sealboot measure --pcr2`, once for each kind of "
+                                       "instance.");
+                        return -EINVAL;
+                }
+                reference_set(r, 2, a->pcr2);
+        }
+        return 0;
 }
 
 typedef int (*composer)(const struct composition *c, json_object **ret, struct error *e);
@@ -234,6 +263,8 @@ static int write_policy(int argc, char *argv[]) {
                 help();
                 return FAILURE_USAGE;
         }
+        if (add_pcr2(&a, &e) < 0)
+                return command_failed(&e);
         warn_of_secure_boot(&a.c);
         return a.as_json ? print_all(&a.c) : print_one(&a);
 }

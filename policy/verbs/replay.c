@@ -9,6 +9,7 @@
 #include "evidence/tpm.h"
 #include "measure/inputs.h"
 #include "replay/compare.h"
+#include "replay/outside.h"
 #include "verbs/command.h"
 #include "verbs/document-file.h"
 #include "verify/document.h"
@@ -41,7 +42,7 @@ static void help(FILE *f) {
                 "Exit codes: 0 all comparisons hold, or none was asked for; 73 something differs, or an event's text\n"
                 "is not what was measured; 71 a log is not well-formed; 70 an image is not; 72 a document is not; 2 usage, or\n"
                 "nothing could be compared; 61 a file cannot be read; 20-22 TPM.\n\n"
-                "Example: " PROGRAM " replay --pcr=4,7,12 --reference=reference.json binary_bios_measurements\n",
+                "Example: " PROGRAM " replay --pcr=2,4,7,12 --reference=reference.json binary_bios_measurements\n",
                 FIRMWARE_LOG_PATH, MEASUREMENT_LOG_PATH, input_help);
 }
 
@@ -304,6 +305,8 @@ static int compare_prediction(struct session *s, struct error *e) {
         const struct boot *boot = &inputs->boot;
         _cleanup_prediction_ struct prediction p = {}, sections = {};
         _cleanup_free_ struct expected_event *expected = NULL;
+        uint32_t pcrs = 1 << 3 | 1 << 4 | 1 << 12;
+        const char *with;
         int k;
 
         k = inputs_load(inputs, e);
@@ -320,8 +323,10 @@ static int compare_prediction(struct session *s, struct error *e) {
                 return fail_oom(e);
         expect_prediction(&p, expected);
         expect_prediction(&sections, expected + p.n);
-        return find_events(s, name_comparison(s, "prediction for", boot->images[0].path),
-                           1 << 4 | 1 << 12 | (boot->keys ? 1 << 7 : 0), expected, p.n + sections.n, e);
+        with = name_comparison(s, "prediction for", boot->images[0].path);
+        k = boot->pcr2 ? find_value(s, with, 2, boot->pcr2, VALUE_EXPECTED, e) : 0;
+        pcrs |= (boot->pcr2 ? 0 : 1 << 2) | (boot->keys ? 1 << 7 : 0);
+        return k < 0 ? k : find_events(s, with, pcrs, expected, p.n + sections.n, e);
 }
 
 static int compare_log(struct session *s, struct error *e) {
@@ -438,6 +443,7 @@ static void print_findings(const struct session *s) {
 }
 
 static void print_text(const struct session *s) {
+        static const uint32_t in_policies = 1 << 2 | 1 << 4 | 1 << 7 | 1 << 12 | 1 << 15;
         char hex[2 * PCR_DIGEST_MAX + 1];
 
         for (size_t i = 0; i < s->log.n; i++) {
@@ -450,11 +456,13 @@ static void print_text(const struct session *s) {
                 printf("  %4zu  PCR%-2u  %-32s  %s\n", event->number, event->pcr, event->type_name, event->text);
                 if (event->text_is == TEXT_NOT_MEASURED)
                         printf("               NOT WHAT WAS MEASURED: the digest is not of this text\n");
+                if (event_outside(event))
+                        printf("               NOTE: %s\n", event_outside(event));
         }
         printf("\n%s bank:\n", s->replay.bank->name);
         for (unsigned pcr = 0; pcr < PCR_COUNT; pcr++) {
                 /* Those that policies name are shown even where nothing was measured: that they are zero matters. */
-                if (!wanted(s, pcr) || !((s->replay.touched | UINT32_C(0x9090) /* 4, 7, 12, 15 */) & UINT32_C(1) << pcr))
+                if (!wanted(s, pcr) || !((s->replay.touched | in_policies) & UINT32_C(1) << pcr))
                         continue;
                 hex_encode(s->replay.pcr[pcr], s->replay.bank->size, hex);
                 printf("  PCR%-2u %s\n", pcr,
@@ -480,6 +488,8 @@ static json_object *event_to_json(const struct session *s, const struct log_even
         json_object_object_add(o, "text_measured", event->text_is == TEXT_UNCHECKED
                                                            ? NULL
                                                            : json_object_new_boolean(event->text_is == TEXT_MEASURED));
+        if (event_outside(event))
+                json_object_object_add(o, "note", json_object_new_string(event_outside(event)));
         if (digest) {
                 hex_encode(digest, s->replay.bank->size, hex);
                 json_object_object_add(o, "digest", json_object_new_string(hex));

@@ -13,7 +13,7 @@ static const struct command commands[] = {
         { "digest", "FILE|DIRECTORY", "compute a model's digest and the PCR15 it leads to", cmd_digest },
         { "doctor", "[OPTION...] [REPORT]", "explain a refused boot", cmd_doctor },
         { "inspect", "OBJECT", "show what a sealed object says of itself, without a key", cmd_inspect },
-        { "measure", "UKI.efi...", "predict PCR4, PCR7 and PCR12 of an image", cmd_measure },
+        { "measure", "UKI.efi...", "predict PCR2, 3, 4, 7 and 12 of an image", cmd_measure },
         { "policy", "[check|diff] [OPTION...]", "write, check and compare key policies", cmd_policy },
         { "replay", "[LOG...]", "replay event logs, and find where a boot departs from what was expected", cmd_replay },
         { "seal", "--key KEY FILE|DIRECTORY DESTINATION", "encrypt a model under a KMS key and upload it", cmd_seal },

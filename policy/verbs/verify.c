@@ -27,6 +27,8 @@ static void help(void) {
              "Each check is listed as passed, FAILED or not checked; what is not checked is not vouched for.\n\n"
              "  --reference FILE       PCRs must equal these reference measurements ('sealboot measure' writes them);\n"
              "                         several files or an array of sets: any one set, whole\n"
+             "  --partial-reference    accept a reference with PCR4 but without PCR12 or PCR2: an appended command line,\n"
+             "                         or a UEFI driver that changes the image in memory, then goes unnoticed\n"
              "  --model-digest HEX     PCR15 must be extended with this model digest, once; several: any one\n"
              "  --nonce VALUE          the nonce must be this: hex digits, or @FILE for a file's bytes\n"
              "  --user-data VALUE      likewise the user data\n"
@@ -247,6 +249,7 @@ enum {
         OPT_USER_DATA,
         OPT_PUBLIC_KEY,
         OPT_REFERENCE,
+        OPT_PARTIAL_REFERENCE,
         OPT_MODEL_DIGEST,
         OPT_JSON
 };
@@ -259,6 +262,7 @@ static const struct option options[] = {
         { "user-data", required_argument, NULL, OPT_USER_DATA },
         { "public-key", required_argument, NULL, OPT_PUBLIC_KEY },
         { "reference", required_argument, NULL, OPT_REFERENCE },
+        { "partial-reference", no_argument, NULL, OPT_PARTIAL_REFERENCE },
         { "model-digest", required_argument, NULL, OPT_MODEL_DIGEST },
         { "json", no_argument, NULL, OPT_JSON },
         { "help", no_argument, NULL, 'h' },
@@ -281,6 +285,9 @@ static int apply(struct sealboot_verifier *v, int option, const char *value) {
                 return add_expectation(v, sealboot_verifier_expect_public_key, value);
         case OPT_REFERENCE:
                 return add_file(v, value, false);
+        case OPT_PARTIAL_REFERENCE:
+                sealboot_verifier_require_whole_reference(v, 0);
+                return 0;
         case OPT_MODEL_DIGEST:
                 return add_digest(v, value);
         default:
@@ -298,6 +305,7 @@ int cmd_verify(int argc, char *argv[]) {
                 fail_oom(&e);
                 return command_failed(&e);
         }
+        sealboot_verifier_require_whole_reference(v, 1);
         while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
                 if (option == 'h') {
                         help();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verify/reference.h"
 
+#include <openssl/sha.h>
 #include <strings.h>
 
 #include "basic/encode.h"
@@ -13,6 +14,14 @@ enum {
 void reference_set(struct reference *r, unsigned pcr, const uint8_t value[static REFERENCE_SIZE]) {
         memcpy(r->pcr[pcr], value, REFERENCE_SIZE);
         r->present |= UINT32_C(1) << pcr;
+}
+
+void reference_firmware_alone(uint8_t ret[static REFERENCE_SIZE]) {
+        static const uint8_t separator[4];
+        uint8_t extended[2 * REFERENCE_SIZE] = {};
+
+        SHA384(separator, sizeof separator, extended + REFERENCE_SIZE);
+        SHA384(extended, sizeof extended, ret);
 }
 
 static void reference_clear(struct reference *r) {

@@ -6,6 +6,8 @@
  *
  *     {"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR4": "<96 hex digits>", "PCR7": ..., "PCR12": ...}}
  *
+ * `sealboot measure` adds PCR2 and PCR3, which tell of drivers from outside the firmware.
+ *
  * A file holds one such object, or an array of them: several accepted images, as during a rolling update. Beside
  * "Measurements", "SecureBoot": true or false says for which state PCR7 was computed; `sealboot measure` writes it, other
  * tools do not. Other keys there say more about an image and are ignored; a key inside "Measurements" that is not known is
@@ -47,6 +49,17 @@ static inline bool reference_has(const struct reference *r, unsigned pcr) {
 static inline bool reference_is_nitrotpm(const struct reference *r) {
         return (r->present & 0xfe80) != 0 || (r->present & 0x010f) == 0;
 }
+
+/* What PCR4 does not cover: PCR2 tells of a UEFI driver from outside the firmware, which runs before the image and may
+ * change it in memory after it was measured; PCR12 tells of an appended command line. PCR7 can stand in for both where it
+ * is the value of Secure Boot on. Whether a NitroTPM set has PCR4, but neither `pcr` (2 or 12) nor that. */
+static inline bool reference_lacks(const struct reference *r, unsigned pcr, bool secure_boot) {
+        return reference_is_nitrotpm(r) && reference_has(r, 4) && !reference_has(r, pcr) &&
+               !(secure_boot && reference_has(r, 7));
+}
+
+/* The value of PCR2 and PCR3 where the firmware started no driver from outside: only a separator was measured. */
+void reference_firmware_alone(uint8_t ret[static REFERENCE_SIZE]);
 
 void reference_set(struct reference *r, unsigned pcr, const uint8_t value[static REFERENCE_SIZE]);
 

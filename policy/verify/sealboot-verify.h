@@ -10,6 +10,7 @@
  *
  *     sealboot_verifier_expect_nonce(v, nonce, sizeof nonce);        // the one you sent: without it, it may be a replay
  *     sealboot_verifier_add_reference(v, json, strlen(json), "v7");  // as `sealboot measure` writes it
+ *     sealboot_verifier_require_whole_reference(v, 1);               // and nothing less
  *     if (sealboot_verifier_run(v, document, size) == 0)
  *             key = sealboot_verifier_public_key(v, &key_size);      // that instance alone holds its private half
  *     else
@@ -58,6 +59,12 @@ int sealboot_verifier_expect_public_key(struct sealboot_verifier *v, const void 
  * details. */
 int sealboot_verifier_add_reference(struct sealboot_verifier *v, const char *json, size_t size, const char *name);
 
+/* Whether a set must cover what PCR4 does not: 0 (default) or 1. With 1 a NitroTPM's document does not meet a set that has
+ * PCR4 but lacks PCR12 (a command line that is appended) or PCR2 (a UEFI driver from outside the firmware, which can change
+ * the image after it was measured), unless the set has PCR7 and says "SecureBoot": true beside "Measurements". The checks
+ * command-line and drivers then fail. Recommended. */
+int sealboot_verifier_require_whole_reference(struct sealboot_verifier *v, int require);
+
 /* SHA-384 model digests, any one of which must be what PCR15 was extended with, once. */
 #define SEALBOOT_DIGEST_SIZE 48
 int sealboot_verifier_add_model_digest(struct sealboot_verifier *v, const uint8_t digest[SEALBOOT_DIGEST_SIZE]);
@@ -71,7 +78,7 @@ int sealboot_verifier_run(struct sealboot_verifier *v, const void *document, siz
 const char *sealboot_verifier_error(const struct sealboot_verifier *v);
 
 /* What the last run did, in a fixed order: structure, chain, validity, signature, age, nonce, user-data, public-key,
- * debug-mode, pcrs, command-line, model. Names are stable; details are for people. NULL after the last. */
+ * debug-mode, pcrs, command-line, model, drivers. Names are stable; details are for people. NULL after the last. */
 enum sealboot_result {
         SEALBOOT_NOT_CHECKED = 0,
         SEALBOOT_PASSED = 1,

@@ -24,17 +24,20 @@ enum check {
         CHECK_PCRS,
         CHECK_COMMAND_LINE,
         CHECK_MODEL,
+        CHECK_DRIVERS,
         CHECK_COUNT,
 };
 
 static const char *const check_names[CHECK_COUNT] = {
         "structure", "chain", "validity", "signature", "age", "nonce", "user-data", "public-key", "debug-mode", "pcrs",
-        "command-line", "model",
+        "command-line", "model", "drivers",
 };
 
 enum {
         EXPECTED_MAX = 1024,
         CLOCK_SLACK = 5,       /* seconds by which a document may be ahead of our clock */
+        PCR_DRIVERS = 2,       /* drivers from outside the firmware: option ROMs, Driver#### */
+        PCR_SECURE_BOOT = 7,
         PCR_APPLICATION = 12,  /* what the stub measures: command lines, credentials, addons */
         PCR_MODEL = 15,
 };
@@ -48,6 +51,7 @@ struct expected {
 struct sealboot_verifier {
         uint8_t root[ROOT_FINGERPRINT_SIZE];
         int64_t time, max_age;
+        bool whole; /* a set that does not cover all of the boot is refused */
         struct expected nonce, user_data, public_key;
         struct references references;
         uint8_t (*digests)[SEALBOOT_DIGEST_SIZE];
@@ -173,6 +177,11 @@ int sealboot_verifier_add_reference(struct sealboot_verifier *v, const char *jso
         return answer(v, r == 0 || r == -ENOMEM ? r : -EINVAL);
 }
 
+int sealboot_verifier_require_whole_reference(struct sealboot_verifier *v, int require) {
+        v->whole = require != 0;
+        return 0;
+}
+
 int sealboot_verifier_add_model_digest(struct sealboot_verifier *v, const uint8_t digest[SEALBOOT_DIGEST_SIZE]) {
         uint8_t(*larger)[SEALBOOT_DIGEST_SIZE] = reallocarray(v->digests, v->n_digests + 1, sizeof *larger);
 
@@ -275,6 +284,18 @@ static void check_debug_mode(struct sealboot_verifier *v) {
                 set(v, CHECK_DEBUG_MODE, SEALBOOT_PASSED, "PCR0 is not zero, so the enclave is not in debug mode");
 }
 
+/* "": nothing, as of an enclave, whose PCR2 is of the application, and of an emulator without firmware. */
+static const char *what_pcr2_says(const struct document *d) {
+        const uint8_t *pcr = d->pcr[PCR_DRIVERS];
+        uint8_t alone[REFERENCE_SIZE];
+
+        reference_firmware_alone(alone);
+        if (d->kind == DOCUMENT_ENCLAVE || !pcr || memcmp(pcr, zeros, sizeof zeros) == 0)
+                return "";
+        return memcmp(pcr, alone, sizeof alone) == 0 ? "; no UEFI driver from outside the firmware ran"
+                                                     : "; a UEFI driver from outside the firmware ran";
+}
+
 /* Writes what differs and returns whether anything does. */
 static bool compare(const struct document *d, const struct reference *reference, FILE *f) {
         char found[2 * DOCUMENT_PCR_SIZE + 1], wanted[2 * DOCUMENT_PCR_SIZE + 1];
@@ -292,8 +313,8 @@ static bool compare(const struct document *d, const struct reference *reference,
                 hex_encode(reference->pcr[i], DOCUMENT_PCR_SIZE, wanted);
                 if (d->pcr[i])
                         hex_encode(d->pcr[i], DOCUMENT_PCR_SIZE, found);
-                fprintf(f, "%s PCR%u (document %s, reference %s)", differs ? "," : reference->source, i,
-                        d->pcr[i] ? found : "has none", wanted);
+                fprintf(f, "%s PCR%u (document %s, reference %s%s)", differs ? "," : reference->source, i,
+                        d->pcr[i] ? found : "has none", wanted, i == PCR_DRIVERS ? what_pcr2_says(d) : "");
                 differs = true;
         }
         return differs;
@@ -309,7 +330,17 @@ static void list_pcrs(const struct reference *reference, FILE *f) {
                 }
 }
 
-/* The first set that the document meets, or NULL with the differences in words. */
+static bool says_secure_boot(const struct reference *r) {
+        return r->secure_boot == SECURE_BOOT_ON && reference_has(r, PCR_SECURE_BOOT);
+}
+
+/* Whether the reference lacks a PCR, and the verifier was told to insist on it. */
+static bool insists_on(const struct sealboot_verifier *v, const struct reference *r, unsigned pcr) {
+        return v->whole && reference_lacks(r, pcr, says_secure_boot(r));
+}
+
+/* The first set that the document meets, one that covers the boot rather than one that does not; or NULL with the
+ * differences in words. */
 static const struct reference *find_reference(struct sealboot_verifier *v, char **ret_differences) {
         const struct reference *met = NULL;
         size_t size;
@@ -318,11 +349,17 @@ static const struct reference *find_reference(struct sealboot_verifier *v, char 
         f = open_memstream(ret_differences, &size);
         if (!f)
                 return NULL;
-        for (size_t i = 0; i < v->references.n && !met; i++) {
+        for (size_t i = 0; i < v->references.n; i++) {
+                const struct reference *r = &v->references.items[i];
+                bool whole = !insists_on(v, r, PCR_DRIVERS) && !insists_on(v, r, PCR_APPLICATION);
+
                 if (i > 0)
                         fputs("; ", f);
-                if (!compare(&v->document, &v->references.items[i], f))
-                        met = &v->references.items[i];
+                if ((met && !whole) || compare(&v->document, r, f))
+                        continue;
+                met = r;
+                if (whole)
+                        break;
         }
         if (fclose(f) != 0)
                 return NULL;
@@ -354,6 +391,24 @@ static const struct reference *check_pcrs(struct sealboot_verifier *v) {
         return met;
 }
 
+/* Of a NitroTPM: what PCR4 does not cover, by the PCR that tells of it. */
+static void check_beside_pcr4(struct sealboot_verifier *v, enum check check, unsigned pcr, const struct reference *met,
+                              const char *uncovered, const char *found) {
+        if (met && reference_has(met, pcr))
+                set(v, check, SEALBOOT_PASSED, "PCR%u was compared%s", pcr, found);
+        else if (met && says_secure_boot(met))
+                set(v, check, SEALBOOT_PASSED, "PCR7 was compared, which %s says is the value of Secure Boot on",
+                    met->source);
+        else if (met && insists_on(v, met, pcr))
+                set(v, check, SEALBOOT_FAILED,
+                    "%s has PCR4 but no PCR%u, and PCR4 does not cover %s%s; give measurements that have both, as "
+                    "`sealboot measure` writes them, or say that the reference may be partial",
+                    met->source, pcr, uncovered, found);
+        else
+                set(v, check, SEALBOOT_NOT_CHECKED, "PCR%u was not compared, and PCR4 does not cover %s%s", pcr,
+                    uncovered, found);
+}
+
 /* With Secure Boot off PCR4 does not cover a command line that is appended; PCR12 does (GHSA-xrv8-2pf5-f3q7). */
 static void check_command_line(struct sealboot_verifier *v, const struct reference *met) {
         const uint8_t *pcr = v->document.pcr[PCR_APPLICATION];
@@ -364,15 +419,21 @@ static void check_command_line(struct sealboot_verifier *v, const struct referen
                             "PCR0 covers the whole enclave image, its command line included");
                 else
                         set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED, "PCR0, which covers it, was not compared");
-        } else if (met && reference_has(met, PCR_APPLICATION))
-                set(v, CHECK_COMMAND_LINE, SEALBOOT_PASSED, "PCR12 was compared%s",
-                    memcmp(pcr, zeros, sizeof zeros) == 0 ? " and is zero: nothing was added" : "");
+                return;
+        }
+        check_beside_pcr4(v, CHECK_COMMAND_LINE, PCR_APPLICATION, met, "what is appended to the command line",
+                          !pcr                                    ? ""
+                          : memcmp(pcr, zeros, sizeof zeros) == 0 ? "; it is zero: nothing was added"
+                                                                  : "; it is not zero: something was added");
+}
+
+/* A driver that is not the firmware's runs before the image, and may change it in memory after it was measured. */
+static void check_drivers(struct sealboot_verifier *v, const struct reference *met) {
+        if (v->document.kind == DOCUMENT_ENCLAVE)
+                set(v, CHECK_DRIVERS, SEALBOOT_NOT_CHECKED, "does not apply to an enclave, which has no UEFI firmware");
         else
-                set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED,
-                    "PCR12 was not compared, and PCR4 does not cover what is appended%s",
-                    !pcr                                    ? ""
-                    : memcmp(pcr, zeros, sizeof zeros) == 0 ? "; it is zero"
-                                                            : "; it is not zero");
+                check_beside_pcr4(v, CHECK_DRIVERS, PCR_DRIVERS, met, "what a driver changes after the measurement",
+                                  what_pcr2_says(&v->document));
 }
 
 static void check_model(struct sealboot_verifier *v) {
@@ -440,6 +501,7 @@ int sealboot_verifier_run(struct sealboot_verifier *v, const void *document, siz
         met = check_pcrs(v);
         check_command_line(v, met);
         check_model(v);
+        check_drivers(v, met);
         return conclude(v, 0);
 }
 

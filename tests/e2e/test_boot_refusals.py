@@ -46,6 +46,18 @@ def test_tampered_pcr12(boot):
     assert boot.stack.pcr(12) in result.stderr and set(boot.stack.pcr(12)) != {"0"}
 
 
+def test_a_driver_from_outside_the_firmware(boot):
+    """It leaves PCR4, 7 and 12 as they are. The refusal shows those that policies bind."""
+    pcrs = (2, 4, 7, 12, 15)
+    boot.stack.kms().put_key_policy(KeyId=boot.arn, PolicyName="default", Policy=json.dumps(boot.stack.key_policy(
+        pcrs={n: boot.stack.pcr(n) for n in pcrs})))
+    single(boot)
+    boot.stack.control.tpm_extend(2, sha384=b"\1" * 48)
+    result = boot.refused(30, "AccessDeniedException", "presented PCRs")
+    shown = dict(re.findall(r"^    PCR(\d+) +([0-9a-f]{96})$", result.stderr, re.MULTILINE))
+    assert shown == {str(n): boot.stack.pcr(n) for n in pcrs} == {str(n): result.report["pcrs"][str(n)] for n in pcrs}
+
+
 def test_key_is_not_pinned(boot):
     single(boot)
     boot.config["keys"] = [boot.arn[:-4] + "beef"]

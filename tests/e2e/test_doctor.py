@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from firmware_log import ACPI, DRIVER, FILE, HD, PCI, image_event, log_with
 from sealer import Sealed
+from test_measure import CASES
 
 USAGE, IO, EVENT_LOG, MISMATCH, POLICY = 2, 61, 71, 73, 74
 ZEROS = "00" * 48
@@ -32,6 +34,7 @@ def doctor(sealboot, stack, tmp_path):
             if remark["state"] == "problem":
                 result.problems += f"{remark['topic']}: {remark['text']}\n"
         return result
+    call.sealboot = sealboot
     return call
 
 
@@ -55,7 +58,7 @@ def key(stack, tmp_path):
 
 
 def image(stack, tmp_path):
-    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": stack.pcr(n) for n in (4, 7, 12)}}))
+    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": stack.pcr(n) for n in (2, 4, 7, 12)}}))
     return tmp_path / "image.json"
 
 
@@ -83,6 +86,31 @@ def test_an_appended_command_line(single, doctor, policy, tmp_path, stack):
     assert "NitroTPMPCR12 wants" in result.problems and "NitroTPMPCR4" not in result.problems
     without = doctor(report)
     assert without.states["pcrs"] == ["unknown"] and without.states["policy"] == ["unknown"]
+
+
+def test_a_driver_from_outside_the_firmware(single, doctor, policy, tmp_path, stack):
+    """The log is that of a firmware which ran it; the TPM that the agent has is fed from it."""
+    log = log_with(tmp_path, "debian13", (2, DRIVER, image_event(ACPI, PCI, HD, FILE), b"a driver"))
+    for event in json.loads(doctor.sealboot("replay", "--json", "--pcr=2", log).stdout)["events"]:
+        stack.control.tpm_extend(2, sha384=bytes.fromhex(event["digest"]))
+    expected = {2: CASES["debian13"]["pcrs"]["sha384"][2], **{n: stack.pcr(n) for n in (4, 7, 12, 15)}}
+    stack.kms().put_key_policy(KeyId=single.arn, PolicyName="default", Policy=json.dumps(stack.key_policy(pcrs=expected)))
+    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": value for n, value in expected.items() if n < 15}}))
+    report = single.refused(30).report
+    options = ["--policy", policy(single.arn), "--reference", tmp_path / "image.json"]
+    result = doctor(report, *options)
+    assert result.states["pcrs"] == ["problem"] and "PCR2 is" in result.problems and "NitroTPMPCR2 wants" in result.problems
+    assert "a UEFI driver from outside the firmware ran" in result.problems
+    result = doctor(report, *options, "--event-log", log)
+    assert "a UEFI driver from outside the firmware ran" in result.problems and "\\EFI\\BOOT\\drv.efi" in result.problems
+    # Whether one ran, PCR2 tells without a reference, or with one of nitro-tpm-pcr-compute.
+    (tmp_path / "old.json").write_text(json.dumps({"Measurements": {f"PCR{n}": expected[n] for n in (4, 7, 12)}}))
+    for options, states in (([], ["unknown", "unknown"]), (["--reference", tmp_path / "old.json"], ["unknown", "ok"])):
+        result = doctor(report, *options)
+        assert result.states["pcrs"] == states and "a UEFI driver from outside the firmware ran" in result.stdout
+    for value in (expected[2], "00" * 48):
+        report["pcrs"]["2"] = value
+        assert "UEFI driver" not in doctor(report, "--reference", tmp_path / "old.json").stdout
 
 
 def test_a_permission_that_is_missing(single, doctor, policy, stack):

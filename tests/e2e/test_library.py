@@ -48,7 +48,7 @@ def test_a_service_links_it(installed, stack, sealboot, tmp_path):
 
     (tmp_path / "nonce").write_bytes(os.urandom(32))
     (tmp_path / "key").write_bytes(b"a public key")
-    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": stack.pcr(n) for n in (4, 7, 12)}}))
+    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": stack.pcr(n) for n in (2, 4, 7, 12)}}))
     assert sealboot("attest", "-n", tmp_path / "nonce", "-p", tmp_path / "key", "-o", tmp_path / "document").returncode == 0
 
     def ask(*more):
@@ -59,12 +59,16 @@ def test_a_service_links_it(installed, stack, sealboot, tmp_path):
     answer = ask(stack.variables["SEALBOOT_ATTESTATION_ROOT"])
     assert answer.returncode == 0 and "its key of 12 bytes" in answer.stdout, answer
     assert "refused: chain: the root in the document" in ask().stderr
+    whole = (tmp_path / "image.json").read_text()
+    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": stack.pcr(n) for n in (4, 7, 12)}}))
+    assert "refused: drivers: " in ask(stack.variables["SEALBOOT_ATTESTATION_ROOT"]).stderr
+    (tmp_path / "image.json").write_text(whole)
     (tmp_path / "nonce").write_bytes(os.urandom(32))
     assert "refused: nonce: " in ask(stack.variables["SEALBOOT_ATTESTATION_ROOT"]).stderr
 
 
 def test_the_headers_example_can_be_copied(tmp_path):
-    folder = os.path.join(os.path.dirname(__file__), "../../policy")
+    folder = os.path.join(os.path.dirname(__file__), "../../policy/verify")
     with open(os.path.join(folder, "sealboot-verify.h")) as f:
         example = re.findall(r"^ \*     (.*)$", f.read(), re.MULTILINE)
     assert len(example) > 5

@@ -53,7 +53,30 @@ def test_equals_what_was_measured(sealboot, name):
     case = CASES[name]
     said = json.loads(sealboot("measure", "--json", *options_of(case)))["Measurements"]
     measured = case["pcrs"]["sha384"]
-    assert said == {"HashAlgorithm": "SHA384 { ... }", "PCR4": measured[4], "PCR7": measured[7], "PCR12": measured[12]}
+    assert said == {"HashAlgorithm": "SHA384 { ... }", **{f"PCR{n}": measured[n] for n in (2, 3, 4, 7, 12)}}
+
+
+# As published documents of EC2 instances have it (2026-02).
+FIRMWARE_ALONE = "518923b0f955d08da077c96aaba522b9decede61c599cea6c41889cfbea4ae4d50529d96fe4d1afdafb65e7f95bf23c4"
+
+
+def test_without_option_roms_pcr2_and_pcr3_are_a_separator(sealboot):
+    said = json.loads(sealboot("measure", "--json", FIXTURES / "debian13.efi"))["Measurements"]
+    assert said["PCR2"] == said["PCR3"] == FIRMWARE_ALONE
+    text = sealboot("measure", FIXTURES / "debian13.efi")
+    assert "without a UEFI driver from outside the firmware" in text and "PCR12 (an appended command line)" in text
+
+
+def test_pcr2_of_option_roms_is_given(sealboot):
+    keys = options_of(CASES["debian13-sb-addon"])
+    plain = json.loads(sealboot("measure", "--json", "--event-log", *keys))
+    for value in ("ab" * 48, "AB" * 48):
+        given = json.loads(sealboot("measure", "--json", "--event-log", f"--pcr2={value}", *keys))
+        assert given["Measurements"] == {**plain["Measurements"], "PCR2": "ab" * 48}
+        assert [e for e in plain["Events"] if e["PCR"] != 2] == given["Events"]
+    assert json.loads(sealboot("measure", "--json", "--event-log", "--pcr2=none", *keys)) == plain
+    text = sealboot("measure", "--pcr2=" + "ab" * 48, *keys)
+    assert f"PCR2   {'ab' * 48}\n" in text and "PCR2 is the value given" in text and "Without Secure Boot" not in text
 
 
 def test_says_for_which_state_of_secure_boot(sealboot):
@@ -68,12 +91,14 @@ def test_event_log_says_what_and_why(sealboot):
     case = CASES["debian13-sb-addon"]
     events = json.loads(sealboot("measure", "--json", "--event-log", *options_of(case)))["Events"]
     assert [(e["PCR"], e["Type"]) for e in events] == [
-        (7, "EV_EFI_VARIABLE_DRIVER_CONFIG")] * 5 + [(7, "EV_SEPARATOR"), (4, "EV_EFI_ACTION"), (4, "EV_SEPARATOR"),
+        (7, "EV_EFI_VARIABLE_DRIVER_CONFIG")] * 5 + [(7, "EV_SEPARATOR"), (4, "EV_EFI_ACTION"),
+        (2, "EV_SEPARATOR"), (3, "EV_SEPARATOR"), (4, "EV_SEPARATOR"),
         (7, "EV_EFI_VARIABLE_AUTHORITY"), (4, "EV_EFI_BOOT_SERVICES_APPLICATION"),
         (7, "EV_EFI_VARIABLE_AUTHORITY"), (4, "EV_EFI_BOOT_SERVICES_APPLICATION"), (12, "EV_IPL")]
     assert events[0]["What"] == "variable SecureBoot = 1" and events[0]["Why"] == "Secure Boot is on"
-    assert "addon-signed-B.efi" in events[11]["What"] and "addon" in events[11]["Why"]
-    assert '"sealboot.addon=1"' in events[12]["What"]
+    assert "no driver from outside the firmware" in events[7]["Why"]
+    assert "addon-signed-B.efi" in events[13]["What"] and "addon" in events[13]["Why"]
+    assert '"sealboot.addon=1"' in events[14]["What"]
     text = sealboot("measure", "--event-log", *options_of(case))
     for event in events:
         assert event["Digest"] in text and event["What"] in text and event["Why"] in text
@@ -93,20 +118,22 @@ def undocumented(answer, verb):
 
 def test_the_manual_has_every_member_of_the_json(sealboot):
     answer = json.loads(sealboot("measure", "--json", "--event-log", *options_of(CASES["debian13-sb-addon"])))
-    assert undocumented(answer, "measure") - {"HashAlgorithm", "PCR4", "PCR7", "PCR12"} == set()
+    assert undocumented(answer, "measure") - {"HashAlgorithm", "PCR2", "PCR3", "PCR4", "PCR7", "PCR12"} == set()
     assert "Why" in members(answer)
 
 
 def test_readable_output_has_the_same_values(sealboot):
     for case in CASES.values():
         measured = case["pcrs"]["sha384"]
-        lines = sealboot("measure", *options_of(case)).splitlines()
-        assert lines == [f"PCR4   {measured[4]}", f"PCR7   {measured[7]}", f"PCR12  {measured[12]}"]
+        lines, notes = sealboot("measure", *options_of(case)).split("\n\n")
+        assert lines.splitlines() == [f"PCR{n:<2}  {measured[n]}" for n in (2, 3, 4, 7, 12)]
+        assert not re.search("^PCR[0-9]+  ", notes, re.MULTILINE)
 
 
 def test_without_key_lists_pcr7_is_not_predicted(sealboot):
     said = json.loads(sealboot("measure", "--json", FIXTURES / "debian12.efi"))["Measurements"]
-    assert set(said) == {"HashAlgorithm", "PCR4", "PCR12"}
+    assert set(said) == {"HashAlgorithm", "PCR2", "PCR3", "PCR4", "PCR12"}
+    assert "PCR7 is not predicted" in sealboot("measure", FIXTURES / "debian12.efi")
 
 
 @pytest.mark.parametrize("what_if, pcr", [
@@ -146,6 +173,11 @@ REFUSALS = [
     (["{f}/debian13.efi", "--disk={f}/debian13.efi"], 2, "either a disk or images"),
     (["--disk={f}/debian13.efi"], 70, "has no GUID partition table"),
     (["--arch=riscv64", "{f}/debian13.efi"], 2, "neither"),
+    (["{f}/debian13.efi", "--pcr2=" + "ab" * 47], 2, "nor 96 hex digits"),
+    (["{f}/debian13.efi", "--pcr2=" + "ab" * 49], 2, "nor 96 hex digits"),
+    (["{f}/debian13.efi", "--pcr2=" + "xy" * 48], 2, "nor 96 hex digits"),
+    (["{f}/debian13.efi", "--pcr2="], 2, "nor 96 hex digits"),
+    (["{f}/debian13.efi", "--pcr2=" + "00" * 48], 2, "is zero, which no firmware leaves"),
     ([], 2, "name a UKI"),
     (["--nonsense"], 2, "Try 'sealboot measure --help'"),
 ]

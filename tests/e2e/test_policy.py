@@ -31,6 +31,7 @@ KEY = f"arn:aws:kms:us-east-1:{OWNER}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 TPM, ENCLAVE = "kms:RecipientAttestation:NitroTPMPCR", "kms:RecipientAttestation:PCR"
 IMAGE = "kms:RecipientAttestation:ImageSha384"
 ZEROS, FOUR, OTHER = "00" * 48, "44" * 48, "ab" * 48
+ALONE = hashlib.sha384(bytes(48) + hashlib.sha384(bytes(4)).digest()).hexdigest()  # PCR2 without a driver from outside
 SECURE_BOOT_OFF = "98441c7f7625d10058c47683aec486ce311c633235eb555593a7ee791121e3578ae72d04ecef661f272d59058b77af35"
 
 
@@ -58,7 +59,7 @@ def reference(path, **pcrs):
 
 @pytest.fixture
 def image(tmp_path):
-    return reference(tmp_path / "image.json", PCR4=FOUR, PCR12=ZEROS)
+    return reference(tmp_path / "image.json", PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS)
 
 
 WHO = ["--principal", ROLE, "--admin", ADMIN]
@@ -71,7 +72,7 @@ def released(policy, number=1):
 
 
 def test_binds_all_it_knows(run, tmp_path):
-    image = reference(tmp_path / "image.json", PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS)
+    image = reference(tmp_path / "image.json", PCR2=ALONE, PCR3=ALONE, PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS)
     result = run("--reference", image, *WHO, "--context", "model=llama", "--context", "version=3", "--one-shot")
     assert result.returncode == 0, result
     policy = json.loads(result.stdout)
@@ -79,7 +80,7 @@ def test_binds_all_it_knows(run, tmp_path):
     assert released(policy) == {
         "Sid": "ReleaseToImage1", "Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:Decrypt", "Resource": "*",
         "Condition": {
-            "StringEqualsIgnoreCase": {TPM + "4": FOUR, TPM + "7": OTHER,
+            "StringEqualsIgnoreCase": {TPM + "2": ALONE, TPM + "3": ALONE, TPM + "4": FOUR, TPM + "7": OTHER,
                                        TPM + "12": ZEROS, TPM + "15": ZEROS},
             "StringEquals": {"kms:EncryptionContext:model": "llama", "kms:EncryptionContext:version": "3"}}}
     used = {a for s in policy["Statement"] if s["Sid"] != "ReleaseToImage1" for a in evaluator.listed(s["Action"])}
@@ -88,8 +89,9 @@ def test_binds_all_it_knows(run, tmp_path):
 
 
 def test_every_image_has_its_own_statement(run, tmp_path, image):
-    (tmp_path / "two.json").write_text(json.dumps([{"Measurements": {"PCR4": OTHER, "PCR12": ZEROS}},
-                                                   {"Measurements": {"PCR4": "cd" * 48, "PCR12": "ef" * 48}}]))
+    (tmp_path / "two.json").write_text(json.dumps([
+        {"Measurements": {"PCR2": ALONE, "PCR4": OTHER, "PCR12": ZEROS}},
+        {"Measurements": {"PCR2": ALONE, "PCR4": "cd" * 48, "PCR12": "ef" * 48}}]))
     policy = json.loads(run("--reference", image, "--reference", tmp_path / "two.json", *WHO).stdout)
     bound = [released(policy, n)["Condition"]["StringEqualsIgnoreCase"] for n in (1, 2, 3)]
     assert [(b[TPM + "4"], b[TPM + "12"]) for b in bound] == [
@@ -106,6 +108,11 @@ def test_enclaves(run, tmp_path):
 REFUSED = [
     (dict(PCR4=FOUR), [], "pcr4-without-pcr12"),
     (dict(PCR4=FOUR, PCR7=OTHER), [], "pcr4-without-pcr12"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), [], "pcr4-without-pcr2"),
+    (dict(PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS), [], "pcr4-without-pcr2"),
+    (dict(PCR4=FOUR, PCR7=SECURE_BOOT_OFF, PCR12=ZEROS), ["--secure-boot"], "pcr4-without-pcr2"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--secure-boot"], "pcr4-without-pcr2"),
+    (dict(PCR3=ALONE, PCR4=FOUR, PCR12=ZEROS), [], "pcr4-without-pcr2"),
     (dict(PCR4=FOUR, PCR7=SECURE_BOOT_OFF), ["--secure-boot"], "secure-boot-off"),
     (dict(PCR7=SECURE_BOOT_OFF), ["--secure-boot"], "secure-boot-off"),
     (dict(PCR7=SECURE_BOOT_OFF, PCR12=ZEROS), [], "secure-boot-off"),
@@ -155,12 +162,51 @@ def test_secure_boot_stands_in(run, tmp_path, pcrs):
     assert (result.returncode, result.stderr) == (0, "")
     result = run("--reference", off, *WHO, "--secure-boot")
     assert (result.returncode, result.stdout) == (POLICY, "") and "secure-boot-off" in result.stderr
-    assert "off.json[1]" in result.stderr and "Bind PCR4 and PCR12" in result.stderr
+    assert "off.json[1]" in result.stderr and "Bind PCR2, PCR4 and PCR12" in result.stderr
+
+
+def test_a_reference_without_pcr2_needs_a_word(run, tmp_path):
+    """As an older sealboot and nitro-tpm-pcr-compute write it: what is missing is said, and no weaker policy is written."""
+    image = reference(tmp_path / "image.json", PCR4=FOUR, PCR12=ZEROS)
+    result = run("--reference", image, *WHO)
+    assert (result.returncode, result.stdout) == (POLICY, "")
+    for words in ("ReleaseToImage1", "pcr4-without-pcr2", "DriverOrder", "Measure again", "--pcr2 none", "--secure-boot"):
+        assert words in result.stderr, words
+    for given, bound in (("none", ALONE), (OTHER, OTHER), (OTHER.upper(), OTHER)):
+        result = run("--pcr2", given, "--reference", image, *WHO)
+        assert result.returncode == 0, result
+        assert released(json.loads(result.stdout))["Condition"]["StringEqualsIgnoreCase"] == {
+            TPM + "2": bound, TPM + "4": FOUR, TPM + "12": ZEROS}
+    measured = reference(tmp_path / "measured.json", PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS)
+    assert run("--reference", measured, "--pcr2", "none", *WHO).returncode == 0
+    for path, given, words in ((measured, OTHER, "has a PCR2 already"), (image, ZEROS, "is zero"), (image, "44", "96 hex digits"),
+                               (image, "", "96 hex digits"), (reference(tmp_path / "eif.json", PCR0=FOUR), "none", "enclave")):
+        result = run("--reference", path, "--pcr2", given, *WHO)
+        assert (result.returncode, result.stdout) == (USAGE, "") and words in result.stderr, result
+
+
+def test_with_secure_boot_on_pcr7_covers_drivers(run, tmp_path):
+    """Where a reference says so itself, that is enough; another image in the same policy is judged by what it says."""
+    image = tmp_path / "image.json"
+    on, off = ({"Measurements": dict(PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS), "SecureBoot": state} for state in (True, False))
+    whole = {"Measurements": dict(PCR2=ALONE, PCR4=OTHER, PCR12=ZEROS)}
+    no_pcr7 = {"Measurements": dict(PCR4=FOUR, PCR12=ZEROS), "SecureBoot": True}
+    for images, refused in (([on], None), ([on, whole], None), ([whole, on, on], None), ([off], 1), ([on, off], 2),
+                            ([no_pcr7], 1), ([on, whole, no_pcr7], 3)):
+        image.write_text(json.dumps(images))
+        result = run("--reference", image, *WHO)
+        assert result.returncode == (POLICY if refused else 0), (images, result)
+        assert not refused or f"ReleaseToImage{refused}" in result.stderr and "pcr4-without-pcr2" in result.stderr
+    image.write_text(json.dumps(on))
+    (tmp_path / "policy.json").write_text(run("--reference", image, *WHO).stdout)
+    assert run("check", tmp_path / "policy.json", "--secure-boot").returncode == 0
+    result = run("check", tmp_path / "policy.json")
+    assert result.returncode == POLICY and "pcr4-without-pcr2" in result.stdout, "what its PCR7 is cannot be told from the value"
 
 
 def test_secure_boot_need_not_be_on_where_nothing_rests_on_it(run, tmp_path):
     image = tmp_path / "image.json"
-    image.write_text(json.dumps({"Measurements": dict(PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS), "SecureBoot": False}))
+    image.write_text(json.dumps({"Measurements": dict(PCR2=ALONE, PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS), "SecureBoot": False}))
     for options in ([], ["--secure-boot"]):
         result = run("--reference", image, *WHO, *options)
         assert (result.returncode, result.stderr) == (0, "")
@@ -169,7 +215,7 @@ def test_secure_boot_need_not_be_on_where_nothing_rests_on_it(run, tmp_path):
 def test_fits_what_kms_takes(run, tmp_path):
     def images(n):
         (tmp_path / "images.json").write_text(json.dumps([
-            {"Measurements": {"PCR4": f"{i:096x}", "PCR7": OTHER, "PCR12": ZEROS}} for i in range(n)]))
+            {"Measurements": {"PCR2": ALONE, "PCR4": f"{i:096x}", "PCR12": ZEROS}} for i in range(n)]))
         return run("--reference", tmp_path / "images.json", *WHO)
     assert "\n " in images(20).stdout
     compact = 0
@@ -240,7 +286,7 @@ def test_kms_takes_and_keeps_what_is_written(stack, sealboot, tmp_path):
     """The written policy admits the emulator's instance, one-shot: once PCR15 is extended, KMS and `policy check` both say
     no."""
     owner = stack.kms()
-    image = reference(tmp_path / "image.json", **{f"PCR{n}": stack.pcr(n) for n in (4, 7, 12)})
+    image = reference(tmp_path / "image.json", **{f"PCR{n}": stack.pcr(n) for n in (2, 4, 7, 12)})
     written = sealboot("policy", "--reference", image, "--principal", stack.role_arn, "--admin", stack.info["owner_arn"],
                        "--sealer", stack.info["owner_arn"], "--context", "model=m", "--one-shot", "--deny-unattested")
     assert written.returncode == 0, written
@@ -267,6 +313,24 @@ def test_kms_takes_and_keeps_what_is_written(stack, sealboot, tmp_path):
     result = check(document, "--context", "model=m")
     unmet = [e["key"] for e in result.json["statements"][2]["elements"] if e["met"] == "no"]
     assert result.returncode == MISMATCH and unmet == [TPM + "15"]
+
+
+def test_kms_denies_after_a_driver_from_outside(stack, sealboot, tmp_path):
+    """What a UEFI driver before the image leaves: PCR2 differs, and PCR4, 7 and 12 are as predicted."""
+    owner = stack.kms()
+    image = reference(tmp_path / "image.json", **{f"PCR{n}": stack.pcr(n) for n in (2, 4, 7, 12)})
+    written = sealboot("policy", "--reference", image, "--principal", stack.role_arn, "--admin", stack.info["owner_arn"],
+                       "--sealer", stack.info["owner_arn"], "--context", "model=m")
+    assert written.returncode == 0, written
+    key = owner.create_key(Policy=written.stdout)["KeyMetadata"]["Arn"]
+    blob = owner.generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext={"model": "m"})["CiphertextBlob"]
+    recipient = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    document = stack.control.document(public_key=recipient)
+    assert "CiphertextForRecipient" in decrypt_attested(stack, blob, {"model": "m"}, document)
+    stack.tpm("tpm2_pcrextend", "2:sha384=" + OTHER)
+    document = stack.control.document(public_key=recipient)
+    assert "AccessDenied" in decrypt_attested(stack, blob, {"model": "m"}, document)["__type"]
 
 
 # --- checking
@@ -320,7 +384,7 @@ def image_document(leaf):
     return attestation.document(leaf, {**attestation.zero_pcrs(), 4: b"\x44" * 48}, now=NOW)
 
 
-BOUND = {"StringEquals": {TPM + "4": FOUR, TPM + "12": ZEROS}}
+BOUND = {"StringEquals": {TPM + "2": ZEROS, TPM + "4": FOUR, TPM + "12": ZEROS}}
 ALSO = {"Principal": {"AWS": ROLE}, "Action": "kms:Decrypt", "Resource": "*"}
 
 
@@ -436,7 +500,7 @@ def test_references_instead_of_documents(run, image, tmp_path):
     (tmp_path / "policy.json").write_text(run("--reference", image, *WHO, "--one-shot").stdout)
     arguments = ["check", tmp_path / "policy.json", "--principal", ROLE, "--reference"]
     assert run(*arguments, image).returncode == 0
-    result = run(*arguments, reference(tmp_path / "other.json", PCR4=OTHER, PCR12=ZEROS))
+    result = run(*arguments, reference(tmp_path / "other.json", PCR2=ALONE, PCR4=OTHER, PCR12=ZEROS))
     assert result.returncode == MISMATCH and f"NOT MET  StringEqualsIgnoreCase {TPM}4" in result.stdout
     result = run(*arguments, reference(tmp_path / "other.json", PCR4=FOUR))
     assert result.returncode == MISMATCH and "UNDECIDED" in result.stdout
@@ -456,9 +520,9 @@ def guarded(*denials, **changes):
     return policy
 
 
-DENY4, DENY12 = ({"Effect": "Deny", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*",
+DENY2, DENY4, DENY12 = ({"Effect": "Deny", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*",
                   "Condition": {"StringNotEqualsIgnoreCase": {TPM + pcr: value}}}
-                 for pcr, value in (("4", FOUR), ("12", ZEROS)))
+                 for pcr, value in (("2", ZEROS), ("4", FOUR), ("12", ZEROS)))
 
 WEAK = [
     ("wildcard-principal", allow({"StringEquals": {IMAGE: OTHER}}, Principal="*")),
@@ -469,16 +533,23 @@ WEAK = [
     ("no-attestation", allow({"ForAllValues:StringEquals": {IMAGE: OTHER}})),
     ("no-attestation", allow({"StringNotEquals": {IMAGE: OTHER}})),
     ("no-attestation", allow({"Null": {IMAGE: "false"}})),
-    ("pcr4-without-pcr12", allow({"StringEquals": {TPM + "4": OTHER}})),
-    ("firmware-pcr", allow({"StringEquals": {f"{TPM}{n}": OTHER for n in (0, 4, 12)}})),
+    ("pcr4-without-pcr12", allow({"StringEquals": {TPM + "2": ALONE, TPM + "4": OTHER}})),
+    ("pcr4-without-pcr2", allow({"StringEquals": {TPM + "4": OTHER, TPM + "12": ZEROS}})),
+    ("pcr4-without-pcr2", allow({"StringEquals": {TPM + "4": OTHER, TPM + "7": FOUR, TPM + "12": ZEROS}})),
+    ("pcr4-without-pcr2", allow({"StringEquals": {TPM + "4": OTHER, TPM + "12": ZEROS}, "Null": {TPM + "2": "false"}})),
+    ("pcr4-without-pcr2", allow({"StringEquals": {TPM + "4": OTHER, TPM + "12": ZEROS}, "StringNotEquals": {TPM + "2": OTHER}})),
+    ("pcr4-without-pcr2", allow({"StringEquals": {TPM + "4": OTHER, TPM + "12": ZEROS},
+                                 "StringEqualsIfExists": {TPM + "2": ALONE}})),
+    ("firmware-pcr", allow({"StringEquals": {f"{TPM}{n}": OTHER for n in (0, 2, 4, 12)}})),
     ("image-not-bound", allow({"StringEquals": {TPM + "15": ZEROS}})),
     ("image-not-bound", allow({"StringEquals": {ENCLAVE + "3": OTHER}})),
-    ("mixed-images", allow({"StringEquals": {f"{TPM}{n}": [OTHER, FOUR] for n in (4, 12)}})),
+    ("mixed-images", allow({"StringEquals": {f"{TPM}{n}": [OTHER, FOUR] for n in (4, 12)} | {TPM + "2": ALONE}})),
     ("loose-match", allow({"StringLike": {IMAGE: "ab*"}})),
     ("debug-enclave", allow({"StringEquals": {IMAGE: ZEROS}})),
     ("never-matches", allow({"StringEquals": {IMAGE: OTHER.upper()}})),
     ("debug-enclave", allow({"StringEquals": {ENCLAVE + "8": [OTHER, ZEROS]}})),
-    ("policy-variable", allow({"StringLike": {TPM + "4": "${kms:RecipientAttestation:NitroTPMPCR4}", TPM + "12": ZEROS}})),
+    ("policy-variable", allow({"StringLike": {TPM + "4": "${kms:RecipientAttestation:NitroTPMPCR4}", TPM + "12": ZEROS,
+                                                TPM + "2": ALONE}})),
     ("policy-variable", allow({"StringEquals": {IMAGE: OTHER, "kms:EncryptionContext:m": "${KMS:EncryptionContext:m}"}})),
     ("no-attestation", allow({"NumericEquals": {IMAGE: OTHER}})),
     ("self-administration", also(BOUND, "kms:Put*", ROOT)),
@@ -491,14 +562,15 @@ WEAK = [
     ("no-attestation", guarded({**DENY4, "Condition": {**DENY4["Condition"], "Bool": {"aws:SecureTransport": "true"}}})),
     ("no-attestation", guarded({**DENY4, "Condition": {"StringNotEqualsIfExists": {TPM + "4": FOUR}}})),
     ("no-attestation", guarded(DENY4, DENY12, Action=["kms:Decrypt", "kms:CreateGrant"])),
-    ("pcr4-without-pcr12", guarded(DENY4)),
-    ("self-administration", guarded(*({**d, "Action": "kms:*"} for d in (DENY4, DENY12)), Action="kms:*")),
+    ("pcr4-without-pcr12", guarded(DENY2, DENY4)),
+    ("pcr4-without-pcr2", guarded(DENY4, DENY12)),
+    ("self-administration", guarded(*({**d, "Action": "kms:*"} for d in (DENY2, DENY4, DENY12)), Action="kms:*")),
     ("mixed-images", guarded({**DENY4, "Condition": {"StringNotEquals": {TPM + "4": [FOUR, OTHER]}}},
-                             {**DENY12, "Condition": {"StringNotEquals": {TPM + "12": [FOUR, OTHER]}}})),
+                             {**DENY12, "Condition": {"StringNotEquals": {TPM + "12": [FOUR, OTHER]}}}, DENY2)),
 ]
 SOUND = [
-    guarded(DENY4, DENY12),
-    guarded({**DENY4, "Action": "kms:*"}, {**DENY12, "Action": "*"}, Action=["kms:C*", "kms:ReEnc*"]),
+    guarded(DENY2, DENY4, DENY12),
+    guarded(DENY2 | {"Action": "*"}, {**DENY4, "Action": "kms:*"}, {**DENY12, "Action": "*"}, Action=["kms:C*", "kms:ReEnc*"]),
     also(BOUND, "kms:PutKeyPolicy", [ADMIN, ADMIN.replace(OWNER, CONSUMER), ROLE.replace("role", "user")]),
     also(BOUND, "kms:GetKeyPolicy", ROLE), allow({"StringEquals": {IMAGE: OTHER, ENCLAVE + "8": ZEROS}}),
     allow({"StringEquals": {**BOUND["StringEquals"], "kms:EncryptionContext:tenant": "${aws:PrincipalTag/tenant}"}}),
@@ -772,8 +844,8 @@ def test_diff_ignores_notation(run, tmp_path):
 
 
 def test_diff_names_changes(run, tmp_path):
-    (tmp_path / "one").write_text(run("--reference", reference(tmp_path / "a.json", PCR4=FOUR, PCR12=ZEROS), *WHO).stdout)
-    (tmp_path / "two").write_text(run("--reference", reference(tmp_path / "b.json", PCR4=OTHER, PCR12=ZEROS), *WHO,
+    (tmp_path / "one").write_text(run("--reference", reference(tmp_path / "a.json", PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), *WHO).stdout)
+    (tmp_path / "two").write_text(run("--reference", reference(tmp_path / "b.json", PCR2=ALONE, PCR4=OTHER, PCR12=ZEROS), *WHO,
                                       "--sealer", ADMIN).stdout)
     result = run("diff", "--json", tmp_path / "one", tmp_path / "two")
     changes = {(c["before"], c["after"]): (c["removed"], c["added"]) for c in json.loads(result.stdout)["changes"]}

@@ -3,17 +3,20 @@
 
 import hashlib
 import json
+import pathlib
+import re
 import subprocess
 import time
 
 import pytest
 
+from firmware_log import (ACPI, DRIVER, FILE, HD, PCI, ROM, RUNTIME_DRIVER, VARIABLE, image_event, load_option, log_of, log_with,
+                          variable_event)
 from stack import attestation, pki
 from test_measure import CASES, FIXTURES, members, options_of, sealboot, undocumented  # noqa: F401 (a fixture)
 
 
-def log_of(name):
-    return FIXTURES / f"{name}.log"
+MANUALS = pathlib.Path(__file__).resolve().parents[2] / "policy/man"
 
 
 def image_options(case):
@@ -39,7 +42,10 @@ def test_replays_to_the_pcrs_of_the_tpm(sealboot, name, bank):  # noqa: F811
 @pytest.mark.parametrize("name", CASES)
 def test_agrees_with_the_prediction_event_by_event(sealboot, name):  # noqa: F811
     findings = compared(sealboot, *image_options(CASES[name]), log_of(name))
-    assert set(findings) == {4, 7, 12}
+    assert set(findings) == {2, 3, 4, 7, 12}
+    given = compared(sealboot, *image_options(CASES[name]), f"--pcr2={'ab' * 48}", log_of(name), code=73)
+    assert {pcr for pcr, finding in given.items() if not finding["equal"]} == {2}
+    assert "no driver from outside the firmware ran" in given[2]["meaning"]
 
 
 DIFFERENCES = [
@@ -230,6 +236,84 @@ def test_which_words_can_be_checked(sealboot):  # noqa: F811
     assert standing[4, "EV_EFI_BOOT_SERVICES_APPLICATION"] is None and standing[11, "EV_IPL"] is None
 
 
+# --- code from outside the firmware
+
+RAN = "a UEFI driver from outside the firmware ran before the image"
+
+
+@pytest.mark.parametrize("kind, nodes, text", [
+    (DRIVER, (ACPI, PCI, HD, FILE), "driver PCI 03.0, partition 1, \\EFI\\BOOT\\drv.efi"),
+    (RUNTIME_DRIVER, (HD, FILE), "driver partition 1, \\EFI\\BOOT\\drv.efi"),
+    (DRIVER, (ACPI, PCI, ROM), "driver PCI 03.0, option ROM"),
+    (DRIVER, (ACPI, PCI, PCI, ROM), "driver PCI 03.0/03.0, option ROM"),
+    (DRIVER, (), "driver of unknown origin"),
+])
+def test_names_a_driver_from_outside_by_every_way_of_comparing(sealboot, tmp_path, kind, nodes, text):  # noqa: F811
+    log = log_with(tmp_path, "debian13", (2, kind, image_event(*nodes), b"a driver"))
+    reference = tmp_path / "reference.json"
+    reference.write_text(sealboot("measure", "--json", *options_of(CASES["debian13"])))
+    value = CASES["debian13"]["pcrs"]["sha384"][2]
+    for comparison in ([f"--reference={reference}"], [f"--expect=PCR2={value}"], [f"--against={log_of('debian13')}"],
+                       image_options(CASES["debian13"])):
+        findings = compared(sealboot, *comparison, log, code=73)
+        assert {pcr for pcr, finding in findings.items() if not finding["equal"]} == {2}, comparison
+        assert findings[2]["meaning"].startswith(RAN) and findings[2]["meaning"].endswith(text), comparison
+        assert findings[2]["event"]["text"] == text and findings[2]["event"]["note"].startswith(RAN)
+    said = sealboot("replay", log)
+    assert "NOTE: " + RAN in said.split(text)[1].splitlines()[1]
+
+
+def test_a_known_driver_and_another_one(sealboot, tmp_path):  # noqa: F811
+    """An instance type with option ROMs: its PCR2 is given, and its log is that of a good boot."""
+    rom, driver = image_event(ACPI, PCI, ROM), image_event(HD, FILE)
+    good = log_with(tmp_path, "debian13", (2, DRIVER, rom, b"rom"))
+    good = good.rename(tmp_path / "good.log")
+    value = json.loads(sealboot("replay", "--json", good))["pcrs"]["PCR2"]
+    image = [*image_options(CASES["debian13"]), f"--pcr2={value}"]
+    assert all(f["equal"] for f in compared(sealboot, *image, good).values())
+    for events, words in (
+        ([(2, DRIVER, rom, b"rom"), (2, DRIVER, driver, b"evil")], RAN),
+        ([(2, DRIVER, driver, b"evil")], "a UEFI driver from outside the firmware differs"),
+        ([], "no driver from outside the firmware ran, and one was expected"),
+    ):
+        log = log_with(tmp_path, "debian13", *events)
+        assert words in compared(sealboot, *image, "--pcr=2", log, code=73)[2]["meaning"], events
+    log = log_with(tmp_path, "debian13", (2, DRIVER, driver, b"evil"))
+    meaning = compared(sealboot, f"--against={good}", "--pcr=2", log, code=73)[2]["meaning"]
+    assert meaning == "another UEFI driver from outside the firmware ran: driver partition 1, \\EFI\\BOOT\\drv.efi"
+    meaning = compared(sealboot, f"--against={good}", "--pcr=2", log_of("debian13"), code=73)[2]["meaning"]
+    assert meaning.startswith("a UEFI driver from outside the firmware was expected and did not run")
+
+
+@pytest.mark.parametrize("pcr", [1, 5])
+@pytest.mark.parametrize("name, value, text, note", [
+    ("Driver0000", load_option("evil", HD, FILE), 'variable Driver0000 "evil": partition 1, \\EFI\\BOOT\\drv.efi', "UEFI driver"),
+    ("DriverOrder", b"\0\0\x1f\0", "variable DriverOrder: 0000, 001F", "UEFI driver"),
+    ("SysPrep00AB", load_option("x", FILE), 'variable SysPrep00AB "x": \\EFI\\BOOT\\drv.efi', "another application"),
+    ("SysPrepOrder", b"\1\0", "variable SysPrepOrder: 0001", "another application"),
+    ("DriverOrder", b"", "variable DriverOrder, not set", None),
+    ("Driver0001", b"\1\0\0\0\xff\xffx\0\0\0", 'variable Driver0001 "x"', "UEFI driver"),  # a path beyond the end
+    ("Driver0001", b"\1\0\0", "variable Driver0001", "UEFI driver"),
+    ("Driver0001", b"\1\0\0\0\4\0x\0", 'variable Driver0001 "x"', "UEFI driver"),  # a title without an end
+    ("Boot0001", load_option("disk", HD, FILE), 'variable Boot0001 "disk"', None),
+    ("Boot1001", load_option("disk", HD, FILE), 'variable Boot1001 "disk"', None),
+])
+def test_names_what_the_firmware_was_told_to_run(sealboot, tmp_path, pcr, name, value, text, note):  # noqa: F811
+    log = log_with(tmp_path, "debian13", (pcr, VARIABLE, variable_event(name, value), value))
+    events = json.loads(sealboot("replay", "--json", f"--pcr={pcr}", log))["events"]
+    event, = (e for e in events if e["text"] == text)
+    assert event["text_measured"] is True and (note in event["note"] if note else "note" not in event)
+    meaning = compared(sealboot, f"--against={log_of('debian13')}", f"--pcr={pcr}", log, code=73)[pcr]["meaning"]
+    assert text in meaning and (note or "one more event was measured") in meaning
+
+
+def test_a_label_alone_tells_of_no_driver(sealboot, tmp_path):  # noqa: F811
+    """Its digest is of other bytes: the log was altered."""
+    log = log_with(tmp_path, "debian13", (1, VARIABLE, variable_event("Driver0000", load_option("evil", FILE)), b"other"))
+    event, = (e for e in json.loads(sealboot("replay", "--json", "--pcr=1", log, code=73))["events"] if "Driver0000" in e["text"])
+    assert event["text_measured"] is False and "note" not in event
+
+
 def record(pcr, text, **more):
     digests = [{"hashAlg": bank, "digest": hashlib.new(bank, text.encode()).hexdigest()} for bank in ("sha256", "sha384")]
     return {"pcr": pcr, "digests": digests, "content_type": "systemd",
@@ -278,6 +362,7 @@ def test_damaged_logs_are_refused(sealboot, tmp_path):  # noqa: F811
 def test_the_manual_has_every_member_of_the_json(sealboot):  # noqa: F811
     answer = json.loads(sealboot("replay", "--json", "--pcr=4", f"--expect=PCR4={'00' * 48}", log_of("debian13"), code=73))
     assert undocumented(answer, "replay") - {"PCR4"} == set()
+    assert re.search(r"^\.Ql note\b", (MANUALS / "sealboot-replay.1").read_text(), re.MULTILINE)
     assert {"value", "event", "meaning", "text_measured"} <= members(answer)
 
 

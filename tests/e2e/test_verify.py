@@ -2,6 +2,7 @@
 """sealboot verify: documents that must be refused, each for its own reason, and real ones that must not."""
 
 import base64
+import hashlib
 import json
 import os
 import pathlib
@@ -21,6 +22,7 @@ from test_measure import members, undocumented
 DOCUMENT, MISMATCH, USAGE, IO = 72, 73, 2, 61
 NOW = int(time.time())
 PCRS = {**attestation.zero_pcrs(), 4: b"\x44" * 48}
+FIRMWARE_ALONE = hashlib.sha384(bytes(48) + hashlib.sha384(bytes(4)).digest()).digest()  # PCR2: a separator
 
 
 @pytest.fixture(scope="module")
@@ -303,16 +305,47 @@ def test_not_yet_valid_says_clock(verify, leaf):
 def test_valid(verify, leaf, tmp_path, definite):
     fields = attestation.payload(leaf, PCRS, now=NOW, nonce=b"fresh", user_data=b"", public_key=b"key")
     document = attestation.sign(as_definite(fields) if definite else fields, leaf.key)
-    reference = {"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR4": "44" * 48, "PCR12": "00" * 48}}
+    reference = {"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR2": "00" * 48, "PCR4": "44" * 48, "PCR12": "00" * 48}}
     (tmp_path / "image.json").write_text(json.dumps(reference))
     (tmp_path / "key").write_bytes(b"key")
     result = verify(document, "--nonce", b"fresh".hex(), "--public-key", f"@{tmp_path / 'key'}", "--user-data", "",
                     "--reference", tmp_path / "image.json", "--max-age", "3600", at=NOW + 10)
     assert (result.returncode, result.verified) == (0, True), result
     assert {name for name, (outcome, _) in result.checks.items() if outcome == "passed"} == {
-        "structure", "chain", "validity", "signature", "age", "nonce", "user-data", "public-key", "pcrs", "command-line"}
+        "structure", "chain", "validity", "signature", "age", "nonce", "user-data", "public-key", "pcrs", "command-line",
+        "drivers"}
     assert {name for name, (outcome, _) in result.checks.items() if outcome == "not checked"} == {"debug-mode", "model"}
     assert result.document["pcrs"]["4"] == "44" * 48 and result.document["nonce"] == b"fresh".hex()
+
+
+@pytest.mark.parametrize("pcrs, more, missing", [
+    ((2, 4, 12), {}, set()), ((4, 12), {}, {"drivers"}), ((2, 4, 7), {}, {"command-line"}), ((4,), {}, {"command-line", "drivers"}),
+    ((4, 7, 12), {"SecureBoot": False}, {"drivers"}), ((4, 7), {"SecureBoot": True}, set()),
+    ((4,), {"SecureBoot": True}, {"command-line", "drivers"}),
+])
+def test_a_reference_must_cover_what_pcr4_does_not(verify, leaf, tmp_path, pcrs, more, missing):
+    """As nitro-tpm-pcr-compute writes it, a reference has no PCR2: a UEFI driver that ran before the image goes unnoticed."""
+    presented = {**PCRS, 2: FIRMWARE_ALONE, 7: b"\x77" * 48}
+    document = attestation.document(leaf, presented, now=NOW)
+    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": presented[n].hex() for n in pcrs}, **more}))
+    result = verify(document, "--reference", tmp_path / "image.json")
+    assert (result.returncode, result.verified) == ((MISMATCH, False) if missing else (0, True)), result
+    assert {name for name, (outcome, _) in result.checks.items() if outcome == "failed"} == missing
+    assert all("has PCR4 but no PCR" in result.checks[name][1] for name in missing)
+    result = verify(document, "--partial-reference", "--reference", tmp_path / "image.json")
+    assert (result.returncode, result.verified) == (0, True), result
+    assert all(result.checks[name][0] == "not checked" for name in missing)
+
+
+def test_pcr2_tells_of_a_driver(verify, leaf, tmp_path):
+    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {
+        "PCR2": FIRMWARE_ALONE.hex(), "PCR4": "44" * 48, "PCR12": "00" * 48}}))
+    good, bad = (attestation.document(leaf, {**PCRS, 2: value}, now=NOW) for value in (FIRMWARE_ALONE, b"\x22" * 48))
+    assert "no UEFI driver from outside the firmware ran" in verify(good).checks["drivers"][1]
+    assert "; a UEFI driver from outside the firmware ran" in verify(bad).checks["drivers"][1]
+    assert verify(good, "--reference", tmp_path / "image.json").returncode == 0
+    result = verify(bad, "--reference", tmp_path / "image.json")
+    assert result.returncode == MISMATCH and "; a UEFI driver from outside the firmware ran" in result.checks["pcrs"][1]
 
 
 def extended(digest: bytes) -> bytes:

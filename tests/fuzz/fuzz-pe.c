@@ -15,7 +15,7 @@ static void boot(const struct measured_image *image, const struct key_lists *key
         struct boot b = { .images = image, .n_images = 1, .keys = keys, .command_line = "fuzz=1" };
 
         if (predict(&b, &p, &e) == 0 &&
-            (prediction_replay(&p, keys != NULL, &reference, &e) < 0 || !reference_has(&reference, 4)))
+            (prediction_replay(&p, &b, &reference, &e) < 0 || !reference_has(&reference, 4)))
                 abort();
         b.stub_version = stub_version(&image->pe) ?: 257;
         b.addons = image;

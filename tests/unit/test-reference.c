@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit.h"
 
+#include "basic/encode.h"
 #include "verify/reference.h"
 
 #define HEX8 "00112233445566ff"
@@ -92,11 +93,24 @@ static void test_round_trip(void **state _unused_) {
         assert_false(reference_has(&r.items[0], 99));
 }
 
+/* As a published attestation document of an EC2 instance has it. */
+static void test_the_firmware_alone(void **state _unused_) {
+        static const char published[] = "518923b0f955d08da077c96aaba522b9decede61c599cea6c41889cfbea4ae4d"
+                                        "50529d96fe4d1afdafb65e7f95bf23c4";
+        uint8_t value[REFERENCE_SIZE];
+        char hex[2 * REFERENCE_SIZE + 1];
+
+        reference_firmware_alone(value);
+        hex_encode(value, sizeof value, hex);
+        assert_string_equal(hex, published);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_accepts),
                 cmocka_unit_test(test_refuses),
                 cmocka_unit_test(test_round_trip),
+                cmocka_unit_test(test_the_firmware_alone),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

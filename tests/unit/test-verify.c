@@ -209,6 +209,78 @@ static void test_references(void **state) {
         }
 }
 
+static void add_set(struct sealboot_verifier *v, const char *pcrs, const char *more) {
+        _cleanup_free_ char *json = NULL;
+
+        assert_true(asprintf(&json, "{\"Measurements\": {%s}%s}", pcrs, more) > 0);
+        assert_int_equal(sealboot_verifier_add_reference(v, json, strlen(json), "set"), 0);
+}
+
+#define PCR(n, value) "\"PCR" #n "\": \"" value "\""
+#define FOUR TWELVE("44444444")
+#define ZEROS TWELVE("00000000")
+#define SEVEN TWELVE("77777777")
+#define ON ", \"SecureBoot\": true"
+#define OFF ", \"SecureBoot\": false"
+
+/* The document has zeros but in PCR4 and PCR7. */
+static void test_a_reference_must_cover_what_pcr4_does_not(void **state) {
+        const struct fixture *f = *state;
+        static const struct {
+                const char *pcrs, *more;
+                enum sealboot_result command_line, drivers; /* with the reference required to be whole */
+        } table[] = {
+                { PCR(2, ZEROS) "," PCR(4, FOUR) "," PCR(12, ZEROS), "", SEALBOOT_PASSED, SEALBOOT_PASSED },
+                { PCR(4, FOUR) "," PCR(12, ZEROS), "", SEALBOOT_PASSED, SEALBOOT_FAILED },
+                { PCR(2, ZEROS) "," PCR(4, FOUR) "," PCR(7, SEVEN), "", SEALBOOT_FAILED, SEALBOOT_PASSED },
+                { PCR(4, FOUR), "", SEALBOOT_FAILED, SEALBOOT_FAILED },
+                { PCR(4, FOUR), ON, SEALBOOT_FAILED, SEALBOOT_FAILED }, /* of which nothing was compared */
+                { PCR(4, FOUR) "," PCR(7, SEVEN), "", SEALBOOT_FAILED, SEALBOOT_FAILED },
+                { PCR(4, FOUR) "," PCR(7, SEVEN), OFF, SEALBOOT_FAILED, SEALBOOT_FAILED },
+                { PCR(4, FOUR) "," PCR(7, SEVEN), ON, SEALBOOT_PASSED, SEALBOOT_PASSED },
+                { PCR(4, FOUR) "," PCR(7, SEVEN) "," PCR(12, ZEROS), OFF, SEALBOOT_PASSED, SEALBOOT_FAILED },
+                { PCR(15, ZEROS), "", SEALBOOT_NOT_CHECKED, SEALBOOT_NOT_CHECKED }, /* says nothing of an image */
+        };
+
+        for (size_t i = 0; i < ELEMENTS(table); i++)
+                for (int whole = 0; whole <= 1; whole++) {
+                        _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+                        enum sealboot_result command_line = table[i].command_line, drivers = table[i].drivers;
+                        bool fails = whole && (command_line == SEALBOOT_FAILED || drivers == SEALBOOT_FAILED);
+
+                        add_set(v, table[i].pcrs, table[i].more);
+                        assert_int_equal(sealboot_verifier_require_whole_reference(v, whole), 0);
+                        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size),
+                                         fails ? -EKEYREJECTED : 0);
+                        if (!whole && command_line == SEALBOOT_FAILED)
+                                command_line = SEALBOOT_NOT_CHECKED;
+                        if (!whole && drivers == SEALBOOT_FAILED)
+                                drivers = SEALBOOT_NOT_CHECKED;
+                        assert_check(v, "pcrs", SEALBOOT_PASSED, "");
+                        assert_check(v, "command-line", command_line, fails ? "" : "PCR");
+                        assert_check(v, "drivers", drivers, fails ? "" : "PCR");
+                }
+}
+
+/* Of several sets that are met, a whole one counts, wherever it stands. */
+static void test_a_whole_reference_is_preferred(void **state) {
+        const struct fixture *f = *state;
+
+        for (int first = 0; first <= 1; first++) {
+                _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+
+                if (first)
+                        add_set(v, PCR(2, ZEROS) "," PCR(4, FOUR) "," PCR(12, ZEROS), "");
+                add_set(v, PCR(4, FOUR), "");
+                add_set(v, PCR(2, FOUR) "," PCR(4, FOUR) "," PCR(12, ZEROS), "");
+                if (!first)
+                        add_set(v, PCR(2, ZEROS) "," PCR(4, FOUR) "," PCR(12, ZEROS), "");
+                assert_int_equal(sealboot_verifier_require_whole_reference(v, 1), 0);
+                assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
+                assert_check(v, "pcrs", SEALBOOT_PASSED, "PCR2, PCR4, PCR12 equal");
+        }
+}
+
 static void test_enclaves(void **state) {
         const struct fixture *f = *state;
         _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
@@ -227,6 +299,7 @@ static void test_enclaves(void **state) {
         assert_check(v, "pcrs", SEALBOOT_PASSED, "PCR0, PCR8 equal to enclave");
         assert_check(v, "debug-mode", SEALBOOT_PASSED, "");
         assert_check(v, "command-line", SEALBOOT_PASSED, "PCR0");
+        assert_check(v, "drivers", SEALBOOT_NOT_CHECKED, "enclave");
         assert_int_equal(sealboot_verifier_add_model_digest(v, (const uint8_t[SEALBOOT_DIGEST_SIZE]) {}), 0);
         assert_int_equal(sealboot_verifier_run(v, f->enclave, f->enclave_size), -EKEYREJECTED);
         assert_check(v, "model", SEALBOOT_FAILED, "enclaves do not measure models");
@@ -282,6 +355,8 @@ int main(void) {
                 cmocka_unit_test(test_expectations),
                 cmocka_unit_test(test_age),
                 cmocka_unit_test(test_references),
+                cmocka_unit_test(test_a_reference_must_cover_what_pcr4_does_not),
+                cmocka_unit_test(test_a_whole_reference_is_preferred),
                 cmocka_unit_test(test_enclaves),
                 cmocka_unit_test(test_truncated_at_every_byte),
                 cmocka_unit_test(test_no_byte_can_change),

@@ -104,6 +104,33 @@ def test_image_has_a_tpm_boots_uefi_and_is_tagged_with_its_pcrs(register, tmp_pa
     assert json.loads(option(image, "--tag-specifications"))[0]["Tags"] == [{"Key": "sealboot:PCR4", "Value": PCR4}]
 
 
+def test_says_what_goes_without_secure_boot(register, tmp_path):
+    words = ("Secure Boot OFF", "DriverOrder", "PCR2 alone tells", "PCR12 alone", "SystemdOptions", "PCR7 tells nothing", "kiwi/secure-boot")
+    for options in ((), ("--run",)):
+        done = register(*options, "--name", "sealboot")
+        assert done.returncode == 0 and all(word in done.stderr for word in words), done.stderr
+    (tmp_path / "uefi").write_text("QU1aTlVFRkk=")
+    for name in ("PK", "KEK", "db"):
+        (tmp_path / f"{name}.esl").touch()
+    done = register("--name", "sealboot", "--uefi-data", tmp_path / "uefi")
+    assert done.returncode == 0 and "Secure Boot" not in done.stderr
+
+
+def test_pcrs_of_the_instances_devices_need_not_be_the_disks(register, tmp_path):
+    """PCR2 of an instance type with option ROMs was given to `sealboot measure`; the AMI is tagged with it."""
+    of_disk = {"PCR2": "22" * 48, "PCR3": "22" * 48, "PCR4": PCR4, "PCR12": PCR12}
+    answers = [[["measure"], json.dumps({"Measurements": of_disk}), 0], *ANSWERS]
+    path = tmp_path / "pcr_measurements.json"
+    path.write_text(json.dumps({"Measurements": {**of_disk, "PCR2": "ab" * 48}}))
+    done = register("--run", "--name", "sealboot", answers=answers)
+    assert done.returncode == 0, done.stderr
+    tags = json.loads(option(done.calls[-1], "--tag-specifications"))[0]["Tags"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {
+        f"sealboot:{name}": value for name, value in {**of_disk, "PCR2": "ab" * 48}.items()}
+    path.write_text(json.dumps({"Measurements": {**of_disk, "PCR12": "ab" * 48}}))
+    assert "is of another image" in register("--run", "--name", "sealboot", answers=answers).stderr
+
+
 @pytest.mark.parametrize("words", (["ebs", "start-snapshot"], ["ebs", "put-snapshot-block"], ["ebs", "complete-snapshot"],
                                    ["ec2", "wait"]))
 def test_nothing_is_registered_after_a_failed_upload(register, words):

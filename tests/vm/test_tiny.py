@@ -29,13 +29,13 @@ def lists(keys):
 
 
 def measured(report):
-    return {f"PCR{index}": report.pcrs["sha384"][index] for index in (4, 7, 12)}
+    return {f"PCR{index}": report.pcrs["sha384"][index] for index in (2, 3, 4, 7, 12)}
 
 
 def test_secure_boot_off(tiny, tmp_path, sealboot):
     report = boot(tmp_path, tiny / "tiny.raw")
     reference = predicted(sealboot, "--secure-boot", "off", tiny / "tiny.efi")
-    assert measured(report) == {name: reference[name] for name in ("PCR4", "PCR7", "PCR12")}
+    assert measured(report) == {name: reference[name] for name in ("PCR2", "PCR3", "PCR4", "PCR7", "PCR12")}
     assert reference["PCR12"] == report.pcrs["sha384"][15] == ZEROS
     assert report.event_log[:4] == bytes(4)
 
@@ -52,7 +52,7 @@ def test_secure_boot_on(tiny, owner_keys, tmp_path, sealboot):
     assert said[:-1] == ["measure", "--json", *map(str, lists(owner_keys))]
     report = boot(tmp_path, disk, variables=owner_keys / "OVMF_VARS.fd")
     reference = predicted(sealboot, *lists(owner_keys), signed)
-    assert measured(report) == {name: reference[name] for name in ("PCR4", "PCR7", "PCR12")}
+    assert measured(report) == {name: reference[name] for name in ("PCR2", "PCR3", "PCR4", "PCR7", "PCR12")}
 
 
 def test_signing_renews_the_sums_beside_the_disk(tiny, owner_keys, tmp_path):
@@ -142,6 +142,23 @@ def test_appended_command_line_moves_pcr12_only(tiny, tmp_path, sealboot):
     assert measured(report)["PCR4"] == predicted(sealboot, tiny / "tiny.efi")["PCR4"]
     event = hashlib.sha384((text + "\0").encode("utf-16-le")).digest()
     assert bytes.fromhex(measured(report)["PCR12"]) == extended(bytes(48), event)
+
+
+def test_an_option_rom_moves_pcr2_only(tiny, tmp_path, sealboot):
+    """That of QEMU's virtio network card: a UEFI driver that is not the firmware's, and which it runs before the image."""
+    report = boot(tmp_path, tiny / "tiny.raw", extra=["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net"])
+    reference = predicted(sealboot, "--secure-boot", "off", tiny / "tiny.efi")
+    value = measured(report)["PCR2"]
+    assert {name for name in measured(report) if measured(report)[name] != reference[name]} == {"PCR2"}
+    assert measured(report) == {name: of_rom for name, of_rom in predicted(
+        sealboot, "--secure-boot", "off", "--pcr2", value, tiny / "tiny.efi").items() if name.startswith("PCR")}
+    (tmp_path / "log").write_bytes(report.event_log)
+    program = pathlib.Path(os.environ.get("SEALBOOT_BUILD", SOURCE / "build")) / "policy/sealboot"
+    said = json.loads(subprocess.run([program, "replay", "--json", f"--expect=PCR2={reference['PCR2']}", tmp_path / "log"],
+                                     capture_output=True, text=True, check=False).stdout)
+    finding, = said["comparisons"]
+    assert not finding["equal"] and finding["meaning"].startswith("a UEFI driver from outside the firmware ran before the image")
+    assert finding["event"]["text"].startswith("driver PCI ") and finding["event"]["text"].endswith(", option ROM")
 
 
 def test_addon_moves_pcr4_and_pcr12(tiny, tmp_path, sealboot):
