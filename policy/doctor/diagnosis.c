@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "basic/encode.h"
+#include "keypolicy/condition-key.h"
 #include "replay/compare.h"
 
 enum {
@@ -413,6 +414,22 @@ static bool names_caller(const struct statement_result *s) {
         return s->n > 0 && s->elements[0].truth == TRUTH_YES;
 }
 
+static const char boot_another[] = "Boot the image the policy names; or have the key's owner accept this one: "
+                                   "`sealboot measure`, then `sealboot policy`, with the references of every image "
+                                   "that may run.";
+
+/* A Deny that `sealboot policy` writes beside what it allows: of what no accepted image presents. */
+static bool denies_other_images(const struct statement_result *s) {
+        for (size_t i = 0; i < s->statement->n_conditions; i++) {
+                const struct condition *c = &s->statement->conditions[i];
+                enum attestation_key kind = attestation_key(c->key, NULL);
+
+                if (c->negated && (kind == ATTESTATION_NITROTPM || kind == ATTESTATION_ENCLAVE))
+                        return true;
+        }
+        return false;
+}
+
 /* A Deny that applies, and what of the request it is about. */
 static int remark_denial(struct work *w, const struct statement_result *s) {
         static const char advice[] = "An explicit Deny overrides every Allow: have the key's owner correct that statement, "
@@ -433,7 +450,9 @@ static int remark_denial(struct work *w, const struct statement_result *s) {
                 fprintf(f, "%s %s%s is %s", join[0] == 'b' ? "," : "", join, e->key, e->found ?: "absent");
                 join = "and ";
         }
-        return fclose(f) != 0 ? -ENOMEM : add(w, "policy", REMARK_PROBLEM, advice, "%s", text);
+        if (fclose(f) != 0)
+                return -ENOMEM;
+        return add(w, "policy", REMARK_PROBLEM, denies_other_images(s) ? boot_another : advice, "%s", text);
 }
 
 /* A role that is made anew under the old name is another one. */
@@ -449,9 +468,6 @@ static int remark_deleted(struct work *w, const struct statement *s) {
 }
 
 static int remark_denied(struct work *w) {
-        static const char advice[] = "Boot the image the policy names; or have the key's owner accept this one: "
-                                     "`sealboot measure`, then `sealboot policy`, with the references of every image "
-                                     "that may run.";
         static const char name_it[] = "Have the key's owner name the instance's role in the policy (`sealboot policy "
                                       "--principal`).";
         const struct evaluation *v = &w->out->evaluation;
@@ -473,7 +489,7 @@ static int remark_denied(struct work *w) {
                         r = r < 0 ? r : remark_deleted(w, s->statement);
                 }
         }
-        return r < 0 ? r : add(w, "policy", REMARK_PROBLEM, v->explicit_deny ? NULL : named ? advice : name_it,
+        return r < 0 ? r : add(w, "policy", REMARK_PROBLEM, v->explicit_deny ? NULL : named ? boot_another : name_it,
                                "the key policy does not release the key to what was presented");
 }
 

@@ -4,6 +4,10 @@
 #include "basic/encode.h"
 #include "keypolicy/key-policy.h"
 #include "keypolicy/lint.h"
+#include "keypolicy/principal.h"
+
+#define ATTESTATION "kms:RecipientAttestation:"
+#define OPEN_MODELS "OpenModels"
 
 enum { PCR_IMAGE = 4, PCR_SECURE_BOOT = 7, PCR_COMMAND_LINE = 12, PCR_MODEL = 15 };
 
@@ -16,7 +20,8 @@ static const char *const admin_actions[] = {
 };
 static const char *const sealer_actions[] = { "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey" };
 static const char *const release_actions[] = { "kms:Decrypt" };
-static const char *const plaintext_actions[] = { "kms:Decrypt", "kms:ReEncryptFrom" };
+/* What gives plaintext away and carries no document: nobody has a use for them on this key. */
+static const char *const unattested_actions[] = { "kms:CreateGrant", "kms:ReEncryptFrom" };
 
 /* json-c takes ownership of what is added, and tells of a failure to allocate only by NULL: which all these pass on. */
 
@@ -76,14 +81,14 @@ static json_object *image_conditions(const struct reference *image, bool one_sho
                         continue;
                 hex_encode(image->pcr[i], REFERENCE_SIZE, hex);
                 if (!nitrotpm && i == 0)
-                        snprintf(key, sizeof key, "kms:RecipientAttestation:ImageSha384");
+                        snprintf(key, sizeof key, ATTESTATION "ImageSha384");
                 else
-                        snprintf(key, sizeof key, "kms:RecipientAttestation:%sPCR%u", nitrotpm ? "NitroTPM" : "", i);
+                        snprintf(key, sizeof key, ATTESTATION "%sPCR%u", nitrotpm ? "NitroTPM" : "", i);
                 add_text(o, key, hex);
         }
         if (one_shot) {
                 hex_encode((const uint8_t[REFERENCE_SIZE]) {}, REFERENCE_SIZE, hex);
-                add_text(o, "kms:RecipientAttestation:NitroTPMPCR15", hex);
+                add_text(o, ATTESTATION "NitroTPMPCR15", hex);
         }
         return o;
 }
@@ -115,6 +120,28 @@ static int check_principals(const struct names *names, const char *what, struct 
                 if (strpbrk(names->items[i], "*?"))
                         return fail(e, FAILURE_POLICY, -EINVAL, names->items[i],
                                     "a wildcard %s would let everyone it matches ask: name each by its ARN", what);
+        return 0;
+}
+
+/* An opener is excepted from the Deny by aws:PrincipalArn, which is the ARN of a user, or of the role behind a
+ * session. */
+static int check_openers(const struct composition *c, struct error *e) {
+        for (size_t i = 0; i < c->openers.n; i++) {
+                const char *opener = c->openers.items[i];
+
+                if (!strstr(opener, ":iam::") || !(strstr(opener, ":role/") || strstr(opener, ":user/")))
+                        return fail(e, FAILURE_USAGE, -EINVAL, opener,
+                                    "is not the ARN of a role or user, as an opener must be");
+                for (size_t k = 0; k < c->principals.n; k++) {
+                        if (!principals_share_account(opener, c->principals.items[k]))
+                                continue;
+                        fail(e, FAILURE_POLICY, -EINVAL, opener,
+                             "is of an account that the key is released to, and could open the models outside the "
+                             "image");
+                        fail_advice(e, "Give --opener a role or user of an account that no --principal belongs to.");
+                        return -EINVAL;
+                }
+        }
         return 0;
 }
 
@@ -170,23 +197,136 @@ static int check_composition(const struct composition *c, struct error *e) {
                 r = check_principals(&c->admins, "administrator", e);
         if (r == 0)
                 r = check_principals(&c->sealers, "sealer", e);
+        if (r == 0)
+                r = check_principals(&c->openers, "opener", e);
+        if (r == 0)
+                r = check_openers(c, e);
         for (size_t i = 0; i < c->images.n && r == 0; i++)
                 r = check_image(c, &c->images.items[i], e);
         return r;
 }
 
-/* Keys in one block must all be absent for the Deny: a document of either kind, NitroTPM or enclave, escapes it. */
-static void add_denial(json_object *statements) {
-        json_object *s, *condition = json_object_new_object(), *absent = json_object_new_object();
+/* The key by which an image is told from others. */
+static const char *identity_of(json_object *image) {
+        static const char *const keys[] = { ATTESTATION "NitroTPMPCR4", ATTESTATION "NitroTPMPCR7",
+                                            ATTESTATION "ImageSha384", ATTESTATION "PCR8" };
+
+        for (size_t i = 0; i < ELEMENTS(keys); i++)
+                if (json_object_object_get_ex(image, keys[i], NULL))
+                        return keys[i];
+        json_object_object_foreach(image, key, value) {
+                (void) value;
+                return key;
+        }
+        return "";
+}
+
+static void accept_value(json_object *accepted, const char *key, json_object *value) {
+        json_object *values;
+
+        if (!json_object_object_get_ex(accepted, key, &values)) {
+                values = json_object_new_array();
+                add(accepted, key, values);
+        }
+        for (size_t i = 0; i < json_object_array_length(values); i++)
+                if (json_object_equal(json_object_array_get_idx(values, i), value))
+                        return;
+        json_object_array_add(values, json_object_get(value));
+}
+
+/* What the images have for this key; those which do not bind it are known by another. Negated conditions in one
+ * block must all hold for the Deny, so an image escapes it by either. */
+static json_object *accepted_values(json_object *images, const char *key) {
+        json_object *accepted = json_object_new_object(), *value;
+
+        for (size_t i = 0; i < json_object_array_length(images); i++) {
+                json_object *image = json_object_array_get_idx(images, i);
+                const char *own = json_object_object_get_ex(image, key, NULL) ? key : identity_of(image);
+
+                if (json_object_object_get_ex(image, own, &value))
+                        accept_value(accepted, own, value);
+        }
+        return accepted;
+}
+
+static bool is_among(json_object *array, json_object *o) {
+        for (size_t i = 0; i < json_object_array_length(array); i++)
+                if (json_object_equal(json_object_array_get_idx(array, i), o))
+                        return true;
+        return false;
+}
+
+static void add_denial(const struct composition *c, json_object *statements, const char *key, json_object *accepted) {
+        json_object *s, *condition = json_object_new_object(), *differs = json_object_new_object(), *others;
+        const char *anyone = "*";
+        const struct names everyone = { &anyone, 1 };
+        char sid[64];
+
+        json_object_object_foreach(accepted, name, values) {
+                bool one = json_object_array_length(values) == 1;
+
+                add(differs, name, json_object_get(one ? json_object_array_get_idx(values, 0) : values));
+        }
+        add(condition, "StringNotEqualsIgnoreCase", differs);
+        if (c->openers.n > 0) {
+                others = json_object_new_object();
+                add(others, "aws:PrincipalArn", list(c->openers.items, c->openers.n));
+                add(condition, "ArnNotEquals", others);
+        }
+        snprintf(sid, sizeof sid, "DenyUnless%s", key + strlen(ATTESTATION));
+        s = add_statement(statements, sid, "Deny", &everyone, release_actions, ELEMENTS(release_actions));
+        add(s, "Condition", condition);
+}
+
+/* A Deny overrides every Allow and every grant, so that no mistake in another statement and no grant from before
+ * opens the models, not even to the account's administrators. There is one Deny for each PCR. Its operator is
+ * negated, which holds for a request without the key as well: what comes without a document is denied, and so is
+ * the document of another image. Making data keys is not denied: it tells nothing of those that exist, and sealers
+ * do it without a document. DeriveSharedSecret needs no Deny: KMS refuses it for a key that encrypts. */
+static void add_denials(const struct composition *c, json_object *statements, json_object *images) {
+        _cleanup_json_ json_object *written = json_object_new_array(), *seen = json_object_new_object();
         const char *anyone = "*";
         const struct names everyone = { &anyone, 1 };
 
-        s = add_statement(statements, "DenyWithoutAttestation", "Deny", &everyone, plaintext_actions,
-                          ELEMENTS(plaintext_actions));
-        add_text(absent, "kms:RecipientAttestation:NitroTPMPCR4", "true");
-        add_text(absent, "kms:RecipientAttestation:ImageSha384", "true");
-        add(condition, "Null", absent);
-        add(s, "Condition", condition);
+        add_statement(statements, "DenyGrants", "Deny", &everyone, unattested_actions, ELEMENTS(unattested_actions));
+        for (size_t i = 0; i < json_object_array_length(images); i++) {
+                json_object_object_foreach(json_object_array_get_idx(images, i), key, value) {
+                        json_object *accepted;
+
+                        if (json_object_object_get_ex(seen, key, NULL))
+                                continue;
+                        add(seen, key, json_object_get(value));
+                        accepted = accepted_values(images, key);
+                        if (!is_among(written, accepted))
+                                add_denial(c, statements, key, accepted);
+                        json_object_array_add(written, accepted);
+                }
+        }
+}
+
+/* An opener was named as one, and decrypts without a document. A PCR of zeros is what the reference says; it locks
+ * everybody out, and lets nobody in. */
+static bool is_asked_for(const struct finding *f) {
+        return streq(f->code, "never-measured") ||
+               (streq(f->statement, OPEN_MODELS) && streq(f->code, "no-attestation"));
+}
+
+static int refuse_finding(const struct finding *f, struct error *e) {
+        fail(e, FAILURE_POLICY, -EINVAL, f->statement, "%s: %s", f->code, f->text);
+        fail_advice(e, "%s", f->advice);
+        if (streq(f->code, "pcr4-without-pcr12"))
+                fail_advice(e, "Measure again with `sealboot measure` or nitro-tpm-pcr-compute 1.1 or later, which "
+                               "give PCR12; or, where PCR7 was computed for Secure Boot on, say so with "
+                               "--secure-boot.");
+        if (streq(f->code, "pcr4-without-pcr2"))
+                fail_advice(e, "Measure again with `sealboot measure`, which gives PCR2; or give --pcr2 none where the "
+                               "instances load no option ROMs, or the PCR2 of those that do; or, where PCR7 was computed for "
+                               "Secure Boot on, say so with --secure-boot.");
+        if (streq(f->code, "self-administration"))
+                fail_advice(e, "Give --admin a role or user of an account that no --principal belongs to.");
+        if (streq(f->code, "self-sealing"))
+                fail_advice(e, "Give --sealer a role or user of an account that no --principal belongs to.");
+        return -EINVAL;
 }
 
 /* What is written is read again by the code that judges policies, so that it cannot be less than it seems to be. */
@@ -194,7 +334,6 @@ static int check_written(const struct composition *c, json_object *o, struct err
         const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
         _cleanup_key_policy_ struct key_policy policy = {};
         _cleanup_findings_ struct findings findings = {};
-        size_t worst = 0;
         int r;
 
         if (!text)
@@ -207,32 +346,46 @@ static int check_written(const struct composition *c, json_object *o, struct err
         if (r < 0)
                 return r;
         r = key_policy_lint(&policy, c->secure_boot, &findings, e);
-        if (r < 0)
-                return r;
-        while (worst < findings.n && is_excused(c, &findings.items[worst]))
-                worst++;
-        if (worst == findings.n)
-                return 0;
-        fail(e, FAILURE_POLICY, -EINVAL, findings.items[worst].statement, "%s: %s", findings.items[worst].code,
-             findings.items[worst].text);
-        if (streq(findings.items[worst].code, "pcr4-without-pcr2"))
-                fail_advice(e, "Measure again with `sealboot measure`, which gives PCR2; or give --pcr2 none where the "
-                               "instances load no option ROMs, or the PCR2 of those that do; or, where PCR7 was computed for "
-                               "Secure Boot on, say so with --secure-boot.");
-        if (streq(findings.items[worst].code, "pcr4-without-pcr12"))
-                fail_advice(e, "Measure again with `sealboot measure` or nitro-tpm-pcr-compute 1.1 or later, which give "
-                               "PCR12; or, where PCR7 "
-                               "was computed for Secure Boot on, say so with --secure-boot.");
-        if (streq(findings.items[worst].code, "self-administration"))
-                fail_advice(e, "Give --admin someone of the key owner's whom neither the instances' role nor its account "
-                               "can act as.");
-        return -EINVAL;
+        for (size_t i = 0; i < findings.n && r == 0; i++)
+                if (!is_asked_for(&findings.items[i]) && !is_excused(c, &findings.items[i]))
+                        r = refuse_finding(&findings.items[i], e);
+        return r;
+}
+
+/* A statement for each image. What each of them binds is added to images. */
+static void add_releases(const struct composition *c, json_object *statements, json_object *context,
+                         json_object *images) {
+        json_object *s, *condition, *image;
+        char sid[64];
+
+        for (size_t i = 0; i < c->images.n; i++) {
+                snprintf(sid, sizeof sid, "ReleaseToImage%zu", i + 1);
+                s = add_statement(statements, sid, "Allow", &c->principals, release_actions, ELEMENTS(release_actions));
+                condition = json_object_new_object();
+                image = image_conditions(&c->images.items[i], c->one_shot);
+                add(condition, "StringEqualsIgnoreCase", image);
+                json_object_array_add(images, json_object_get(image));
+                if (c->context.n > 0)
+                        add(condition, "StringEquals", json_object_get(context));
+                add(s, "Condition", condition);
+        }
+}
+
+static void add_openers(const struct composition *c, json_object *statements, json_object *context) {
+        json_object *s = add_statement(statements, OPEN_MODELS, "Allow", &c->openers, release_actions,
+                                       ELEMENTS(release_actions));
+        json_object *condition;
+
+        if (c->context.n == 0)
+                return;
+        condition = json_object_new_object();
+        add(condition, "StringEquals", json_object_get(context));
+        add(s, "Condition", condition);
 }
 
 int compose_key_policy(const struct composition *c, json_object **ret, struct error *e) {
-        _cleanup_json_ json_object *o = NULL, *context = NULL;
-        json_object *statements, *s, *condition;
-        char sid[64];
+        _cleanup_json_ json_object *o = NULL, *context = NULL, *images = json_object_new_array();
+        json_object *statements;
         int r;
 
         r = check_composition(c, e);
@@ -244,17 +397,11 @@ int compose_key_policy(const struct composition *c, json_object **ret, struct er
         add_statement(statements, "AdministerKey", "Allow", &c->admins, admin_actions, ELEMENTS(admin_actions));
         if (c->sealers.n > 0)
                 add_statement(statements, "SealModels", "Allow", &c->sealers, sealer_actions, ELEMENTS(sealer_actions));
-        for (size_t i = 0; i < c->images.n; i++) {
-                snprintf(sid, sizeof sid, "ReleaseToImage%zu", i + 1);
-                s = add_statement(statements, sid, "Allow", &c->principals, release_actions, ELEMENTS(release_actions));
-                condition = json_object_new_object();
-                add(condition, "StringEqualsIgnoreCase", image_conditions(&c->images.items[i], c->one_shot));
-                if (c->context.n > 0)
-                        add(condition, "StringEquals", json_object_get(context));
-                add(s, "Condition", condition);
-        }
-        if (c->deny_unattested)
-                add_denial(statements);
+        if (c->openers.n > 0)
+                add_openers(c, statements, context);
+        add_releases(c, statements, context, images);
+        if (!c->allow_unattested)
+                add_denials(c, statements, images);
         r = check_written(c, o, e);
         if (r < 0)
                 return r;

@@ -17,18 +17,21 @@ struct composition {
         struct names principals; /* roles that may decrypt; of any account */
         struct names admins;     /* may manage the key and its policy, but neither use it nor grant its use */
         struct names sealers;    /* may make data keys */
+        struct names openers;    /* roles or users of the owner's who may decrypt without a document */
         struct names context;    /* NAME=VALUE that the model was sealed with */
         const char *key;         /* ARN, for the role's policy */
         const char *bucket, *prefix; /* of the sealed model, for the role's and the bucket's policy */
         bool one_shot;           /* release only before a model is measured: PCR15 is zeros */
         bool secure_boot;        /* the references' PCR7 is the value of Secure Boot on */
-        bool deny_unattested;    /* refuse to everyone what comes without a document, grants included */
+        bool allow_unattested;   /* leave out the Deny for everyone of what no accepted image asks for */
 };
 
 /* Whether PCR7 stands in for PCR12, or for PCR4, which it can only with Secure Boot on. */
 bool reference_needs_secure_boot(const struct reference *r);
 
-/* FAILURE_POLICY where the result would protect less than it seems to (lint.h), FAILURE_USAGE where something is missing. */
+/* FAILURE_POLICY where the result would protect less than it seems to (lint.h), FAILURE_USAGE where something is
+ * missing. Two findings are no reason to refuse: that openers need no attestation, and that a reference has zeros
+ * in PCR0 to PCR7. */
 int compose_key_policy(const struct composition *c, json_object **ret, struct error *e);
 /* The identity policy of the instance role. */
 int compose_role_policy(const struct composition *c, json_object **ret, struct error *e);

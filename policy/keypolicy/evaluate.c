@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "basic/encode.h"
+#include "keypolicy/condition-key.h"
 
 enum { PCR_MODEL = 15 };
 
@@ -103,9 +104,12 @@ static int add_pcr(struct request *r, bool nitrotpm, unsigned pcr, const uint8_t
 int request_add_document(struct request *r, const struct document *d, struct error *e) {
         int k = 0;
 
+        r->nitrotpm = d->kind == DOCUMENT_NITROTPM;
+        if (!action_takes_document(r->action))
+                return 0;
         for (unsigned i = 0; i < DOCUMENT_PCRS && k == 0; i++)
                 if (d->pcr[i])
-                        k = add_pcr(r, d->kind == DOCUMENT_NITROTPM, i, d->pcr[i], e);
+                        k = add_pcr(r, r->nitrotpm, i, d->pcr[i], e);
         return k;
 }
 
@@ -113,13 +117,16 @@ int request_add_reference(struct request *r, const struct reference *reference, 
         static const uint8_t zeros[REFERENCE_SIZE];
         int k = 0;
 
+        r->nitrotpm = reference_is_nitrotpm(reference);
+        if (!action_takes_document(r->action))
+                return 0;
         r->partial = true;
-        if (reference_is_nitrotpm(reference) && !reference_has(reference, PCR_MODEL))
+        if (r->nitrotpm && !reference_has(reference, PCR_MODEL))
                 k = add_pcr(r, true, PCR_MODEL, zeros, e);
 
         for (unsigned i = 0; i < REFERENCE_PCRS && k == 0; i++)
                 if (reference_has(reference, i))
-                        k = add_pcr(r, reference_is_nitrotpm(reference), i, reference->pcr[i], e);
+                        k = add_pcr(r, r->nitrotpm, i, reference->pcr[i], e);
         return k;
 }
 
@@ -202,6 +209,16 @@ static int set_role(struct request *r, struct request_key *k, const char *arn, s
         return 0;
 }
 
+/* An attestation key that the request certainly does not have: one that KMS does not know, one of the other kind of
+ * document, and one that the document, of which all is known, does not fill. */
+static bool attestation_is_absent(const struct request *r, const char *key) {
+        enum attestation_key kind = attestation_key(key, NULL);
+
+        if (kind == ATTESTATION_NONE || kind == ATTESTATION_UNKNOWN)
+                return kind == ATTESTATION_UNKNOWN;
+        return !r->partial || r->nitrotpm != (kind == ATTESTATION_NITROTPM);
+}
+
 int request_set(struct request *r, const char *key, const char *value, struct error *e) {
         struct request_key *k = find_key(r, key);
         int n;
@@ -210,7 +227,9 @@ int request_set(struct request *r, const char *key, const char *value, struct er
                 return set_role(r, k, value, e);
         if (strncasecmp(key, "kms:EncryptionContext", 21) == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, key, "is given by the encryption context (--context)");
-        if ((k && !k->set) || (!r->partial && strncasecmp(key, "kms:RecipientAttestation:", 25) == 0))
+        if (attestation_key(key, NULL) == ATTESTATION_UNKNOWN)
+                return fail(e, FAILURE_USAGE, -EINVAL, key, "is not a condition key of KMS, and so in no request");
+        if ((k && !k->set) || attestation_is_absent(r, key))
                 return fail(e, FAILURE_USAGE, -EINVAL, key,
                             "is known from the request: only what cannot be known here can be set");
         n = request_add(r, key, value, e);
@@ -224,13 +243,13 @@ int request_set(struct request *r, const char *key, const char *value, struct er
 /* Keys that KMS leaves out of a direct call, so that their absence is known; any other key that is not there is unknown. */
 static bool known_absent(const struct request *r, const char *key) {
         static const char *const keys[] = { "kms:ViaService", "kms:GrantIsForAWSResource", "aws:SourceArn",
-                                            "aws:SourceAccount", "kms:EncryptionContextKeys" };
+                                            "aws:SourceAccount", "kms:EncryptionContextKeys", "kms:EncryptionContext",
+                                            "kms:EncryptionContext:" };
 
         for (size_t i = 0; i < ELEMENTS(keys); i++)
                 if (strcasecmp(keys[i], key) == 0)
                         return true;
-        return strncasecmp(key, "kms:EncryptionContext:", 22) == 0 ||
-               (!r->partial && strncasecmp(key, "kms:RecipientAttestation:", 25) == 0);
+        return is_context_key(key) || attestation_is_absent(r, key);
 }
 
 /* Each of an ARN's six parts matches on its own. */
@@ -317,6 +336,12 @@ static bool meets_null(const struct condition *c, bool absent) {
         return false;
 }
 
+bool met_without_key(const struct condition *c) {
+        if (c->match == MATCH_NULL)
+                return meets_null(c, true);
+        return c->quantifier == QUANTIFIER_ALL || c->if_exists || (c->quantifier == QUANTIFIER_NONE && c->negated);
+}
+
 static bool has_variable(const struct strings *s) {
         for (size_t i = 0; i < s->n; i++)
                 if (strstr(s->items[i], "${"))
@@ -331,11 +356,10 @@ static enum truth meets(const struct condition *c, bool variables, const struct 
                 return TRUTH_UNKNOWN;
         if (c->match == MATCH_NULL)
                 return truth_of(meets_null(c, !k));
+        if (!k)
+                return truth_of(met_without_key(c));
         if (variables && has_variable(&c->values))
                 return TRUTH_UNKNOWN;
-        if (!k)
-                return truth_of(c->quantifier == QUANTIFIER_ALL || c->if_exists ||
-                                (c->quantifier == QUANTIFIER_NONE && c->negated));
         for (size_t i = 0; i < k->n; i++) {
                 enum truth t = value_meets(c, k, k->values[i]);
 

@@ -32,7 +32,8 @@ struct request {
                 bool hides_path;  /* the ARN of a role known by a session, which does not tell the role's path */
         } *keys;
         size_t n;
-        bool partial; /* the PCRs that are not there are not known, rather than absent */
+        bool partial;  /* PCRs of this kind that are not there are not known, rather than absent */
+        bool nitrotpm; /* of the document or reference */
 };
 
 /* principal: an IAM user, role or assumed-role session ARN. action such as "kms:Decrypt" and resource (a key's ARN, or NULL)
@@ -42,7 +43,7 @@ int request_init(struct request *r, const char *principal, const char *action, c
 int request_add(struct request *r, const char *key, const char *value, struct error *e);
 int request_add_context(struct request *r, const char *name, const char *value, struct error *e);
 /* The kms:RecipientAttestation keys of a document, and of what an image is expected to present before it has measured a
- * model: PCR15 is zeros unless the reference says otherwise. */
+ * model: PCR15 is zeros unless the reference says otherwise. Without effect for an action that takes no document. */
 int request_add_document(struct request *r, const struct document *d, struct error *e);
 int request_add_reference(struct request *r, const struct reference *reference, struct error *e);
 /* A condition key that nothing above tells, after all of them: FAILURE_USAGE for one that is known, or known to be absent,
@@ -86,6 +87,10 @@ void evaluation_done(struct evaluation *v);
 #define _cleanup_evaluation_ _cleanup_(evaluation_done)
 
 bool is_key_arn(const char *arn);
+
+/* Whether this condition is true for a request that does not have its key: Null, a negated operator, IfExists,
+ * ForAllValues. */
+bool met_without_key(const struct condition *c);
 
 const char *decision_name(enum decision d);
 const char *truth_name(enum truth t);

@@ -44,8 +44,10 @@ static void print_element(FILE *f, const struct element_result *r) {
         putc('\n', f);
 }
 
-/* A statement about other actions explains nothing. */
+/* A statement about other actions explains nothing, nor does a Deny that does not apply. */
 static bool is_about(const struct statement_result *s) {
+        if (!s->statement->allow && s->truth == TRUTH_NO)
+                return false;
         for (size_t i = 0; i < s->n; i++)
                 if ((streq(s->elements[i].element, "Action") || streq(s->elements[i].element, "NotAction")) &&
                     s->elements[i].truth == TRUTH_NO)
@@ -112,7 +114,9 @@ void explain_findings(FILE *f, const struct findings *findings) {
         for (size_t i = 0; i < findings->n; i++) {
                 fputs("  ", f);
                 print_clean(f, findings->items[i].statement);
-                fprintf(f, ", %s: %s.\n", findings->items[i].code, findings->items[i].text);
+                fprintf(f, ", %s: ", findings->items[i].code);
+                print_clean(f, findings->items[i].text);
+                fprintf(f, ". %s\n", findings->items[i].advice);
         }
 }
 
@@ -125,6 +129,7 @@ json_object *explain_findings_json(const struct findings *findings) {
                 json_object_object_add(one, "statement", json_object_new_string(findings->items[i].statement));
                 json_object_object_add(one, "code", json_object_new_string(findings->items[i].code));
                 json_object_object_add(one, "text", json_object_new_string(findings->items[i].text));
+                json_object_object_add(one, "advice", json_object_new_string(findings->items[i].advice));
                 json_object_array_add(o, one);
         }
         return o;

@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keypolicy/lint.h"
 
+#include <stdarg.h>
 #include <strings.h>
+
+#include "keypolicy/condition-key.h"
+#include "keypolicy/evaluate.h"
+#include "keypolicy/guard.h"
+#include "keypolicy/principal.h"
 
 #define ATTESTATION "kms:RecipientAttestation:"
 #define NITROTPM ATTESTATION "NitroTPMPCR"
 #define ENCLAVE ATTESTATION "PCR"
 #define IMAGE ATTESTATION "ImageSha384"
 
-enum { PCR_DIGITS = 96 };
+enum { PCR_DIGITS = 96, PCR_FIRMWARE_LAST = 7, PCR_COMMAND_LINE = 12, PCR_MODEL = 15 };
+
+static const char zeros[] = "000000000000000000000000000000000000000000000000"
+                            "000000000000000000000000000000000000000000000000";
 
 /* PCR7 with Secure Boot off, no keys enrolled, and SecureBoot a zero byte (EC2, OVMF) or absent. */
 static const char *const secure_boot_off[] = {
@@ -16,45 +25,86 @@ static const char *const secure_boot_off[] = {
         "384a798e98b5369727295c5b2889e1e015c65b3add6d78dce4e457c164865ee2af7b6d53ac7cbcd092eaf5fa1a76ea18",
 };
 
+/* What to do about each. */
+static const struct {
+        const char *code, *advice;
+} advices[] = {
+        { "wildcard-principal", "Name the roles, of other accounts too, by their ARN." },
+        { "no-attestation", "Require the PCRs of the image in the statement's Condition, or deny to everyone what "
+                            "comes without them." },
+        { "self-administration", "Let an account administer the key that it is not released to: the model owner's." },
+        { "self-sealing", "Let an account seal that the key is not released to: the model owner's." },
+        { "unique-id", "Name it by its ARN; if it was deleted, remove it." },
+        { "image-not-bound", "Bind the image: PCR4 and PCR12 as `sealboot measure` predicts them, or an enclave's "
+                             "ImageSha384." },
+        { "pcr4-without-pcr12", "Bind PCR12 too, to 96 zeros where nothing is added." },
+        { "pcr4-without-pcr2", "Bind PCR2 too, as `sealboot measure` predicts it, or PCR7 of Secure Boot on." },
+        { "secure-boot-off", "Bind PCR4 and PCR12; or boot with Secure Boot on, and bind the PCR7 of that." },
+        { "firmware-pcr", "Leave PCR0 and PCR1 out." },
+        { "never-measured", "Bind the value that `sealboot measure` predicts." },
+        { "mixed-images", "Give every image a statement of its own." },
+        { "added-command-line", "Bind PCR12 to zeros; if the other value is meant, give it a statement of its own." },
+        { "not-one-shot", "Bind PCR15 to zeros alone, so that the key is released once per boot." },
+        { "loose-match", "Name the value." },
+        { "policy-variable", "Name the value." },
+        { "open-context", "Name the value, with StringEquals." },
+        { "debug-enclave", "Bind the image as it is outside debug mode." },
+        { "never-matches", "Write 96 hex digits, and compare them with StringEqualsIgnoreCase." },
+        { "unknown-key", "Spell it as KMS does: NitroTPMPCR4, PCR0 or ImageSha384 after kms:RecipientAttestation:, and "
+                         "a name after kms:EncryptionContext:." },
+};
+
 struct lint {
         const struct key_policy *policy;
+        const struct guarded *releases; /* what each statement releases */
         const struct statement *s;
-        struct condition *conditions; /* its own, and those that a Deny for everyone adds; their values are borrowed */
-        size_t n;
+        const struct guarded *g; /* what s releases */
         struct findings *findings;
         bool secure_boot;
 };
 
-static void lint_done(struct lint *l) {
-        free(l->conditions);
+void findings_done(struct findings *f) {
+        for (size_t i = 0; i < f->n; i++)
+                free(f->items[i].text);
+        free(f->items);
+        *f = (struct findings) {};
 }
-#define _cleanup_lint_ _cleanup_(lint_done)
 
-static int found(const struct lint *l, const char *code, const char *text) {
+static const char *advice_for(const char *code) {
+        for (size_t i = 0; i < ELEMENTS(advices); i++)
+                if (streq(advices[i].code, code))
+                        return advices[i].advice;
+        return "";
+}
+
+static int found(const struct lint *l, const char *code, const char *format, ...) _printf_(3, 4);
+
+static int found(const struct lint *l, const char *code, const char *format, ...) {
         struct finding *larger = reallocarray(l->findings->items, l->findings->n + 1, sizeof *larger);
+        char *text;
+        va_list ap;
+        int n;
 
         if (!larger)
                 return -ENOMEM;
         l->findings->items = larger;
-        l->findings->items[l->findings->n++] = (struct finding) { code, l->s->name, text };
+        va_start(ap, format);
+        n = vasprintf(&text, format, ap);
+        va_end(ap);
+        if (n < 0)
+                return -ENOMEM;
+        l->findings->items[l->findings->n++] = (struct finding) { code, l->s->name, text, advice_for(code) };
         return 0;
 }
 
-static bool is_attestation(const struct condition *c) {
-        return strncasecmp(c->key, ATTESTATION, strlen(ATTESTATION)) == 0;
-}
+/* Conditions */
 
-/* A condition that fails without a document, and pins the value it names. */
-static bool requires(const struct condition *c, const char *key) {
-        return strcasecmp(c->key, key) == 0 && !c->negated && !c->if_exists && c->quantifier != QUANTIFIER_ALL &&
-               c->match != MATCH_NULL && c->match != MATCH_BOOL && c->match != MATCH_OTHER;
+static bool is_attestation(const struct condition *c) {
+        return attestation_key(c->key, NULL) != ATTESTATION_NONE;
 }
 
 static const struct condition *find(const struct lint *l, const char *key) {
-        for (size_t i = 0; i < l->n; i++)
-                if (requires(&l->conditions[i], key))
-                        return &l->conditions[i];
-        return NULL;
+        return guarded_find(l->g, key);
 }
 
 static bool has_value(const struct condition *c, const char *value) {
@@ -71,80 +121,75 @@ static bool is_secure_boot_off(const struct condition *c) {
         return false;
 }
 
-static bool releases(const struct statement *s) {
-        return statement_covers_action(s, "kms:Decrypt") || statement_covers_action(s, "kms:ReEncryptFrom") ||
-               statement_covers_action(s, "kms:CreateGrant");
-}
-
-static bool requires_attestation(const struct condition *conditions, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                if (is_attestation(&conditions[i]) && requires(&conditions[i], conditions[i].key))
-                        return true;
-        return false;
-}
-
-/* Whether `deny` refuses to everyone, of all that `s` releases, what comes without one attested value: whatever s says, the
- * value is required. A grant gives away no more than Decrypt and ReEncryptFrom, and the Deny holds for its users too. */
-static bool guards(const struct statement *deny, const struct statement *s) {
-        static const char *const actions[] = { "kms:Decrypt", "kms:ReEncryptFrom" };
-        bool grants = statement_covers_action(s, "kms:CreateGrant"), every_key = false;
-        const struct condition *c = deny->conditions;
-
-        if (deny->allow || !deny->anyone || deny->not_principal || deny->not_resource || deny->n_conditions != 1 ||
-            !is_attestation(c) || !c->negated || c->if_exists || c->quantifier != QUANTIFIER_NONE)
-                return false;
-        for (size_t i = 0; i < ELEMENTS(actions); i++)
-                if ((grants || statement_covers_action(s, actions[i])) && !statement_covers_action(deny, actions[i]))
-                        return false;
-        for (size_t i = 0; i < deny->resources.n; i++)
-                every_key |= streq(deny->resources.items[i], "*");
-        return every_key;
-}
-
-static int gather(struct lint *l, const struct statement *s) {
-        l->s = s;
-        l->n = 0;
-        l->conditions = calloc(s->n_conditions + l->policy->n, sizeof *l->conditions);
-        if (!l->conditions)
-                return -ENOMEM;
-        for (; l->n < s->n_conditions; l->n++)
-                l->conditions[l->n] = s->conditions[l->n];
-        for (size_t i = 0; i < l->policy->n; i++)
-                if (guards(&l->policy->statements[i], s)) {
-                        l->conditions[l->n] = l->policy->statements[i].conditions[0];
-                        l->conditions[l->n++].negated = false;
-                }
-        return 0;
-}
-
 static bool is_hex(const char *s, bool upper_too) {
         return strlen(s) == PCR_DIGITS && strspn(s, upper_too ? "0123456789abcdefABCDEF" : "0123456789abcdef") == PCR_DIGITS;
 }
 
-/* A value that KMS replaces before it compares; the keys of kms: are what the caller presents. */
-static bool is_variable(const struct lint *l, const struct condition *c, const char *value) {
-        return l->policy->variables && strcasestr(value, is_attestation(c) ? "${" : "${kms:");
-}
-
-/* Whether an earlier condition on the same key was already counted. */
-static bool is_repeated(const struct lint *l, size_t i) {
-        for (size_t k = 0; k < i; k++)
-                if (strcasecmp(l->conditions[k].key, l->conditions[i].key) == 0 && l->conditions[k].values.n > 1)
+/* "${*}", "${?}" and "${$}" are these characters, and all else after "${" is the name of a variable. */
+static bool has_variable(const char *value) {
+        for (const char *s = strstr(value, "${"); s; s = strstr(s + 2, "${"))
+                if (!s[2] || !strchr("*?$", s[2]) || s[3] != '}')
                         return true;
         return false;
+}
+
+/* A value that KMS replaces before it compares. The keys of kms: are what the caller presents; those of aws: tell
+ * who he is, and his account's administrator decides that: tags, names and sessions. */
+static bool is_variable(const struct lint *l, const struct condition *c, const char *value) {
+        bool bound = is_attestation(c) || is_context_key(c->key);
+
+        return l->policy->variables && (bound ? has_variable(value) : strcasestr(value, "${kms:") != NULL);
+}
+
+static bool matches_anything(const struct condition *c) {
+        for (size_t i = 0; i < c->values.n; i++)
+                if (strspn(c->values.items[i], "*?") == strlen(c->values.items[i]) && strchr(c->values.items[i], '*'))
+                        return c->match == MATCH_STRING_LIKE || c->match == MATCH_ARN;
+        return false;
+}
+
+/* What the statement binds to one of several values, key by key. */
+static int lint_choices(const struct lint *l) {
+        size_t several = 0;
+        int r = 0;
+
+        for (size_t i = 0; i < l->g->n && r == 0; i++) {
+                const struct condition *c = &l->g->conditions[i];
+                unsigned pcr;
+                enum attestation_key kind = attestation_key(c->key, &pcr);
+                bool or_else = kind == ATTESTATION_NITROTPM && c->values.n > 1 && has_value(c, zeros);
+
+                if (kind == ATTESTATION_NONE || c != find(l, c->key))
+                        continue;
+                several += c->values.n > 1;
+                if (or_else && pcr == PCR_COMMAND_LINE)
+                        r = found(l, "added-command-line",
+                                  "PCR12 may be zeros or another value, so that the same image is also accepted with "
+                                  "something added to its command line");
+                else if (or_else && pcr == PCR_MODEL)
+                        r = found(l, "not-one-shot",
+                                  "PCR15 may be zeros or another value, so that the key is released once more after a "
+                                  "model was loaded");
+                else if (kind == ATTESTATION_NITROTPM && pcr <= PCR_FIRMWARE_LAST && has_value(c, zeros))
+                        r = found(l, "never-measured",
+                                  "PCR%u is bound to zeros, which no boot leaves there: firmware extends PCR0 to PCR7",
+                                  pcr);
+        }
+        if (r == 0 && several > 1)
+                r = found(l, "mixed-images",
+                          "several PCRs have several values each, so that values of different images may be combined");
+        return r;
 }
 
 /* Conditions one by one. */
 static int lint_values(const struct lint *l) {
         bool loose = false, never = false, variable = false;
-        size_t several = 0;
         int r = 0;
 
-        for (size_t i = 0; i < l->n; i++) {
-                const struct condition *c = &l->conditions[i];
+        for (size_t i = 0; i < l->g->n; i++) {
+                const struct condition *c = &l->g->conditions[i];
                 bool equals = c->match == MATCH_STRING_EQUALS || c->match == MATCH_STRING_EQUALS_IGNORE_CASE;
 
-                several += is_attestation(c) && !c->negated && c->values.n > 1 && !is_repeated(l, i);
                 for (size_t k = 0; k < c->values.n && !c->negated; k++) {
                         const char *value = c->values.items[k];
 
@@ -156,21 +201,43 @@ static int lint_values(const struct lint *l) {
                         }
                 }
         }
-        if (several > 1)
-                r = found(l, "mixed-images",
-                          "several PCRs have several values each, so that values of different images may be "
-                          "combined: give every image a statement of its own");
-        if (r == 0 && loose)
-                r = found(l, "loose-match", "a PCR is matched by pattern: name the value");
+        if (loose)
+                r = found(l, "loose-match", "a PCR is matched by pattern");
         if (r == 0 && variable)
                 r = found(l, "policy-variable",
-                          "a value is filled in from the request itself, which any request meets: name the value");
+                          "a value is filled in from the request itself or from what the caller's account says of the "
+                          "caller, who so chooses it");
         if (r == 0 && never)
                 r = found(l, "never-matches",
-                          "a PCR value is not 96 hex digits, lower-case unless the operator ignores case: KMS "
-                          "never presents such a value");
+                          "a PCR value is not 96 hex digits, lower-case unless the operator ignores case: KMS never "
+                          "presents such a value");
         return r;
 }
+
+/* Whether some condition pins this part of the encryption context. */
+static bool is_pinned(const struct guarded *g, const char *key) {
+        for (size_t i = 0; i < g->n; i++)
+                if (strcasecmp(g->conditions[i].key, key) == 0 && condition_requires(&g->conditions[i]) &&
+                    !matches_anything(&g->conditions[i]))
+                        return true;
+        return false;
+}
+
+/* The caller chooses the encryption context. A negated operator is no such slip: it excludes what it names. */
+static int lint_context(const struct lint *l) {
+        for (size_t i = 0; i < l->g->n; i++) {
+                const struct condition *c = &l->g->conditions[i];
+                bool optional = c->if_exists || c->quantifier == QUANTIFIER_ALL;
+
+                if (is_context_key(c->key) && !c->negated && c->match != MATCH_NULL &&
+                    (optional || matches_anything(c)) && !is_pinned(l->g, c->key))
+                        return found(l, "open-context", "%s seems to be bound, but %s meets the condition", c->key,
+                                     optional ? "a request without it" : "any value");
+        }
+        return 0;
+}
+
+/* Images */
 
 static int lint_nitrotpm(const struct lint *l) {
         const struct condition *pcr4 = find(l, NITROTPM "4"), *pcr7 = find(l, NITROTPM "7"),
@@ -187,12 +254,11 @@ static int lint_nitrotpm(const struct lint *l) {
                                                 "image produces");
         if (r == 0 && pcr4 && !pcr12 && !secure_boot)
                 r = found(l, "pcr4-without-pcr12",
-                          "PCR4 does not cover a command line that is appended at boot (GHSA-xrv8-2pf5-f3q7): bind PCR12 "
-                          "too, to 96 zeros where nothing is added");
+                          "PCR4 does not cover a command line that is appended at boot (GHSA-xrv8-2pf5-f3q7)");
         if (r == 0 && pcr4 && !pcr2 && !secure_boot)
                 r = found(l, "pcr4-without-pcr2",
                           "PCR4 does not cover a UEFI driver from outside the firmware (DriverOrder, an option ROM), "
-                          "which can change the image after it was measured: bind PCR2 too, or PCR7 of Secure Boot on");
+                          "which can change the image after it was measured");
         if (r == 0 && !pcr4 && !pcr7)
                 r = found(l, "image-not-bound", "neither PCR4 nor PCR7 is bound, so any image may ask");
         if (r == 0 && !pcr4 && pcr7 && !secure_boot && !off)
@@ -203,11 +269,8 @@ static int lint_nitrotpm(const struct lint *l) {
 
 static int lint_enclave(const struct lint *l) {
         const struct condition *image = find(l, IMAGE), *pcr0 = find(l, ENCLAVE "0"), *pcr8 = find(l, ENCLAVE "8");
-        char zeros[PCR_DIGITS + 1];
         int r = 0;
 
-        memset(zeros, '0', PCR_DIGITS);
-        zeros[PCR_DIGITS] = '\0';
         if (has_value(image, zeros) || has_value(pcr0, zeros))
                 r = found(l, "debug-enclave", "an image of zeros is an enclave in debug mode, which its parent can read");
         if (r == 0 && !image && !pcr0 && has_value(pcr8, zeros))
@@ -219,101 +282,157 @@ static int lint_enclave(const struct lint *l) {
         return r;
 }
 
-/* The account of a principal, from there on; NULL of everyone, and of one that was deleted. */
-static const char *account_of(const char *principal) {
-        const char *account = strstr(principal, "::");
-
-        account = account ? account + 2 : principal;
-        return strspn(account, "0123456789") == 12 ? account : NULL;
-}
-
-/* The name of a role, behind a session too, less its path. */
-static const char *role_of(const char *principal, size_t *ret_length) {
-        const char *name = strstr(principal, ":assumed-role/");
-
-        if (name)
-                name += strlen(":assumed-role/");
-        else if (strstr(principal, ":role/"))
-                name = strrchr(principal, '/') + 1;
-        *ret_length = name ? strcspn(name, "/") : 0;
-        return name;
-}
-
-/* Whether what `admin` may do, the released principal may: it is the same one, or its account. */
-static bool acts_for(const char *admin, const char *released) {
-        const char *account = account_of(admin), *other = account_of(released), *role, *other_role;
-        size_t n, m;
-
-        if (!account || !other || strncmp(account, other, 12) != 0)
-                return false;
-        role = role_of(admin, &n);
-        other_role = role_of(released, &m);
-        return !account[12] || streq(account + 12, ":root") || streq(admin, released) ||
-               (role && other_role && n == m && memcmp(role, other_role, n) == 0);
-}
-
-static bool shares_principal(const struct statement *admin, const struct statement *release) {
-        for (size_t i = 0; i < admin->principals.n; i++)
-                for (size_t k = 0; k < release->principals.n; k++)
-                        if (acts_for(admin->principals.items[i], release->principals.items[k]))
-                                return true;
-        return false;
-}
-
-/* Attestation is no bar to who may rewrite the policy that demands it. Requests to do so carry no document. */
-static int lint_administration(const struct lint *l) {
-        if (!(statement_covers_action(l->s, "kms:PutKeyPolicy") || statement_covers_action(l->s, "kms:ReplicateKey")) ||
-            requires_attestation(l->s->conditions, l->s->n_conditions))
-                return 0;
-        for (size_t i = 0; i < l->policy->n; i++) {
-                const struct statement *release = &l->policy->statements[i];
-                _cleanup_lint_ struct lint other = { .policy = l->policy };
-
-                if (!release->allow || !releases(release) || !shares_principal(l->s, release))
-                        continue;
-                if (gather(&other, release) < 0)
-                        return -ENOMEM;
-                if (requires_attestation(other.conditions, other.n))
-                        return found(l, "self-administration",
-                                     "who gets the key, or its account, may rewrite this policy or replicate the key under "
-                                     "another: administer it as someone else");
-        }
-        return 0;
-}
-
-static int lint_statement(const struct lint *l) {
+static int lint_release(const struct lint *l) {
         bool nitrotpm = false;
-        int r = 0;
+        int r;
 
-        if (l->s->anyone)
-                r = found(l, "wildcard-principal", "everyone may ask: name the roles, of other accounts too, by their ARN");
+        if (!guarded_is_attested(l->g))
+                return l->g->demands_document
+                               ? found(l, "image-not-bound", "a document is demanded, but of no image in particular")
+                               : found(l, "no-attestation", "plaintext is released without an attestation document");
+        r = lint_choices(l);
         if (r == 0)
-                r = lint_administration(l);
-        if (r < 0 || !releases(l->s))
-                return r;
-        if (!requires_attestation(l->conditions, l->n))
-                return found(l, "no-attestation", "plaintext is released without an attestation document");
-        r = lint_values(l);
-        for (size_t i = 0; i < l->n; i++)
-                nitrotpm |= strncasecmp(l->conditions[i].key, NITROTPM, strlen(NITROTPM)) == 0;
+                r = lint_values(l);
+        if (r == 0)
+                r = lint_context(l);
+        for (size_t i = 0; i < l->g->n; i++)
+                nitrotpm |= attestation_key(l->g->conditions[i].key, NULL) == ATTESTATION_NITROTPM;
         if (r == 0)
                 r = nitrotpm ? lint_nitrotpm(l) : lint_enclave(l);
         return r;
 }
 
-int key_policy_lint(const struct key_policy *policy, bool secure_boot, struct findings *ret, struct error *e) {
-        _cleanup_findings_ struct findings f = {};
+/* Callers */
+
+/* Actions that decide who may use the key: by its policy; by a replica, which takes a policy of its own; by making
+ * that replica the primary key; or by importing the key itself, which whoever imports it knows. */
+static bool administers(const struct statement *s) {
+        static const char *const actions[] = { "kms:PutKeyPolicy", "kms:ReplicateKey", "kms:UpdatePrimaryRegion",
+                                               "kms:ImportKeyMaterial" };
+
+        for (size_t i = 0; i < ELEMENTS(actions); i++)
+                if (statement_covers_action(s, actions[i]))
+                        return true;
+        return false;
+}
+
+static bool shares_account(const struct statement *s, const struct statement *release) {
+        for (size_t i = 0; i < s->principals.n; i++)
+                for (size_t k = 0; k < release->principals.n; k++)
+                        if (principals_share_account(s->principals.items[i], release->principals.items[k]))
+                                return true;
+        return false;
+}
+
+/* Whether the key is released, to attested callers only, to an account that s is for. */
+static bool is_for_released(const struct lint *l) {
+        for (size_t i = 0; i < l->policy->n; i++)
+                if (l->releases[i].used && guarded_is_attested(&l->releases[i]) &&
+                    shares_account(l->s, &l->policy->statements[i]))
+                        return true;
+        return false;
+}
+
+/* Attestation is no bar to who may rewrite the policy that demands it. Requests to do so carry no document. */
+static int lint_administration(const struct lint *l) {
+        const struct guarded own = { .conditions = l->s->conditions, .n = l->s->n_conditions };
+
+        if (!administers(l->s) || guarded_is_attested(&own) || !is_for_released(l))
+                return 0;
+        return found(l, "self-administration",
+                     "an account that the key is released to may rewrite this policy, replicate the key under another, "
+                     "or import the key itself");
+}
+
+/* The agent opens what is sealed under its keys. An instance may make data keys for itself, where an attested image
+ * does. */
+static int lint_sealing(const struct lint *l) {
+        _cleanup_guarded_ struct guarded sealing = {};
+
+        if (guarded_init(l->policy, l->s, USE_SEAL, &sealing) < 0)
+                return -ENOMEM;
+        if (!sealing.used || guarded_is_attested(&sealing) || !is_for_released(l))
+                return 0;
+        return found(l, "self-sealing",
+                     "an account that the key is released to may seal under it, so that a model of its own passes for "
+                     "one of the owner's");
+}
+
+/* An ARN becomes such an id when its role or user is deleted. */
+static int lint_unique_ids(const struct lint *l) {
+        bool matters = l->g->used || administers(l->s) || statement_covers_action(l->s, "kms:GenerateDataKey") ||
+                       statement_covers_action(l->s, "kms:Encrypt") || statement_covers_action(l->s, "kms:ReEncryptTo");
+
+        for (size_t i = 0; i < l->s->principals.n && matters; i++)
+                if (is_unique_id(l->s->principals.items[i]))
+                        return found(l, "unique-id",
+                                     "%s tells neither a name nor an account, so that it cannot be told from a "
+                                     "principal that is named by its ARN",
+                                     l->s->principals.items[i]);
+        return 0;
+}
+
+static int lint_callers(const struct lint *l) {
         int r = 0;
 
-        for (size_t i = 0; i < policy->n && r == 0; i++) {
-                _cleanup_lint_ struct lint l = { .policy = policy, .findings = &f, .secure_boot = secure_boot };
+        if (l->s->anyone)
+                r = found(l, "wildcard-principal", "everyone may ask");
+        if (r == 0)
+                r = lint_administration(l);
+        if (r == 0)
+                r = lint_sealing(l);
+        return r < 0 ? r : lint_unique_ids(l);
+}
 
-                if (!policy->statements[i].allow)
-                        continue;
-                r = gather(&l, &policy->statements[i]);
-                if (r == 0)
-                        r = lint_statement(&l);
+/* Statements */
+
+static int lint_keys(const struct lint *l) {
+        int r = 0;
+
+        for (size_t i = 0; i < l->s->n_conditions && r == 0; i++) {
+                const struct condition *c = &l->s->conditions[i];
+
+                if (is_unknown_kms_key(c->key))
+                        r = found(l, "unknown-key", "KMS has no condition key %s, so that this condition is %s true",
+                                  c->key, met_without_key(c) ? "always" : "never");
         }
+        return r;
+}
+
+static int lint_statement(const struct lint *l) {
+        int r;
+
+        r = lint_keys(l);
+        if (r == 0 && l->s->allow && !statement_is_dead(l->s))
+                r = lint_callers(l);
+        if (r == 0 && l->g->used)
+                r = lint_release(l);
+        return r;
+}
+
+static int lint_policy(const struct key_policy *policy, struct guarded *releases, bool secure_boot,
+                       struct findings *f) {
+        int r = 0;
+
+        for (size_t i = 0; i < policy->n && r == 0; i++)
+                if (policy->statements[i].allow)
+                        r = guarded_init(policy, &policy->statements[i], USE_RELEASE, &releases[i]);
+        for (size_t i = 0; i < policy->n && r == 0; i++) {
+                const struct lint l = { policy, releases, &policy->statements[i], &releases[i], f, secure_boot };
+
+                r = lint_statement(&l);
+        }
+        for (size_t i = 0; i < policy->n; i++)
+                guarded_done(&releases[i]);
+        return r;
+}
+
+int key_policy_lint(const struct key_policy *policy, bool secure_boot, struct findings *ret, struct error *e) {
+        struct guarded *releases = calloc(policy->n + 1, sizeof *releases);
+        _cleanup_findings_ struct findings f = {};
+        int r = releases ? lint_policy(policy, releases, secure_boot, &f) : -ENOMEM;
+
+        free(releases);
         if (r < 0)
                 return fail_oom(e);
         *ret = f;

@@ -9,23 +9,28 @@
 #include "measure/inputs.h"
 #include "verbs/command.h"
 
+enum { PCR_FIRMWARE_LAST = 7 };
+
 static void help(void) {
         puts("Usage: sealboot policy [OPTION...]             write a policy\n"
              "       sealboot policy check POLICY DOCUMENT   would KMS release the key, and if not, why?\n"
              "       sealboot policy diff BEFORE AFTER       what changes, whatever the notation\n\n"
-             "Write the KMS key policy that releases a model's key to attested images and to nothing else. A policy that\n"
-             "would protect less than it seems to is refused: wildcard principals, PCR4 without PCR2 or PCR12, firmware\n"
-             "PCRs.\n\n"
+             "Write the KMS key policy that releases a model's key to attested images, and denies it outright to\n"
+             "everything else, administrators included. A policy that would protect less than it seems to is refused:\n"
+             "an administrator or sealer in an account that the key is released to, wildcard principals, PCR4 without\n"
+             "PCR2 or PCR12, firmware PCRs.\n\n"
              "  --reference FILE     measurements of an image that may open the model; repeat for rolling updates\n"
              "  --principal ARN      role of the instances, of any account; repeatable\n"
              "  --admin ARN          who manages the key and its policy, without using it; repeatable\n"
              "  --sealer ARN         who may seal models under the key; repeatable\n"
+             "  --opener ARN         who may open models with `sealboot unseal`, without attestation; repeatable\n"
              "  --context NAME=VALUE encryption context the model was sealed with; repeatable\n"
              "  --one-shot           release only while PCR15 is zero: before a model is loaded, once per boot\n"
              "  --secure-boot        the references' PCR7 is the value of Secure Boot on, and may stand in for PCR2, PCR12\n"
              "  --pcr2 none|VALUE    PCR2 for references without one, as nitro-tpm-pcr-compute writes them: none where\n"
              "                       no option ROMs are loaded, otherwise 96 hex digits\n"
-             "  --deny-unattested    also deny decryption without a document outright, which grants cannot override\n\n"
+             "  --no-deny-unattested  leave out the statements that deny to everyone what no accepted image asks for,\n"
+             "                       and grants\n\n"
              "  --for key|role|bucket  which policy: the key's (default), the instance role's, the model bucket's\n"
              "  --key ARN            the KMS key, for the role's policy\n"
              "  --model s3://BUCKET/PREFIX/  the sealed models, for the role's and the bucket's policy\n"
@@ -50,6 +55,7 @@ static void arguments_done(struct arguments *a) {
         free(a->c.principals.items);
         free(a->c.admins.items);
         free(a->c.sealers.items);
+        free(a->c.openers.items);
         free(a->c.context.items);
         free(a->bucket);
 }
@@ -85,11 +91,13 @@ enum {
         OPT_PRINCIPAL,
         OPT_ADMIN,
         OPT_SEALER,
+        OPT_OPENER,
         OPT_CONTEXT,
         OPT_ONE_SHOT,
         OPT_SECURE_BOOT,
         OPT_PCR2,
         OPT_DENY,
+        OPT_NO_DENY,
         OPT_FOR,
         OPT_KEY,
         OPT_MODEL,
@@ -101,11 +109,13 @@ static const struct option options[] = {
         { "principal", required_argument, NULL, OPT_PRINCIPAL },
         { "admin", required_argument, NULL, OPT_ADMIN },
         { "sealer", required_argument, NULL, OPT_SEALER },
+        { "opener", required_argument, NULL, OPT_OPENER },
         { "context", required_argument, NULL, OPT_CONTEXT },
         { "one-shot", no_argument, NULL, OPT_ONE_SHOT },
         { "secure-boot", no_argument, NULL, OPT_SECURE_BOOT },
         { "pcr2", required_argument, NULL, OPT_PCR2 },
-        { "deny-unattested", no_argument, NULL, OPT_DENY },
+        { "deny-unattested", no_argument, NULL, OPT_DENY }, /* the default */
+        { "no-deny-unattested", no_argument, NULL, OPT_NO_DENY },
         { "for", required_argument, NULL, OPT_FOR },
         { "key", required_argument, NULL, OPT_KEY },
         { "model", required_argument, NULL, OPT_MODEL },
@@ -124,6 +134,8 @@ static int apply(struct arguments *a, int option, const char *value, struct erro
                 return add_name(&a->c.admins, value, e);
         case OPT_SEALER:
                 return add_name(&a->c.sealers, value, e);
+        case OPT_OPENER:
+                return add_name(&a->c.openers, value, e);
         case OPT_CONTEXT:
                 return add_name(&a->c.context, value, e);
         case OPT_ONE_SHOT:
@@ -136,7 +148,8 @@ static int apply(struct arguments *a, int option, const char *value, struct erro
                 a->has_pcr2 = true;
                 return parse_pcr2(value, a->pcr2, e);
         case OPT_DENY:
-                a->c.deny_unattested = true;
+        case OPT_NO_DENY:
+                a->c.allow_unattested = option == OPT_NO_DENY;
                 return 0;
         case OPT_FOR:
                 a->target = value;
@@ -242,6 +255,29 @@ static void warn_of_secure_boot(const struct composition *c) {
                                 c->images.items[i].source);
 }
 
+/* As from a machine whose firmware did not measure. */
+static void warn_of_zeros(const struct composition *c) {
+        static const uint8_t zeros[REFERENCE_SIZE];
+
+        for (size_t i = 0; i < c->images.n; i++)
+                for (unsigned pcr = 0; pcr <= PCR_FIRMWARE_LAST && reference_is_nitrotpm(&c->images.items[i]); pcr++)
+                        if (reference_has(&c->images.items[i], pcr) &&
+                            memcmp(c->images.items[i].pcr[pcr], zeros, sizeof zeros) == 0)
+                                fprintf(stderr,
+                                        "sealboot policy: %s has zeros in PCR%u, which firmware always extends: no "
+                                        "instance will meet the policy\n",
+                                        c->images.items[i].source, pcr);
+}
+
+/* What is asked for, and yet a weakness. */
+static void warn_of_openers(const struct composition *c) {
+        for (size_t i = 0; i < c->openers.n; i++)
+                fprintf(stderr,
+                        "sealboot policy: %s may open the models without attestation, as --opener asks; `sealboot "
+                        "policy check` lists that as no-attestation\n",
+                        c->openers.items[i]);
+}
+
 static int write_policy(int argc, char *argv[]) {
         _cleanup_arguments_ struct arguments a = { .target = "key" };
         struct error e;
@@ -266,6 +302,9 @@ static int write_policy(int argc, char *argv[]) {
         if (add_pcr2(&a, &e) < 0)
                 return command_failed(&e);
         warn_of_secure_boot(&a.c);
+        warn_of_zeros(&a.c);
+        if (a.as_json || streq(a.target, "key"))
+                warn_of_openers(&a.c);
         return a.as_json ? print_all(&a.c) : print_one(&a);
 }
 

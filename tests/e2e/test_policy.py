@@ -83,7 +83,8 @@ def test_binds_all_it_knows(run, tmp_path):
             "StringEqualsIgnoreCase": {TPM + "2": ALONE, TPM + "3": ALONE, TPM + "4": FOUR, TPM + "7": OTHER,
                                        TPM + "12": ZEROS, TPM + "15": ZEROS},
             "StringEquals": {"kms:EncryptionContext:model": "llama", "kms:EncryptionContext:version": "3"}}}
-    used = {a for s in policy["Statement"] if s["Sid"] != "ReleaseToImage1" for a in evaluator.listed(s["Action"])}
+    used = {a for s in policy["Statement"] if s["Effect"] == "Allow" and s["Sid"] != "ReleaseToImage1"
+            for a in evaluator.listed(s["Action"])}
     assert not used & {"kms:Decrypt", "kms:CreateGrant", "kms:ReEncryptFrom", "kms:*"}, "managing the key is not using it"
     assert "kms:PutKeyPolicy" in used
 
@@ -126,6 +127,13 @@ REFUSED = [
     (dict(PCR8=ZEROS), [], "debug-enclave"),
     (dict(PCR4=FOUR, PCR12=ZEROS), ["--principal", ADMIN], "self-administration"),
     (dict(PCR4=FOUR, PCR12=ZEROS), ["--admin", CONSUMER], "self-administration"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--admin", f"arn:aws:iam::{CONSUMER}:role/ops"], "self-administration"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--admin", f"arn:aws:iam::{CONSUMER}:user/ops"], "self-administration"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--sealer", ROLE], "self-sealing"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--sealer", f"arn:aws:iam::{CONSUMER}:role/ops"], "self-sealing"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--sealer", f"arn:aws:iam::{CONSUMER}:root"], "self-sealing"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--opener", f"arn:aws:iam::{CONSUMER}:role/ops"], "outside the image"),
+    (dict(PCR4=FOUR, PCR12=ZEROS), ["--admin", "AROAEXAMPLEEXAMPLE123"], "unique-id"),
     (dict(PCR4=FOUR, PCR12=ZEROS), ["--context", "model=${kms:EncryptionContext:model}"], "${"),
 ]
 
@@ -227,7 +235,7 @@ def test_fits_what_kms_takes(run, tmp_path):
         assert len(written.stdout) <= 32768
         evaluator.validate(written.stdout)
         compact += "without white space" in written.stderr and "\n" not in written.stdout[:-1]
-    assert compact >= 3 and n > 45
+    assert compact >= 3 and n > 40
 
 
 @pytest.mark.parametrize("arguments, code, words", [
@@ -236,6 +244,8 @@ def test_fits_what_kms_takes(run, tmp_path):
     (["--principal", "arn:aws:iam::*:role/inference", "--admin", ADMIN], POLICY, "wildcard"),
     (["--principal", ROLE, "--admin", "*"], POLICY, "wildcard"),
     (["--principal", ROLE, "--admin", ADMIN, "--sealer", "*"], POLICY, "wildcard"),
+    (["--principal", ROLE, "--admin", ADMIN, "--opener", f"arn:aws:iam::{OWNER}:user/*"], POLICY, "wildcard"),
+    (["--principal", ROLE, "--admin", ADMIN, "--opener", OWNER], USAGE, "as an opener must be"),
     (["--principal", "inference", "--admin", ADMIN], POLICY, "invalid principal"),
     (["--principal", ROLE], USAGE, "administrator"),
     (["--admin", ADMIN], USAGE, "principal"),
@@ -331,6 +341,56 @@ def test_kms_denies_after_a_driver_from_outside(stack, sealboot, tmp_path):
     stack.tpm("tpm2_pcrextend", "2:sha384=" + OTHER)
     document = stack.control.document(public_key=recipient)
     assert "AccessDenied" in decrypt_attested(stack, blob, {"model": "m"}, document)["__type"]
+
+
+EVERYTHING = {"Sid": "Everything", "Effect": "Allow", "Principal": {"AWS": [f"arn:aws:iam::{OWNER}:root", ADMIN, ROLE]},
+              "Action": "kms:*", "Resource": "*"}
+ADMINISTRATOR = identity.role_session(OWNER, "owner", "s")
+
+
+@pytest.mark.parametrize("option, denies", [([], True), (["--deny-unattested"], True), (["--no-deny-unattested"], False)])
+def test_denies_to_administrators_too(run, check, leaf, image, option, denies):
+    """Whatever else the policy allows: both evaluators say that only the image gets the key, and nobody gives it away."""
+    written = run("--reference", image, *WHO, "--one-shot", *option).stdout
+    policy = json.loads(written)
+    policy["Statement"].append(EVERYTHING)
+    evaluator.validate(json.dumps(policy))
+    pcrs = {**attestation.zero_pcrs(), 2: bytes.fromhex(ALONE), 3: bytes.fromhex(ALONE), 4: b"\x44" * 48}
+    shown = {"image": pcrs, "driver": {**pcrs, 2: b"\xab" * 48}, "other": {**pcrs, 4: b"\xab" * 48}, "command line": {**pcrs, 12: b"\xab" * 48},
+             "model": {**pcrs, 15: b"\xab" * 48}, "nothing": {}}
+    for (name, presented), action in itertools.product(shown.items(), ("kms:Decrypt", "kms:ReEncryptFrom", "kms:CreateGrant",
+                                                                        "kms:GenerateDataKey", "kms:PutKeyPolicy")):
+        free = action in ("kms:GenerateDataKey", "kms:PutKeyPolicy") or (name, action) == ("image", "kms:Decrypt")
+        carries = presented if action in ("kms:Decrypt", "kms:GenerateDataKey") else {}
+        decision = evaluator.evaluate(policy, evaluator.Context(action, ADMINISTRATOR, KEY, {
+            f"{TPM}{n}": value.hex() for n, value in carries.items()} | {"aws:PrincipalArn": ADMIN}))
+        document = attestation.document(leaf, presented or {0: b"\0" * 48}, now=NOW)
+        answer = check(policy, document, "--principal", ADMIN, "--action", action).answer
+        assert decision.effect == ("Allow" if free or not denies else "Deny"), (name, action, decision)
+        assert (answer["decision"], answer["explicit_deny"]) == (
+            "allowed" if free or not denies else "denied", denies and not free), (name, action)
+
+
+def test_the_owner_opens_models_if_asked_for(stack, sealboot, tmp_path):
+    """--opener, and nothing less, lets `sealboot unseal` in; what is written otherwise has no weakness."""
+    image = reference(tmp_path / "image.json", **{f"PCR{n}": stack.pcr(n) for n in (2, 4, 7, 12)})
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights").write_bytes(b"w" * 5000)
+    for name, option, code in (("closed", [], 30), ("open", ["--opener", stack.info["owner_arn"]], 0)):
+        written = sealboot("policy", "--reference", image, "--principal", stack.role_arn, "--admin", stack.info["owner_arn"],
+                           "--sealer", stack.info["owner_arn"], "--context", "model=m", "--one-shot", *option)
+        assert written.returncode == 0 and ("as --opener asks" in written.stderr) == bool(option), written
+        (tmp_path / "policy.json").write_text(written.stdout)
+        findings = json.loads(sealboot("policy", "check", "--json", tmp_path / "policy.json").stdout)["findings"]
+        assert [(f["statement"], f["code"]) for f in findings if f["code"] != "never-measured"] == (
+            [("OpenModels", "no-attestation")] if option else [])
+        key = stack.kms().create_key(Policy=written.stdout)["KeyMetadata"]["Arn"]
+        place = f"s3://{stack.bucket}/{name}/"
+        sealed = sealboot("seal", "--quiet", "--key", key, "--name", "m", tmp_path / "model", place)
+        assert sealed.returncode == 0, sealed
+        opened = sealboot("unseal", "--quiet", place, tmp_path / name)
+        assert opened.returncode == code, opened
+        assert (tmp_path / name / "weights").exists() == bool(option)
 
 
 # --- checking
@@ -556,6 +616,17 @@ WEAK = [
     ("self-administration", also(BOUND, "kms:ReplicateKey", CONSUMER)),
     ("self-administration", also(BOUND, "kms:PutKeyPolicy", [ADMIN, PATH])),
     ("self-administration", also(BOUND, "kms:PutKeyPolicy", SESSION)),
+    ("self-administration", also(BOUND, "kms:PutKeyPolicy", ADMIN.replace(OWNER, CONSUMER))),
+    ("self-administration", also(BOUND, "kms:PutKeyPolicy", ROLE.replace("role", "user"))),
+    ("self-sealing", also(BOUND, ["kms:GenerateDataKey", "kms:Encrypt"], ROLE)),
+    ("unique-id", also(BOUND, "kms:Encrypt", "AROAEXAMPLEEXAMPLE123")),
+    ("policy-variable", allow({"StringEquals": {**BOUND["StringEquals"],
+                                                "kms:EncryptionContext:tenant": "${aws:PrincipalTag/tenant}"}})),
+    ("open-context", allow({**BOUND, "StringLike": {"kms:EncryptionContext:model": "*"}})),
+    ("added-command-line", allow({"StringEquals": {TPM + "4": FOUR, TPM + "12": [ZEROS, OTHER]}})),
+    ("not-one-shot", allow({"StringEquals": {TPM + "4": FOUR, TPM + "12": ZEROS, TPM + "15": [ZEROS, OTHER]}})),
+    ("never-measured", allow({"StringEquals": {TPM + "4": ZEROS, TPM + "12": ZEROS}})),
+    ("unknown-key", allow({"StringEquals": {TPM + "04": FOUR, TPM + "12": ZEROS}})),
     ("no-attestation", guarded({**DENY4, "Principal": {"AWS": ROLE}})),
     ("no-attestation", guarded({**DENY4, "Action": "kms:ReEncryptFrom"})),
     ("no-attestation", guarded({**DENY4, "Resource": KEY})),
@@ -571,9 +642,8 @@ WEAK = [
 SOUND = [
     guarded(DENY2, DENY4, DENY12),
     guarded(DENY2 | {"Action": "*"}, {**DENY4, "Action": "kms:*"}, {**DENY12, "Action": "*"}, Action=["kms:C*", "kms:ReEnc*"]),
-    also(BOUND, "kms:PutKeyPolicy", [ADMIN, ADMIN.replace(OWNER, CONSUMER), ROLE.replace("role", "user")]),
+    also(BOUND, "kms:PutKeyPolicy", [ADMIN, OWNER]),
     also(BOUND, "kms:GetKeyPolicy", ROLE), allow({"StringEquals": {IMAGE: OTHER, ENCLAVE + "8": ZEROS}}),
-    allow({"StringEquals": {**BOUND["StringEquals"], "kms:EncryptionContext:tenant": "${aws:PrincipalTag/tenant}"}}),
 ]
 
 
@@ -582,6 +652,35 @@ def test_weaknesses(run, tmp_path, code, policy):
     (tmp_path / "policy.json").write_text(json.dumps(policy))
     result = run("check", "--json", tmp_path / "policy.json")
     assert result.returncode == POLICY and [f["code"] for f in json.loads(result.stdout)["findings"]] == [code]
+
+
+UNKNOWN = ["kms:RecipientAttestation", "kms:RecipientAttestation:NitroTPM_PCR4", TPM + "04"]
+
+
+@pytest.mark.parametrize("key", UNKNOWN)
+@pytest.mark.parametrize("operator", ["Null", "StringEquals", "StringNotEquals", "StringLikeIfExists",
+                                      "ForAllValues:StringEquals", "ForAnyValue:StringNotEquals"])
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+def test_a_key_that_kms_does_not_have_is_named_and_never_there(run, check, image, image_document, key, operator, effect):
+    policy = only_by("StringEquals", ROLE, effect)
+    policy["Statement"][-1]["Condition"] = {operator: {key: "true"}}
+    wanted = evaluator.evaluate(policy, evaluator.Context("kms:Decrypt", PRINCIPALS[0], KEY, {
+        TPM + "4": FOUR, TPM + "12": ZEROS}))
+    answer = check(policy, image_document, "--principal", ROLE).answer
+    assert (answer["decision"], answer["explicit_deny"]) == ("allowed" if wanted else "denied", wanted.effect == "Deny")
+    named, = [f for f in answer["findings"] if f["code"] == "unknown-key"]
+    assert f"no condition key {key}," in named["text"] and "NitroTPMPCR4" in named["advice"]
+    by_reference = ["check", "--json", "--reference", image, "--principal", ROLE, image.parent / "policy.json"]
+    assert json.loads(run(*by_reference).stdout)["decision"] == answer["decision"], "a reference leaves no doubt either"
+    result = run(*by_reference, "--set", f"{key}={FOUR}")
+    assert result.returncode == USAGE and "not a condition key of KMS" in result.stderr
+
+
+def test_actions_without_a_recipient_present_nothing(check, image_document):
+    """KMS takes an attestation document for Decrypt and the like only."""
+    for action, decision in (("kms:Decrypt", "allowed"), ("kms:ReEncryptFrom", "denied"), ("kms:CreateGrant", "denied")):
+        policy = allow(BOUND, Action=["kms:Decrypt", "kms:ReEncryptFrom", "kms:CreateGrant"])
+        assert check(policy, image_document, "--principal", ROLE, "--action", action).answer["decision"] == decision
 
 
 @pytest.mark.parametrize("policy", SOUND)
@@ -617,6 +716,15 @@ def test_the_manual_names_every_member(run, check, image_document, tmp_path):
     manual = (MANUALS / "sealboot-policy.1").read_text().splitlines()
     for member in {*members(checked), *members(compared)}:
         assert any(re.fullmatch(rf"\.(It )?Ql {member}( [;:,.])?", line) for line in manual), member
+
+
+def test_the_manual_lists_every_finding():
+    source = (MANUALS.parent / "keypolicy/lint.c").read_text()
+    codes = set(re.findall(r'\{ "([a-z0-9-]+)",\s+"', source.partition("advices[] = {")[2].partition("};")[0]))
+    assert len(codes) >= 19 and {code for code, _ in WEAK} <= codes
+    assert {code for code in re.findall(r'found\(l, "([a-z0-9-]+)"', source)} <= codes, "each has its advice"
+    manual = (MANUALS / "sealboot-policy.1").read_text().partition(".Sh WEAKNESSES")[2].partition(".Sh")[0]
+    assert set(re.findall(r"^\.It ([a-z0-9-]+)$", manual, re.MULTILINE)) == codes
 
 
 @pytest.mark.parametrize("name", ["policy", "doctor"])
@@ -853,7 +961,9 @@ def test_diff_names_changes(run, tmp_path):
     assert result.returncode == MISMATCH
     assert changes[("ReleaseToImage1", "ReleaseToImage1")] == ([pcr4 + FOUR], [pcr4 + OTHER])
     assert changes[(None, "SealModels")][0] == [] and "Action kms:encrypt" in changes[(None, "SealModels")][1]
-    assert len(changes) == 2
+    denied = "Condition StringNotEqualsIgnoreCase kms:recipientattestation:nitrotpmpcr4 = "
+    assert changes[("DenyUnlessNitroTPMPCR4", "DenyUnlessNitroTPMPCR4")] == ([denied + FOUR], [denied + OTHER])
+    assert len(changes) == 3
     assert run("diff", tmp_path / "one", tmp_path / "a.json").returncode == POLICY
 
 

@@ -24,6 +24,9 @@ static enum decision judge(const struct key_policy *policy, const char *key, FIL
                 abort();
         if (v.explicit_deny && v.decision != DECISION_DENIED)
                 abort();
+        for (size_t i = 0; i < findings.n; i++)
+                if (!findings.items[i].text[0] || !findings.items[i].advice[0])
+                        abort();
         explain_evaluation(f, &v, request.principal, request.action);
         explain_findings(f, &findings);
         json_object_put(explain_evaluation_json(&v));

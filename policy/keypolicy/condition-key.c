@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keypolicy/condition-key.h"
+
+#include <strings.h>
+
+#define FAMILY "kms:RecipientAttestation"
+#define CONTEXT "kms:EncryptionContext:"
+
+enum { NITROTPM_PCRS = 24, ENCLAVE_PCRS = 32 };
+
+static bool starts_with(const char *text, const char *prefix) {
+        return strncasecmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_listed(const char *text, const char *const *list, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (strcasecmp(list[i], text) == 0)
+                        return true;
+        return false;
+}
+
+/* The number of a PCR as KMS spells it: decimal, without a leading zero. */
+static bool take_number(const char *digits, unsigned limit, unsigned *ret) {
+        size_t n = strlen(digits);
+        unsigned number = 0;
+
+        if (n < 1 || n > 2 || strspn(digits, "0123456789") != n || (n > 1 && digits[0] == '0'))
+                return false;
+        for (size_t i = 0; i < n; i++)
+                number = 10 * number + (unsigned) (digits[i] - '0');
+        if (number >= limit)
+                return false;
+        *ret = number;
+        return true;
+}
+
+enum attestation_key attestation_key(const char *key, unsigned *ret_pcr) {
+        const char *name = key + strlen(FAMILY);
+        unsigned pcr = 0;
+        enum attestation_key kind = ATTESTATION_UNKNOWN;
+
+        if (!starts_with(key, FAMILY))
+                return ATTESTATION_NONE;
+        if (starts_with(name, ":NitroTPMPCR") && take_number(name + strlen(":NitroTPMPCR"), NITROTPM_PCRS, &pcr))
+                kind = ATTESTATION_NITROTPM;
+        else if (strcasecmp(name, ":ImageSha384") == 0 ||
+                 (starts_with(name, ":PCR") && take_number(name + strlen(":PCR"), ENCLAVE_PCRS, &pcr)))
+                kind = ATTESTATION_ENCLAVE;
+        if (ret_pcr)
+                *ret_pcr = pcr;
+        return kind;
+}
+
+bool is_context_key(const char *key) {
+        return starts_with(key, CONTEXT) && key[strlen(CONTEXT)];
+}
+
+bool is_unknown_kms_key(const char *key) {
+        static const char *const keys[] = {
+                "kms:BypassPolicyLockoutSafetyCheck", "kms:CallerAccount", "kms:CustomerMasterKeySpec",
+                "kms:CustomerMasterKeyUsage", "kms:DataKeyPairSpec", "kms:EncryptionAlgorithm",
+                "kms:EncryptionContextKeys", "kms:ExpirationModel", "kms:GrantConstraintType",
+                "kms:GrantIsForAWSResource", "kms:GrantOperations", "kms:GranteePrincipal",
+                "kms:KeyAgreementAlgorithm", "kms:KeyOrigin", "kms:KeySpec", "kms:KeyUsage", "kms:MacAlgorithm",
+                "kms:MessageType", "kms:MultiRegion", "kms:MultiRegionKeyType", "kms:PrimaryRegion",
+                "kms:ReEncryptOnSameKey", "kms:ReplicaRegion", "kms:RequestAlias", "kms:ResourceAliases",
+                "kms:RetiringPrincipal", "kms:RotationPeriodInDays", "kms:ScheduleKeyDeletionPendingWindowInDays",
+                "kms:SigningAlgorithm", "kms:ValidTo", "kms:ViaService", "kms:WrappingAlgorithm",
+                "kms:WrappingKeySpec",
+        };
+        enum attestation_key kind = attestation_key(key, NULL);
+
+        if (kind != ATTESTATION_NONE)
+                return kind == ATTESTATION_UNKNOWN;
+        return starts_with(key, "kms:") && !is_context_key(key) && !is_listed(key, keys, ELEMENTS(keys));
+}
+
+bool action_takes_document(const char *action) {
+        static const char *const actions[] = { "kms:Decrypt", "kms:DeriveSharedSecret", "kms:GenerateDataKey",
+                                               "kms:GenerateDataKeyPair", "kms:GenerateRandom" };
+
+        return is_listed(action, actions, ELEMENTS(actions));
+}
