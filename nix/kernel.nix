@@ -10,6 +10,8 @@ let
     # No EFI variable is read: no PCR tells of one, and systemd before 258 takes more command line from SystemdOptions.
     "efi=noruntime"
     "nohibernate"
+    # Keys on the serial console give no orders; this early, since sysctl.d comes late.
+    "sysctl.kernel.sysrq=0"
     # verityStore protects /usr: the root's option of this name would do nothing.
     "systemd.verity_usr_options=panic-on-corruption"
     "systemd.gpt_auto=no"
@@ -26,20 +28,27 @@ let
   known = p: lib.elem p (parameters ++ shown) || lib.any (h: builtins.match h p != null) harmless;
   unknown = lib.filter (p: !known p) config.boot.kernelParams;
 
-  # kiwi's, said once for both images, and what its file does not say.
+  # kiwi's, said once for both images, and what its file does not say. A name that begins with - may be missing in the kernel.
   shared = lib.mapAttrs (_: lib.last) (import ./settings.nix (lib.readFile ../kiwi/root/usr/lib/sysctl.d/90-sealboot.conf));
-  sysctl = lib.filterAttrs (name: _: !shared ? "-${name}") {
-    # Neither a key nor a BREAK on the serial console gives a command; a diagnostic interrupt gives a panic.
+  own = {
     "kernel.sysrq" = "0";
-    "kernel.printk" = "3 4 1 3";
+    "kernel.printk" = "1 4 1 4";
+    # A panic by a diagnostic interrupt would print the registers of whatever ran.
+    "kernel.unknown_nmi_panic" = "0";
     "kernel.io_uring_disabled" = "2";
     # No unit of the image has a user namespace (see image.nix), so that no process needs to make one.
     "user.max_user_namespaces" = "0";
-    ${if isX86 then "kernel.unknown_nmi_panic" else null} = "1";
-  } // shared;
-  loose = lib.filter (name: toString (config.boot.kernel.sysctl.${name} or null) != sysctl.${name}) (lib.attrNames sysctl)
-    # sysctl.d reads / as . and would take the last
-    ++ lib.filter (lib.hasInfix "/") (lib.attrNames config.boot.kernel.sysctl);
+  };
+  bare = lib.replaceStrings [ "-" ] [ "" ];
+  x86Only = [ "kernel.unknown_nmi_panic" "kernel.panic_on_unrecovered_nmi" "kernel.panic_on_io_nmi" "kernel.nmi_watchdog" ];
+  spelled = name: if !isX86 && lib.elem name x86Only then "-${name}" else name;
+  said = lib.filterAttrs (name: _: !shared ? "-${name}") own // shared;
+  sysctl = lib.concatMapAttrs (name: value: { ${spelled name} = value; }) said;
+  given = config.boot.kernel.sysctl;
+  # sysctl.d reads / as . and takes the last of several spellings.
+  loose = lib.filter (name: toString (given.${name} or null) != sysctl.${name}) (lib.attrNames sysctl)
+    ++ lib.filter (name: lib.hasInfix "/" name || !sysctl ? ${name} && lib.elem (bare name) (map bare (lib.attrNames sysctl)))
+      (lib.attrNames given);
 
   # Options that not every kernel has are optional.
   without = lib.genAttrs [

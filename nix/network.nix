@@ -13,8 +13,8 @@ let
     else lib.replaceStrings [ way ] [ ways ] shared + lib.optionalString (!lib.hasInfix "dport 546" shared) ''
 
       # DHCPv6, which some subnets have alone.
-      add rule inet sealboot input udp sport 547 udp dport 546 accept
-      add rule inet sealboot output meta skuid "systemd-network" udp sport 546 udp dport 547 accept
+      add rule inet sealboot input ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
+      add rule inet sealboot output meta skuid "systemd-network" udp dport 547 accept
     '';
 in
 {

@@ -136,12 +136,12 @@ in
       switch.enable = enabled; # system/activation/switchable-system.nix @ 0db57dc974ee
     };
     systemd = {
-      inherit services mounts;
       coredump.enable = enabled; # system/boot/systemd/coredump.nix @ 08a4c8850831
       enableEmergencyMode = enabled; # system/boot/emergency-mode.nix @ 14fd976016ae
       # system/boot/networkd.nix @ dd3bd10db439
       network = { networks = option (types.attrsOf types.anything) { }; wait-online.anyInterface = enable; };
       # This and what follows: system/boot/systemd.nix @ 0017a06717bb
+      inherit services mounts;
       additionalUpstreamSystemUnits = strings;
       generators = option (types.attrsOf types.path) { };
       package = option types.package pkgs.systemd;
