@@ -8,7 +8,7 @@
     let
       inherit (nixpkgs) lib;
       forAllSystems = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ];
-      build = system: nixpkgs.legacyPackages.${system}.callPackage ./package.nix { source = ../.; };
+      build = system: nixpkgs.legacyPackages.${system}.callPackage ./package.nix { };
 
       # An image of one's own: mkImage "x86_64-linux" [ { services.sealboot.keys = [ ... ]; } ]
       mkImage = system: modules: lib.nixosSystem {
@@ -29,13 +29,16 @@
           }}/bin/${name}";
         };
     in
-    {
+    # First of all: is the whole tree here?
+    builtins.seq (import ./tree.nix) {
       lib = { inherit mkImage; };
       nixosModules = { sealboot = ./module.nix; image = ./image.nix; default = ./module.nix; };
       nixosConfigurations.example = example "x86_64-linux";
 
       packages = forAllSystems (system: rec {
         sealboot = build system;
+        # The measured configuration, once the agent has found nothing in it that a boot would refuse.
+        agent-config = (example system).config.environment.etc."sealboot/agent.json".source;
         raw-image = (example system).config.system.build.finalImage;
         pcr-measurements = (example system).config.system.build.pcrMeasurements;
         default = raw-image;
@@ -48,6 +51,6 @@
         register-ami = app system "register-ami" ''exec bash ${../kiwi/register-ami} "$@"'';
       });
 
-      checks = forAllSystems (system: { inherit (self.packages.${system}) raw-image pcr-measurements; });
+      checks = forAllSystems (system: { inherit (self.packages.${system}) agent-config raw-image pcr-measurements; });
     };
 }

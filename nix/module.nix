@@ -4,19 +4,86 @@
 let
   inherit (lib) mkEnableOption mkIf mkOption types;
   cfg = config.services.sealboot;
-  arn = types.strMatching "arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+";
-  optional = type: description: mkOption { inherit description; type = types.nullOr type; default = null; };
 
-  # agent.json holds only what was set: the agent's own defaults are in sealboot-agent(8).
-  settings = lib.filterAttrs (_: value: value != null && value != { } && value != [ ] && value != false) {
-    inherit (cfg) keys discovery model measure region workers connections;
-    encryption_context = cfg.encryptionContext;
-    model_digests = cfg.modelDigests;
-    endpoints = lib.filterAttrs (_: value: value != null) cfg.endpoints;
-    ca_bundle = cfg.caBundle;
-    kms_deadline_seconds = cfg.kmsDeadlineSeconds;
-    allow_any_iv = cfg.allowAnyIv;
+  # The agent's configuration: every key of sealboot-agent(8), by the agent's own names.
+  arn = types.strMatching "arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+";
+  file = types.strMatching "/.+";
+  key = type: description: mkOption { inherit description; type = types.nullOr type; default = null; };
+  endpoint = name: key (types.strMatching "https?://.+") "URL of ${name}; by default AWS's in the Region.";
+  known = {
+    keys = key (types.listOf arn) "ARNs of the KMS keys a model may be sealed under. Measured: changing them changes PCR4.";
+    discovery = key types.bool "Whether to accept models sealed under any key, instead of those pinned in `keys`.";
+    encryption_context = key (types.attrsOf types.str) "Pairs that the encryption context of a sealed model must have.";
+    model_digests = key (types.listOf (types.strMatching "sha384:[0-9a-f]{96}")) ''
+      Digests of the models that may be loaded, as `sealboot digest` prints them: `sha384:` and 96 hexadecimal digits.
+      None means any model that the keys release.
+    '';
+    model = key (types.strMatching "s3://.+") "The model to load when user data names none.";
+    measure = key (types.enum [ "model" "sha384" ])
+      "What PCR15 is extended with: `model`, the model digest, or `sha384`, the SHA-384 of a model that is a single file.";
+    region = key (types.strMatching "[a-z0-9-]+") "AWS Region; by default the instance's.";
+    endpoints = mkOption {
+      type = types.submodule {
+        options = lib.mapAttrs (_: endpoint) {
+          imds = "the instance metadata service";
+          kms = "KMS";
+          s3 = "S3";
+          autoscaling = "Auto Scaling";
+        };
+      };
+      default = { };
+      description = "Endpoints to use instead of AWS's own.";
+    };
+    ca_bundle = key types.path "Certificates to trust for KMS, S3 and Auto Scaling instead of the system's.";
+    tcti = key types.str "The TPM, as in tpm2-tools; by default the machine's.";
+    model_directory = key file "The memory file system of the model.";
+    measurement_log = key file "The measurement log that the agent appends its event to.";
+    report = key file "Where the boot report is written.";
+    lifecycle_hook = key
+      (types.submodule {
+        options = lib.mapAttrs
+          (_: what: mkOption { type = types.strMatching ".{1,255}"; description = "Name of the ${what}."; })
+          { group = "Auto Scaling group"; name = "lifecycle hook"; };
+      }) "The Auto Scaling lifecycle hook that the boot completes: CONTINUE with a model, ABANDON without.";
+    workers = key (types.ints.between 1 1024) "Threads that decrypt; by default one for each CPU.";
+    connections = key (types.ints.between 1 1024) "Connections to S3; by default chosen by the number of CPUs.";
+    kms_deadline_seconds = key (types.ints.between 1 3600) "How long to try to get the data key.";
+    allow_any_iv = key types.bool
+      "Whether to accept frames whose IV is not their sequence number, as other encryptors may write.";
   };
+  # What may be said outside `settings`, too, by a Nix name.
+  short = {
+    keys = "keys";
+    discovery = "discovery";
+    encryptionContext = "encryption_context";
+    modelDigests = "model_digests";
+    model = "model";
+    measure = "measure";
+    region = "region";
+    endpoints = "endpoints";
+    caBundle = "ca_bundle";
+    lifecycleHook = "lifecycle_hook";
+    workers = "workers";
+    connections = "connections";
+    kmsDeadlineSeconds = "kms_deadline_seconds";
+    allowAnyIv = "allow_any_iv";
+  };
+  # agent.json holds only what was set: the agent's own defaults are in sealboot-agent(8).
+  said = lib.filterAttrs (_: value: value != null && value != { } && value != [ ] && value != false);
+  saidBelow = settings: said (settings // { endpoints = said settings.endpoints; });
+  configuration = saidBelow cfg.settings;
+  # The agent itself reads the file before anything that holds it can be built, and says what a boot would refuse.
+  checked = pkgs.runCommand "agent.json" { configuration = builtins.toJSON configuration; } ''
+    printf '%s\n' "$configuration" >$out
+    ${cfg.package}/bin/sealboot-agent --config $out --check-config
+  '';
+
+  # The memory file system is the unit's own, but for its size, and never swapped where the kernel can promise that.
+  mount = lib.mapAttrs (_: lib.last) (import ./settings.nix (lib.readFile ../units/run-sealboot-model.mount));
+  mountOptions = lib.filter builtins.isString (builtins.split "," mount.Options);
+  knowsNoswap = lib.versionAtLeast config.boot.kernelPackages.kernel.version "6.4";
+  options = map (o: if lib.hasPrefix "size=" o then "size=${cfg.modelSize}" else o) mountOptions
+    ++ lib.optional (knowsNoswap && !lib.elem "noswap" mountOptions) "noswap";
 
   # Inference servers are confined as units/examples confines llama.cpp's, by the same lines.
   serviceOf = file: import ./settings.nix (lib.last (builtins.split "\\[Service]" (lib.readFile file)));
@@ -48,54 +115,58 @@ let
       listenStreams = [ (toString port) ];
     };
   };
+  ports = lib.attrValues cfg.inferenceServices;
+  taken = lib.filterAttrs (_: port: lib.length (lib.filter (p: p == port) ports) > 1) cfg.inferenceServices;
+
+  # Starts when the agent failed, or what the agent requires. The console has the reason before the machine is gone.
+  failed = {
+    description = "End a machine that has no model";
+    unitConfig = { SuccessAction = cfg.failureAction; FailureAction = cfg.failureAction; };
+    serviceConfig = {
+      Type = "oneshot";
+      TimeoutStartSec = 30;
+      StandardOutput = "journal+console";
+      ExecStart = [
+        "-${pkgs.coreutils}/bin/echo sealboot: no model was published, for the reason above: ${cfg.failureAction}"
+        "-${config.systemd.package}/bin/journalctl --sync"
+        "-${pkgs.coreutils}/bin/sleep 2"
+      ];
+    };
+  };
 in
 {
   options.services.sealboot = {
     enable = mkEnableOption "unsealing a model at boot with sealboot";
     package = mkOption {
       type = types.package;
-      default = pkgs.sealboot;
+      default = pkgs.sealboot or (pkgs.callPackage ./package.nix { });
+      defaultText = lib.literalExpression "pkgs.sealboot, or else sealboot built from the tree that this module lies in";
       description = "The sealboot package.";
     };
-    keys = mkOption {
-      type = types.listOf arn;
-      default = [ ];
-      example = [ "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab" ];
-      description = "ARNs of the KMS keys a model may be sealed under. Measured: changing them changes PCR4.";
-    };
-    discovery = mkEnableOption "accepting models sealed under any key, instead of those pinned in `keys`";
-    encryptionContext = mkOption {
-      type = types.attrsOf types.str;
+    settings = mkOption {
+      type = types.submodule {
+        freeformType = (pkgs.formats.json { }).type;
+        options = known // { measure = known.measure // { default = "model"; }; };
+      };
       default = { };
-      example = { model = "example"; };
-      description = "Pairs that the encryption context of a sealed model must have.";
+      example = { lifecycle_hook = { group = "models"; name = "model-published"; }; };
+      description = ''
+        The whole measured configuration, /etc/sealboot/agent.json, by the names of sealboot-agent(8). What is not said is
+        left to the agent. The build runs `sealboot-agent --check-config` on it, and goes no further if the agent refuses.
+      '';
     };
-    modelDigests = mkOption {
-      type = types.listOf (types.strMatching "[0-9a-f]{96}");
-      default = [ ];
-      description = "Digests of the models that may be loaded; none means any that the keys release.";
-    };
-    model = optional (types.strMatching "s3://.+") "The model to load when user data names none.";
-    measure = mkOption {
-      type = types.enum [ "model" "sha384" ];
-      default = "model";
-      description = "What PCR15 is extended with: the model digest, or the SHA-384 of a model that is a single file.";
-    };
-    region = optional types.str "AWS Region; by default the instance's.";
-    endpoints = {
-      imds = optional types.str "URL of the instance metadata service; by default AWS's.";
-      kms = optional types.str "URL of KMS; by default AWS's in the Region.";
-      s3 = optional types.str "URL of S3; by default AWS's in the Region.";
-    };
-    caBundle = optional types.path "Certificates to trust for KMS and S3 instead of the system's.";
-    workers = optional (types.ints.between 1 1024) "Threads that decrypt; by default one for each core.";
-    connections = optional (types.ints.between 1 1024) "Parallel connections to S3; by default chosen from the rate.";
-    kmsDeadlineSeconds = optional (types.ints.between 1 3600) "How long to try to get the data key.";
-    allowAnyIv = mkEnableOption "frames whose IV is not their sequence number, as other encryptors may write";
     modelSize = mkOption {
       type = types.strMatching "[0-9]+[%kmgKMG]?";
       default = "90%";
       description = "Size limit of the memory file system that holds the model.";
+    };
+    failureAction = mkOption {
+      type = types.enum [ "none" "poweroff" "poweroff-force" "reboot" "reboot-force" ];
+      default = "none";
+      description = ''
+        What the machine does, after it said so on the console, when the agent or a unit that the agent requires has failed:
+        see FailureAction= in systemd.unit(5). An attestable image says `poweroff-force`, so that a GPU does not idle.
+      '';
     };
     inferenceServices = mkOption {
       type = types.attrsOf types.port;
@@ -103,24 +174,36 @@ in
       example = { llama-cpp = 8080; };
       description = ''
         Services that start only after the model is published, and may read it, each with the TCP port it serves on
-        127.0.0.1. They have no other network, device or writable path; `NAME-proxy.socket` carries requests to the port in.
+        127.0.0.1. They have no other network, device or writable path; `NAME-proxy.socket` carries requests to the port in,
+        and an attestable image's firewall lets that port in, and no other. No two services can have the same port.
       '';
     };
-  };
+  } // lib.mapAttrs (_: name: known.${name}) short;
 
   config = mkIf cfg.enable {
     assertions = [
       {
-        assertion = cfg.keys != [ ] || cfg.discovery;
+        assertion = configuration ? keys || configuration ? discovery;
         message = "services.sealboot.keys pins no KMS key; name one, or say discovery = true";
       }
       {
-        assertion = !(cfg.keys != [ ] && cfg.discovery);
+        assertion = !(configuration ? keys && configuration ? discovery);
         message = "services.sealboot: discovery contradicts the pinned keys";
+      }
+      {
+        assertion = taken == { };
+        message = "services.sealboot.inferenceServices: these have one port, which only one of them can have: ${
+          lib.concatStringsSep ", " (lib.attrValues (lib.mapAttrs (name: port: "${name} = ${toString port}") taken))}";
       }
     ];
 
-    environment.etc."sealboot/agent.json".text = builtins.toJSON settings;
+    services.sealboot.settings = lib.concatMapAttrs
+      (nix: name:
+        let value = if name == "endpoints" then said cfg.endpoints else cfg.${nix};
+        in lib.optionalAttrs (value != null) { ${name} = value; })
+      short;
+
+    environment.etc."sealboot/agent.json".source = checked;
     users.groups.sealboot = { };
     users.groups.tss = { };
     users.users.sealboot = { isSystemUser = true; group = "sealboot"; extraGroups = [ "tss" ]; };
@@ -130,16 +213,21 @@ in
     systemd.tmpfiles.packages = [ cfg.package ];
     systemd.mounts = [
       {
-        where = "/run/sealboot/model";
-        what = "tmpfs";
-        type = "tmpfs";
-        options = "size=${cfg.modelSize},huge=always,noexec,nosuid,nodev,noatime,mode=0750,uid=sealboot,gid=sealboot";
+        where = mount.Where;
+        what = mount.What;
+        type = mount.Type;
+        options = lib.concatStringsSep "," options;
       }
     ];
     systemd.targets.sealboot-model.wantedBy = [ "multi-user.target" ];
-    systemd.services = lib.concatMapAttrs server cfg.inferenceServices // {
-      sealboot-agent.wantedBy = [ "sealboot-model.target" ];
-    };
+    systemd.services = lib.mkMerge [
+      (lib.concatMapAttrs server cfg.inferenceServices)
+      { sealboot-agent.wantedBy = [ "sealboot-model.target" ]; }
+      (mkIf (cfg.failureAction != "none") {
+        sealboot-agent.onFailure = [ "sealboot-failed.service" ];
+        sealboot-failed = failed;
+      })
+    ];
     systemd.sockets = lib.concatMapAttrs socket cfg.inferenceServices;
   };
 }

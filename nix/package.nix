@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # sealboot from this tree: the agent and its units for the image, the `sealboot` command for everybody else.
-{ lib, stdenv, meson, ninja, pkg-config, curl, json_c, openssl, systemd, tpm2-tss, intel-ipsec-mb, source }:
+{ lib, stdenv, meson, ninja, pkg-config, curl, json_c, openssl, systemd, tpm2-tss, intel-ipsec-mb
+, source ? import ./tree.nix
+}:
 stdenv.mkDerivation {
   pname = "sealboot";
-  version = "0.1.0";
+  version = lib.head (lib.elemAt (builtins.split "version : '([0-9.]+)'" (lib.readFile (source + "/meson.build"))) 1);
   src = source;
   strictDeps = true;
   nativeBuildInputs = [ meson ninja pkg-config ];

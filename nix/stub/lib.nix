@@ -58,7 +58,8 @@ let
 
   evalModules = { modules, specialArgs ? { }, prefix ? [ ] }:
     let
-      arguments = specialArgs // { inherit lib; config = result; };
+      declared = mergeOptions (map (m: m.options or { }) loaded);
+      arguments = specialArgs // { inherit lib; config = result; options = declared; };
       load = module:
         let
           value = if isFunction module then module arguments else if isAttrs module then module else load' (import module);
@@ -68,7 +69,7 @@ let
         concatMap load (full.imports or [ ]) ++ [ full ];
       loaded = concatMap load modules;
       free = foldl' (f: m: if m.freeformType or null != null then m.freeformType else f) null loaded;
-      result = evaluate prefix free (mergeOptions (map (m: m.options or { }) loaded)) (map (m: m.config or { }) loaded);
+      result = evaluate prefix free declared (map (m: m.config or { }) loaded);
     in
     { config = result; };
 
@@ -125,7 +126,17 @@ let
     inherit all any attrNames attrValues concatMap concatStringsSep elem elemAt filter foldl' genAttrs head length mapAttrs
       evalModules mkIf mkMerge mkOverride mkOption types unique;
     inherit (builtins) readFile replaceStrings toJSON hasAttr;
-    kernel.yes = { tristate = "y"; };
+    inherit (builtins) match listToAttrs;
+    kernel = {
+      yes = { tristate = "y"; optional = false; };
+      no = { tristate = "n"; optional = false; };
+      freeform = x: { freeform = x; optional = false; };
+      option = x: x // { optional = true; };
+    };
+    hasAttrByPath = path: set: path == [ ] || isAttrs set && set ? ${head path} && lib.hasAttrByPath (builtins.tail path) set.${head path};
+    setAttrByPath = path: value: if path == [ ] then value else { ${head path} = lib.setAttrByPath (builtins.tail path) value; };
+    optionalString = condition: text: if condition then text else "";
+    versionAtLeast = a: b: builtins.compareVersions a b >= 0;
     last = list: elemAt list (length list - 1);
     concatMapAttrs = f: set: foldl' (a: b: a // b) { } (attrValues (mapAttrs f set));
     mkForce = mkOverride 50;

@@ -4,17 +4,31 @@
 let
   make = name: text: run name { } text;
   run = name: environment: text: derivation (environment // { inherit name system; builder = "/bin/sh"; args = [ "-c" text ]; });
-  names = [ "meson" "ninja" "pkg-config" "curl" "json_c" "openssl" "systemd" "tpm2-tss" "intel-ipsec-mb" "sbsigntool" "mtools" "util-linux"
-    "bash" "python3" "awscli2" "coldsnap" ];
+  names = [ "meson" "ninja" "pkg-config" "curl" "json_c" "openssl" "tpm2-tss" "intel-ipsec-mb" "sbsigntool" "mtools" "util-linux"
+    "bash" "coreutils" "cpio" "zstd" "python3" "awscli2" "coldsnap" ];
   self = lib.genAttrs names (name: make name "echo ${name} > $out") // {
     inherit system lib;
+    systemd = make "systemd" "echo systemd > $out" // { inherit (self) util-linux; };
     runtimeShell = "${self.bash}/bin/bash";
     stdenv.hostPlatform = { inherit system; isx86_64 = system == "x86_64-linux"; };
-    stdenv.mkDerivation = attributes: make attributes.pname "echo ${toString attributes.buildInputs} > $out";
+    # sealboot, whose agent here refuses every configuration that holds the word "refuse", as the real one says it.
+    stdenv.mkDerivation = attributes: run "${attributes.pname}-${attributes.version}" { inherit (attributes) src; } ''
+      PATH=/usr/bin:/bin
+      mkdir -p $out/bin
+      echo ${toString attributes.buildInputs} >$out/inputs
+      cat >$out/bin/sealboot-agent <<'END'
+      #!/bin/sh
+      PATH=/usr/bin:/bin
+      [ "$1 $3" = "--config --check-config" ] || exit 2
+      ! grep -q refuse "$2" || { echo "sealboot-agent: $2: the measured configuration is not valid" >&2; exit 10; }
+      END
+      chmod +x $out/bin/sealboot-agent
+    '';
+    linuxPackages.kernel.version = "6.12.58";
+    formats.json = { }: { type = lib.types.anything; };
     python3Packages.virt-firmware = make "virt-firmware" "echo > $out";
     runCommand = run;
     writeShellApplication = { name, text, runtimeInputs }: make name "echo '${text}' > $out; echo ${toString runtimeInputs} >> $out";
-    sealboot = make "sealboot" "echo sealboot > $out";
     callPackage = file: arguments:
       let f = import file; in f (builtins.intersectAttrs (builtins.functionArgs f) self // arguments);
   };

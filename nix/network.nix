@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+# The image's network: a firewall that lets in the ports of the inference services, and a DHCP client that believes little.
+{ config, lib, ... }:
+let
+  # kiwi's rules, said once for both images, but for the ports.
+  shared = lib.readFile ../kiwi/root/usr/lib/sealboot/firewall.nft;
+  way = "tcp dport 8080 accept\n";
+  ports = lib.concatStringsSep ", " (map toString (lib.unique (lib.attrValues config.services.sealboot.inferenceServices)));
+  ways = lib.optionalString (ports != "") "tcp dport { ${ports} } accept\n";
+  once = lib.length (builtins.split way shared) == 3;
+  ruleset =
+    if !once then throw "kiwi's firewall.nft does not have one rule '${way}', which nix/network.nix replaces"
+    else lib.replaceStrings [ way ] [ ways ] shared + lib.optionalString (!lib.hasInfix "dport 546" shared) ''
+
+      # DHCPv6, which some subnets have alone.
+      add rule inet sealboot input ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
+      add rule inet sealboot output meta skuid "systemd-network" udp dport 547 accept
+    '';
+in
+{
+  networking.useNetworkd = true;
+  # NixOS' own network would take whatever DHCP says.
+  networking.useDHCP = false;
+  systemd.network.wait-online.anyInterface = true;
+  # The operator of the instance is its DHCP server and router. The image takes addresses, the gateway and the resolver from
+  # them, which it needs to reach KMS and S3; those prove themselves by TLS. It takes no time server, host name, search domain
+  # or other route.
+  environment.etc."systemd/network/80-sealboot.network".text = ''
+    [Match]
+    Type=ether
+
+    [Network]
+    DHCP=yes
+    IPv6AcceptRA=yes
+    LLMNR=no
+    MulticastDNS=no
+
+    [DHCPv4]
+    UseDNS=yes
+    UseGateway=yes
+    UseRoutes=no
+    UseNTP=no
+    UseHostname=no
+    UseDomains=no
+    UseTimezone=no
+    UseSIP=no
+    UseCaptivePortal=no
+    SendHostname=no
+
+    [DHCPv6]
+    UseDNS=yes
+    UseNTP=no
+    UseHostname=no
+    UseDomains=no
+    UseCaptivePortal=no
+    UseDelegatedPrefix=no
+    SendHostname=no
+
+    [IPv6AcceptRA]
+    UseDNS=yes
+    UseDomains=no
+    UseRoutePrefix=no
+    UseCaptivePortal=no
+  '';
+  services.timesyncd.servers = [ "169.254.169.123" ];
+  services.timesyncd.fallbackServers = [ ];
+
+  networking.firewall.enable = false;
+  networking.nftables.enable = true;
+  networking.nftables.ruleset = ruleset;
+  # The build checks the rules where the image's users do not exist.
+  networking.nftables.preCheckRuleset = "sed -E -i 's/skuid \"[^\"]+\"/skuid 0/' ruleset.conf";
+  systemd.services.nftables = {
+    requiredBy = [ "systemd-networkd.service" ];
+    # The rules name users, whom a unit makes.
+    after = [ "systemd-sysusers.service" ];
+    # NixOS would open the firewall on the way down.
+    serviceConfig.ExecStop = lib.mkForce [ ];
+  };
+
+  assertions = [
+    {
+      assertion = config.networking.nftables.enable && config.networking.nftables.ruleset == ruleset
+        && config.networking.nftables.rulesetFile == null && config.networking.nftables.tables == { };
+      message = "no firewall, or not the recipe's";
+    }
+    {
+      assertion = !config.networking.useDHCP && config.systemd.network.networks == { };
+      message = "DHCP would be believed: networking.useDHCP, or systemd.network.networks, beside the recipe's network";
+    }
+  ];
+}
