@@ -22,7 +22,7 @@ DEFINE_CLEANUP(struct sealboot_verifier *, sealboot_verifier_free, verifier_free
 
 static void help(void) {
         puts("Usage: sealboot verify [OPTION...] DOCUMENT\n\n"
-             "Check an attestation document of a NitroTPM or a Nitro Enclave (raw, base64 or hex; '-': standard input):\n"
+             "Check an attestation document of a NitroTPM or a Nitro Enclave (raw, base64, hex or in JSON; '-': standard input):\n"
              "its form, its certificates up to the pinned AWS root, its signature, and whatever you name below.\n"
              "Each check is listed as passed, FAILED or not checked; what is not checked is not vouched for.\n\n"
              "  --reference FILE       PCRs must equal these reference measurements ('sealboot measure' writes them);\n"

@@ -37,6 +37,7 @@ enum {
         CLOCK_SLACK = 5,       /* seconds by which a document may be ahead of our clock */
         PCR_APPLICATION = 12,  /* what the stub measures: command lines, credentials, addons */
         PCR_MODEL = 15,
+        REASON_MAX = 256,
 };
 
 struct expected {
@@ -354,22 +355,36 @@ static const struct reference *check_pcrs(struct sealboot_verifier *v) {
         return met;
 }
 
+/* Why a PCR that the reference may have was not compared. */
+static const char *why_not_compared(const struct sealboot_verifier *v, const struct reference *met, unsigned pcr,
+                                    char text[static REASON_MAX]) {
+        if (v->references.n == 0)
+                return "no reference measurements were given";
+        if (!met)
+                return "the document meets no reference";
+        snprintf(text, REASON_MAX, "%.200s has no PCR%u", met->source, pcr);
+        return text;
+}
+
 /* With Secure Boot off PCR4 does not cover a command line that is appended; PCR12 does (GHSA-xrv8-2pf5-f3q7). */
 static void check_command_line(struct sealboot_verifier *v, const struct reference *met) {
         const uint8_t *pcr = v->document.pcr[PCR_APPLICATION];
+        char why[REASON_MAX];
 
         if (v->document.kind == DOCUMENT_ENCLAVE) {
                 if (met && reference_has(met, 0))
                         set(v, CHECK_COMMAND_LINE, SEALBOOT_PASSED,
                             "PCR0 covers the whole enclave image, its command line included");
                 else
-                        set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED, "PCR0, which covers it, was not compared");
+                        set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED, "PCR0, which covers it, was not compared: %s",
+                            why_not_compared(v, met, 0, why));
         } else if (met && reference_has(met, PCR_APPLICATION))
-                set(v, CHECK_COMMAND_LINE, SEALBOOT_PASSED, "PCR12 was compared%s",
-                    memcmp(pcr, zeros, sizeof zeros) == 0 ? " and is zero: nothing was added" : "");
+                set(v, CHECK_COMMAND_LINE, SEALBOOT_PASSED, "PCR12 was compared, because %s has it%s", met->source,
+                    memcmp(pcr, zeros, sizeof zeros) == 0 ? "; it is zero: nothing was added" : "");
         else
                 set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED,
-                    "PCR12 was not compared, and PCR4 does not cover what is appended%s",
+                    "PCR12 was not compared: %s; PCR4 does not cover what is appended%s",
+                    why_not_compared(v, met, PCR_APPLICATION, why),
                     !pcr                                    ? ""
                     : memcmp(pcr, zeros, sizeof zeros) == 0 ? "; it is zero"
                                                             : "; it is not zero");
