@@ -168,7 +168,8 @@ static int narrow(uint8_t *data, size_t *n) {
 }
 
 static int decode_any_text(char *text, size_t n, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {
-        size_t start = 0;
+        _cleanup_free_ uint8_t *decoded = NULL;
+        size_t start = 0, size;
         int r;
 
         while (start < n && text[start] && strchr(" \t\r\n", text[start]))
@@ -183,10 +184,14 @@ static int decode_any_text(char *text, size_t n, const char *subject, uint8_t **
                 text++;
                 n -= 2;
         }
-        r = decode_text(text, n, ret, ret_n);
+        r = decode_text(text, n, &decoded, &size);
         if (r == -ENOMEM)
                 return fail_oom(e);
-        return r < 0 ? unknown_form(subject, "is neither a COSE_Sign1 message nor its base64 or hex text", e) : 0;
+        if (r < 0 || (n > 0 && !is_message(decoded, size))) /* words are base64 as well, now and then */
+                return unknown_form(subject, "is neither a COSE_Sign1 message nor its base64 or hex text", e);
+        *ret = TAKE(decoded);
+        *ret_n = size;
+        return 0;
 }
 
 int document_decode(const uint8_t *data, size_t size, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {
