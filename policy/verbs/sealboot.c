@@ -55,6 +55,12 @@ int command_usage(const char *verb, const char *format, ...) {
         return FAILURE_USAGE;
 }
 
+int command_digest(const char *text, uint8_t ret[static 48]) {
+        static const char prefix[] = "sha384:";
+
+        return hex_decode(strncmp(text, prefix, strlen(prefix)) == 0 ? text + strlen(prefix) : text, ret, 48);
+}
+
 int command_connections(const char *verb, const char *text, unsigned *ret) {
         enum { CONNECTIONS_MAX = 256 };
         uint64_t n;

@@ -90,8 +90,8 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
                         a->keys[a->n_keys++] = optarg;
                         break;
                 case 'd':
-                        if (strncmp(optarg, "sha384:", 7) != 0 || hex_decode(optarg + 7, a->digest, sizeof a->digest) < 0)
-                                return command_usage("unseal", "--digest is sha384: and 96 hex digits, not '%s'", optarg);
+                        if (command_digest(optarg, a->digest) < 0)
+                                return command_usage("unseal", "--digest is sha384: and 96 hex digits, or these alone, not '%s'", optarg);
                         a->has_digest = true;
                         break;
                 case CONNECTIONS:

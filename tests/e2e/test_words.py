@@ -182,7 +182,7 @@ def test_empty_is_as_good_as_unset(sealboot, stack, key, place, tmp_path):  # no
     model = write(tmp_path / "m", {"a": b"a"})
     credentials = tmp_path / "credentials"
     credentials.write_text(f"[default]\naws_access_key_id = {stack.env['AWS_ACCESS_KEY_ID']}\n"
-                           f"aws_secret_access_key = {stack.env['AWS_SECRET_ACCESS_KEY']}\n")
+                           f"aws_secret_access_key = {stack.env['AWS_SECRET_ACCESS_KEY']}\naws_session_token =\n")
     empty = {name: "" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION",
                                    "AWS_ENDPOINT_URL")}
     if "AWS_CA_BUNDLE" not in stack.env:
@@ -194,6 +194,60 @@ def test_empty_is_as_good_as_unset(sealboot, stack, key, place, tmp_path):  # no
     for arguments in (["attest", "--hex"], ["attest", "--hex", "--tcti="], ["replay", "--tpm=", tmp_path / "m/a"]):
         result = sealboot(*arguments, env={"TPM2TOOLS_TCTI": ""})
         assert "/dev/tpmrm0" in result.stderr or result.returncode in (0, 71), result
+
+
+# --- files of the AWS tools
+
+CREDENTIALS = {
+    "aws configure": ("[other]\naws_access_key_id = x\n[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n", {}),
+    "no spaces, CRLF": ("[default]\r\naws_access_key_id={id}\r\naws_secret_access_key={key}\r\n", {}),
+    "a byte order mark": ("\ufeff[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n", {}),
+    "capitals and colons": ("[default]\nAWS_ACCESS_KEY_ID: {id}\nAWS_Secret_Access_Key : {key}\n", {}),
+    "comments": ("# one\n; two\n[default] # three\naws_access_key_id = {id} # four\n#aws_access_key_id = x\naws_secret_access_key = {key}\t; five\n"
+                 "region = eu-west-1\noutput = json\n", {}),
+    "spaces around": ("[ default ]\n  aws_access_key_id = {id}  \n  aws_secret_access_key = {key}  \n", {}),
+    "empty tokens": ("[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\naws_session_token = \naws_security_token =\n", {}),
+    "an old variable": ("[old]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n", {"AWS_DEFAULT_PROFILE": "old"}),
+    "the newer one first": ("[old]\naws_access_key_id = x\naws_secret_access_key = x\n[new]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n",
+                            {"AWS_DEFAULT_PROFILE": "old", "AWS_PROFILE": "new"}),
+}
+
+
+@pytest.mark.parametrize("where", ["credentials", "elsewhere", "config"])
+@pytest.mark.parametrize("form", CREDENTIALS)
+def test_credentials_as_the_tools_write_them(sealboot, stack, key, place, tmp_path, form, where):  # noqa: F811
+    text, variables = CREDENTIALS[form]
+    text = text.format(id=stack.env["AWS_ACCESS_KEY_ID"], key=stack.env["AWS_SECRET_ACCESS_KEY"])
+    (tmp_path / ".aws").mkdir()
+    if where == "config":
+        text = re.sub(r"\[ *(old|new|other) *\]", r"[profile \1]", text)
+        variables = {**variables, "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
+    if where == "elsewhere":
+        variables = {**variables, "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/elsewhere"}
+    (tmp_path / ".aws" / where).write_bytes(text.encode())
+    unset = {name: "" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")}
+    refused(sealboot("inspect", place + "none", env={**unset, "HOME": str(tmp_path), **variables}), 41)  # known, and allowed to look
+
+
+def test_credentials_of_a_kind_that_is_not_known(sealboot, place, tmp_path):  # noqa: F811
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/config").write_text("[default]\nsso_session = x\ncredential_process = /bin/true\n")
+    env = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}
+    refused(sealboot("inspect", place + "none", env=env), 13, "export-credentials", "/.aws/credentials")
+    (tmp_path / ".aws/credentials").write_text("[default]\naws_access_key_id = x\n")
+    refused(sealboot("inspect", place + "none", env=env), 13, "export-credentials", "has no aws_access_key_id and aws_secret")
+    refused(sealboot("inspect", place + "none", env={**env, "HOME": ""}), 13, "HOME is not either")
+
+
+def test_digests_with_and_without_their_prefix(sealboot, key, tmp_path):  # noqa: F811
+    model = write(tmp_path / "m", {"a": b"a"})
+    digest = succeed(sealboot("seal", "--json", "--key", key, model, tmp_path / "out/")).json["digest"]
+    for i, text in enumerate((digest, digest.removeprefix("sha384:"), digest.removeprefix("sha384:").upper())):
+        succeed(sealboot("unseal", "--digest", text, tmp_path / "out/", tmp_path / str(i)))
+        refused(sealboot("verify", "--model-digest", text, tmp_path / "none"), 61)
+    for wrong in ("", "sha384:", "sha256:" + digest[7:], digest + "0", "sha384:" + digest):
+        refused(sealboot("unseal", "--digest", wrong, tmp_path / "out/", tmp_path / "x"), 2)
+        refused(sealboot("verify", "--model-digest", wrong, tmp_path / "none"), 2)
 
 
 # --- the digest by tools that know nothing of sealboot
