@@ -12,6 +12,8 @@ import subprocess
 import pytest
 
 from boots import data
+from sealer import Sealed
+from test_boot_refusals import single
 from test_seal import key, place, read, refused, stored, succeed, write  # noqa: F401 (fixtures)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -119,6 +121,13 @@ def test_inspect_says_what_it_is(sealboot, stack, key, place, tmp_path, where, s
             refused(sealboot("unseal", target, tmp_path / "to"), 50)
     # What is whole is looked at as before.
     succeed(sealboot("inspect", tmp_path / "sealed"))
+
+
+@pytest.mark.parametrize("name", ["base64", "hex", "gzip", "text", "aws-chunked", "a line feed"])
+def test_the_agent_says_what_it_is(boot, name):
+    spoil, words = SPOILT[name]
+    single(boot, spoil(bytes(Sealed(b"GGUF" + bytes(9000), boot.data_key()))))
+    boot.refused(50, "trailing bytes" if name == "a line feed" else words, "`sealboot inspect` shows what it is")
 
 
 # --- names
@@ -252,12 +261,11 @@ def test_digests_with_and_without_their_prefix(sealboot, key, tmp_path):  # noqa
 
 # --- the digest by tools that know nothing of sealboot
 
-def documented_pipelines():
+def documented_pipelines(sealboot):
     """The command of the manual and that of --help, as one line of shell with DIRECTORY for the model's."""
     page = (ROOT / "policy/man/sealboot-digest.1").read_text().replace("\\e", "\\")
     yield re.search(r"^\$ (\(cd model;.*?\) \| sha384sum)$", page, re.MULTILINE | re.DOTALL)[1].replace("cd model", "cd DIRECTORY")
-    text = (ROOT / "policy/verbs/digest.c").read_text().replace("\\\\", "\\")
-    yield re.search(r"\(cd DIRECTORY;.*?\) \| sha384sum", text)[0]
+    yield re.search(r"\(cd DIRECTORY;.*?\) \| sha384sum", succeed(sealboot("digest", "--help")).stdout, re.DOTALL)[0]
 
 
 def test_any_name_goes_through_the_documented_pipeline(sealboot, tmp_path):
@@ -265,7 +273,7 @@ def test_any_name_goes_through_the_documented_pipeline(sealboot, tmp_path):
              '"q"', "$HOME", "`x`", "ä€😀", "z" * 255, "Z", "_"]
     model = write(tmp_path / "-model", {name: data(5000, i) for i, name in enumerate(names)})
     expected = succeed(sealboot("digest", "--json", "--", "-model", cwd=tmp_path)).json["digest"]
-    pipelines = list(documented_pipelines())
+    pipelines = list(documented_pipelines(sealboot))
     assert len(pipelines) == 2
     for line in pipelines:
         done = subprocess.run(["bash", "-c", line.replace("DIRECTORY", f"'{model}'")], capture_output=True, text=True)
