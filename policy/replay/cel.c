@@ -29,7 +29,7 @@ static int parse_digest(json_object *o, struct log_event *event) {
 
         if (!name || !hex)
                 return -EBADMSG;
-        for (size_t i = 0; name[i] && i < sizeof lower - 1; i++)
+        for (size_t i = 0; i < sizeof lower - 1 && name[i]; i++)
                 lower[i] = (char) tolower((unsigned char) name[i]);
         algorithm = pcr_algorithm_named(lower);
         if (!algorithm)
