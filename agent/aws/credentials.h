@@ -30,7 +30,8 @@ DEFINE_CLEANUP(struct credentials *, credentials_unref, credentials_unrefp)
 struct credential_source;
 
 /* For people: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; without them the profile AWS_PROFILE (else
- * "default") of AWS_SHARED_CREDENTIALS_FILE (else ~/.aws/credentials). FAILURE_CREDENTIALS when there is neither. */
+ * AWS_DEFAULT_PROFILE, else "default") of AWS_SHARED_CREDENTIALS_FILE (else ~/.aws/credentials), and where that has none, of
+ * AWS_CONFIG_FILE (else ~/.aws/config). FAILURE_CREDENTIALS when there is none. */
 int credentials_from_environment(struct credential_source **ret, struct error *e);
 
 /* The instance's role. Nothing is fetched until credentials_get(). Fetched again five minutes before they expire, and on

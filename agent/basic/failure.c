@@ -173,11 +173,17 @@ void fail_advice(struct error *e, const char *format, ...) {
 void failure_print(FILE *f, const char *program, const struct error *e) {
         const struct failure_info *info = failure_info(e->failure);
 
-        fprintf(f, "%s: %s (exit code %d, %s)\n", program, info->title, (int) info->failure, info->name);
+        failure_print_words(f, program, e, info->title, e->advice[0] ? e->advice : info->advice);
+}
+
+void failure_print_words(FILE *f, const char *program, const struct error *e, const char *title, const char *advice) {
+        const struct failure_info *info = failure_info(e->failure);
+
+        fprintf(f, "%s: %s (exit code %d, %s)\n", program, title, (int) info->failure, info->name);
         if (e->subject[0])
                 fprintf(f, "  on:         %s\n", e->subject);
         fprintf(f, "  why:        %s\n", e->reason);
         if (e->request_id[0])
                 fprintf(f, "  request id: %s\n", e->request_id);
-        fprintf(f, "  what to do: %s\n", e->advice[0] ? e->advice : info->advice);
+        fprintf(f, "  what to do: %s\n", advice);
 }

@@ -74,7 +74,7 @@ struct failure_info {
         enum failure failure;
         const char *name;       /* "kms-denied": in the journal, in the boot report, in --json */
         const char *title;      /* "KMS refused to release the data key" */
-        const char *advice;
+        const char *advice;     /* to who runs the agent's instance or builds its image */
         const char *message_id; /* 32 hex digits, for MESSAGE_ID= */
 };
 
@@ -103,3 +103,5 @@ static inline int fail_oom(struct error *e) {
 
 /* The four-line block a person reads: what, on what, why, what to do. */
 void failure_print(FILE *f, const char *program, const struct error *e);
+/* The same for a program whose readers are others than the agent's: with its own title and advice. */
+void failure_print_words(FILE *f, const char *program, const struct error *e, const char *title, const char *advice);

@@ -80,6 +80,12 @@ int json_parse(const char *text, size_t size, enum failure failure, const char *
         _cleanup_json_ json_object *o = NULL;
         enum json_tokener_error status;
 
+        if (size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
+                return fail(e, failure, -EBADMSG, subject, "is UTF-16 text; JSON is UTF-8: save it as that");
+        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark, which RFC 8259 lets readers ignore */
+                text += 3;
+                size -= 3;
+        }
         if (size > INT_MAX / 4 || !utf8_valid(text, size))
                 return fail(e, failure, -EBADMSG, subject, "is not valid JSON: it is not UTF-8 text");
         escaped = escape_non_ascii(text, size, &size);

@@ -210,7 +210,7 @@ int tpm_open(const char *tcti, unsigned busy_wait_ms, struct tpm **ret, struct e
         _cleanup_tpm_ struct tpm *t = NULL;
         int r;
 
-        if (!tcti || streq(tcti, "device"))
+        if (!tcti || !tcti[0] || streq(tcti, "device"))
                 return tpm_open_device(machine, busy_wait_ms, ret, e);
         if (strncmp(tcti, "device:", 7) == 0)
                 return tpm_open_device((const char *const[]) { tcti + 7, NULL }, busy_wait_ms, ret, e);

@@ -192,7 +192,7 @@ static int reserve(struct file *f, uint64_t size, struct error *e) {
 static int create_private(struct file *f, uint64_t size, struct error *e) {
         f->fd = openat(f->job->options.directory_fd, f->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (f->fd < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, f->name, "cannot create a file on the model tmpfs: %m");
+                return fail(e, FAILURE_PUBLISH, -errno, f->name, "cannot create a file in the directory of the model: %m");
         /* The size comes first: tmpfs with huge=within_size looks at it when it picks the size of a page. */
         if (ftruncate(f->fd, (off_t) size) < 0)
                 return fail(e, FAILURE_SPACE, -errno, f->name, "cannot make room for %llu bytes: %m",

@@ -96,7 +96,7 @@ static int write_chunk(struct part *p, const uint8_t *data, size_t n, uint64_t o
                         continue;
                 if (put < 0)
                         return fail(&p->error, errno == ENOSPC || errno == ENOMEM ? FAILURE_SPACE : FAILURE_IO, -errno,
-                                    p->file->subject, "cannot write to the model tmpfs: %m");
+                                    p->file->subject, "cannot write to the directory of the model: %m");
                 data += put;
                 offset += (uint64_t) put;
                 n -= (size_t) put;
@@ -112,7 +112,7 @@ static int read_chunk(struct part *p, uint8_t *data, size_t n, uint64_t offset) 
                         continue;
                 if (got <= 0)
                         return fail(&p->error, FAILURE_IO, got < 0 ? -errno : -EIO, p->file->subject,
-                                    "cannot read back from the model tmpfs");
+                                    "cannot read back what was written to the directory of the model");
                 data += got;
                 offset += (uint64_t) got;
                 n -= (size_t) got;

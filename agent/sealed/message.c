@@ -11,6 +11,7 @@
 
 #include "basic/reader.h"
 #include "basic/utf8.h"
+#include "sealed/other-format.h"
 
 enum { VERSION_1 = 0x01, VERSION_2 = 0x02, CONTENT_SINGLE = 0x01, CONTENT_FRAMED = 0x02 };
 
@@ -101,6 +102,7 @@ static int refuse_suite(struct parse *p, uint16_t suite) {
 }
 
 static int parse_version(struct parse *p) {
+        const char *what = other_format(p->r.data, p->r.size);
         uint8_t version;
         uint16_t suite;
 
@@ -117,7 +119,10 @@ static int parse_version(struct parse *p) {
         }
         if (version != VERSION_2)
                 return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject,
-                            "is not a sealed file: it starts with byte %02x instead of message format version 02", version);
+                            "is not a sealed file: it starts with byte %02x instead of message format version 02%s%s", version,
+                            what ? "; it is " : "", what ?: "");
+        if (what)
+                return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject, "is %s", what);
         if (reader_be16(&p->r, &suite) < 0)
                 return -EAGAIN;
         return suite == MESSAGE_SUITE ? 0 : refuse_suite(p, suite);

@@ -6,7 +6,7 @@
  * Model digest: SHA-384 of the text with one line "sha256:<hex> <path>\n" per file (<hex>: the fs-verity digest), sorted
  * bytewise by path. PCR15 is extended with that text by the rules of each bank, so that a SHA-384 bank which was zero holds
  * SHA384(0^48 || model digest). Anybody can reproduce it:
- *   (cd model; find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest) | sha384sum
+ *   (cd model; find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum
  *
  * Manifest: JSON {"sealboot": 1, "name": text, "version": text, "digest": "sha384:<hex>", "files": [{"path": text, "size":
  * bytes, "digest": "sha256:<hex>", "object": text}]}. It is sealed like any file, as `manifest.sealed`; "object" is a key

@@ -209,8 +209,9 @@ static const char *arn_part(const char *arn, unsigned n, int *ret_length) {
 }
 
 static int remark_key_state(struct work *w) {
-        const char *arn = w->in->key ? text_at(w->in->key, "KeyMetadata.Arn") : NULL;
-        const char *state = w->in->key ? text_at(w->in->key, "KeyMetadata.KeyState") : NULL;
+        /* With --query KeyMetadata the CLI prints the inner object alone. */
+        const char *arn = w->in->key ? text_at(w->in->key, "KeyMetadata.Arn") ?: text_at(w->in->key, "Arn") : NULL;
+        const char *state = w->in->key ? text_at(w->in->key, "KeyMetadata.KeyState") ?: text_at(w->in->key, "KeyState") : NULL;
 
         if (w->failure && streq(w->failure, "kms-key") && !state)
                 return add(w, "key", REMARK_PROBLEM,

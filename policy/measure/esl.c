@@ -6,6 +6,8 @@ enum {
         LIST_HEADER_SIZE = GUID_SIZE + 3 * 4,
         TIMED = 16, /* the EFI_TIME of its revocation, behind the hash of a certificate */
         ENTRIES_MAX = 65536,
+        ATTRIBUTES_SIZE = 4,
+        BOOTSERVICE_ACCESS = 2,
 };
 
 static const struct {
@@ -41,6 +43,12 @@ static const char *mistaken_for(const uint8_t *data, size_t size) {
                 return "it is DER; convert the certificate with cert-to-efi-sig-list";
         if (size >= 40 && data[20] == 0 && data[21] == 2 && data[22] == 0xf1 && data[23] == 0x0e)
                 return "it is a signed update (.auth); give the list it was made from";
+        if (size >= 44 && memcmp(data + 40, "_FVH", 4) == 0)
+                return "it is a firmware's variable store; take the list out of it with virt-fw-vars --output-json, or on "
+                       "the machine from /sys/firmware/efi/efivars";
+        if (size >= 8 && (memcmp(data, "AMZNUEFI", 8) == 0 || memcmp(data, "QU1aTlVF", 8) == 0))
+                return "it is EC2's UefiData, which holds all variables; take the list from /sys/firmware/efi/efivars of an "
+                       "instance, or out of it with uefivars (python-uefivars)";
         return NULL;
 }
 
@@ -103,19 +111,35 @@ static const char *parse_list(struct reader *r, struct esl *esl) {
         }
 }
 
-int esl_parse(const void *data, size_t size, const char *subject, struct esl *ret, struct error *e) {
-        _cleanup_esl_ struct esl esl = {};
+/* NULL, or what is wrong. */
+static const char *parse_lists(const uint8_t *data, size_t size, struct esl *ret) {
+        _cleanup_esl_ struct esl esl = { .bytes = data, .size = size };
         struct reader r = reader_over(data, size);
 
         while (reader_left(&r) > 0) {
                 const char *wrong = parse_list(&r, &esl);
 
                 if (wrong)
-                        return malformed(data, size, subject, e, wrong);
+                        return wrong;
         }
         *ret = esl;
         esl = (struct esl) {};
-        return 0;
+        return NULL;
+}
+
+/* A file of efivarfs starts with the variable's attributes; a key list is readable by boot services, at least. */
+static bool has_attributes(const uint8_t *data, size_t size) {
+        return size >= ATTRIBUTES_SIZE && (data[0] & BOOTSERVICE_ACCESS) && !data[1] && !data[2] && !data[3];
+}
+
+int esl_parse(const void *data, size_t size, const char *subject, struct esl *ret, struct error *e) {
+        const uint8_t *bytes = data;
+        const char *wrong = parse_lists(bytes, size, ret);
+
+        if (wrong && has_attributes(bytes, size) &&
+            !parse_lists(bytes + ATTRIBUTES_SIZE, size - ATTRIBUTES_SIZE, ret))
+                return 0;
+        return wrong ? malformed(bytes, size, subject, e, wrong) : 0;
 }
 
 void esl_done(struct esl *esl) {

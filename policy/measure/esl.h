@@ -28,11 +28,14 @@ struct esl_entry {
 
 /* Borrows the bytes it was parsed from; owns the array. */
 struct esl {
+        const uint8_t *bytes; /* of the lists, as the variable holds them */
+        size_t size;
         struct esl_entry *entries;
         size_t n;
 };
 
-/* Fails with FAILURE_USAGE, naming `subject`. No bytes are no entries. On failure ret is untouched. */
+/* Fails with FAILURE_USAGE, naming `subject`. No bytes are no entries. On failure ret is untouched. A file of efivarfs, which
+ * has the variable's four attribute bytes in front of the lists, is read without them. */
 int esl_parse(const void *data, size_t size, const char *subject, struct esl *ret, struct error *e);
 void esl_done(struct esl *esl);
 #define _cleanup_esl_ _cleanup_(esl_done)

@@ -48,3 +48,12 @@ const char *event_type_name(uint32_t type) {
                         return names[i].name;
         return NULL;
 }
+
+int event_type_named(const char *name, uint32_t *ret) {
+        for (size_t i = 0; i < ELEMENTS(names); i++)
+                if (streq(names[i].name, name)) {
+                        *ret = names[i].type;
+                        return 0;
+                }
+        return -ENOENT;
+}

@@ -43,3 +43,5 @@ enum {
 
 /* "EV_SEPARATOR"; NULL for a type the profile does not name. */
 const char *event_type_name(uint32_t type);
+/* -ENOENT for a name that is none of these. */
+int event_type_named(const char *name, uint32_t *ret);

@@ -219,10 +219,20 @@ unsigned stub_version(const struct pe *pe) {
         return version;
 }
 
+/* ukify 257.0 to 257.2 set the section's VirtualSize to the kernel's SizeOfImage, so the stub hands zeros behind the kernel to
+ * the firmware, which hashes them as a part of the file. Behind a signature they are not what the kernel's format allows. */
+static int advise_ukify(const struct pe_section *section, int k, struct error *e) {
+        if (k < 0 && section->virtual_size > section->raw_size)
+                fail_advice(e, "Its .linux section is larger in memory than in the file, as ukify 257.0 to 257.2 wrote it: build "
+                               "the UKI again with ukify 257.3 or later, or 256.");
+        return k;
+}
+
 static int add_kernel(struct prediction *p, const struct boot *boot, const struct pe *uki, unsigned version,
                       struct error *e) {
-        static const char why[] = "the stub hands .linux to the firmware's LoadImage()";
+        const struct pe_section *section = pe_section(uki, ".linux");
         bool secure_boot = boot->keys && boot->keys->enabled;
+        _cleanup_free_ uint8_t *owned = NULL;
         _cleanup_free_ char *subject = NULL;
         const uint8_t *bytes;
         struct pe linux_pe = {};
@@ -233,12 +243,16 @@ static int add_kernel(struct prediction *p, const struct boot *boot, const struc
                 return 0;
         if (asprintf(&subject, "%s:.linux", uki->subject) < 0)
                 return fail_oom(e);
-        k = pe_section_bytes(uki, pe_section(uki, ".linux"), &bytes, &n, e);
+        k = pe_section_memory(uki, section, &owned, &bytes, &n, e);
         if (k == 0)
                 k = pe_parse(bytes, n, subject, &linux_pe, e);
-        if (k == 0)
-                k = pe_check_machine(&linux_pe, uki->machine, e);
-        return k < 0 ? k : add_application(p, boot->keys, &linux_pe, why, e);
+        if (k < 0)
+                return advise_ukify(section, k, e);
+        k = pe_check_machine(&linux_pe, uki->machine, e);
+        return k < 0 ? k : add_application(p, boot->keys, &linux_pe,
+                                           owned ? "the stub hands .linux to the firmware's LoadImage(), with the zeros that are "
+                                                   "behind it in memory"
+                                                 : "the stub hands .linux to the firmware's LoadImage()", e);
 }
 
 /* --- PCR12 -------------------------------------------------------------------------------------------------------- */
@@ -488,11 +502,12 @@ int predict_sections(const struct pe *uki, struct prediction *ret, struct error 
 
         for (size_t i = 0; i < ELEMENTS(measured) && k == 0; i++) {
                 const struct pe_section *section = pe_section(uki, measured[i]);
+                _cleanup_free_ uint8_t *owned = NULL;
                 uint8_t digest[REFERENCE_SIZE];
                 const uint8_t *bytes;
                 size_t n;
 
-                if (!section || pe_section_bytes(uki, section, &bytes, &n, NULL) < 0)
+                if (!section || pe_section_memory(uki, section, &owned, &bytes, &n, NULL) < 0)
                         continue;
                 k = hash_chunks(&(struct chunk) { measured[i], strlen(measured[i]) + 1 }, 1, digest, e);
                 if (k == 0)

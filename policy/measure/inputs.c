@@ -114,16 +114,18 @@ static int load_keys(struct inputs *i, struct error *e) {
 
         for (size_t l = 0; l < KEY_LISTS; l++) {
                 struct esl esl = {};
+                size_t size;
 
                 if (!i->paths[l])
                         continue;
                 any = true;
-                k = file_read(i->paths[l], KEY_LIST_MAX, FAILURE_IO, &i->key_data[l], &keys->size[l], e);
+                k = file_read(i->paths[l], KEY_LIST_MAX, FAILURE_IO, &i->key_data[l], &size, e);
                 if (k == 0)
-                        k = esl_parse(i->key_data[l], keys->size[l], i->paths[l], &esl, e);
+                        k = esl_parse(i->key_data[l], size, i->paths[l], &esl, e);
                 if (k < 0)
                         return k;
-                keys->data[l] = i->key_data[l];
+                keys->data[l] = esl.bytes;
+                keys->size[l] = esl.size;
                 if (l == KEY_DB)
                         keys->db = esl;
                 else if (l == KEY_DBX)

@@ -13,6 +13,7 @@ enum {
         CERTIFICATE_HEADER = 8,
         CERTIFICATE_REVISION_2 = 0x0200,
         CERTIFICATE_PKCS_SIGNED_DATA = 2,
+        ZEROS_MAX = 256 * 1024 * 1024, /* behind a section: what a kernel needs in memory beyond its file is tens of MB */
 };
 
 static int bad(const struct pe *pe, struct error *e, const char *reason) {
@@ -176,6 +177,26 @@ int pe_section_bytes(const struct pe *pe, const struct pe_section *section, cons
                 return fail(e, FAILURE_UKI, -EBADMSG, pe->subject, "section %s is larger in memory than in the file",
                             section->name);
         *ret = pe->data + section->raw_offset;
+        *ret_n = section->virtual_size;
+        return 0;
+}
+
+int pe_section_memory(const struct pe *pe, const struct pe_section *section, uint8_t **ret_owned, const uint8_t **ret,
+                      size_t *ret_n, struct error *e) {
+        uint8_t *memory;
+
+        if (section->virtual_size <= section->raw_size)
+                return pe_section_bytes(pe, section, ret, ret_n, e);
+        if (section->virtual_size - section->raw_size > ZEROS_MAX)
+                return fail(e, FAILURE_UKI, -E2BIG, pe->subject,
+                            "section %s is larger in memory than in the file by more than %d MiB", section->name,
+                            ZEROS_MAX >> 20);
+        memory = calloc(1, section->virtual_size);
+        if (!memory)
+                return fail_oom(e);
+        memcpy(memory, pe->data + section->raw_offset, section->raw_size);
+        *ret_owned = memory;
+        *ret = memory;
         *ret_n = section->virtual_size;
         return 0;
 }

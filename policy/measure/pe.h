@@ -52,6 +52,11 @@ const struct pe_section *pe_section(const struct pe *pe, const char *name);
 int pe_section_bytes(const struct pe *pe, const struct pe_section *section, const uint8_t **ret, size_t *ret_n,
                      struct error *e);
 
+/* The same of a section that may be larger in memory than in the file: its bytes, and zeros behind them, as the firmware loads
+ * it. `*ret_owned` is to be freed; it stays as it was where no memory was needed. FAILURE_UKI, FAILURE_INTERNAL. */
+int pe_section_memory(const struct pe *pe, const struct pe_section *section, uint8_t **ret_owned, const uint8_t **ret,
+                      size_t *ret_n, struct error *e);
+
 /* The Authenticode digest under any hash; `out` has room for EVP_MAX_MD_SIZE bytes. */
 int pe_digest(const struct pe *pe, const EVP_MD *hash, uint8_t *out, struct error *e);
 

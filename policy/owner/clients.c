@@ -10,6 +10,28 @@ static const char *variable(const char *name, const char *fallback) {
         return fallback ? variable(fallback, NULL) : NULL;
 }
 
+/* The clients' errors name settings of the agent's configuration; here each of them is a variable, or the one for all services. */
+static int in_variables(int r, struct error *e) {
+        static const struct {
+                const char *subject, *names[2], *expected;
+        } settings[] = {
+                { "region", { "AWS_REGION", "AWS_DEFAULT_REGION" }, "a Region's name, such as eu-west-1" },
+                { "KMS endpoint", { "AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL" }, "https://HOST or https://HOST:PORT, no more" },
+                { "S3 endpoint", { "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL" }, "https://HOST or https://HOST:PORT, no more" },
+        };
+
+        for (size_t i = 0; r < 0 && e && i < ELEMENTS(settings); i++) {
+                const char *name = settings[i].names[variable(settings[i].names[0], NULL) ? 0 : 1];
+
+                if (e->failure != FAILURE_CONFIG || !streq(e->subject, settings[i].subject))
+                        continue;
+                snprintf(e->subject, sizeof e->subject, "%s", name);
+                fail_advice(e, "Correct the environment variable %s, or unset it. Expected is %s.", name, settings[i].expected);
+                break;
+        }
+        return r;
+}
+
 int owner_new(struct owner **ret, struct error *e) {
         const struct http_options http = { .ca_bundle = variable("AWS_CA_BUNDLE", NULL) };
         const char *region = variable("AWS_REGION", "AWS_DEFAULT_REGION");
@@ -26,7 +48,7 @@ int owner_new(struct owner **ret, struct error *e) {
         if (r == 0 && region)
                 r = s3_new(o->http, o->credentials, region, variable("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), &o->s3, e);
         if (r < 0)
-                return r;
+                return in_variables(r, e);
         *ret = TAKE(o);
         return 0;
 }

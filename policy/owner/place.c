@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "owner/remote-name.h"
+
 enum { HEAD_FIRST = 4096 };
 
 static bool ends_in_slash(const char *s) {
@@ -14,17 +16,23 @@ static bool ends_in_slash(const char *s) {
 
 int place_parse(const char *text, struct place *ret, struct error *e) {
         _cleanup_place_ struct place p = {};
+        char advice[REMOTE_NAME_ADVICE_MAX];
         struct stat st;
         int r;
 
-        if (strncmp(text, "s3:", 3) == 0) {
+        if (remote_name(text, advice)) {
+                fail(e, FAILURE_USAGE, -EINVAL, text, "is neither s3://BUCKET/... nor a local path");
+                fail_advice(e, "%s A local path that looks like this needs ./ in front.", advice);
+                return -EINVAL;
+        }
+        if (strncmp(text, "s3://", 5) == 0) {
                 r = s3_parse_uri(text, FAILURE_USAGE, &p.bucket, &p.path, e);
                 if (r < 0)
                         return r;
                 p.is_model = !p.path[0] || ends_in_slash(p.path);
         } else {
                 if (!text[0])
-                        return fail(e, FAILURE_USAGE, -EINVAL, "\"\"", "is no path");
+                        return fail(e, FAILURE_USAGE, -EINVAL, "\"\"", "the path is empty");
                 p.is_model = ends_in_slash(text) || (stat(text, &st) == 0 && S_ISDIR(st.st_mode));
                 if (asprintf(&p.path, "%s%s", text, p.is_model && !ends_in_slash(text) ? "/" : "") < 0)
                         return fail_oom(e);
@@ -132,6 +140,60 @@ int place_read(const struct place *p, struct owner *owner, const char *name, siz
         return r < 0 ? r : read_s3(s3, p->bucket, path, max, ret, ret_n, ret_size, e);
 }
 
+static int read_local_at(const char *path, uint64_t offset, void *data, size_t n, struct error *e) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        ssize_t got;
+
+        if (fd < 0)
+                return fail(e, FAILURE_IO, -errno, path, "cannot open: %m");
+        do
+                got = pread(fd, data, n, (off_t) offset);
+        while (got < 0 && errno == EINTR);
+        if (got < 0)
+                return fail(e, FAILURE_IO, -errno, path, "cannot read: %m");
+        return (size_t) got == n ? 0 : fail(e, FAILURE_IO, -ESTALE, path, "cannot read: it has become shorter");
+}
+
+static int read_s3_at(struct s3 *s3, const char *bucket, const char *key, uint64_t offset, void *data, size_t n, struct error *e) {
+        _cleanup_http_call_ struct http_call *call = NULL;
+        char range[64];
+        const struct http_header header = { "range", range };
+        struct s3_request request = { .method = "GET", .bucket = bucket, .key = key, .headers = &header, .n_headers = 1, .max_answer = n };
+        const char *text;
+        size_t got;
+        int r;
+
+        snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long) offset, (unsigned long long) offset + n - 1);
+        r = s3_perform(s3, &request, &call, e);
+        if (r < 0)
+                return r;
+        text = http_call_text(call, &got);
+        if (got != n)
+                return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call), "S3 sent %zu bytes instead of %zu", got, n);
+        memcpy(data, text, n);
+        return 0;
+}
+
+int place_read_at(const struct place *p, struct owner *owner, const char *name, uint64_t offset, void *data, size_t n, struct error *e) {
+        _cleanup_free_ char *path = NULL;
+        struct s3 *s3;
+        int r;
+
+        r = place_path(p, name, &path, e);
+        if (r < 0)
+                return r;
+        if (!p->bucket)
+                return read_local_at(path, offset, data, n, e);
+        r = owner_s3(owner, &s3, e);
+        return r < 0 ? r : read_s3_at(s3, p->bucket, path, offset, data, n, e);
+}
+
+int place_advise(const struct place *p, int r, struct error *e) {
+        if (r < 0 && e && e->failure == FAILURE_IO && !e->advice[0] && !p->bucket && may_be_bucket(p->path))
+                fail_advice(e, "There is nothing of that name here. If it is a bucket, give it as s3://%.400s.", p->path);
+        return r;
+}
+
 int place_exists(const struct place *p, struct owner *owner, const char *name, bool *ret, struct error *e) {
         _cleanup_free_ char *path = NULL;
         struct s3_head head;
@@ -170,7 +232,7 @@ int place_read_header(const struct place *p, struct owner *owner, const char *na
                 _cleanup_free_ uint8_t *head = NULL;
                 size_t n = 0;
 
-                r = place_read(p, owner, name, max, &head, &n, ret_size, e);
+                r = place_advise(p, place_read(p, owner, name, max, &head, &n, ret_size, e), e);
                 if (r < 0)
                         return r;
                 r = message_header_parse(head, n, subject, ret, e);

@@ -32,7 +32,7 @@ int sink_new(const struct place *place, struct owner *owner, struct sink **ret, 
         else if (place->is_model) {
                 s->made_directory = mkdir(place->path, 0777) == 0;
                 if (!s->made_directory && errno != EEXIST)
-                        return fail(e, FAILURE_IO, -errno, place->path, "cannot make the directory: %m");
+                        return place_advise(place, fail(e, FAILURE_IO, -errno, place->path, "cannot make the directory: %m"), e);
         }
         if (r < 0)
                 return r;

@@ -142,6 +142,10 @@ int source_scan(const char *path, enum source_links links, struct source **ret, 
                 r = refuse(&s, path, -ENOENT, "has no file in it");
         if (r == 0)
                 r = model_sort(source->model, path, e);
+        if (r < 0 && e && e->failure == FAILURE_MANIFEST && !e->advice[0])
+                fail_advice(e, r == -E2BIG ? "Put some of them into an archive; a model has fewer files."
+                                           : "Rename the file or directory, or leave it out: names are part of the model's digest, and "
+                                             "each must be one line of text that any file system can hold.");
         if (r < 0)
                 return r;
         *ret = TAKE(source);

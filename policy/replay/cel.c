@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "replay/cel.h"
 
+#include <ctype.h>
+
 #include "basic/encode.h"
 #include "basic/json.h"
 #include "measure/event-types.h"
@@ -23,10 +25,13 @@ static const char *string_of(json_object *o, const char *key) {
 static int parse_digest(json_object *o, struct log_event *event) {
         const char *name = string_of(o, "hashAlg"), *hex = string_of(o, "digest");
         const struct pcr_algorithm *algorithm;
+        char lower[16] = "";
 
         if (!name || !hex)
                 return -EBADMSG;
-        algorithm = pcr_algorithm_named(name);
+        for (size_t i = 0; i < sizeof lower - 1 && name[i]; i++)
+                lower[i] = (char) tolower((unsigned char) name[i]);
+        algorithm = pcr_algorithm_named(lower);
         if (!algorithm)
                 return 0;
         if (event->n_digests >= PCR_BANKS_MAX || log_event_digest(event, algorithm) || strlen(hex) != 2 * algorithm->size ||
@@ -44,24 +49,36 @@ static int parse_digests(json_object *record, struct log_event *event) {
         for (size_t i = 0; i < json_object_array_length(digests); i++)
                 if (parse_digest(json_object_array_get_idx(digests, i), event) < 0)
                         return -EBADMSG;
-        return event->n_digests > 0 ? 0 : -EBADMSG;
+        return 0;
 }
 
-/* A firmware event in CEL's clothes: {"event_type": 4, "event_data": "<hex>"}, both also as strings. */
+/* By number, or by name as some converters write it. */
+static int parse_event_type(json_object *content, uint32_t *ret) {
+        json_object *type;
+
+        if (!json_object_object_get_ex(content, "event_type", &type))
+                return -ENOENT;
+        if (json_object_is_type(type, json_type_int)) {
+                *ret = (uint32_t) json_object_get_int64(type);
+                return 0;
+        }
+        return json_object_is_type(type, json_type_string) ? event_type_named(json_object_get_string(type), ret) : -EINVAL;
+}
+
+/* A firmware event in CEL's form: {"event_type": 4, "event_data": "<hex>"}. Whether an event of no known type extended the
+ * PCR cannot be told, so it then has no digest, and the PCR's value is not known. */
 static int describe_firmware(json_object *content, struct log_event *event) {
         const char *hex = string_of(content, "event_data");
         _cleanup_free_ uint8_t *data = NULL;
-        json_object *type;
         const char *name;
         size_t n;
 
-        if (!json_object_object_get_ex(content, "event_type", &type) || !json_object_is_type(type, json_type_int))
-                return -EBADMSG;
         n = hex ? strlen(hex) / 2 : 0;
         data = malloc(n + 1);
         if (!data || (hex && (strlen(hex) % 2 != 0 || hex_decode(hex, data, n) < 0)))
                 return -EBADMSG;
-        event->type = (uint32_t) json_object_get_int64(type);
+        if (parse_event_type(content, &event->type) < 0)
+                event->n_digests = 0;
         event->extended = event->type != EV_NO_ACTION;
         name = event_type_name(event->type);
         event->type_name = strdup(name ?: "unknown event type");
@@ -70,6 +87,7 @@ static int describe_firmware(json_object *content, struct log_event *event) {
         return 0;
 }
 
+/* `content` is NULL, or of any kind: what it says is shown where it is understood, and changes no value. */
 static int describe_userspace(json_object *content, const char *content_type, struct log_event *event) {
         const char *kind = string_of(content, "eventType"), *text = string_of(content, "string");
         const char *description = string_of(content, "description");
@@ -86,22 +104,59 @@ static int describe_userspace(json_object *content, const char *content_type, st
 
 static int parse_content(json_object *record, struct log_event *event) {
         const char *content_type = string_of(record, "content_type");
-        json_object *content;
+        json_object *content = NULL;
 
         event->type = EV_NONE;
         event->extended = true;
-        if (!content_type || !json_object_object_get_ex(record, "content", &content) ||
-            !json_object_is_type(content, json_type_object))
+        json_object_object_get_ex(record, "content", &content);
+        return content_type && streq(content_type, "pcclient_std")
+                       ? describe_firmware(content, event)
+                       : describe_userspace(content, content_type ?: "unknown content", event);
+}
+
+/* What a record that names no PCR is of: an NV index, which systemd from version 259 on extends like a PCR, or something
+ * that will come later. */
+static void describe_elsewhere(json_object *record, struct log_event *event) {
+        json_object *content = NULL, *index = NULL;
+        const char *name, *text = string_of(record, "nv_index");
+        _cleanup_free_ char *all = NULL;
+        char number[32];
+
+        json_object_object_get_ex(record, "content", &content);
+        name = string_of(content, "nvIndexName");
+        if (json_object_object_get_ex(record, "nv_index", &index) && json_object_is_type(index, json_type_int)) {
+                snprintf(number, sizeof number, "0x%08llx", (unsigned long long) json_object_get_int64(index));
+                text = number;
+        }
+        if (asprintf(&all, "%s%s%s%s%s: %s", index ? "NV index" : "no PCR", text ? " " : "", text ?: "", name ? " " : "",
+                     name ?: "", event->text ?: "") < 0)
+                all = NULL;
+        free(event->text);
+        event->text = all ? describe_text(all) : NULL;
+        event->text_is = TEXT_UNCHECKED;
+        event->extended = false;
+        event->elsewhere = true;
+}
+
+/* Numbers the record: 0 and its PCR, or -ENOENT when it is of something else. */
+static int parse_pcr(json_object *record, unsigned *ret) {
+        json_object *v;
+        int64_t pcr;
+
+        if (!json_object_object_get_ex(record, "pcr", &v))
+                return json_object_object_get_ex(record, "digests", NULL) ? -ENOENT : -EBADMSG;
+        pcr = json_object_is_type(v, json_type_int) ? json_object_get_int64(v) : -1;
+        if (pcr < 0 || pcr >= PCR_COUNT)
                 return -EBADMSG;
-        return streq(content_type, "pcclient_std") ? describe_firmware(content, event)
-                                                   : describe_userspace(content, content_type, event);
+        *ret = (unsigned) pcr;
+        return 0;
 }
 
 static int parse_record(json_object *record, const char *subject, struct event_log *l, int64_t *recnum, struct error *e) {
         struct log_event event = {};
         size_t number = l->n + 1;
         json_object *v;
-        int64_t pcr;
+        int r;
 
         if (!json_object_is_type(record, json_type_object))
                 return bad(subject, number, e, "is not an object");
@@ -112,19 +167,18 @@ static int parse_record(json_object *record, const char *subject, struct event_l
                         return bad(subject, number, e, "is out of order: its \"recnum\" does not count up");
                 *recnum = n;
         }
-        pcr = json_object_object_get_ex(record, "pcr", &v) && json_object_is_type(v, json_type_int)
-                      ? json_object_get_int64(v)
-                      : -1;
-        if (pcr < 0 || pcr >= PCR_COUNT)
+        r = parse_pcr(record, &event.pcr);
+        if (r < 0 && r != -ENOENT)
                 return bad(subject, number, e, "names no PCR from 0 to 23");
-        event.pcr = (unsigned) pcr;
         if (parse_digests(record, &event) < 0)
                 return bad(subject, number, e, "has no \"digests\", or one that is not well-formed");
         if (parse_content(record, &event) < 0) {
                 free(event.type_name);
                 free(event.text);
-                return bad(subject, number, e, "has no \"content\", or one that is not well-formed");
+                return bad(subject, number, e, "has a \"content\" that is not well-formed");
         }
+        if (r == -ENOENT)
+                describe_elsewhere(record, &event);
         return event_log_add(l, &event, subject, e);
 }
 
@@ -197,33 +251,37 @@ static int parse_array(const char *text, size_t at, size_t size, const char *sub
         }
 }
 
+/* Where a line's record ends: at the end of the line, or of the line that closes its last bracket. */
+static size_t line_end(const char *text, size_t at, size_t size) {
+        bool in_string = false;
+        size_t depth = 0;
+
+        for (; at < size && !(text[at] == '\n' && depth == 0); at++)
+                if (in_string && text[at] == '\\')
+                        at++;
+                else if (text[at] == '"')
+                        in_string = !in_string;
+                else if (!in_string && (text[at] == '{' || text[at] == '['))
+                        depth++;
+                else if (!in_string && depth > 0 && (text[at] == '}' || text[at] == ']'))
+                        depth--;
+        return MIN_OF(at, size);
+}
+
 static int parse_sequence(const char *text, size_t size, const char *subject, struct event_log *l, struct error *e) {
-        char separator = memchr(text, RECORD_SEPARATOR, size) ? RECORD_SEPARATOR : '\n';
+        bool separated = memchr(text, RECORD_SEPARATOR, size);
         int64_t recnum = -1;
         int k = 0;
 
         for (size_t at = 0; at < size && k == 0;) {
-                const char *end = memchr(text + at, separator, size - at);
-                size_t n = end ? (size_t) (end - text) - at : size - at;
+                const char *separator = separated ? memchr(text + at, RECORD_SEPARATOR, size - at) : NULL;
+                size_t end = separator ? (size_t) (separator - text) : separated ? size : line_end(text, at, size);
 
-                if (!is_blank(text + at, n))
-                        k = parse_text(text + at, n, subject, l, &recnum, e);
-                at += n + 1;
+                if (!is_blank(text + at, end - at))
+                        k = parse_text(text + at, end - at, subject, l, &recnum, e);
+                at = end + 1;
         }
         return k;
-}
-
-/* A bank can be replayed from this log when every record has a digest for it. */
-static void common_banks(struct event_log *l) {
-        for (size_t i = 0; l->n > 0 && i < l->events[0].n_digests; i++) {
-                const struct pcr_algorithm *bank = l->events[0].digests[i].algorithm;
-                bool everywhere = true;
-
-                for (size_t j = 0; j < l->n; j++)
-                        everywhere = everywhere && log_event_digest(&l->events[j], bank);
-                if (everywhere)
-                        l->banks[l->n_banks++] = bank;
-        }
 }
 
 int cel_parse(const char *text, size_t size, const char *subject, struct event_log *ret, struct error *e) {
@@ -231,13 +289,17 @@ int cel_parse(const char *text, size_t size, const char *subject, struct event_l
         size_t blank = 0;
         int k;
 
+        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark */
+                text += 3;
+                size -= 3;
+        }
         while (blank < size && is_blank(text + blank, 1))
                 blank++;
         k = blank < size && text[blank] == '[' ? parse_array(text, blank + 1, size, subject, &l, e)
                                                : parse_sequence(text, size, subject, &l, e);
         if (k < 0)
                 return k;
-        common_banks(&l);
+        event_log_find_banks(&l);
         *ret = l;
         l = (struct event_log) {};
         return 0;

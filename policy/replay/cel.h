@@ -8,7 +8,10 @@
  *    "content": {"eventType": "phase", "string": "enter-initrd", ...}}
  *
  * recnum is optional; where it is given it must count up. An unfinished last record (its writer was interrupted) is refused
- * like any other damage. */
+ * like any other damage. What is well-formed and not known is no damage: a record without "pcr" ("nv_index" and
+ * "nvIndexName" in those that systemd from version 259 on writes of its NV indexes) is kept as `elsewhere`, an unknown
+ * content_type is shown by its name, and a PCR for which a record has only digests of unknown algorithms, or a firmware
+ * event of unknown type, has no known value. */
 
 #include "replay/log.h"
 

@@ -13,7 +13,7 @@
 struct expected_event {
         unsigned pcr;
         uint32_t type;
-        const uint8_t *digest; /* borrowed; of the bank compared */
+        const uint8_t *digest; /* borrowed; of the bank compared; NULL: it has none, and is equal to nothing */
         const char *text;      /* borrowed */
 };
 

@@ -6,7 +6,11 @@
 #include "replay/check.h"
 #include "replay/describe.h"
 
-enum { ALGORITHMS_MAX = 16, SHA1_SIZE = 20 };
+enum {
+        ALGORITHMS_MAX = 16,
+        SHA1_SIZE = 20,
+        FILLING_MIN = 16, /* what an event has at least: fewer bytes are the beginning of one that is cut short */
+};
 
 struct algorithm {
         uint16_t id, size;
@@ -74,12 +78,13 @@ static int parse_header(struct reader *r, const char *subject, struct format *f,
         return 0;
 }
 
+/* The header lists the algorithms that can appear; an event may have digests for some of them only. */
 static int parse_digests(struct reader *r, const struct format *f, struct log_event *event) {
         uint32_t n, seen = 0;
 
         if (reader_le32(r, &n) < 0)
                 return -EBADMSG;
-        if (n != f->n)
+        if (n > f->n)
                 return -EINVAL;
         for (uint32_t i = 0; i < n; i++) {
                 const uint8_t *value;
@@ -101,6 +106,19 @@ static int parse_digests(struct reader *r, const struct format *f, struct log_ev
                 memcpy(event->digests[event->n_digests++].value, value, f->algorithms[a].size);
         }
         return 0;
+}
+
+static bool any_known(const struct format *f) {
+        for (size_t i = 0; i < f->n; i++)
+                if (f->algorithms[i].known)
+                        return true;
+        return false;
+}
+
+static void add_banks_of_header(const struct format *f, struct event_log *l) {
+        for (size_t i = 0; i < f->n; i++)
+                if (f->algorithms[i].known && l->n_banks < PCR_BANKS_MAX)
+                        l->banks[l->n_banks++] = f->algorithms[i].known;
 }
 
 /* "StartupLocality\0" and the locality the TPM was started from, which is what PCR0 then holds. */
@@ -132,8 +150,8 @@ static int parse_event(struct reader *r, const char *subject, const struct forma
         k = parse_digests(r, f, &event);
         if (k == -EINVAL)
                 return fail(e, FAILURE_EVENT_LOG, k, subject,
-                            "event %zu, which starts at byte %zu, does not have one digest for each algorithm of the log",
-                            l->n + 1, start.offset);
+                            "event %zu, which starts at byte %zu, has digests that the log's header does not list, or "
+                            "one twice", l->n + 1, start.offset);
         if (k < 0 || reader_le32(r, &size) < 0 || reader_bytes(r, size, &data) < 0)
                 return cut_short(subject, &start, l->n + 1, e);
         event.pcr = pcr;
@@ -149,22 +167,32 @@ static int parse_event(struct reader *r, const char *subject, const struct forma
         return event_log_add(l, &event, subject, e);
 }
 
+/* What is left of the memory that firmware keeps the log in, where somebody copied all of it: zeros, or flash's ones. */
+static size_t filling_start(const uint8_t *data, size_t size) {
+        size_t start = size;
+
+        while (start > 0 && data[start - 1] == data[size - 1] && (data[size - 1] == 0 || data[size - 1] == 0xff))
+                start--;
+        return start;
+}
+
 int eventlog_parse(const void *data, size_t size, const char *subject, struct event_log *ret, struct error *e) {
         _cleanup_event_log_ struct event_log l = {};
         struct reader r = reader_over(data, size);
+        size_t filling = filling_start(data, size);
         struct format f = {};
         int k;
 
         k = parse_header(&r, subject, &f, e);
-        for (size_t i = 0; i < f.n && k == 0; i++)
-                if (f.algorithms[i].known && l.n_banks < PCR_BANKS_MAX)
-                        l.banks[l.n_banks++] = f.algorithms[i].known;
-        if (k == 0 && l.n_banks == 0)
+        if (k == 0 && !any_known(&f))
                 k = fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "has no digests of an algorithm we know");
-        while (k == 0 && reader_left(&r) > 0)
+        while (k == 0 && reader_left(&r) > 0 && (r.offset < filling || reader_left(&r) < FILLING_MIN))
                 k = parse_event(&r, subject, &f, &l, e);
         if (k < 0)
                 return k;
+        event_log_find_banks(&l);
+        if (l.n_banks == 0) /* nothing was extended: zeros, in any bank */
+                add_banks_of_header(&f, &l);
         *ret = l;
         l = (struct event_log) {};
         return 0;

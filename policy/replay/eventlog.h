@@ -8,7 +8,8 @@
  *                   u32 n, { algorithm u16, digest size u16 }*n, u8 vendor size, vendor
  *   TCG_PCR_EVENT2  pcr u32 | type u32 | u32 n | { algorithm u16, digest }*n | u32 size | event        (repeated)
  *
- * All little-endian. Every event must have exactly one digest for each of the algorithms the first one names. */
+ * All little-endian. An event has at most one digest for each of the algorithms the first one names. Zeros or ones (FF) up
+ * to the end, which firmware's memory has behind the last event, are not an event. */
 
 #include "replay/log.h"
 

@@ -42,9 +42,30 @@ int event_log_add(struct event_log *l, struct log_event *event, const char *subj
         return k;
 }
 
+static void add_bank(struct event_log *l, const struct pcr_algorithm *bank) {
+        for (size_t i = 0; i < l->n_banks; i++)
+                if (l->banks[i] == bank)
+                        return;
+        if (l->n_banks < PCR_BANKS_MAX)
+                l->banks[l->n_banks++] = bank;
+}
+
+void event_log_find_banks(struct event_log *l) {
+        for (size_t i = 0; i < l->n; i++)
+                for (size_t j = 0; l->events[i].extended && j < l->events[i].n_digests; j++)
+                        add_bank(l, l->events[i].digests[j].algorithm);
+}
+
+size_t event_log_lacking(const struct event_log *l, const struct pcr_algorithm *bank) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < l->n; i++)
+                n += l->events[i].extended && !log_event_digest(&l->events[i], bank);
+        return n;
+}
+
 int event_log_append(struct event_log *to, struct event_log *from, struct error *e) {
         struct log_event *larger = reallocarray(to->events, to->n + from->n + 1, sizeof *larger);
-        size_t kept = 0;
 
         if (!larger)
                 return fail_oom(e);
@@ -53,11 +74,8 @@ int event_log_append(struct event_log *to, struct event_log *from, struct error 
                 memcpy(to->events + to->n, from->events, from->n * sizeof *from->events);
         to->n += from->n;
         from->n = 0;
-        for (size_t i = 0; i < to->n_banks; i++)
-                for (size_t j = 0; j < from->n_banks; j++)
-                        if (to->banks[i] == from->banks[j])
-                                to->banks[kept++] = to->banks[i];
-        to->n_banks = kept;
+        for (size_t i = 0; i < from->n_banks; i++)
+                add_bank(to, from->banks[i]);
         return 0;
 }
 
@@ -71,8 +89,8 @@ const uint8_t *log_event_digest(const struct log_event *event, const struct pcr_
 int event_log_parse(const void *data, size_t size, const char *subject, struct event_log *ret, struct error *e) {
         const char *first = data;
 
-        /* A firmware log starts with a PCR number, and that is 0. */
-        if (size > 0 && strchr("\x1e{[ \t\r\n", *first) && *first)
+        /* A firmware log starts with a PCR number, and that is 0. Text may start with a byte order mark (EF BB BF). */
+        if (size > 0 && *first && strchr("\x1e{[ \t\r\n\xef", *first))
                 return cel_parse(data, size, subject, ret, e);
         return eventlog_parse(data, size, subject, ret, e);
 }

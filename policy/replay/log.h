@@ -34,7 +34,8 @@ struct log_event {
         char *type_name;     /* "EV_SEPARATOR", or a CEL record's "systemd phase" */
         char *text;          /* what was measured, in printable words, by what the log says */
         enum text_is text_is;
-        bool extended;       /* false: only noted (EV_NO_ACTION) */
+        bool extended;       /* false: only noted (EV_NO_ACTION), or `elsewhere` */
+        bool elsewhere;      /* a record that names no PCR, such as those of systemd's NV indexes: of nothing replayed here */
         size_t n_digests;
         struct log_digest digests[PCR_BANKS_MAX];
 };
@@ -43,7 +44,7 @@ struct log_event {
 
 /* Zero-initialise. */
 struct event_log {
-        const struct pcr_algorithm *banks[PCR_BANKS_MAX]; /* the ones every event has a digest for */
+        const struct pcr_algorithm *banks[PCR_BANKS_MAX]; /* those that events have digests for; not each for all */
         size_t n_banks;
         unsigned locality; /* PCR0 starts at this value (TCG startup locality) */
         struct log_event *events;
@@ -58,8 +59,14 @@ void event_log_done(struct event_log *l);
 /* Appends; takes the event's texts, also on failure. */
 int event_log_add(struct event_log *l, struct log_event *event, const char *subject, struct error *e);
 
-/* Moves the events of `from`, which came after, behind those of `to`; keeps the banks both have. */
+/* Moves the events of `from`, which came after, behind those of `to`, and adds its banks. */
 int event_log_append(struct event_log *to, struct event_log *from, struct error *e);
+
+/* Notes the banks that the events which extend a PCR have digests for, in the order they are met. */
+void event_log_find_banks(struct event_log *l);
+
+/* How many of the events that extend a PCR lack a digest for this bank. */
+size_t event_log_lacking(const struct event_log *l, const struct pcr_algorithm *bank);
 
 /* The digest for a bank, or NULL. */
 const uint8_t *log_event_digest(const struct log_event *event, const struct pcr_algorithm *bank);

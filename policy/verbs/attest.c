@@ -167,7 +167,7 @@ static int attest(const struct options *o, struct error *e) {
         if (r == 0)
                 r = read_public_key(o->public_key, &public_key, &q.public_key_size, e);
         if (r == 0)
-                r = tpm_open(o->tcti ?: getenv("TPM2TOOLS_TCTI"), BUSY_WAIT_MS, &t, e);
+                r = tpm_open(o->tcti && o->tcti[0] ? o->tcti : getenv("TPM2TOOLS_TCTI"), BUSY_WAIT_MS, &t, e);
         if (r < 0)
                 return r;
         q.user_data = user_data;

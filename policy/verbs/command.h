@@ -34,5 +34,11 @@ int policy_diff(int argc, char *argv[]);
 int command_failed(const struct error *e);
 /* "sealboot VERB: ..." with a pointer to --help; returns FAILURE_USAGE. */
 int command_usage(const char *verb, const char *format, ...) _printf_(2, 3);
+/* 0, or an exit code after a message for a name that is in S3 or elsewhere, where only a local path makes sense. */
+int command_local(const char *verb, const char *path, const char *why);
+/* What to do about this failure in this verb, unless where it failed knew better. */
+void command_advise(struct error *e, enum failure failure, const char *advice);
+/* A model digest as `sealboot seal` and `digest` print it, sha384:HEX, or its hex digits alone: 0 or -EINVAL. */
+int command_digest(const char *text, uint8_t ret[static 48]);
 /* The value of --connections, 1 to 256: 0, or an exit code after command_usage(). */
 int command_connections(const char *verb, const char *text, unsigned *ret);

@@ -13,7 +13,7 @@ static void help(void) {
              "Compute a model's digest, and the PCR15 (SHA-384 bank) of a machine that has loaded it.\n\n"
              "The digest is the SHA-384 of one line \"sha256:<fs-verity digest> <path>\" for each file, sorted by path.\n"
              "Anybody can check it without sealboot:\n"
-             "  (cd DIRECTORY; find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 fsverity digest) | sha384sum\n\n"
+             "  (cd DIRECTORY; find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum\n\n"
              "  -f, --files            print only those lines, as the digest is taken of them\n"
              "  -v, --verbose          print them before the digest\n"
              "      --measure sha384   of a single file, what images with \"measure\": \"sha384\" extend instead: its SHA-384\n"
@@ -76,7 +76,9 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
         a->path = argv[optind];
         if (a->json + a->files + a->verbose > 1)
                 return command_usage("digest", "--json, --files and --verbose exclude each other");
-        return 0;
+        return command_local("digest", a->path,
+                             "The digest is taken of the plain files. Of a sealed model, 'sealboot seal' printed it, and "
+                             "'sealboot unseal' prints it.");
 }
 
 static int print_sha384(const struct arguments *a, const struct source *s, struct progress *progress, struct error *e) {

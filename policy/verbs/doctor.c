@@ -162,6 +162,8 @@ static int examine(const struct arguments *a, const char *report, struct diagnos
         int r;
 
         r = read_json(report ?: default_report, &boot, e);
+        if (r < 0)
+                command_advise(e, FAILURE_USAGE, "Give the boot report by itself: /run/sealboot/report.json of the instance.");
         if (r == 0 && a->policy)
                 r = key_policy_read(a->policy, policy, e);
         if (r == 0 && a->key)

@@ -6,7 +6,7 @@
 
 #include "basic/encode.h"
 #include "basic/utf8.h"
-#include "owner/place.h"
+#include "owner/message-end.h"
 #include "owner/progress.h"
 #include "sealed/model.h"
 #include "verbs/command.h"
@@ -15,11 +15,12 @@
 static void help(void) {
         puts("Usage: sealboot inspect [--json] s3://BUCKET/OBJECT | s3://BUCKET/PREFIX/ | FILE | DIRECTORY/\n\n"
              "Show what a sealed object says about itself: key, encryption context, frames. Of a sealed model, its manifest\n"
-             "is shown. Needs no key and reads the header alone; so nothing of this is authenticated.\n\n"
+             "is shown. Needs no key and reads the header and the last frame's head alone; so nothing of this is authenticated.\n"
+             "Of what is no sealed object, it says what it is (base64, gzip, ...), or how many bytes are missing or left over.\n\n"
              "      --json   print the result as JSON\n"
              "  -h, --help   show this text\n\n"
-             "Exit codes: 0; 2 usage; 13-15 credentials, clock, network; 40-44 S3; 50 not a sealed object, or truncated;\n"
-             "51 sealed in a way that sealboot does not open; 61 local files.\n\n"
+             "Exit codes: 0; 2 usage; 13-15 credentials, clock, network; 40-44 S3; 50 not a sealed object, truncated, or\n"
+             "with bytes behind it; 51 sealed in a way that sealboot does not open; 61 local files.\n\n"
              "Example: sealboot inspect s3://models/llama/3.1/");
 }
 
@@ -50,6 +51,8 @@ static int inspect(const char *text, struct inspected *i, struct error *e) {
                 r = owner_new(&owner, e);
         if (r == 0)
                 r = place_read_header(&p, owner, name, &i->header, &size, e);
+        if (r == 0)
+                r = message_end_check(&p, owner, name, i->header, size, e);
         return r < 0 ? r : message_geometry(i->header, size, i->subject, &i->geometry, e);
 }
 

@@ -7,6 +7,7 @@
 #include "keypolicy/compose.h"
 #include "keypolicy/key-policy.h"
 #include "measure/inputs.h"
+#include "owner/remote-name.h"
 #include "verbs/command.h"
 
 enum { PCR_FIRMWARE_LAST = 7 };
@@ -72,10 +73,15 @@ static int add_name(struct names *to, const char *name, struct error *e) {
 }
 
 static int set_model(struct arguments *a, const char *url, struct error *e) {
+        char advice[REMOTE_NAME_ADVICE_MAX];
         const char *slash;
 
-        if (strncmp(url, "s3://", 5) != 0 || !url[5] || url[5] == '/')
-                return fail(e, FAILURE_USAGE, -EINVAL, url, "is not s3://BUCKET/PREFIX/");
+        if (remote_name(url, advice) || strncmp(url, "s3://", 5) != 0 || !url[5] || url[5] == '/') {
+                fail(e, FAILURE_USAGE, -EINVAL, url, "is not s3://BUCKET/PREFIX/");
+                if (remote_name(url, advice))
+                        fail_advice(e, "%s", advice);
+                return -EINVAL;
+        }
         slash = strchrnul(url + 5, '/');
         free(a->bucket);
         a->bucket = strndup(url + 5, (size_t) (slash - url - 5));

@@ -35,7 +35,7 @@ static void help(FILE *f) {
                 "      --image=UKI.efi          a prediction, event by event, with the options of `sealboot measure`:\n\n"
                 "%s"
                 "Output:\n"
-                "      --bank=NAME              sha256, sha384, ... (default: sha384 where the log has it)\n"
+                "      --bank=NAME              sha256, sha384, ... (default: sha384 where the logs have it)\n"
                 "      --pcr=N[,N...]           only these PCRs\n"
                 "      --json                   print the result as JSON\n"
                 "  -h, --help                   this text\n\n"
@@ -84,7 +84,7 @@ static void session_done(struct session *s) {
 }
 
 static bool wanted(const struct session *s, unsigned pcr) {
-        return s->arguments.pcrs & UINT32_C(1) << pcr;
+        return pcr < PCR_COUNT && s->arguments.pcrs & UINT32_C(1) << pcr; /* events that only note can name any number */
 }
 
 static const char *name_comparison(struct session *s, const char *kind, const char *what) {
@@ -150,21 +150,25 @@ static int read_logs(struct session *s, struct error *e) {
         return k;
 }
 
+/* SHA-384 where the log has it, for the policies' sake; else the bank that the fewest events lack. */
 static int choose_bank(const struct session *s, const struct pcr_algorithm **ret, struct error *e) {
         const char *name = s->arguments.bank ?: "sha384";
+        const struct pcr_algorithm *best = NULL;
 
-        for (size_t i = 0; i < s->log.n_banks; i++)
+        for (size_t i = 0; i < s->log.n_banks; i++) {
                 if (streq(s->log.banks[i]->name, name)) {
                         *ret = s->log.banks[i];
                         return 0;
                 }
+                if (!best || event_log_lacking(&s->log, s->log.banks[i]) < event_log_lacking(&s->log, best))
+                        best = s->log.banks[i];
+        }
         if (s->arguments.bank)
-                return fail(e, FAILURE_USAGE, -ENOENT, "--bank", "the logs do not have digests of bank %s for every event",
-                            name);
-        if (s->log.n_banks == 0)
+                return fail(e, FAILURE_USAGE, -ENOENT, "--bank", "the logs have no digests of bank %s", name);
+        if (!best)
                 return fail(e, FAILURE_EVENT_LOG, -ENOENT, "",
-                            s->log.n ? "the logs have no bank in common" : "the logs are empty");
-        *ret = s->log.banks[0];
+                            s->log.n ? "the logs have no digest of any PCR that can be computed" : "the logs are empty");
+        *ret = best;
         return 0;
 }
 
@@ -349,9 +353,6 @@ static int compare_log(struct session *s, struct error *e) {
 
                 if (!event->extended)
                         continue;
-                if (!digest)
-                        return fail(e, FAILURE_EVENT_LOG, -ENOENT, path, "has no %s digest for event %zu",
-                                    s->replay.bank->name, i + 1);
                 expected[n++] = (struct expected_event) { event->pcr, event->type, digest, event->text };
                 pcrs |= UINT32_C(1) << event->pcr;
         }
@@ -442,23 +443,35 @@ static void print_findings(const struct session *s) {
         }
 }
 
-static void print_text(const struct session *s) {
-        static const uint32_t in_policies = 1 << 2 | 1 << 4 | 1 << 7 | 1 << 12 | 1 << 15;
-        char hex[2 * PCR_DIGEST_MAX + 1];
+/* Records of NV indexes belong to no PCR, so they are shown when no PCRs were chosen. */
+static void print_events(const struct session *s) {
+        const char *log = NULL;
 
         for (size_t i = 0; i < s->log.n; i++) {
                 const struct log_event *event = &s->log.events[i];
 
-                if (!event->extended || !wanted(s, event->pcr))
+                if (event->elsewhere ? s->arguments.pcrs != ALL_PCRS : !event->extended || !wanted(s, event->pcr))
                         continue;
-                if (i == 0 || event->log != s->log.events[i - 1].log)
-                        printf("%s%s\n", i ? "\n" : "", event->log);
+                if (event->log != log)
+                        printf("%s%s\n", log ? "\n" : "", event->log);
+                log = event->log;
+                if (event->elsewhere) {
+                        printf("  %4zu  -      %-32s  %s\n", event->number, event->type_name, event->text);
+                        continue;
+                }
                 printf("  %4zu  PCR%-2u  %-32s  %s\n", event->number, event->pcr, event->type_name, event->text);
                 if (event->text_is == TEXT_NOT_MEASURED)
                         printf("               NOT WHAT WAS MEASURED: the digest is not of this text\n");
                 if (event_outside(event))
                         printf("               NOTE: %s\n", event_outside(event));
         }
+}
+
+static void print_text(const struct session *s) {
+        static const uint32_t in_policies = 1 << 2 | 1 << 4 | 1 << 7 | 1 << 12 | 1 << 15;
+        char hex[2 * PCR_DIGEST_MAX + 1];
+
+        print_events(s);
         printf("\n%s bank:\n", s->replay.bank->name);
         for (unsigned pcr = 0; pcr < PCR_COUNT; pcr++) {
                 /* Those that policies name are shown even where nothing was measured: that they are zero matters. */
@@ -517,13 +530,29 @@ static json_object *finding_to_json(const struct session *s, const struct findin
         return o;
 }
 
+static json_object *elsewhere_to_json(const struct log_event *event) {
+        json_object *o = json_object_new_object();
+
+        if (!o)
+                return NULL;
+        json_object_object_add(o, "log", json_object_new_string(event->log));
+        json_object_object_add(o, "number", json_object_new_int64((int64_t) event->number));
+        json_object_object_add(o, "type", json_object_new_string(event->type_name));
+        json_object_object_add(o, "text", json_object_new_string(event->text));
+        return o;
+}
+
 static int print_json(const struct session *s, struct error *e) {
         _cleanup_json_ json_object *o = json_object_new_object();
         json_object *events = json_object_new_array(), *pcrs = json_object_new_object(), *findings = json_object_new_array();
+        json_object *elsewhere = json_object_new_array();
         char hex[2 * PCR_DIGEST_MAX + 1], name[sizeof "PCR4294967295"];
 
-        if (!o || !events || !pcrs || !findings)
+        if (!o || !events || !pcrs || !findings || !elsewhere)
                 return fail_oom(e);
+        for (size_t i = 0; i < s->log.n; i++)
+                if (s->log.events[i].elsewhere)
+                        json_object_array_add(elsewhere, elsewhere_to_json(&s->log.events[i]));
         for (size_t i = 0; i < s->log.n; i++)
                 if (s->log.events[i].extended && wanted(s, s->log.events[i].pcr))
                         json_object_array_add(events, event_to_json(s, &s->log.events[i]));
@@ -539,6 +568,7 @@ static int print_json(const struct session *s, struct error *e) {
         json_object_object_add(o, "bank", json_object_new_string(s->replay.bank->name));
         json_object_object_add(o, "pcrs", pcrs);
         json_object_object_add(o, "events", events);
+        json_object_object_add(o, "elsewhere", elsewhere);
         json_object_object_add(o, "comparisons", findings);
         json_object_object_add(o, "equal", json_object_new_boolean(all_equal(s)));
         puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));

@@ -6,6 +6,7 @@
 
 #include "basic/encode.h"
 #include "basic/utf8.h"
+#include "owner/remote-name.h"
 #include "owner/seal-model.h"
 #include "verbs/command.h"
 #include "verbs/model-report.h"
@@ -31,7 +32,7 @@ static void help(void) {
              "  -q, --quiet               show no progress\n"
              "  -h, --help                show this text\n\n"
              "Prints the model's digest, and the PCR15 (SHA-384 bank) that a machine which loads it attests to.\n"
-             "On any failure, nothing stays at the destination. Exit codes: 0; 2 usage; 13-15 credentials, clock, network;\n"
+             "On any failure, nothing stays at the destination. Exit codes: 0; 2 usage; 10 environment; 13-15 credentials, clock, network;\n"
              "30-34 KMS; 40-44 S3; 55 names that no manifest can hold; 60 something is there already; 61 local files.\n\n"
              "Example: sealboot seal --key alias/models --name llama --version 3.1 ~/models/llama s3://models/llama/3.1/");
 }
@@ -145,7 +146,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
                 return command_usage("seal", "two arguments are needed: what to seal, and where to");
         a->from = argv[optind];
         a->to = argv[optind + 1];
-        return 0;
+        return command_local("seal", a->from, "What is sealed is read from a local file or directory: download it first.");
 }
 
 /* All but the last: what is being sealed, who seals and where. */
@@ -193,7 +194,7 @@ static int name_model(struct command_seal *c, struct error *e) {
 /* A directory becomes a directory; in S3, where a slash makes all the difference, nothing is guessed. */
 static int parse_destination(struct command_seal *c, struct error *e) {
         struct arguments *a = c->arguments;
-        bool is_s3 = strncmp(a->to, "s3:", 3) == 0;
+        bool is_s3 = is_remote(a->to);
         _cleanup_free_ char *to = NULL;
         int r;
 
@@ -226,12 +227,18 @@ static int prepare(struct command_seal *c, struct error *e) {
 
 static int generate_key(struct command_seal *c, struct error *e) {
         struct arguments *a = c->arguments;
+        int r;
 
         a->context[a->n_context++] = (struct kms_pair) { "model", c->name };
         a->context[a->n_context++] = (struct kms_pair) { "version", a->version };
         if (!c->place.is_model)
                 a->context[a->n_context++] = (struct kms_pair) { MODEL_FILE_CONTEXT, c->source->model->files[0].path };
-        return kms_generate_data_key(c->owner->kms, a->key, a->context, a->n_context, &c->key, e);
+        r = kms_generate_data_key(c->owner->kms, a->key, a->context, a->n_context, &c->key, e);
+        if (r < 0)
+                command_advise(e, FAILURE_KMS_DENIED,
+                               "To seal, your identity needs kms:GenerateDataKey on the key; `sealboot policy --sealer` writes a key "
+                               "policy that allows it.");
+        return r;
 }
 
 static int seal(struct command_seal *c, struct error *e) {
@@ -278,8 +285,9 @@ static int print_text(const struct command_seal *c, struct error *e) {
         size_t n = c->source->model->n_files;
         char bytes[16], rate[16];
 
-        printf("sealed  %zu file%s, %s in %.1f s (%s/s)\nto      %s\nkey     %s\n", n, n == 1 ? "" : "s", format_bytes(size, bytes), seconds,
-               format_bytes((uint64_t) ((double) size / seconds), rate), c->arguments->to, c->key.key_arn);
+        printf("sealed  %zu file%s, %s in %.1f s (%s/s)\nto      %s%s\nkey     %s\n", n, n == 1 ? "" : "s", format_bytes(size, bytes), seconds,
+               format_bytes((uint64_t) ((double) size / seconds), rate), c->arguments->to,
+               c->place.bucket ? "" : c->place.is_model ? " (a local directory)" : " (a local file)", c->key.key_arn);
         return measured_print(stdout, c->source->model->digest, e);
 }
 

@@ -90,8 +90,8 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
                         a->keys[a->n_keys++] = optarg;
                         break;
                 case 'd':
-                        if (strncmp(optarg, "sha384:", 7) != 0 || hex_decode(optarg + 7, a->digest, sizeof a->digest) < 0)
-                                return command_usage("unseal", "--digest is sha384: and 96 hex digits, not '%s'", optarg);
+                        if (command_digest(optarg, a->digest) < 0)
+                                return command_usage("unseal", "--digest is sha384: and 96 hex digits, or these alone, not '%s'", optarg);
                         a->has_digest = true;
                         break;
                 case CONNECTIONS:
@@ -115,7 +115,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
                 return command_usage("unseal", "two arguments are needed: what to open, and a directory to put it");
         a->from = argv[optind];
         a->to = argv[optind + 1];
-        return 0;
+        return command_local("unseal", a->to, "A model is opened into a local directory.");
 }
 
 static int read_manifest(struct command_unseal *c, struct error *e) {
@@ -124,7 +124,7 @@ static int read_manifest(struct command_unseal *c, struct error *e) {
 
         r = place_read(&c->place, c->owner, MODEL_MANIFEST_OBJECT, MODEL_MANIFEST_MAX, &c->manifest, &c->manifest_size, &size, e);
         if (r < 0)
-                return r;
+                return place_advise(&c->place, r, e);
         if (c->manifest_size != size)
                 return fail(e, FAILURE_MANIFEST, -EFBIG, c->subject, "has %llu bytes, more than any manifest", (unsigned long long) size);
         return message_header_parse(c->manifest, c->manifest_size, c->subject, &c->header, e);
@@ -180,8 +180,13 @@ static int decrypt_key(struct command_unseal *c, struct error *e) {
         r = choose_key(c, &key, e);
         if (r < 0)
                 return r;
-        return kms_decrypt(c->owner->kms, &(struct kms_ciphertext) { .key_arn = key->info, .blob = key->ciphertext, .size = key->ciphertext_size,
-                           .context = context, .n_context = c->header->n_context }, &c->data_key, e);
+        r = kms_decrypt(c->owner->kms, &(struct kms_ciphertext) { .key_arn = key->info, .blob = key->ciphertext, .size = key->ciphertext_size,
+                        .context = context, .n_context = c->header->n_context }, &c->data_key, e);
+        if (r < 0)
+                command_advise(e, FAILURE_KMS_DENIED,
+                               "To open a model here, your identity needs kms:Decrypt on the key. A policy that releases it to attested "
+                               "images alone refuses everybody else, the owner too.");
+        return r;
 }
 
 static int check_digest(const struct command_unseal *c, struct error *e) {

@@ -22,14 +22,14 @@ DEFINE_CLEANUP(struct sealboot_verifier *, sealboot_verifier_free, verifier_free
 
 static void help(void) {
         puts("Usage: sealboot verify [OPTION...] DOCUMENT\n\n"
-             "Check an attestation document of a NitroTPM or a Nitro Enclave (raw, base64 or hex; '-': standard input):\n"
+             "Check an attestation document of a NitroTPM or a Nitro Enclave (raw, base64, hex or in JSON; '-': standard input):\n"
              "its form, its certificates up to the pinned AWS root, its signature, and whatever you name below.\n"
              "Each check is listed as passed, FAILED or not checked; what is not checked is not vouched for.\n\n"
              "  --reference FILE       PCRs must equal these reference measurements ('sealboot measure' writes them);\n"
              "                         several files or an array of sets: any one set, whole\n"
              "  --partial-reference    accept a reference with PCR4 but without PCR12 or PCR2: an appended command line,\n"
              "                         or a UEFI driver that changes the image in memory, then goes unnoticed\n"
-             "  --model-digest HEX     PCR15 must be extended with this model digest, once; several: any one\n"
+             "  --model-digest DIGEST  PCR15 must be extended with this model digest, once; several: any one\n"
              "  --nonce VALUE          the nonce must be this: hex digits, or @FILE for a file's bytes\n"
              "  --user-data VALUE      likewise the user data\n"
              "  --public-key VALUE     likewise the public key\n"
@@ -101,8 +101,8 @@ static int add_digest(struct sealboot_verifier *v, const char *text) {
         uint8_t digest[SEALBOOT_DIGEST_SIZE];
         int r;
 
-        if (hex_decode(text, digest, sizeof digest) < 0)
-                return command_usage("verify", "a model digest is 96 hex digits, not '%s'", text);
+        if (command_digest(text, digest) < 0)
+                return command_usage("verify", "a model digest is sha384: and 96 hex digits, or these alone, not '%s'", text);
         r = sealboot_verifier_add_model_digest(v, digest);
         return r < 0 ? refused(v, r) : 0;
 }

@@ -40,6 +40,7 @@ enum {
         PCR_SECURE_BOOT = 7,
         PCR_APPLICATION = 12,  /* what the stub measures: command lines, credentials, addons */
         PCR_MODEL = 15,
+        REASON_MAX = 256,
 };
 
 struct expected {
@@ -391,11 +392,24 @@ static const struct reference *check_pcrs(struct sealboot_verifier *v) {
         return met;
 }
 
+/* Why a PCR that the reference may have was not compared. */
+static const char *why_not_compared(const struct sealboot_verifier *v, const struct reference *met, unsigned pcr,
+                                    char text[static REASON_MAX]) {
+        if (v->references.n == 0)
+                return "no reference measurements were given";
+        if (!met)
+                return "the document meets no reference";
+        snprintf(text, REASON_MAX, "%.200s has no PCR%u", met->source, pcr);
+        return text;
+}
+
 /* Of a NitroTPM: what PCR4 does not cover, by the PCR that tells of it. */
 static void check_beside_pcr4(struct sealboot_verifier *v, enum check check, unsigned pcr, const struct reference *met,
                               const char *uncovered, const char *found) {
+        char why[REASON_MAX];
+
         if (met && reference_has(met, pcr))
-                set(v, check, SEALBOOT_PASSED, "PCR%u was compared%s", pcr, found);
+                set(v, check, SEALBOOT_PASSED, "PCR%u was compared, because %s has it%s", pcr, met->source, found);
         else if (met && says_secure_boot(met))
                 set(v, check, SEALBOOT_PASSED, "PCR7 was compared, which %s says is the value of Secure Boot on",
                     met->source);
@@ -405,20 +419,22 @@ static void check_beside_pcr4(struct sealboot_verifier *v, enum check check, uns
                     "`sealboot measure` writes them, or say that the reference may be partial",
                     met->source, pcr, uncovered, found);
         else
-                set(v, check, SEALBOOT_NOT_CHECKED, "PCR%u was not compared, and PCR4 does not cover %s%s", pcr,
-                    uncovered, found);
+                set(v, check, SEALBOOT_NOT_CHECKED, "PCR%u was not compared: %s; PCR4 does not cover %s%s", pcr,
+                    why_not_compared(v, met, pcr, why), uncovered, found);
 }
 
 /* With Secure Boot off PCR4 does not cover a command line that is appended; PCR12 does (GHSA-xrv8-2pf5-f3q7). */
 static void check_command_line(struct sealboot_verifier *v, const struct reference *met) {
         const uint8_t *pcr = v->document.pcr[PCR_APPLICATION];
+        char why[REASON_MAX];
 
         if (v->document.kind == DOCUMENT_ENCLAVE) {
                 if (met && reference_has(met, 0))
                         set(v, CHECK_COMMAND_LINE, SEALBOOT_PASSED,
                             "PCR0 covers the whole enclave image, its command line included");
                 else
-                        set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED, "PCR0, which covers it, was not compared");
+                        set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED, "PCR0, which covers it, was not compared: %s",
+                            why_not_compared(v, met, 0, why));
                 return;
         }
         check_beside_pcr4(v, CHECK_COMMAND_LINE, PCR_APPLICATION, met, "what is appended to the command line",

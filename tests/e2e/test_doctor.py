@@ -183,6 +183,13 @@ def test_published(single, doctor, policy, tmp_path, stack, key):
     assert result.returncode == 0 and set(sum(result.states.values(), [])) == {"ok"}, result
 
 
+def test_what_the_cli_prints_of_a_key(single, doctor, key, tmp_path):
+    report, described = single.run().report, json.loads(key(single.arn).read_text())
+    inner = tmp_path / "inner.json"     # aws kms describe-key --query KeyMetadata, as a shell of Windows stores it
+    inner.write_text("\ufeff" + json.dumps(described["KeyMetadata"]) + "\r\n")
+    assert doctor(report, "--key", inner).states["key"] == doctor(report, "--key", key(single.arn)).states["key"] == ["ok"]
+
+
 def test_before_the_tpm(single, doctor, policy):
     single.launch("../escape")
     report = single.run().report

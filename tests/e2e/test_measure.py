@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sealboot measure` against what OVMF, systemd's stubs and swtpm measured (tests/fixtures/measure)."""
 
+import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
+import struct
 import subprocess
 
 import pytest
@@ -186,6 +188,86 @@ REFUSALS = [
 @pytest.mark.parametrize("arguments, code, words", REFUSALS)
 def test_refuses(sealboot, arguments, code, words):
     assert words in sealboot("measure", *(a.format(f=FIXTURES) for a in arguments), code=code)
+
+
+# --- what other tools write ---
+
+def optional_header(image):
+    pe, = struct.unpack_from("<I", image, 60)
+    return pe + 24
+
+
+def sections(image):
+    """(offset of the header, name, VirtualSize, VirtualAddress, SizeOfRawData, PointerToRawData) of each."""
+    optional = optional_header(image)
+    n, size = struct.unpack_from("<H", image, optional - 18)[0], struct.unpack_from("<H", image, optional - 4)[0]
+    headers = [optional + size + 40 * i for i in range(n)]
+    return [(at, *struct.unpack_from("<8sIIII", image, at)) for at in headers]
+
+
+def authenticode(image):
+    """SHA-384 over an unsigned image: headers without checksum and certificate directory, sections, and what follows them."""
+    optional = optional_header(image)
+    headers, = struct.unpack_from("<I", image, optional + 60)
+    digest = hashlib.sha384(image[:optional + 64] + image[optional + 68:optional + 144] + image[optional + 152:headers])
+    end = headers
+    for *_, size, at in sorted(sections(image), key=lambda s: s[-1]):
+        digest.update(image[at:at + size])
+        end += size
+    digest.update(image[end:])
+    return digest.digest()
+
+
+def enlarged_kernel(image, by):
+    """The UKI with `by` more bytes of .linux in memory than its file has, and the kernel as the stub then hands it on."""
+    at, _, size, address, raw, offset = next(s for s in sections(image) if s[1].rstrip(b"\0") == b".linux")
+    uki = bytearray(image)
+    struct.pack_into("<I", uki, at + 8, raw + by)
+    struct.pack_into("<I", uki, optional_header(image) + 56, (address + raw + by + 4095) // 4096 * 4096)
+    return bytes(uki), image[offset:offset + raw] + bytes(by)
+
+
+@pytest.mark.parametrize("by", [1, 4096, 40 << 20])
+def test_a_kernel_that_is_larger_in_memory(sealboot, tmp_path, by):
+    uki, kernel = enlarged_kernel((FIXTURES / "debian13.efi").read_bytes(), by)
+    path = tmp_path / "uki.efi"
+    path.write_bytes(uki)
+    value = bytes(48)
+    for digest in (hashlib.sha384(b"Calling EFI Application from Boot Option").digest(), hashlib.sha384(bytes(4)).digest(),
+                   authenticode(uki), authenticode(kernel)):
+        value = hashlib.sha384(value + digest).digest()
+    said = json.loads(sealboot("measure", "--json", "--event-log", path))
+    assert said["Measurements"]["PCR4"] == value.hex()
+    assert "with the zeros that are behind it" in said["Events"][-1]["Why"]
+
+
+def test_a_kernel_that_is_larger_in_memory_than_can_be_is_refused(sealboot, tmp_path):
+    uki, _ = enlarged_kernel((FIXTURES / "debian13.efi").read_bytes(), 1 << 30)
+    path = tmp_path / "uki.efi"
+    path.write_bytes(uki)
+    refused = sealboot("measure", path, code=70)
+    assert "larger in memory than in the file" in refused and "ukify 257.3 or later" in refused
+
+
+def test_a_signed_kernel_with_zeros_behind_its_signature_is_refused(sealboot, tmp_path):
+    image = (FIXTURES / "handmade-inner-B-signed-A.efi").read_bytes()
+    uki, _ = enlarged_kernel(image, 4096)
+    path = tmp_path / "uki.efi"
+    path.write_bytes(uki)
+    assert "ukify 257.3 or later" in sealboot("measure", "--stub-version=251", path, code=70)
+
+
+def test_key_lists_from_efivarfs(sealboot, tmp_path):
+    options = ["--json", FIXTURES / "debian13-signed-A.efi"]
+    plain = sealboot("measure", f"--PK={FIXTURES}/PK.esl", f"--db={FIXTURES}/db-A.esl", *options)
+    for name in ("PK", "db-A"):
+        (tmp_path / name).write_bytes(b"\x27\0\0\0" + (FIXTURES / f"{name}.esl").read_bytes())
+    assert sealboot("measure", f"--PK={tmp_path}/PK", f"--db={tmp_path}/db-A", *options) == plain
+    (tmp_path / "dbx").write_bytes(b"\x27\0\0\0")  # set, and empty
+    (tmp_path / "empty").write_bytes(b"")
+    answers = [sealboot("measure", f"--PK={tmp_path}/PK", f"--db={tmp_path}/db-A", f"--dbx={tmp_path / name}", *options)
+               for name in ("dbx", "empty")]
+    assert answers[0] == answers[1]
 
 
 # --- disks ---

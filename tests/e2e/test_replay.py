@@ -5,6 +5,7 @@ import hashlib
 import json
 import pathlib
 import re
+import struct
 import subprocess
 import time
 
@@ -324,7 +325,7 @@ def extend(value, text, bank="sha384"):
     return hashlib.new(bank, value + hashlib.new(bank, text.encode()).digest()).digest()
 
 
-@pytest.mark.parametrize("form", ["sequence", "lines", "array"])
+@pytest.mark.parametrize("form", ["sequence", "lines", "array", "indented", "windows"])
 def test_userspace_logs_continue_the_firmwares(sealboot, tmp_path, form):  # noqa: F811
     records = [record(11, "enter-initrd", recnum=0), record(15, "machine-id:0123", recnum=1),
                record(11, "sysinit", recnum=2)]
@@ -333,6 +334,8 @@ def test_userspace_logs_continue_the_firmwares(sealboot, tmp_path, form):  # noq
         "sequence": "".join(f"\x1e{json.dumps(r)}\n" for r in records),
         "lines": "".join(f"{json.dumps(r)}\n" for r in records),
         "array": json.dumps(records),
+        "indented": "".join(f"{json.dumps(r, indent=2)}\n" for r in records),
+        "windows": "\ufeff" + "".join(f"{json.dumps(r)}\r\n" for r in records),
     }[form])
     answer = json.loads(sealboot("replay", "--json", log_of("debian13"), path))
     before = CASES["debian13"]["pcrs"]["sha384"]
@@ -342,6 +345,83 @@ def test_userspace_logs_continue_the_firmwares(sealboot, tmp_path, form):  # noq
     assert answer["events"][-1]["text"] == "sysinit" and answer["events"][-1]["type"] == "systemd phase"
     finding = compared(sealboot, f"--expect=PCR15={'00' * 48}", path, code=73)[15]
     assert "machine-id:0123" in finding["meaning"]
+
+
+def records_of_systemd_259():
+    """In that version's order of members: PCR records around those of NV indexes, some of which have SHA-256 alone."""
+    index = {key: value for key, value in record(0, "nvpcr:hardware").items() if key != "pcr"}
+    index["digests"] = index["digests"][:1]
+    index["content"] = {"nvIndexName": "hardware", **index["content"], "eventType": "nvpcr-init"}
+    return [record(11, "enter-initrd"), {"nv_index": 0x01800421, **index}, record(9, "nvpcr-separator"),
+            {"quote_of": "a kind that is yet to come", **index}, record(15, "machine-id:0123")]
+
+
+def test_records_of_nv_indexes_extend_no_pcr(sealboot, tmp_path):  # noqa: F811
+    path = tmp_path / "tpm2-measure.log"
+    path.write_text("".join(f"\x1e{json.dumps(r)}\n" for r in records_of_systemd_259()))
+    answer = json.loads(sealboot("replay", "--json", log_of("debian13"), path))
+    assert answer["bank"] == "sha384"
+    before = CASES["debian13"]["pcrs"]["sha384"]
+    for pcr, text in ((9, "nvpcr-separator"), (11, "enter-initrd"), (15, "machine-id:0123")):
+        assert answer["pcrs"][f"PCR{pcr}"] == extend(bytes.fromhex(before[pcr]), text).hex()
+    assert [(e["number"], e["text"]) for e in answer["elsewhere"]] == [
+        (2, "NV index 0x01800421 hardware: nvpcr:hardware"), (4, "no PCR hardware: nvpcr:hardware")]
+    assert "NV index 0x01800421 hardware: nvpcr:hardware" in sealboot("replay", path)
+    assert "NV index" not in sealboot("replay", "--pcr=11", path)
+    assert undocumented(answer, "replay") - {f"PCR{i}" for i in range(24)} == set()
+    path.write_text(json.dumps(records_of_systemd_259()[1]))
+    assert "no digest of any PCR" in sealboot("replay", path, code=71)
+
+
+SIZES = {4: 20, 11: 32, 12: 48}
+
+
+def with_digests(log, keep):
+    """The firmware log with those digests of each event that keep(pcr, algorithm) says; its header unchanged."""
+    size, = struct.unpack_from("<I", log, 28)
+    at, out = 32 + size, [log[:32 + size]]
+    while at < len(log):
+        pcr, kind, n = struct.unpack_from("<III", log, at)
+        at, digests = at + 12, []
+        for _ in range(n):
+            algorithm, = struct.unpack_from("<H", log, at)
+            if keep(pcr, algorithm):
+                digests.append(log[at:at + 2 + SIZES[algorithm]])
+            at += 2 + SIZES[algorithm]
+        size, = struct.unpack_from("<I", log, at)
+        out += [struct.pack("<III", pcr, kind, len(digests)), *digests, log[at:at + 4 + size]]
+        at += 4 + size
+    return b"".join(out)
+
+
+def test_events_with_fewer_digests_than_the_header_lists(sealboot, tmp_path):  # noqa: F811
+    log, path, values = log_of("debian13").read_bytes(), tmp_path / "log", CASES["debian13"]["pcrs"]
+
+    def replayed(keep, *options, code=0):
+        path.write_bytes(with_digests(log, keep))
+        return json.loads(sealboot("replay", "--json", *options, path, code=code))
+
+    for algorithm, bank in ((11, "sha256"), (12, "sha384")):
+        answer = replayed(lambda pcr, a: a == algorithm)
+        assert answer["bank"] == bank
+        assert answer["pcrs"] == {f"PCR{i}": value for i, value in enumerate(values[bank])}
+    answer = replayed(lambda pcr, a: pcr != 4 or a != 12)
+    assert answer["bank"] == "sha384"
+    assert answer["pcrs"] == {f"PCR{i}": value for i, value in enumerate(values["sha384"]) if i != 4}
+    answer = replayed(lambda pcr, a: pcr != 4 or a != 12, "--bank=sha256")
+    assert answer["pcrs"] == {f"PCR{i}": value for i, value in enumerate(values["sha256"])}
+    # What cannot be compared is not equal.
+    for option in (f"--expect=PCR4={values['sha384'][4]}", f"--against={log_of('debian13')}"):
+        answer = replayed(lambda pcr, a: pcr != 4 or a != 12, option, code=73)
+        unequal = {f["pcr"]: f["meaning"] for f in answer["comparisons"] if not f["equal"]}
+        assert set(unequal) == {4} and ("lacks sha384 digests" in unequal[4] or "no sha384 digest" in unequal[4])
+    answer = json.loads(sealboot("replay", "--json", f"--against={path}", log_of("debian13"), code=73))
+    assert [f["meaning"] for f in answer["comparisons"] if not f["equal"]] == [
+        "cannot be compared: the other log has no sha384 digest of it"]
+    # All of the memory that the firmware keeps the log in was copied.
+    for filling in (b"\0" * 4096, b"\xff" * 4096):
+        path.write_bytes(log + filling)
+        assert json.loads(sealboot("replay", "--json", path))["pcrs"]["PCR4"] == values["sha384"][4]
 
 
 def test_damaged_logs_are_refused(sealboot, tmp_path):  # noqa: F811

@@ -15,7 +15,7 @@ import pytest
 from boots import data, sharded
 from sealer import model_text, pcr15
 
-ONE_LINER = r"(cd '%s'; find -L . -type f -printf '%%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest) | sha384sum"
+ONE_LINER = r"(cd '%s'; find -L . -type f -printf '%%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum"
 
 
 @pytest.fixture(scope="module")
@@ -159,16 +159,20 @@ def test_the_agent_boots_it(sealboot, boot, tmp_path, single):
 
 # --- what inspect does
 
-def test_inspect_reads_the_header_alone(sealboot, stack, key, place, tmp_path):
+def test_inspect_reads_two_heads_alone(sealboot, stack, key, place, tmp_path):
     model = write(tmp_path / "model", {"a": data(5_000_000)})
     succeed(sealboot("seal", "--key", key, model, place))
     stack.control.clear_audit()
     report = succeed(sealboot("inspect", place))
     assert f"key         aws-kms {key}" in report.stdout and "model = model" in report.stdout
-    assert [e["operation"] for e in stack.control.audit()] == ["HeadObject", "GetObject"]
+    assert [e["operation"] for e in stack.control.audit()] == ["HeadObject", "GetObject", "GetObject"]
     stack.control.clear_audit()
     assert "plaintext 5000000 bytes" in succeed(sealboot("inspect", place + "00000.sealed")).stdout
-    assert [(e["operation"], e.get("range")) for e in stack.control.audit()] == [("HeadObject", None), ("GetObject", "bytes=0-4095")]
+    inspected = stack.control.audit()
+    size = len(stack.s3().get_object(Bucket=stack.bucket, Key=place.split("/", 3)[3] + "00000.sealed")["Body"].read())
+    last = size - 16 - 5_000_000 % (1 << 20) - 24
+    assert [(e["operation"], e.get("range")) for e in inspected] == [
+        ("HeadObject", None), ("GetObject", "bytes=0-4095"), ("GetObject", f"bytes={last}-{last + 23}")]
 
 
 def test_inspect_refuses(sealboot, place, tmp_path):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from stack import attestation, cbor, malformed, pki
-from test_measure import members, undocumented
+from test_measure import ROOT, members, undocumented
 
 DOCUMENT, MISMATCH, USAGE, IO = 72, 73, 2, 61
 NOW = int(time.time())
@@ -402,6 +402,54 @@ def test_base64_and_text(build, root, leaf, tmp_path):
     assert b"FAILED       signature" in result.stdout and b"trust nothing" in result.stdout, result
 
 
+def forms(document):
+    """What web services, SDKs and shells make of a document."""
+    text, url = base64.b64encode(document).decode(), base64.urlsafe_b64encode(document).decode()
+    yield from {
+        "base64url": url, "base64url without padding": url.rstrip("="), "base64 without padding": text.rstrip("="),
+        "base64 of Windows": "\ufeff" + text.replace("A", "A\r\n"), "hex in capitals": document.hex().upper(), "0x": "0x" + document.hex(),
+        "hex with a mark": "\ufeff" + document.hex() + "\r\n", "a JSON string": json.dumps(text) + "\n",
+        "the README of others": json.dumps({"attestation_document": text}),
+        "nested": json.dumps({"status": "ok", "id": "AAAA", "Recipient": {"AttestationDocument": url}, "again": [text]}, indent=2),
+        "byte values": json.dumps({"attestation_doc": list(document)}), "a Node.js Buffer": json.dumps({"type": "Buffer", "data": list(document)}),
+        "byte values alone": json.dumps(list(document), indent=4), "JSON of Windows": "\ufeff" + json.dumps({"d": text}) + "\r\n",
+        "spaces before JSON": "\r\n \t" + json.dumps({"d": document.hex()}),
+    }.items()
+
+
+def test_forms_of_a_document(build, root, leaf, tmp_path):
+    (tmp_path / "root.pem").write_bytes(root.pem)
+    document = attestation.document(leaf, PCRS, now=NOW)
+    command = [build / "policy/sealboot", "verify", "--at", "document", "--root", tmp_path / "root.pem", "-"]
+    for name, text in forms(document):
+        encodings = ("utf-8", "utf-16") if text.isascii() else ("utf-8",)  # Python's utf-16 starts with FF FE
+        for encoding in encodings:
+            result = subprocess.run(command, input=text.encode(encoding), capture_output=True)
+            assert result.returncode == 0, (name, encoding, result)
+    tagged = b"\xd2" + document
+    assert subprocess.run(command, input=json.dumps({"d": base64.b64encode(tagged).decode()}).encode(), capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("text, words", [
+    ("{}", "holds no attestation document"), ('{"a": "AAAA"}', "holds no attestation document"), ("[]", "holds no attestation"),
+    ('{"d": [132, 256, 1]}', "holds no attestation document"), ('{"d": [132, -1, 1]}', "holds no attestation document"),
+    ('{"d": "hAAA", "e": "hAAB"}', "holds several"), ('{"d": ', "is not valid JSON"), ('{"d": "\\ud800"}', "JSON"),
+    ('"', "is neither a COSE_Sign1 message nor"), ("", "is cut short"), ("hA!A", "is neither"), ("84a", "is neither"),
+    ("hAAAA", "is neither"), ("\ufeff", "is cut short"), ("\0\0\0\0", "is neither"),
+])
+def test_forms_that_hold_no_document(build, tmp_path, text, words):
+    result = subprocess.run([build / "policy/sealboot", "verify", "-"], input=text.encode(), capture_output=True)
+    assert result.returncode == DOCUMENT and words in (result.stdout + result.stderr).decode(), result
+
+
+def test_what_attest_prints_for_kms_can_be_verified(sealboot, stack, tmp_path):
+    (tmp_path / "key.der").write_bytes(b"key")
+    assert sealboot("attest", "-p", tmp_path / "key.der", "--json", "-o", tmp_path / "recipient.json").returncode == 0
+    result = sealboot("verify", "--root", stack.variables["SEALBOOT_ATTESTATION_ROOT"], "--public-key",
+                      f"@{tmp_path / 'key.der'}", tmp_path / "recipient.json")
+    assert result.returncode == 0, result
+
+
 def test_the_emulators_own_document(sealboot, stack, tmp_path):
     (tmp_path / "nonce").write_bytes(os.urandom(32))
     assert sealboot("attest", "--nonce", tmp_path / "nonce", "--output", tmp_path / "document").returncode == 0
@@ -450,3 +498,11 @@ def test_real_documents(build):
         assert answer["document"]["kind"] == ("nitrotpm" if "-tpm" in answer["document"]["module_id"] else "enclave")
         now = subprocess.run([build / "policy/sealboot", "verify", path], capture_output=True)
         assert now.returncode == DOCUMENT and b"has expired" in now.stdout, path
+
+
+@pytest.mark.parametrize("page", sorted(p.name for d in ("policy/man", "units/man") for p in (ROOT / d).glob("*.[18]")))
+def test_quotes_in_manuals_are_closed_where_they_belong(page):
+    path = next(p for d in ("policy/man", "units/man") for p in (ROOT / d).glob(page))
+    text = subprocess.run(["mandoc", "-Tutf8", path], capture_output=True, text=True, check=True).stdout
+    quotes = re.sub("[^‘’“”]", "", re.sub(".\x08", "", text).replace("\n", " "))
+    assert quotes == "".join(q + {"‘": "’", "“": "”"}[q] for q in quotes[::2]), path

@@ -13,6 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         if (esl_parse(data, size, "fuzz", &esl, &e) < 0)
                 return e.failure == FAILURE_NONE ? (abort(), 0) : 0;
+        if (esl.bytes < data || esl.bytes + esl.size != data + size)
+                abort();
+        at = esl.bytes;
         for (size_t i = 0; i < esl.n; i++) {
                 const struct esl_entry *entry = &esl.entries[i];
 

@@ -20,7 +20,7 @@ static void compare(const struct event_log *l, const struct pcr_algorithm *bank,
                                                                   log_event_digest(&l->events[i], bank), l->events[i].text };
         if (!expected || compare_value(l, bank, pcr, value, VALUE_EXPECTED, &d, &e) < 0)
                 abort();
-        if (compare_events(l, bank, pcr, expected, n, &d, &e) < 0 || !d.equal)
+        if (compare_events(l, bank, pcr, expected, n, &d, &e) < 0 || (event_log_lacking(l, bank) == 0 && !d.equal))
                 abort();
         if (n > 1 && compare_events(l, bank, pcr, expected + 1, n - 1, &d, &e) < 0)
                 abort();
@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 if (replay_event(&r, &l.events[i], &e) < 0 || !l.events[i].text || !l.events[i].type_name)
                         abort();
         /* The search is cubic in the events of a PCR, bounded; here it would only cost time. */
-        if (r.unknown == 0 && l.n <= 16)
+        if (l.n <= 16)
                 for (unsigned pcr = 0; pcr < 8; pcr++)
                         compare(&l, l.banks[0], pcr);
         return 0;

@@ -38,8 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (db.n > 8 || pe_parse(r.data + r.offset, reader_left(&r), "fuzz", &image.pe, &e) < 0)
                 return 0;
         keys.db = db;
-        keys.data[KEY_DB] = list.data;
-        keys.size[KEY_DB] = list.size;
+        keys.data[KEY_DB] = db.bytes;
+        keys.size[KEY_DB] = db.size;
         boot(&image, NULL);
         boot(&image, &keys);
         return 0;

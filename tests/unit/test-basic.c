@@ -125,6 +125,11 @@ static void test_json_refuses(void **state) {
                 { "", "JSON" },
                 { " ", "JSON" },
                 { "nul", "JSON" },
+                { "\xef\xbb\xbf", "JSON" },
+                { "\xef\xbb\xbf\xef\xbb\xbf{}", "JSON" },
+                { "{\xef\xbb\xbf}", "JSON" },
+                { "\xff\xfe{", "is UTF-16 text" },
+                { "\xfe\xff", "is UTF-16 text" },
         };
         struct error e;
 
@@ -150,6 +155,19 @@ static void test_json_reads_unicode(void **state) {
         assert_true(json_object_object_get_ex(o, "k\xc3\xa9y", &value));
         assert_string_equal(json_object_get_string(value),
                             "\xc3\xa9 \xe2\x82\xac \xef\xbf\xbd \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf \xc3\xa9");
+}
+
+/* Editors of other systems put one there. */
+static void test_json_passes_over_a_byte_order_mark(void **state) {
+        static const char text[] = "\xef\xbb\xbf{\"a\": \"\xc3\xa9\"}\r\n";
+        _cleanup_json_ json_object *o = NULL;
+        json_object *value;
+        struct error e;
+
+        (void) state;
+        assert_ok(json_parse(text, strlen(text), FAILURE_CONFIG, "test", &o, &e), &e);
+        assert_true(json_object_object_get_ex(o, "a", &value));
+        assert_string_equal(json_object_get_string(value), "\xc3\xa9");
 }
 
 static int check(const char *text, struct error *e) {
@@ -238,6 +256,7 @@ int main(void) {
                 cmocka_unit_test(test_decimal),
                 cmocka_unit_test(test_json_refuses),
                 cmocka_unit_test(test_json_reads_unicode),
+                cmocka_unit_test(test_json_passes_over_a_byte_order_mark),
                 cmocka_unit_test(test_json_fields_name_what_is_wrong),
                 cmocka_unit_test(test_failures_are_unique_and_complete),
                 cmocka_unit_test(test_reasons_cannot_steer_a_terminal),

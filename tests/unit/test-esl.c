@@ -46,6 +46,30 @@ static void test_accepts(void **state _unused_) {
         }
 }
 
+/* /sys/firmware/efi/efivars/db-... starts with the variable's attributes, which no PCR has. */
+static void test_attributes_of_efivarfs(void **state _unused_) {
+        static const struct {
+                struct input input;
+                size_t skipped, n;
+        } cases[] = {
+                { BYTES("\x27\0\0\0" SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH), 4, 1 },
+                { BYTES("\x07\0\0\0" X509_GUID LIST("\x2d", "\0", "\x11") OWNER "c"), 4, 1 },
+                { BYTES("\x27\0\0\0"), 4, 0 },
+                /* A list whose type's GUID looks like attributes is a list. */
+                { BYTES("\x27\0\0\0" "456789abcdef" LIST("\x31", "\4", "\x11") "head" OWNER "d"), 0, 1 },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                _cleanup_esl_ struct esl esl = {};
+                struct error e = {};
+
+                assert_ok(esl_parse(cases[i].input.bytes, cases[i].input.size, "t", &esl, &e), &e);
+                assert_int_equal(esl.n, cases[i].n);
+                assert_ptr_equal(esl.bytes, cases[i].input.bytes + cases[i].skipped);
+                assert_int_equal(esl.size, cases[i].input.size - cases[i].skipped);
+        }
+}
+
 static void test_refuses(void **state _unused_) {
         static const struct {
                 struct input input;
@@ -67,6 +91,12 @@ static void test_refuses(void **state _unused_) {
                 { BYTES("\x30\x82\x03\x01 a certificate"), "it is DER" },
                 { BYTES("\xe8\x07\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\xff\x04\0\0\0\x02\xf1\x0e and so on and on"),
                   "it is a signed update" },
+                { BYTES("\x27\0\0\0" SHA256_GUID LIST("\x4d", "\0", "\x30") OWNER HASH), "a list is longer than the file" },
+                { BYTES("\x05\0\0\0" SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH), "is not an EFI signature list" },
+                { BYTES("\x27\1\0\0" SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH), "is not an EFI signature list" },
+                { BYTES("AMZNUEFI\0\0\0\0"), "it is EC2's UefiData" },
+                { BYTES("QU1aTlVFRkkAAAAA"), "it is EC2's UefiData" },
+                { BYTES(OWNER OWNER "12345678_FVH"), "firmware's variable store" },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
@@ -102,6 +132,7 @@ static void test_truncation(void **state _unused_) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_accepts),
+                cmocka_unit_test(test_attributes_of_efivarfs),
                 cmocka_unit_test(test_refuses),
                 cmocka_unit_test(test_truncation),
         };

@@ -18,6 +18,7 @@
 #define START ZERO4 "\3\0\0\0" ZERO20
 #define ONE "\1\0\0\0"
 #define SHA256 "\x0b\0\x20\0"
+#define HEADER2 START "\x25\0\0\0" SPEC "\2\0\0\0" SHA256 "\x0c\0\x30\0" "\0"
 #define HEADER START "\x21\0\0\0" SPEC ONE SHA256 "\0"
 #define ACTION "\4\0\0\0" "\7\0\0\x80"
 #define D32 "0123456789abcdef0123456789abcdef"
@@ -49,9 +50,12 @@ static void test_refuses(void **state _unused_) {
                 { BYTES(START "\x25\0\0\0" SPEC "\2\0\0\0" SHA256 SHA256 "\0"), "0x000b twice" },
                 { BYTES(START "\x21\0\0\0" SPEC ONE SHA256 "\1"), "first event has a wrong size" },
                 { BYTES(START "\x20\0\0\0" SPEC ONE SHA256), "first event has a wrong size" },
-                { BYTES(HEADER ACTION ZERO4 ZERO4), "does not have one digest for each" },
-                { BYTES(HEADER ACTION "\2\0\0\0" "\x0b\0" D32 "\x0b\0" D32 ZERO4), "does not have one digest" },
-                { BYTES(HEADER ACTION ONE "\x0c\0" D32 ZERO4), "does not have one digest" },
+                { BYTES(HEADER ACTION "\2\0\0\0" "\x0b\0" D32 "\x0b\0" D32 ZERO4), "header does not list, or one twice" },
+                { BYTES(HEADER2 ACTION "\2\0\0\0" "\x0b\0" D32 "\x0b\0" D32 ZERO4), "header does not list, or one twice" },
+                { BYTES(HEADER ACTION ONE "\x0c\0" D32 ZERO4), "header does not list" },
+                { BYTES(HEADER ACTION "\2\0\0\0" "\x0b\0" D32), "header does not list" },
+                { BYTES(HEADER EVENT ZERO4 ZERO4 ZERO4 "\0\0\0"), "event 2, which starts at byte" },
+                { BYTES(HEADER EVENT "\0" "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "event 2, which" },
                 { BYTES(HEADER "\x18\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0b\0" D32 ZERO4), "is for PCR24" },
                 { BYTES(HEADER EVENT ACTION ONE "\x0b\0" D32 "\xff\xff\xff\xff"), "event 2, which starts at byte" },
                 { BYTES(HEADER EVENT "\0"), "event 2, which starts at byte" },
@@ -82,6 +86,58 @@ static void test_reads(void **state _unused_) {
         assert_string_equal(l.events[0].text, "\"hi\"");
         assert_memory_equal(log_event_digest(&l.events[0], l.banks[0]), D32, 32);
         assert_null(log_event_digest(&l.events[0], pcr_algorithm_named("sha384")));
+}
+
+/* The header lists the algorithms that can appear. What an event lacks makes its PCR unknown in that bank, and no other. */
+static void test_fewer_digests_than_the_header_lists(void **state _unused_) {
+        static const char log[] = HEADER2 EVENT "\5\0\0\0" "\7\0\0\x80" ONE "\x0c\0" D32 "0123456789abcdef" "\2\0\0\0" "hi"
+                                  "\6\0\0\0" "\7\0\0\x80" ZERO4 ZERO4;
+        static const struct {
+                const char *bank;
+                uint32_t unknown;
+                size_t lacking;
+        } cases[] = { { "sha256", 1 << 5 | 1 << 6, 2 }, { "sha384", 1 << 4 | 1 << 6, 2 } };
+        _cleanup_event_log_ struct event_log l = {};
+        struct error e = {};
+
+        assert_ok(eventlog_parse(log, sizeof log - 1, "t", &l, &e), &e);
+        assert_int_equal(l.n, 3);
+        assert_int_equal(l.n_banks, 2);
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                struct replay r;
+
+                assert_string_equal(l.banks[i]->name, cases[i].bank);
+                assert_int_equal(event_log_lacking(&l, l.banks[i]), cases[i].lacking);
+                replay_start(&r, l.banks[i], 0);
+                for (size_t j = 0; j < l.n; j++)
+                        assert_ok(replay_event(&r, &l.events[j], &e), &e);
+                assert_int_equal(r.unknown, cases[i].unknown);
+        }
+}
+
+/* A copy of all the memory that firmware keeps the log in has more than the log. */
+static void test_filling_behind_the_log(void **state _unused_) {
+        static const char *const fillings[] = { ZERO20, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" };
+
+        for (size_t i = 0; i < ELEMENTS(fillings); i++) {
+                char log[sizeof(HEADER EVENT) - 1 + 16] = HEADER EVENT;
+                _cleanup_event_log_ struct event_log l = {};
+                struct error e = {};
+
+                memcpy(log + sizeof log - 16, fillings[i], 16);
+                assert_ok(eventlog_parse(log, sizeof log, "t", &l, &e), &e);
+                assert_int_equal(l.n, 1);
+        }
+}
+
+/* Nothing extended: every bank of the header leads to zeros. */
+static void test_header_alone(void **state _unused_) {
+        _cleanup_event_log_ struct event_log l = {};
+        struct error e = {};
+
+        assert_ok(eventlog_parse(HEADER2, sizeof(HEADER2) - 1, "t", &l, &e), &e);
+        assert_int_equal(l.n, 0);
+        assert_int_equal(l.n_banks, 2);
 }
 
 static void test_startup_locality(void **state _unused_) {
@@ -198,6 +254,16 @@ static void test_cel_accepts(void **state _unused_) {
                 { "{\"recnum\":0,\"pcr\":0," DIGESTS "," CONTENT "}\n{\"recnum\":7,\"pcr\":23," DIGESTS "," CONTENT "}", 2 },
                 { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":13,\"event_data\":\"6869\"}}", 1 },
                 { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sm3\",\"digest\":\"x\"}," DIGEST "]," CONTENT "}", 1 },
+                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"SHA256\",\"digest\":\"" HEX64 "\"}]," CONTENT "}", 1 },
+                { "\xef\xbb\xbf" RECORD("11") "\r\n" RECORD("15") "\r\n", 2 },
+                { "\xef\xbb\xbf\x1e" RECORD("11") "\r\n\x1e" RECORD("15") "\r\n", 2 },
+                { "{\n \"pcr\": 4,\n" DIGESTS ",\n" CONTENT "\n}\n{\n\"pcr\": 5," DIGESTS "}\n", 2 },
+                { "{\"pcr\":4," DIGESTS "}", 1 },
+                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"systemd\"}", 1 },
+                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"new\",\"content\":[\"x\"]}", 1 },
+                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":\"EV_IPL\",\"event_data\":\"6869\"}}", 1 },
+                { RECORD("11") "\n{\"nv_index\":25166881," DIGESTS "," CONTENT "}\n{\"rtmr\":2," DIGESTS "}\n", 3 },
+                { "[" RECORD("11") ",{\"nv_index\":\"01800421\"," DIGESTS "," CONTENT "}]", 2 },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
@@ -234,17 +300,14 @@ static void test_cel_refuses(void **state _unused_) {
                 { RECORD("11") "\n" RECORD("24"), "record 2 names no PCR" },
                 { RECORD("-1"), "names no PCR" },
                 { RECORD("\"4\""), "names no PCR" },
-                { "{" DIGESTS "," CONTENT "}", "names no PCR" },
+                { "{" CONTENT "}", "names no PCR" },
+                { "{\"nv_index\":25166881," CONTENT "}", "names no PCR" },
+                { "{\"nv_index\":25166881,\"digests\":{}}", "\"digests\"" },
                 { "{\"pcr\":4," CONTENT "}", "\"digests\"" },
                 { "{\"pcr\":4,\"digests\":{}," CONTENT "}", "\"digests\"" },
-                { "{\"pcr\":4,\"digests\":[]," CONTENT "}", "\"digests\"" },
                 { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha256\"}]," CONTENT "}", "\"digests\"" },
                 { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha384\",\"digest\":\"" HEX64 "\"}]," CONTENT "}", "\"digests\"" },
                 { "{\"pcr\":4,\"digests\":[" DIGEST "," DIGEST "]," CONTENT "}", "\"digests\"" },
-                { "{\"pcr\":4," DIGESTS "}", "\"content\"" },
-                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"systemd\"}", "\"content\"" },
-                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"systemd\",\"content\":\"x\"}", "\"content\"" },
-                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{}}", "\"content\"" },
                 { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":13,\"event_data\":\"686\"}}", "\"content\"" },
                 { RECORD("4,\"recnum\":1") "\n" RECORD("4,\"recnum\":1"), "does not count up" },
                 { "{\"recnum\":-1,\"pcr\":4," DIGESTS "," CONTENT "}", "does not count up" },
@@ -284,7 +347,49 @@ static void test_cel_bounds_a_record(void **state _unused_) {
                 }
 }
 
-/* Only a bank that every record has a digest for can be replayed. */
+/* What is well-formed and not known is kept, extends nothing that can be computed, and makes no other PCR unknown. */
+static void test_cel_records_of_other_kinds(void **state _unused_) {
+        static const struct {
+                const char *record, *type, *text;
+                bool elsewhere;
+                uint32_t unknown;
+        } cases[] = {
+                { "{\"nv_index\":25166881," DIGESTS ",\"content_type\":\"systemd\",\"content\":{\"nvIndexName\":\"hardware\","
+                  "\"string\":\"nvpcr:hardware\",\"eventType\":\"nvpcr-init\"}}",
+                  "systemd nvpcr-init", "NV index 0x01800421 hardware: nvpcr:hardware", true, 0 },
+                { "{\"nv_index\":\"01800421\"," DIGESTS "}", "unknown content", "NV index 01800421: ", true, 0 },
+                { "{\"rtmr\":2," DIGESTS "}", "unknown content", "no PCR: ", true, 0 },
+                { "{\"pcr\":4," DIGESTS ",\"content_type\":\"new\",\"content\":5}", "new", "", false, 0 },
+                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":13,\"event_data\":\"6869\"}}", "EV_IPL", "\"hi\"", false, 0 },
+                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":\"EV_IPL\"}}", "EV_IPL", "\"\"", false, 0 },
+                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":\"EV_NEW\"}}", "unknown event type", " (0 bytes)", false, 1 << 4 },
+                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{}}", "unknown event type", " (0 bytes)", false, 1 << 4 },
+                { "{\"pcr\":4,\"digests\":[]," CONTENT "}", "systemd", "x", false, 1 << 4 },
+                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sm3_256\",\"digest\":\"00\"}]," CONTENT "}", "systemd", "x", false, 1 << 4 },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                _cleanup_free_ char *text = NULL;
+                _cleanup_event_log_ struct event_log l = {};
+                struct error e = {};
+                struct replay r;
+
+                assert_true(asprintf(&text, "%s\n%s\n", cases[i].record, RECORD("15")) > 0);
+                assert_ok(cel_parse(text, strlen(text), "t", &l, &e), &e);
+                assert_int_equal(l.n, 2);
+                assert_string_equal(l.events[0].type_name, cases[i].type);
+                assert_string_equal(l.events[0].text, cases[i].text);
+                assert_int_equal(l.events[0].elsewhere, cases[i].elsewhere);
+                assert_int_equal(l.n_banks, 1);
+                replay_start(&r, l.banks[0], 0);
+                for (size_t j = 0; j < l.n; j++)
+                        assert_ok(replay_event(&r, &l.events[j], &e), &e);
+                assert_int_equal(r.unknown, cases[i].unknown);
+                assert_int_equal(r.touched, 1 << 15 | (cases[i].elsewhere ? 0 : 1 << 4));
+        }
+}
+
+/* A PCR whose events all have a digest of a bank is known in it. */
 static void test_cel_common_banks(void **state _unused_) {
         static const char text[] = "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha1\",\"digest\":"
                                    "\"0011223344556677889900112233445566778899\"}," DIGEST "]," CONTENT "}\n" RECORD("4");
@@ -293,8 +398,9 @@ static void test_cel_common_banks(void **state _unused_) {
         struct replay r;
 
         assert_ok(cel_parse(text, strlen(text), "t", &l, &e), &e);
-        assert_int_equal(l.n_banks, 1);
-        assert_string_equal(l.banks[0]->name, "sha256");
+        assert_int_equal(l.n_banks, 2);
+        assert_int_equal(event_log_lacking(&l, pcr_algorithm_named("sha1")), 1);
+        assert_int_equal(event_log_lacking(&l, pcr_algorithm_named("sha256")), 0);
         replay_start(&r, pcr_algorithm_named("sha1"), 0);
         for (size_t i = 0; i < l.n; i++)
                 assert_ok(replay_event(&r, &l.events[i], &e), &e);
@@ -317,12 +423,16 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_refuses),
                 cmocka_unit_test(test_reads),
+                cmocka_unit_test(test_fewer_digests_than_the_header_lists),
+                cmocka_unit_test(test_filling_behind_the_log),
+                cmocka_unit_test(test_header_alone),
                 cmocka_unit_test(test_startup_locality),
                 cmocka_unit_test(test_checks_words_against_digests),
                 cmocka_unit_test(test_truncated_at_every_byte),
                 cmocka_unit_test(test_cel_accepts),
                 cmocka_unit_test(test_cel_refuses),
                 cmocka_unit_test(test_cel_bounds_a_record),
+                cmocka_unit_test(test_cel_records_of_other_kinds),
                 cmocka_unit_test(test_cel_common_banks),
                 cmocka_unit_test(test_texts_are_printable),
         };

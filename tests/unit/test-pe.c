@@ -149,6 +149,37 @@ static void test_section_larger_in_memory(void **state _unused_) {
                        "larger in memory");
 }
 
+/* The firmware loads what the file has and zeros behind it; how many of these may be is bounded. */
+static void test_section_as_it_is_in_memory(void **state _unused_) {
+        static const uint8_t zeros[0x200];
+        _cleanup_free_ uint8_t *borrowed = NULL, *owned = NULL, *none = NULL;
+        uint8_t image[IMAGE_SIZE];
+        const uint8_t *bytes, *file;
+        struct error e = {};
+        struct pe pe;
+        size_t n, m;
+
+        make_image(image);
+        assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
+        assert_ok(pe_section_memory(&pe, pe_section(&pe, ".linux"), &borrowed, &file, &m, &e), &e);
+        assert_null(borrowed);
+        assert_ptr_equal(file, pe.data + pe_section(&pe, ".linux")->raw_offset);
+
+        put(image, SECTIONS + 40 + 8, 0x400, 4);
+        assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
+        assert_ok(pe_section_memory(&pe, pe_section(&pe, ".linux"), &owned, &bytes, &n, &e), &e);
+        assert_int_equal(n, 0x400);
+        assert_int_equal(pe_section(&pe, ".linux")->raw_size, 0x200);
+        assert_memory_equal(bytes, file, 0x200);
+        assert_memory_equal(bytes + 0x200, zeros, 0x200);
+
+        put(image, SECTIONS + 40 + 8, 0xffffffff, 4);
+        assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
+        assert_refused(pe_section_memory(&pe, pe_section(&pe, ".linux"), &none, &bytes, &n, &e), &e, FAILURE_UKI,
+                       "by more than 256 MiB");
+        assert_null(none);
+}
+
 static void digest_of(const uint8_t *image, size_t n, uint8_t out[static EVP_MAX_MD_SIZE]) {
         struct error e = {};
         struct pe pe;
@@ -373,6 +404,7 @@ int main(void) {
                 cmocka_unit_test(test_refuses),
                 cmocka_unit_test(test_refuses_every_truncation),
                 cmocka_unit_test(test_section_larger_in_memory),
+                cmocka_unit_test(test_section_as_it_is_in_memory),
                 cmocka_unit_test(test_digest_covers_every_byte),
                 cmocka_unit_test(test_signing_does_not_change_the_digest),
                 cmocka_unit_test(test_stub_versions),

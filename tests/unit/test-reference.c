@@ -23,6 +23,8 @@ static void test_accepts(void **state _unused_) {
                 { "{\"SecureBoot\": true, \"Measurements\": {\"PCR7\": \"" HEX96 "\"}}", 1, 0x80, SECURE_BOOT_ON },
                 { "{\"Measurements\": {\"PCR7\": \"" HEX96 "\"}, \"SecureBoot\": false}", 1, 0x80, SECURE_BOOT_OFF },
                 { "{\"Measurements\": {\"PCR7\": \"" HEX96 "\"}, \"Other\": 1}", 1, 0x80, SECURE_BOOT_NOT_SAID },
+                { "\xef\xbb\xbf" SET("\"PCR7\": \"" HEX96 "\", \"Firmware\": {}, \"Tool\": \"x 2.0\"") "\r\n", 1, 0x80,
+                  SECURE_BOOT_NOT_SAID },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
@@ -45,6 +47,9 @@ static void test_refuses(void **state _unused_) {
                 { "{}", "no \"Measurements\"" },
                 { "{\"Measurements\": []}", "no \"Measurements\"" },
                 { SET(""), "holds no PCR" },
+                { SET("\"Firmware\": {}"), "holds no PCR" },
+                { SET("\"PCR 4\": \"" HEX96 "\""), "unknown measurement \"PCR 4\"" },
+                { SET("\"Pcr4\": \"" HEX96 "\""), "unknown measurement \"Pcr4\"" },
                 { SET("\"PCR4\": \"00\""), "PCR4 is not 96 hex digits" },
                 { SET("\"PCR4\": \"" HEX96 "0\""), "PCR4 is not 96 hex digits" },
                 { SET("\"PCR4\": \"" HEX8 HEX8 HEX8 HEX8 HEX8 "zz112233445566ff\""), "PCR4 is not 96 hex digits" },

@@ -191,11 +191,11 @@ static void test_references(void **state) {
                 add_reference(v, "old", mixed);
                 assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), -EKEYREJECTED);
                 assert_check(v, "pcrs", SEALBOOT_FAILED, "old PCR12 (document 0000");
-                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED, "");
+                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED, "PCR12 was not compared: the document meets no reference");
                 add_reference(v, "new", matching);
                 assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
                 assert_check(v, "pcrs", SEALBOOT_PASSED, "PCR4, PCR12 equal to new");
-                assert_check(v, "command-line", SEALBOOT_PASSED, "nothing was added");
+                assert_check(v, "command-line", SEALBOOT_PASSED, "PCR12 was compared, because new has it; it is zero: nothing was added");
                 /* An enclave's PCR4 is something else altogether. */
                 assert_int_equal(sealboot_verifier_run(v, f->enclave, f->enclave_size), -EKEYREJECTED);
                 assert_check(v, "pcrs", SEALBOOT_FAILED, "new measures a NitroTPM image");
@@ -205,7 +205,16 @@ static void test_references(void **state) {
 
                 add_reference(v, "short", without);
                 assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
-                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED, "PCR4 does not cover what is appended");
+                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED,
+                             "PCR12 was not compared: short has no PCR12; PCR4 does not cover what is appended; it is zero");
+        }
+        {
+                _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+
+                assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
+                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED, "PCR12 was not compared: no reference measurements");
+                assert_int_equal(sealboot_verifier_run(v, f->enclave, f->enclave_size), 0);
+                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED, "was not compared: no reference measurements were given");
         }
 }
 

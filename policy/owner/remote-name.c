@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "owner/remote-name.h"
+
+#include <stdarg.h>
+#include <strings.h>
+
+static const char example[] = "An object in S3 is named s3://BUCKET/KEY, a prefix s3://BUCKET/PREFIX/.";
+
+static bool say(char advice[static REMOTE_NAME_ADVICE_MAX], const char *format, ...) _printf_(2, 3);
+
+static bool say(char advice[static REMOTE_NAME_ADVICE_MAX], const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(advice, REMOTE_NAME_ADVICE_MAX, format, ap);
+        va_end(ap);
+        return true;
+}
+
+static bool starts(const char *text, const char *with) {
+        return strncasecmp(text, with, strlen(with)) == 0;
+}
+
+/* The part of an ARN behind its n-th colon, or NULL. */
+static const char *behind_colons(const char *arn, unsigned n) {
+        while (arn && n-- > 0) {
+                arn = strchr(arn, ':');
+                arn = arn ? arn + 1 : NULL;
+        }
+        return arn;
+}
+
+/* arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, of which a bucket's has neither Region nor account. */
+static bool advise_arn(const char *arn, char advice[static REMOTE_NAME_ADVICE_MAX]) {
+        const char *service = behind_colons(arn, 2), *resource = behind_colons(arn, 5);
+
+        if (!service || !resource || !starts(service, "s3"))
+                return say(advice, "That is an ARN. %s", example);
+        if (starts(resource, "accesspoint") || !starts(service, "s3:::"))
+                return say(advice, "An access point is named by its alias, as a bucket is: s3://ALIAS/KEY. `aws s3control "
+                                   "get-access-point` prints the alias.");
+        return say(advice, "Give it as s3://%.400s.", resource);
+}
+
+/* HOST/PATH of an S3 endpoint: the bucket is the host's first part, or the path's. */
+static bool advise_endpoint(const char *host, char advice[static REMOTE_NAME_ADVICE_MAX]) {
+        size_t n = strcspn(host, "/");
+        const char *path = host[n] && host[n + 1] ? host + n + 1 : "BUCKET/KEY";
+        const char *s3 = strstr(host, ".s3.") ?: strstr(host, ".s3-");
+
+        if (!s3 || s3 >= host + n)
+                return say(advice, "Give it as s3://%.*s.", (int) MIN_OF(strcspn(path, "?#"), (size_t) 400), path);
+        path = host[n] ? host + n + 1 : "";
+        return say(advice, "Give it as s3://%.*s/%.*s.", (int) MIN_OF((size_t) (s3 - host), (size_t) 200), host,
+                   (int) MIN_OF(strcspn(path, "?#"), (size_t) 300), path);
+}
+
+static bool is_endpoint(const char *host) {
+        size_t n = strcspn(host, "/");
+        const char *aws = strstr(host, ".amazonaws.com");
+
+        return aws && aws < host + n && (starts(host, "s3.") || starts(host, "s3-") || strstr(host, ".s3.") || strstr(host, ".s3-"));
+}
+
+/* SCHEME://, where the scheme is letters, digits, '+', '-' and '.'; NULL, or what is behind it. */
+static const char *behind_scheme(const char *text) {
+        size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-.");
+
+        return n > 0 && strncmp(text + n, "://", 3) == 0 ? text + n + 3 : NULL;
+}
+
+bool remote_name(const char *text, char advice[static REMOTE_NAME_ADVICE_MAX]) {
+        const char *rest = behind_scheme(text);
+
+        if (strncmp(text, "s3://", 5) == 0)
+                return starts(text + 5, "arn:") && advise_arn(text + 5, advice);
+        if (starts(text, "arn:"))
+                return advise_arn(text, advice);
+        if (rest && (starts(text, "s3://") || starts(text, "s3a://") || starts(text, "s3n://")))
+                return say(advice, "Give it as s3://%.400s.", rest);
+        if (rest && is_endpoint(rest))
+                return advise_endpoint(rest, advice);
+        if (rest && starts(text, "file://"))
+                return say(advice, "Give the path alone.");
+        if (rest)
+                return say(advice, "Of URLs only s3:// is understood. %s", example);
+        if (starts(text, "s3:"))
+                return say(advice, "Give it as s3://%.400s.", text + 3 + strspn(text + 3, "/"));
+        return is_endpoint(text) && advise_endpoint(text, advice);
+}
+
+bool may_be_bucket(const char *path) {
+        size_t n = strcspn(path, "/");
+        char first[64];
+
+        if (n < 3 || n >= sizeof first || strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789.-") != n || path[0] == '.' ||
+            path[0] == '-')
+                return false;
+        snprintf(first, sizeof first, "%.*s", (int) n, path);
+        return access(first, F_OK) < 0 && errno == ENOENT;
+}
+
+bool is_remote(const char *text) {
+        char advice[REMOTE_NAME_ADVICE_MAX];
+
+        return strncmp(text, "s3://", 5) == 0 || remote_name(text, advice);
+}
