@@ -206,7 +206,7 @@ static void test_references(void **state) {
                 add_reference(v, "short", without);
                 assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
                 assert_check(v, "command-line", SEALBOOT_NOT_CHECKED,
-                             "PCR12 was not compared: short has no PCR12; PCR4 does not cover what is appended; it is zero");
+                             "PCR12 was not compared: short has no PCR12; PCR4 does not cover what is appended to the command line; it is zero: nothing was added");
         }
         {
                 _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
