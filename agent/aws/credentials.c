@@ -110,6 +110,9 @@ static void profile_read(char *text, const char *profile, const char **ret_id, c
                 *value = '\0';
                 name = trim(name);
                 value = trim(value + 1);
+                /* Tools that switch profiles leave an empty line behind: as good as none. */
+                if (!value[0])
+                        continue;
                 if (streq(name, "aws_access_key_id"))
                         *ret_id = value;
                 else if (streq(name, "aws_secret_access_key"))
@@ -205,6 +208,9 @@ static int refresh(struct credential_source *s, bool force, struct error *e) {
 int credentials_get(struct credential_source *s, bool force_refresh, struct credentials **ret, struct error *e) {
         int r = 0;
 
+        if (force_refresh && !s->imds)
+                return fail(e, FAILURE_CREDENTIALS, -EKEYEXPIRED, "AWS credentials",
+                            "have expired, and there are no others");
         pthread_mutex_lock(&s->lock);
         if (wants_refresh(s, force_refresh))
                 r = refresh(s, force_refresh, e);

@@ -41,5 +41,6 @@ void credential_source_free(struct credential_source *s);
 DEFINE_CLEANUP(struct credential_source *, credential_source_free, credential_source_freep)
 
 /* `force_refresh`: the service said ExpiredToken; ignored within two seconds of the last refresh, so that parallel
- * requests which all expired refresh once. The caller unrefs *ret. FAILURE_CREDENTIALS, FAILURE_IMDS. */
+ * requests which all expired refresh once. -EKEYEXPIRED where there are no others (a person's). The caller unrefs
+ * *ret. FAILURE_CREDENTIALS, FAILURE_IMDS. */
 int credentials_get(struct credential_source *s, bool force_refresh, struct credentials **ret, struct error *e);

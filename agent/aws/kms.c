@@ -4,7 +4,10 @@
 #include <openssl/crypto.h>
 
 #include "aws/answer.h"
+#include "aws/denial.h"
+#include "aws/key-arn.h"
 #include "aws/service.h"
+#include "aws/verdict.h"
 #include "basic/encode.h"
 
 enum { DEADLINE_MS = 30000, ATTEMPT_MS = 15000, MAX_ANSWER = 64 * 1024, MAX_SKEW_SECONDS = 5 * 60 };
@@ -14,11 +17,12 @@ struct kms {
         struct credential_source *credentials;
         char *region;
         struct endpoint endpoint; /* .host NULL: AWS's own */
+        struct endpoint_choice choice; /* of these */
         struct retry_policy policy;
 };
 
-int kms_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
-            unsigned deadline_ms, struct kms **ret, struct error *e) {
+int kms_new(struct http *http, struct credential_source *credentials, const char *region,
+            const struct endpoint_choice *endpoint, unsigned deadline_ms, struct kms **ret, struct error *e) {
         _cleanup_(kms_freep) struct kms *kms = calloc(1, sizeof *kms);
         int r;
 
@@ -32,8 +36,10 @@ int kms_new(struct http *http, struct credential_source *credentials, const char
         kms->region = region ? strdup(region) : NULL;
         if (region && !kms->region)
                 return fail_oom(e);
-        if (endpoint) {
-                r = endpoint_parse(endpoint, "KMS endpoint", &kms->endpoint, e);
+        kms->choice =
+                (struct endpoint_choice) { .use_fips = endpoint->use_fips, .use_dualstack = endpoint->use_dualstack };
+        if (endpoint->url) {
+                r = endpoint_parse(endpoint->url, "KMS endpoint", &kms->endpoint, e);
                 if (r < 0)
                         return r;
         }
@@ -57,27 +63,6 @@ void kms_answer_done(struct kms_answer *answer) {
         *answer = (struct kms_answer) {};
 }
 
-int kms_arn_region(const char *arn, char **ret) {
-        _cleanup_free_ char *copy = strdup(arn), *region = NULL;
-        char *parts[6], *cursor = copy;
-
-        if (!copy)
-                return -ENOMEM;
-        for (size_t i = 0; i < ELEMENTS(parts); i++) {
-                parts[i] = i < 5 ? strsep(&cursor, ":") : cursor;
-                if (!parts[i] || !parts[i][0])
-                        return -EINVAL;
-        }
-        if (!streq(parts[0], "arn") || strncmp(parts[1], "aws", 3) != 0 || !streq(parts[2], "kms") ||
-            !region_valid(parts[3]))
-                return -EINVAL;
-        region = strdup(parts[3]);
-        if (!region)
-                return -ENOMEM;
-        *ret = TAKE(region);
-        return 0;
-}
-
 /* "com.amazonaws.kms#NotFoundException:http://..." names the same error as "NotFoundException". */
 static void short_type(const char *type, char *out, size_t room) {
         const char *hash = strchr(type, '#');
@@ -85,33 +70,6 @@ static void short_type(const char *type, char *out, size_t room) {
         type = hash ? hash + 1 : type;
         snprintf(out, room, "%.*s", (int) strcspn(type, ":"), type);
 }
-
-static const struct {
-        const char *type;
-        enum failure failure;
-        enum http_verdict verdict;
-} errors[] = {
-        { "AccessDeniedException", FAILURE_KMS_DENIED, HTTP_FINAL },
-        { "InvalidCiphertextException", FAILURE_KMS_CIPHERTEXT, HTTP_FINAL },
-        { "IncorrectKeyException", FAILURE_KMS_CIPHERTEXT, HTTP_FINAL },
-        { "NotFoundException", FAILURE_KMS_KEY, HTTP_FINAL },
-        { "DisabledException", FAILURE_KMS_KEY, HTTP_FINAL },
-        { "KMSInvalidStateException", FAILURE_KMS_KEY, HTTP_FINAL },
-        { "InvalidKeyUsageException", FAILURE_KMS_KEY, HTTP_FINAL },
-        { "InvalidArnException", FAILURE_KMS_KEY, HTTP_FINAL },
-        { "KeyUnavailableException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
-        { "DependencyTimeoutException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
-        { "KMSInternalException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
-        { "ThrottlingException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
-        { "ExpiredTokenException", FAILURE_CREDENTIALS, HTTP_REFRESH },
-        { "UnrecognizedClientException", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "InvalidClientTokenId", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "IncompleteSignatureException", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "MissingAuthenticationTokenException", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "InvalidSignatureException", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "RequestTimeTooSkewed", FAILURE_CLOCK, HTTP_FINAL },
-        { "RequestExpired", FAILURE_CLOCK, HTTP_FINAL },
-};
 
 /* A signature whose date is off is called invalid, like one by the wrong key. */
 static bool is_skew(const struct service_answer *answer, const char *type, const char *message) {
@@ -121,32 +79,70 @@ static bool is_skew(const struct service_answer *answer, const char *type, const
                llabs(service_clock_ahead(answer)) > MAX_SKEW_SECONDS;
 }
 
-enum http_verdict kms_judge_error(const struct service_answer *answer, struct error *e) {
-        enum failure failure = answer->status >= 500 ? FAILURE_KMS_UNAVAILABLE : FAILURE_KMS_ANSWER;
-        enum http_verdict verdict = answer->status >= 500 ? HTTP_RETRY : HTTP_FINAL;
-        _cleanup_json_ json_object *o = NULL;
-        const char *full, *message;
-        char type[80], words[512];
+bool kms_denial_is_of_key_policy(const char *reason) {
+        struct denial d;
 
-        if (json_parse(answer->text, answer->n, FAILURE_KMS_ANSWER, answer->subject, &o, NULL) < 0 ||
-            !(full = answer_text(o, "__type"))) {
-                fail(e, failure, -EIO, answer->subject, "HTTP %ld without a KMS error in it", answer->status);
-                return verdict;
+        if (!strstr(reason, "AccessDeniedException"))
+                return false;
+        return !denial_parse(reason, &d) || d.kind == DENIAL_UNNAMED || d.kind == DENIAL_RESOURCE;
+}
+
+/* KMS judges the document before it looks at the key policy; its words for that are not documented. */
+static void advise_about_document(const char *message, struct error *e) {
+        static const char *const of_time[] = { "expire", "older", "too old", "time", "validity", "not yet valid" };
+
+        for (size_t i = 0; i < ELEMENTS(of_time); i++)
+                if (strcasestr(message, of_time[i])) {
+                        fail_advice(e, "The attestation document was too old for KMS, or its time, which the NitroTPM "
+                                       "sets, is wrong: the boot report has it. Boot again; if it happens again, "
+                                       "compare that time with the real one and tell AWS. The PCRs were not looked at.");
+                        return;
+                }
+        fail_advice(e, "KMS does not accept the attestation document itself; the PCRs and the key policy were not "
+                       "looked at. Check that the KMS endpoint and this instance are in the same partition, and boot again.");
+}
+
+static void advise(const char *type, const char *message, struct error *e) {
+        struct denial d;
+        char advice[sizeof e->advice];
+
+        if (!e)
+                return;
+        if (streq(type, "ValidationException"))
+                advise_about_document(message, e);
+        else if (!streq(type, "AccessDeniedException"))
+                fail_advice(e, "KMS named the reason above: its API reference lists what %s means.", type);
+        else if (denial_parse(message, &d) && d.kind != DENIAL_UNNAMED && d.kind != DENIAL_RESOURCE) {
+                denial_advice(&d, "key policy", advice, sizeof advice);
+                fail_advice(e, "%s", advice);
+        }
+}
+
+enum http_verdict kms_judge_error(const struct service_answer *answer, struct error *e) {
+        _cleanup_json_ json_object *o = NULL;
+        const char *full = NULL, *message;
+        char type[80] = "", words[1024];
+        struct verdict v;
+
+        if (json_parse(answer->text, answer->n, FAILURE_KMS_ANSWER, answer->subject, &o, NULL) == 0)
+                full = answer_text(o, "__type");
+        if (full)
+                short_type(full, type, sizeof type);
+        if (!full || !verdict_code_valid(type)) {
+                v = verdict_of(VERDICT_KMS, answer->status, NULL, NULL);
+                fail(e, v.failure, -EIO, answer->subject, "HTTP %ld%s%s without a KMS error in it", answer->status,
+                     type[0] ? " " : "", type);
+                return v.verdict;
         }
         message = answer_text(o, "message") ?: answer_text(o, "Message") ?: "no message";
-        short_type(full, type, sizeof type);
         snprintf(words, sizeof words, "HTTP %ld %s: %s", answer->status, type, message);
-        for (size_t i = 0; i < ELEMENTS(errors); i++)
-                if (streq(errors[i].type, type)) {
-                        failure = errors[i].failure;
-                        verdict = errors[i].verdict;
-                }
-        if (streq(type, "ValidationException"))
-                failure = strcasestr(message, "attestation") ? FAILURE_ATTESTATION : FAILURE_KMS_CIPHERTEXT;
-        if (failure == FAILURE_CLOCK || is_skew(answer, type, message))
+        v = verdict_of(VERDICT_KMS, answer->status, type, message);
+        if (v.failure == FAILURE_CLOCK || is_skew(answer, type, message))
                 return service_clock_fail(answer, words, e);
-        fail(e, failure, -EIO, answer->subject, "%s", words);
-        return verdict;
+        fail(e, v.failure, -EIO, answer->subject, "%s", words);
+        if (v.failure == FAILURE_KMS_DENIED)
+                advise(type, message, e);
+        return v.verdict;
 }
 
 /* Base64 of a member, if it is there. */
@@ -327,7 +323,7 @@ static bool key_matches(const char *asked, const char *answered) {
 
         if (strstr(asked, ":key/"))
                 return streq(asked, answered);
-        if (kms_arn_region(answered, &region) < 0 || !strstr(answered, ":key/"))
+        if (key_arn_region(answered, &region) < 0 || !strstr(answered, ":key/"))
                 return false;
         if (strncmp(asked, "alias/", 6) == 0 || strstr(asked, ":alias/"))
                 return true;
@@ -338,10 +334,11 @@ static int run(struct operation *op, struct http_call **ret, struct error *e) {
         struct http_exchange exchange = { .prepare = prepare, .judge = judge, .userdata = op };
         _cleanup_endpoint_ struct endpoint endpoint = {};
         _cleanup_free_ char *region = NULL;
+        int r;
 
         snprintf(op->subject, sizeof op->subject, "kms key %s", op->key);
         if (strlen(op->key) >= KMS_KEY_ARN_SIZE ||
-            (strncmp(op->key, "arn:", 4) == 0 && kms_arn_region(op->key, &region) < 0))
+            (strncmp(op->key, "arn:", 4) == 0 && key_arn_region(op->key, &region) < 0))
                 return fail(e, FAILURE_KMS_KEY, -EINVAL, op->subject, "is not the ARN of a KMS key");
         op->region = region ?: op->kms->region;
         if (!op->region)
@@ -349,8 +346,9 @@ static int run(struct operation *op, struct http_call **ret, struct error *e) {
                             "no Region: the key is not named by its ARN, and none is configured");
         op->endpoint = &op->kms->endpoint;
         if (!op->endpoint->host) {
-                if (endpoint_aws(NULL, "kms", op->region, &endpoint) < 0)
-                        return fail_oom(e);
+                r = endpoint_aws(NULL, "kms", op->region, &op->kms->choice, &endpoint, e);
+                if (r < 0)
+                        return r;
                 op->endpoint = &endpoint;
         }
         return http_perform(op->kms->http, &exchange, &op->kms->policy, ret, e);

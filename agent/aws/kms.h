@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* AWS KMS: Decrypt for an attested recipient (the agent), plain Decrypt and GenerateDataKey (the owner). JSON 1.1 over
- * SigV4. Retried under a deadline: ThrottlingException, KeyUnavailableException, DependencyTimeoutException,
- * KMSInternalException, ExpiredTokenException (after a refresh), 5xx and network faults; nothing else. Failures: KMS_DENIED,
- * KMS_KEY, KMS_CIPHERTEXT, KMS_UNAVAILABLE, KMS_ANSWER, CLOCK, CREDENTIALS, NETWORK; the reason carries KMS's own words, the
+/* AWS KMS: Decrypt for an attested recipient (the agent), plain Decrypt and GenerateDataKey (the owner). JSON 1.1
+ * over SigV4. What is tried again under a deadline stands in verdict.c. Failures: KMS_DENIED, KMS_KEY,
+ * KMS_CIPHERTEXT, KMS_UNAVAILABLE, KMS_ANSWER, CLOCK, CREDENTIALS, NETWORK; the reason carries KMS's own words, the
  * error its request id. Source: KMS API Reference, Decrypt, GenerateDataKey. */
 
 #include "aws/credentials.h"
+#include "aws/endpoint.h"
 #include "aws/http.h"
 
 struct kms;
 
 enum { KMS_KEY_ARN_SIZE = 2048 + 1, KMS_REQUEST_ID_SIZE = 96, KMS_DATA_KEY_SIZE = 32 };
 
-/* `region` signs requests whose key is not an ARN (an ARN's own region wins), and may be NULL when all are. `endpoint` NULL:
- * AWS's for the region. `deadline_ms` bounds each function's attempts; 0: 30 s. All but the strings must outlive it. */
-int kms_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
-            unsigned deadline_ms, struct kms **ret, struct error *e);
+/* `region` signs requests whose key is not an ARN (an ARN's own region wins), and may be NULL when all are.
+ * `deadline_ms` bounds each function's attempts; 0: 30 s. `http` and `credentials` must outlive it. */
+int kms_new(struct http *http, struct credential_source *credentials, const char *region,
+            const struct endpoint_choice *endpoint, unsigned deadline_ms, struct kms **ret, struct error *e);
 void kms_free(struct kms *kms);
 DEFINE_CLEANUP(struct kms *, kms_free, kms_freep)
 
@@ -68,8 +68,8 @@ static inline void kms_data_key_done(struct kms_data_key *k) {
 int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pair *context, size_t n_context,
                           struct kms_data_key *ret, struct error *e);
 
-/* The region of an ARN ("arn:aws:kms:us-east-1:111122223333:key/..."); -EINVAL when it is no ARN. */
-int kms_arn_region(const char *arn, char **ret);
+/* Why KMS_DENIED is not about what was presented: false when another policy than the key's refused, or none. */
+bool kms_denial_is_of_key_policy(const char *reason);
 
 /* What an answer's text holds; absent members are NULL. */
 struct kms_answer {

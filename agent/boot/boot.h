@@ -54,7 +54,7 @@ struct boot {
         size_t manifest_size;
         struct message_header *manifest_header;
         const struct message_header *header; /* of the manifest or of the single object: what KMS is asked about */
-        const struct message_data_key *encrypted_key;
+        struct key_candidates candidates; /* for the data key */
         bool presented; /* claims holds what the last attestation document did */
         struct document_claims claims;
         struct secret *data_key;

@@ -166,6 +166,30 @@ def test_lifecycle_hook_continues(boot, where):
     assert result.report["lifecycle"]["result"] == "CONTINUE"
 
 
+def test_lifecycle_hook_that_auto_scaling_does_not_know_yet(boot, tmp_path):
+    boot.stack.control.clear_audit()
+    boot.config["lifecycle_hook"] = HOOK
+    boot.put("hook.sealed", bytes(Sealed(b"weights", boot.data_key())))
+    boot.launch("hook.sealed")
+    boot.stack.control.fault("not-waiting", service="autoscaling", count=2)
+    result, told = boot.statuses(tmp_path)
+    assert result.returncode == 0 and hook_results(boot) == ["CONTINUE"], result
+    assert sum("No active Lifecycle Action" in line for line in told) == 2 and told[-1].startswith("Model published at ")
+
+
+@pytest.mark.parametrize("fault, words", [
+    ({"kind": "denied", "how": "service-control-deny"}, "service control policy"),
+    ({"kind": "denied", "how": "identity"}, "IAM policy allow autoscaling:CompleteLifecycleAction"),
+    ({"kind": "error", "status": 400, "code": "NeverHeardOf", "message": "x"}, "Auto Scaling named the reason above"),
+])
+def test_lifecycle_hook_that_is_refused(boot, fault, words):
+    boot.config["lifecycle_hook"] = HOOK
+    boot.launch("no/such/object")
+    boot.stack.control.fault(service="autoscaling", count=None, **fault)
+    result = boot.refused(41)
+    assert words in result.stderr.rpartition("what to do:")[2], result
+
+
 def test_lifecycle_hook_is_abandoned(boot):
     boot.stack.control.clear_audit()
     boot.config["lifecycle_hook"] = HOOK
@@ -237,6 +261,7 @@ def test_lifecycle_hook_of_another_group(boot):
     boot.config["lifecycle_hook"] = {**HOOK, "group": "other"}
     result = boot.run()
     assert result.returncode == 0 and "No active Lifecycle Action" in result.stderr, result
+    assert "describe-lifecycle-hooks" in result.stderr and "attempts in 2" in result.stderr
     assert boot.published() == {"hook": b"weights"}
 
 
