@@ -771,6 +771,16 @@ def test_diff_ignores_notation(run, tmp_path):
     assert result.returncode == 0 and "the same" in result.stdout, result
 
 
+@pytest.mark.parametrize("partition", ["aws-cn", "aws-us-gov", "aws-iso-b", "aws-eusc"])
+def test_diff_knows_an_account_of_any_partition(run, tmp_path, partition):
+    admin = ADMIN.replace("arn:aws:", f"arn:{partition}:")
+    (tmp_path / "one").write_text(json.dumps(allow(Principal={"AWS": [CONSUMER, admin]})))
+    (tmp_path / "two").write_text(json.dumps(allow(Principal={"AWS": [admin, f"arn:{partition}:iam::{CONSUMER}:root"]})))
+    (tmp_path / "other").write_text(json.dumps(allow(Principal={"AWS": [admin, f"arn:aws:iam::{CONSUMER}:root"]})))
+    assert run("diff", tmp_path / "one", tmp_path / "two").returncode == 0
+    assert run("diff", tmp_path / "one", tmp_path / "other").returncode == MISMATCH
+
+
 def test_diff_names_changes(run, tmp_path):
     (tmp_path / "one").write_text(run("--reference", reference(tmp_path / "a.json", PCR4=FOUR, PCR12=ZEROS), *WHO).stdout)
     (tmp_path / "two").write_text(run("--reference", reference(tmp_path / "b.json", PCR4=OTHER, PCR12=ZEROS), *WHO,
