@@ -4,7 +4,7 @@
 /* EC2 Auto Scaling's CompleteLifecycleAction: an instance that waits in Pending:Wait goes into service, or is given up.
  * Source: Amazon EC2 Auto Scaling API Reference (Query protocol, 2011-01-01). */
 
-#include "aws/credentials.h"
+#include "aws/credential-source.h"
 #include "aws/endpoint.h"
 #include "aws/http.h"
 

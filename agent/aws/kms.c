@@ -216,18 +216,14 @@ int kms_parse_answer(char *text, size_t n, const char *subject, struct kms_answe
 
 struct operation {
         struct kms *kms;
-        const char *target; /* "Decrypt" */
-        const char *key;
+        const struct kms_request *request;
         const char *region;
         const struct endpoint *endpoint;
         char subject[sizeof "kms key " + KMS_KEY_ARN_SIZE];
-        json_object *body; /* all but the Recipient */
-        kms_attest attest;
-        void *userdata;
         unsigned attempts;
 };
 
-static int add_text(json_object *o, const char *key, const char *text) {
+int kms_add_text(json_object *o, const char *key, const char *text) {
         json_object *s = json_object_new_string(text);
 
         return s && json_object_object_add(o, key, s) == 0 ? 0 : -ENOMEM;
@@ -238,16 +234,16 @@ static int add_base64(json_object *o, const char *key, const void *data, size_t 
 
         if (base64_encode(data, n, &text) < 0)
                 return -ENOMEM;
-        return add_text(o, key, text);
+        return kms_add_text(o, key, text);
 }
 
-static int add_context(json_object *o, const struct kms_pair *context, size_t n) {
+int kms_add_context(json_object *o, const struct kms_pair *context, size_t n) {
         _cleanup_json_ json_object *map = json_object_new_object();
 
         if (!map)
                 return -ENOMEM;
         for (size_t i = 0; i < n; i++)
-                if (add_text(map, context[i].name, context[i].value) < 0)
+                if (kms_add_text(map, context[i].name, context[i].value) < 0)
                         return -ENOMEM;
         return n == 0 || json_object_object_add(o, "EncryptionContext", TAKE(map)) == 0 ? 0 : -ENOMEM;
 }
@@ -258,13 +254,13 @@ static int add_recipient(struct operation *op, struct error *e) {
         size_t n = 0;
         int r;
 
-        r = op->attest(op->userdata, &document, &n, e);
+        r = op->request->attest(op->request->userdata, &document, &n, e);
         if (r < 0)
                 return r;
         recipient = json_object_new_object();
-        if (!recipient || add_text(recipient, "KeyEncryptionAlgorithm", "RSAES_OAEP_SHA_256") < 0 ||
+        if (!recipient || kms_add_text(recipient, "KeyEncryptionAlgorithm", "RSAES_OAEP_SHA_256") < 0 ||
             add_base64(recipient, "AttestationDocument", document, n) < 0 ||
-            json_object_object_add(op->body, "Recipient", TAKE(recipient)) != 0)
+            json_object_object_add(op->request->body, "Recipient", TAKE(recipient)) != 0)
                 return fail_oom(e);
         return 0;
 }
@@ -276,14 +272,14 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
         int r;
 
         op->attempts++;
-        if (op->attest) {
+        if (op->request->attest) {
                 r = add_recipient(op, e);
                 if (r < 0)
                         return r;
         }
-        text = json_object_to_json_string_ext(op->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+        text = json_object_to_json_string_ext(op->request->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
         body = text ? strdup(text) : NULL;
-        if (!body || asprintf(&target, "TrentService.%s", op->target) < 0)
+        if (!body || asprintf(&target, "TrentService.%s", op->request->operation) < 0)
                 return fail_oom(e);
         r = service_prepare(op->kms->http, op->kms->credentials, &(struct service_request) {
                 .endpoint = op->endpoint, .service = "kms", .region = op->region, .path = "/",
@@ -336,9 +332,9 @@ static int run(struct operation *op, struct http_call **ret, struct error *e) {
         _cleanup_free_ char *region = NULL;
         int r;
 
-        snprintf(op->subject, sizeof op->subject, "kms key %s", op->key);
-        if (strlen(op->key) >= KMS_KEY_ARN_SIZE ||
-            (strncmp(op->key, "arn:", 4) == 0 && key_arn_region(op->key, &region) < 0))
+        snprintf(op->subject, sizeof op->subject, "kms key %s", op->request->key);
+        if (strlen(op->request->key) >= KMS_KEY_ARN_SIZE ||
+            (strncmp(op->request->key, "arn:", 4) == 0 && key_arn_region(op->request->key, &region) < 0))
                 return fail(e, FAILURE_KMS_KEY, -EINVAL, op->subject, "is not the ARN of a KMS key");
         op->region = region ?: op->kms->region;
         if (!op->region)
@@ -354,56 +350,60 @@ static int run(struct operation *op, struct http_call **ret, struct error *e) {
         return http_perform(op->kms->http, &exchange, &op->kms->policy, ret, e);
 }
 
-/* Runs the operation and takes its answer apart. */
-static int ask(struct operation *op, struct kms_answer *ret, char request_id[static KMS_REQUEST_ID_SIZE], struct error *e) {
+int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_answer *ret, struct kms_outcome *ret_outcome,
+                struct error *e) {
+        struct operation op = { .kms = kms, .request = request };
         _cleanup_(kms_answer_done) struct kms_answer answer = {};
         _cleanup_http_call_ struct http_call *call = NULL;
+        struct kms_outcome outcome;
         char *text;
         size_t n;
         int r;
 
-        r = run(op, &call, e);
+        r = run(&op, &call, e);
         if (r < 0)
                 return r;
         text = http_call_text(call, &n);
-        r = kms_parse_answer(text, n, op->subject, &answer, e);
-        if (r == 0 && !key_matches(op->key, answer.key_arn))
-                r = fail(e, FAILURE_KMS_ANSWER, -EBADMSG, op->subject, "the answer is for another key, %s", answer.key_arn);
-        snprintf(request_id, KMS_REQUEST_ID_SIZE, "%s", http_call_request_id(call));
+        r = kms_parse_answer(text, n, op.subject, &answer, e);
+        if (r == 0 && !key_matches(request->key, answer.key_arn))
+                r = fail(e, FAILURE_KMS_ANSWER, -EBADMSG, op.subject, "the answer is for another key, %s", answer.key_arn);
+        outcome.attempts = op.attempts;
+        snprintf(outcome.request_id, sizeof outcome.request_id, "%s", http_call_request_id(call));
         if (r < 0) {
                 if (e)
-                        snprintf(e->request_id, sizeof e->request_id, "%s", request_id);
+                        snprintf(e->request_id, sizeof e->request_id, "%s", outcome.request_id);
                 return r;
         }
         *ret = answer;
         answer = (struct kms_answer) {};
+        if (ret_outcome)
+                *ret_outcome = outcome;
         return 0;
 }
 
-static int decrypt(struct kms *kms, const struct kms_ciphertext *c, kms_attest attest, void *userdata,
-                   struct kms_answer *ret, char request_id[static KMS_REQUEST_ID_SIZE], unsigned *ret_attempts,
-                   struct error *e) {
+int kms_decrypt_body(const struct kms_ciphertext *c, json_object **ret) {
         _cleanup_json_ json_object *body = json_object_new_object();
-        struct operation op = {
-                .kms = kms, .target = "Decrypt", .key = c->key_arn, .body = body, .attest = attest, .userdata = userdata
-        };
-        int r;
 
-        if (!body || add_text(body, "KeyId", c->key_arn) < 0 || add_base64(body, "CiphertextBlob", c->blob, c->size) < 0 ||
-            add_context(body, c->context, c->n_context) < 0)
-                return fail_oom(e);
-        r = ask(&op, ret, request_id, e);
-        *ret_attempts = op.attempts;
-        return r;
+        if (!body || kms_add_text(body, "KeyId", c->key_arn) < 0 || add_base64(body, "CiphertextBlob", c->blob, c->size) < 0 ||
+            kms_add_context(body, c->context, c->n_context) < 0)
+                return -ENOMEM;
+        *ret = TAKE(body);
+        return 0;
 }
 
 int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_attest attest, void *userdata,
                 struct kms_release *ret, struct error *e) {
         _cleanup_(kms_answer_done) struct kms_answer answer = {};
-        struct kms_release out = {};
+        _cleanup_json_ json_object *body = NULL;
+        struct kms_request request = { .operation = "Decrypt", .key = ciphertext->key_arn, .attest = attest,
+                                       .userdata = userdata };
+        struct kms_outcome outcome = {};
         int r;
 
-        r = decrypt(kms, ciphertext, attest, userdata, &answer, out.request_id, &out.attempts, e);
+        if (kms_decrypt_body(ciphertext, &body) < 0)
+                return fail_oom(e);
+        request.body = body;
+        r = kms_perform(kms, &request, &answer, &outcome, e);
         if (r < 0)
                 return r;
         if (answer.plaintext) {
@@ -416,54 +416,8 @@ int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_at
         if (!answer.envelope)
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn,
                             "the answer has no CiphertextForRecipient");
-        out.envelope = TAKE(answer.envelope);
-        out.size = answer.envelope_size;
-        *ret = out;
-        return 0;
-}
-
-static int check_data_key(const struct kms_answer *answer, const char *subject, struct error *e) {
-        if (!answer->plaintext || answer->plaintext->size != KMS_DATA_KEY_SIZE)
-                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the answer has no data key of %d bytes",
-                            KMS_DATA_KEY_SIZE);
-        return 0;
-}
-
-int kms_decrypt(struct kms *kms, const struct kms_ciphertext *ciphertext, struct secret **ret, struct error *e) {
-        _cleanup_(kms_answer_done) struct kms_answer answer = {};
-        char request_id[KMS_REQUEST_ID_SIZE];
-        unsigned attempts;
-        int r;
-
-        r = decrypt(kms, ciphertext, NULL, NULL, &answer, request_id, &attempts, e);
-        if (r == 0)
-                r = check_data_key(&answer, ciphertext->key_arn, e);
-        if (r == 0)
-                *ret = TAKE(answer.plaintext);
-        return r;
-}
-
-int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pair *context, size_t n_context,
-                          struct kms_data_key *ret, struct error *e) {
-        _cleanup_(kms_answer_done) struct kms_answer answer = {};
-        _cleanup_json_ json_object *body = json_object_new_object();
-        struct operation op = { .kms = kms, .target = "GenerateDataKey", .key = key, .body = body };
-        char request_id[KMS_REQUEST_ID_SIZE];
-        int r;
-
-        if (!body || add_text(body, "KeyId", key) < 0 || add_text(body, "KeySpec", "AES_256") < 0 ||
-            add_context(body, context, n_context) < 0)
-                return fail_oom(e);
-        r = ask(&op, &answer, request_id, e);
-        if (r == 0)
-                r = check_data_key(&answer, key, e);
-        if (r < 0)
-                return r;
-        if (!answer.blob)
-                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, key, "the answer has no CiphertextBlob");
-        *ret = (struct kms_data_key) { .plaintext = TAKE(answer.plaintext),
-                                      .blob = TAKE(answer.blob),
-                                      .size = answer.blob_size };
-        snprintf(ret->key_arn, sizeof ret->key_arn, "%s", answer.key_arn);
+        *ret = (struct kms_release) { .envelope = TAKE(answer.envelope), .size = answer.envelope_size,
+                                      .attempts = outcome.attempts };
+        memcpy(ret->request_id, outcome.request_id, sizeof ret->request_id);
         return 0;
 }

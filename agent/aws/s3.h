@@ -8,7 +8,7 @@
  * NETWORK, with S3's own words and its request id.
  * Source: Amazon S3 API Reference; RFC 9110 (Range, Content-Range, ETag). */
 
-#include "aws/credentials.h"
+#include "aws/credential-source.h"
 #include "aws/endpoint.h"
 #include "aws/http.h"
 

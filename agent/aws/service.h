@@ -3,7 +3,7 @@
 
 /* What KMS and S3 have in common: an endpoint, and requests signed with the credentials of the moment. */
 
-#include "aws/credentials.h"
+#include "aws/credential-source.h"
 #include "aws/endpoint.h"
 #include "aws/http.h"
 

@@ -3,6 +3,8 @@
 
 #include <strings.h>
 
+#include "owner/environment.h"
+
 /* Set but empty is as good as unset, as in the SDKs. */
 static const char *variable(const char *name, const char *fallback) {
         const char *value = getenv(name);

@@ -8,6 +8,7 @@
 
 #include "basic/encode.h"
 #include "owner/digest.h"
+#include "owner/kms-write.h"
 #include "owner/landing.h"
 #include "owner/parallel.h"
 #include "owner/place.h"

@@ -3,6 +3,8 @@
 
 import concurrent.futures
 import hashlib
+import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -114,6 +116,38 @@ def test_agent_has_nothing_that_seals(build):
     assert {"boot_publish", "kms_release", "message_open"} <= symbols
     assert not symbols & {"kms_generate_data_key", "kms_decrypt", "message_header_new", "frame_seal", "manifest_write",
                           "credentials_from_environment"}
+
+
+def test_what_only_an_owner_does_is_not_compiled_for_the_agent(build):
+    """Not left to the linker: no object that the agent is linked from has the code, or its words."""
+    owners = {"kms_generate_data_key", "kms_decrypt", "credentials_from_environment"}
+    words = (b"AWS_ACCESS_KEY_ID", b"AWS_SHARED_CREDENTIALS_FILE", b"aws_session_token")
+
+    def defined(objects) -> set:
+        listed = subprocess.run(["nm", "--defined-only", *objects], capture_output=True, text=True, check=True).stdout
+        return {line.split()[-1] for line in listed.splitlines() if len(line.split()) == 3}
+
+    agents = [*build.glob("agent/libsealboot-internal.a.p/*.o"), *build.glob("agent/sealboot-agent.p/*.o")]
+    assert {"kms_release", "credentials_from_imds", "main"} <= defined(agents) and not defined(agents) & owners
+    for path in agents:
+        data = path.read_bytes()
+        assert not re.search(rb"(?<!kms:)GenerateDataKey\0", data), f"{path} asks for data keys"
+        assert not [word for word in words if word in data], path
+    assert owners <= defined(build.glob("policy/libsealboot-policy.a.p/owner_*.o"))
+
+
+def test_rooms_of_aws_have_no_circle():
+    """The headers of agent/aws, each by those that it includes."""
+    room = pathlib.Path(__file__).parent.parent.parent / "agent/aws"
+    needs = {path.stem: set() for path in room.glob("*.h")}
+    for path in [*room.glob("*.h"), *room.glob("*.c")]:
+        needs[path.stem] |= set(re.findall(r'#include "aws/([a-z0-9-]+)\.h"', path.read_text())) - {path.stem}
+    order = []
+    while len(order) < len(needs):
+        free = sorted(name for name in needs if name not in order and needs[name] <= set(order))
+        assert free, f"these include each other: {sorted(set(needs) - set(order))}"
+        order += free
+    assert order.index("credentials") < order.index("imds") < order.index("credential-source") < order.index("service")
 
 
 @pytest.mark.parametrize("model", ["plain.sealed", "plain/"])

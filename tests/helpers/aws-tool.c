@@ -24,6 +24,8 @@
 #include "aws/s3.h"
 #include "basic/encode.h"
 #include "basic/file.h"
+#include "owner/environment.h"
+#include "owner/kms-write.h"
 #include "owner/s3-write.h"
 
 enum { FILE_MAX = 256 * 1024 * 1024 };

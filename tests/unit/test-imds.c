@@ -5,6 +5,7 @@
 
 #include "aws/imds.h"
 #include "canned.h"
+#include "owner/environment.h"
 
 #define TOKEN { .status = "200 OK", .body = "TOKEN-1" }
 #define ROLE { .status = "200 OK", .body = "model-reader\n" }

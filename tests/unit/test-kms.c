@@ -4,6 +4,8 @@
 #include "aws/kms.h"
 #include "aws/service.h"
 #include "canned.h"
+#include "owner/environment.h"
+#include "owner/kms-write.h"
 
 #define KEY "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 #define ZEROS32 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="

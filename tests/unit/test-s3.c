@@ -4,6 +4,7 @@
 #include "aws/s3.h"
 #include "aws/service.h"
 #include "canned.h"
+#include "owner/environment.h"
 #include "owner/s3-write.h"
 
 #define ERROR_BODY(code) \

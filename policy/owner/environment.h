@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* A person's credentials, where the AWS tools keep them. The agent takes its own from the metadata service alone. */
+
+#include "aws/credential-source.h"
+
+/* For people: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; without them the profile AWS_PROFILE (else
+ * "default") of AWS_SHARED_CREDENTIALS_FILE (else ~/.aws/credentials). FAILURE_CREDENTIALS when there is neither. */
+int credentials_from_environment(struct credential_source **ret, struct error *e);
