@@ -434,7 +434,7 @@ def test_host_of_aws(sealboot):
     environment = {"AWS_REGION": "eusc-de-east-1", "AWS_ENDPOINT_URL_S3": "", "AWS_ENDPOINT_URL": "",
                    "AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "True"}
     refused(sealboot("inspect", "s3://bkt/key", env=environment, wrapper=("unshare", "-rn")), 15,
-            "resolve host: bkt.s3-fips.dualstack.eusc-de-east-1.amazonaws.eu ")
+            "resolve host: bkt.s3-fips.dualstack.eusc-de-east-1.amazonaws.eu ", "attempts in")
 
 
 def test_endpoint_settings_that_are_none(sealboot):
