@@ -433,8 +433,9 @@ int imds_parse_identity(const char *text, size_t n, const char *subject, struct 
         return 0;
 }
 
-int imds_identity(struct imds *imds, struct imds_identity *ret, struct error *e) {
-        struct imds_get get = { .imds = imds, .path = "/latest/dynamic/instance-identity/document", .max = JSON_MAX };
+int imds_identity(struct imds *imds, bool required, struct imds_identity *ret, struct error *e) {
+        struct imds_get get = { .imds = imds, .path = "/latest/dynamic/instance-identity/document", .max = JSON_MAX,
+                                .may_be_absent = !required, .may_be_empty = !required };
         _cleanup_http_call_ struct http_call *call = NULL;
         const char *text;
         size_t n;
@@ -443,6 +444,8 @@ int imds_identity(struct imds *imds, struct imds_identity *ret, struct error *e)
         r = imds_fetch(&get, &call, e);
         if (r < 0)
                 return r;
+        if (!call)
+                return fail(e, FAILURE_IMDS, -ENOENT, imds->endpoint.origin, "there is no instance identity document (yet)");
         text = http_call_text(call, &n);
         return imds_parse_identity(text, n, http_call_subject(call), ret, e);
 }

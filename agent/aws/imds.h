@@ -40,7 +40,8 @@ struct imds_identity {
         char region[32];
         char zone[48];
 };
-int imds_identity(struct imds *imds, struct imds_identity *ret, struct error *e);
+/* When it is not `required`, its absence is an error at once; else it is waited for. */
+int imds_identity(struct imds *imds, bool required, struct imds_identity *ret, struct error *e);
 
 /* What the service's texts mean, for tests and fuzzing. `text` is NUL-terminated; the first changes it (secrets are moved
  * out). */

@@ -156,10 +156,10 @@ int boot_locate(struct boot *b, struct error *e) {
         return r;
 }
 
-void boot_identify(struct boot *b) {
+void boot_identify(struct boot *b, bool required) {
         struct imds_identity id;
 
-        if (b->instance_id[0] || imds_identity(b->imds, &id, NULL) < 0)
+        if (b->instance_id[0] || imds_identity(b->imds, required, &id, NULL) < 0)
                 return;
         memcpy(b->instance_id, id.instance_id, sizeof b->instance_id);
         report_text(b->report, "identity.account", id.account);

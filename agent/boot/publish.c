@@ -88,7 +88,7 @@ static int complete_hook(struct boot *b, const struct lifecycle_hook *hook, bool
         struct endpoint_choice endpoint;
 
         if (b->region)
-                boot_identify(b);
+                boot_identify(b, true);
         if (!hook->instance_id[0])
                 return fail(e, FAILURE_LIFECYCLE, -ENODATA, hook->name,
                             "the metadata service did not tell which instance this is");

@@ -190,7 +190,7 @@ int boot_release(struct boot *b, struct error *e) {
         _cleanup_(kms_release_done) struct kms_release release = { 0 };
         int r;
 
-        boot_identify(b);
+        boot_identify(b, false);
         report_begin(b->report, "key-release");
         r = wait_for_recipient(b, e);
         if (r == 0)

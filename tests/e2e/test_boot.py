@@ -211,6 +211,29 @@ def test_lifecycle_hook_that_auto_scaling_does_not_know_yet(boot, tmp_path):
     assert sum("No active Lifecycle Action" in line for line in told) == 2 and told[-1].startswith("Model published at ")
 
 
+IDENTITY = "/latest/dynamic/instance-identity/document"
+
+
+def test_lifecycle_hook_waits_for_the_instance_to_know_itself(boot):
+    boot.stack.control.clear_audit()
+    boot.config["lifecycle_hook"] = HOOK
+    boot.put("hook.sealed", bytes(Sealed(b"weights", boot.data_key())))
+    boot.launch("hook.sealed")
+    boot.stack.control.fault("starting", service="imds", key=IDENTITY, how="absent", count=3)
+    result = boot.run()
+    assert result.returncode == 0 and hook_results(boot) == ["CONTINUE"], result
+
+
+@pytest.mark.parametrize("how", ["absent", "empty"])
+def test_identity_is_not_waited_for_by_a_boot_without_a_hook(boot, how):
+    boot.put("m.sealed", bytes(Sealed(b"weights", boot.data_key())))
+    boot.launch("m.sealed")
+    boot.stack.control.fault("starting", service="imds", key=IDENTITY, how=how, count=None)
+    began = time.monotonic()
+    result = boot.run()
+    assert result.returncode == 0 and "identity" not in result.report and time.monotonic() - began < 10, result
+
+
 @pytest.mark.parametrize("fault, words", [
     ({"kind": "denied", "how": "service-control-deny"}, "service control policy"),
     ({"kind": "denied", "how": "identity"}, "IAM policy allow autoscaling:CompleteLifecycleAction"),

@@ -265,7 +265,7 @@ static int metadata(struct tool *t, struct error *e) {
 
         r = imds_region(t->imds, &region, e);
         if (r == 0)
-                r = imds_identity(t->imds, &id, e);
+                r = imds_identity(t->imds, true, &id, e);
         if (r == 0)
                 r = imds_lifecycle_state(t->imds, &state, e);
         if (r == 0)
