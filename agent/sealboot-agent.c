@@ -46,14 +46,18 @@ static void print_presented_pcrs(FILE *f, const struct boot *b) {
         }
 }
 
+static void tell_failure(const struct error *e) {
+        sd_notifyf(0, "STATUS=%s: %s\nERRNO=%d\nEXTEND_TIMEOUT_USEC=%llu", failure_info(e->failure)->title, e->reason,
+                   EPROTO, BOOT_SILENCE_SECONDS * 1000000ULL);
+}
+
 void boot_failed(struct boot *b, const struct error *failure) {
         failure_print(stderr, PROGRAM, failure);
-        if (b->presented && failure->failure == FAILURE_KMS_DENIED)
+        if (b->presented && failure->failure == FAILURE_KMS_DENIED && kms_denial_is_of_key_policy(failure->reason))
                 print_presented_pcrs(stderr, b);
         if (b->report)
                 report_close(b->report, failure, NULL);
-        sd_notifyf(0, "STATUS=%s: %s\nERRNO=%d\nEXTEND_TIMEOUT_USEC=%llu", failure_info(failure->failure)->title, failure->reason,
-                   EPROTO, BOOT_SILENCE_SECONDS * 1000000ULL);
+        tell_failure(failure);
 }
 
 /* Both return the exit code. */
@@ -62,6 +66,7 @@ static int boot_refused(struct boot *b, const struct error *e) {
         boot_failed(b, e);
         boot_forget(b);
         boot_complete_hook(b, false);
+        tell_failure(e); /* what was told of the hook's attempts is not the outcome */
         return (int) e->failure;
 }
 
@@ -76,6 +81,7 @@ static int boot_succeeded(struct boot *b) {
         printf(PROGRAM ": %s is published at %s\n", b->source, b->published);
         fflush(stdout);
         boot_complete_hook(b, true);
+        sd_notifyf(0, "STATUS=Model published at %s", b->published);
         return 0;
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aws/autoscaling.h"
 
+#include "aws/denial.h"
 #include "aws/service.h"
 #include "aws/sigv4.h"
+#include "aws/verdict.h"
 #include "aws/xml.h"
 
 enum { MAX_ANSWER = 64 * 1024, ATTEMPT_MS = 10000 };
@@ -33,30 +35,49 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
 }
 
 /* Errors are <ErrorResponse><Error><Code>...</Code><Message>...</Message></Error></ErrorResponse>. */
-static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
-        enum http_verdict verdict = http_judge(call, code, e);
+static void parse_error(struct http_call *call, char code[static 80], char message[static 512]) {
         _cleanup_free_ char *copy = NULL;
-        const char *kind = NULL, *message = NULL;
-        long status;
+        const char *text;
         size_t n;
 
-        (void) userdata;
-        if (verdict != HTTP_OK)
-                return verdict;
-        status = http_call_status(call);
-        if (status == 200)
-                return HTTP_OK;
+        code[0] = message[0] = '\0';
         copy = strdup(http_call_text(call, &n));
-        if (copy)
-                message = xml_find(copy, n, "ErrorResponse/Error/Message");
-        kind = xml_find(http_call_text(call, &n), n, "ErrorResponse/Error/Code");
-        if (kind && streq(kind, "ExpiredToken"))
-                verdict = HTTP_REFRESH;
-        else if (status >= 500 || (kind && streq(kind, "Throttling")))
-                verdict = HTTP_RETRY;
-        else
-                verdict = HTTP_FINAL;
-        return http_verdict_fail(call, verdict, e, FAILURE_LIFECYCLE, "HTTP %ld %s: %s", status, kind ?: "", message ?: "");
+        text = copy ? xml_find(copy, n, "ErrorResponse/Error/Message") : NULL;
+        snprintf(message, 512, "%s", text ?: "");
+        text = xml_find(http_call_text(call, &n), n, "ErrorResponse/Error/Code");
+        snprintf(code, 80, "%s", text && verdict_code_valid(text) ? text : "");
+}
+
+static void advise(const char *code, const char *message, struct error *e) {
+        char advice[512] = "";
+        struct denial d;
+
+        if (denial_parse(message, &d))
+                denial_advice(&d, "the resource policy", advice, sizeof advice);
+        if (advice[0])
+                fail_advice(e, "%s", advice);
+        else if (streq(code, "ValidationError"))
+                fail_advice(e, "Compare the group and the name of the lifecycle hook with `aws autoscaling "
+                               "describe-lifecycle-hooks`. If they are right, the instance does not wait for this "
+                               "hook: it was completed already, or its timeout has passed.");
+        else if (code[0] && strncmp(code, "AccessDenied", 12) != 0)
+                fail_advice(e, "Auto Scaling named the reason above; the hook's own timeout decides now.");
+}
+
+static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
+        enum http_verdict verdict = http_judge(call, code, e);
+        char kind[80], message[512];
+        long status;
+
+        (void) userdata;
+        status = http_call_status(call);
+        if (verdict != HTTP_OK || status == 200)
+                return verdict;
+        parse_error(call, kind, message);
+        verdict = verdict_of(VERDICT_AUTOSCALING, status, kind[0] ? kind : NULL, message).verdict;
+        http_verdict_fail(call, verdict, e, FAILURE_LIFECYCLE, "HTTP %ld %s: %s", status, kind, message);
+        advise(kind, message, e);
+        return verdict;
 }
 
 static int compose(const struct lifecycle_hook *hook, bool proceed, char **ret, struct error *e) {
@@ -72,8 +93,9 @@ static int compose(const struct lifecycle_hook *hook, bool proceed, char **ret, 
         return 0;
 }
 
-int autoscaling_complete(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
-                         const struct lifecycle_hook *hook, bool proceed, struct error *e) {
+int autoscaling_complete(struct http *http, struct credential_source *credentials, const char *region,
+                         const struct endpoint_choice *endpoint, const struct lifecycle_hook *hook, bool proceed,
+                         struct error *e) {
         static const struct retry_policy policy = { .deadline_ms = 30 * 1000, .base_ms = 100, .cap_ms = 5000 };
         _cleanup_free_ char *subject = NULL, *body = NULL;
         _cleanup_http_call_ struct http_call *call = NULL;
@@ -87,8 +109,8 @@ int autoscaling_complete(struct http *http, struct credential_source *credential
         }
         r = compose(hook, proceed, &body, e);
         if (r == 0)
-                r = endpoint ? endpoint_parse(endpoint, "Auto Scaling endpoint", &c.endpoint, e) :
-                               endpoint_aws(NULL, "autoscaling", region, &c.endpoint);
+                r = endpoint->url ? endpoint_parse(endpoint->url, "Auto Scaling endpoint", &c.endpoint, e) :
+                                    endpoint_aws(NULL, "autoscaling", region, endpoint, &c.endpoint, e);
         if (r < 0)
                 return r;
         c.subject = subject;

@@ -4,7 +4,8 @@
 /* EC2 Auto Scaling's CompleteLifecycleAction: an instance that waits in Pending:Wait goes into service, or is given up.
  * Source: Amazon EC2 Auto Scaling API Reference (Query protocol, 2011-01-01). */
 
-#include "aws/credentials.h"
+#include "aws/credential-source.h"
+#include "aws/endpoint.h"
 #include "aws/http.h"
 
 struct lifecycle_hook {
@@ -12,7 +13,8 @@ struct lifecycle_hook {
         const char *instance_id;
 };
 
-/* CONTINUE, or ABANDON when not `proceed`. Retried for half a minute. FAILURE_LIFECYCLE. `endpoint` NULL: AWS's for the
- * region. */
-int autoscaling_complete(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
-                         const struct lifecycle_hook *hook, bool proceed, struct error *e);
+/* CONTINUE, or ABANDON when not `proceed`. Retried for half a minute: by verdict.c, and where Auto Scaling does not
+ * know yet that the instance waits. FAILURE_LIFECYCLE. */
+int autoscaling_complete(struct http *http, struct credential_source *credentials, const char *region,
+                         const struct endpoint_choice *endpoint, const struct lifecycle_hook *hook, bool proceed,
+                         struct error *e);

@@ -520,9 +520,15 @@ static void wait_ms(unsigned ms) {
                 ;
 }
 
-/* The attempts on one handle. The first refresh of credentials costs no wait: that they expired is nobody's overload. */
-static int attempt(CURL *easy, const struct http_exchange *x, const struct retry_policy *policy, struct http_call **ret,
-                   struct error *e) {
+void http_tell_retry(const struct http *http, const struct error *why, unsigned ms) {
+        if (http->options.on_retry)
+                http->options.on_retry(http->options.userdata, why, ms);
+}
+
+/* The attempts on one handle. The first refresh of credentials costs no wait: that they expired says nothing about
+ * load. */
+static int attempt(struct http *http, CURL *easy, const struct http_exchange *x, const struct retry_policy *policy,
+                   struct http_call **ret, struct error *e) {
         bool refreshed = false, refresh = false;
         struct retry retry;
 
@@ -535,9 +541,12 @@ static int attempt(CURL *easy, const struct http_exchange *x, const struct retry
                 CURLcode code;
                 int r;
 
-                r = x->prepare(x->userdata, easy, refresh, &call, e);
-                if (r < 0)
+                r = x->prepare(x->userdata, easy, refresh, &call, &why);
+                if (r < 0) {
+                        if (e && r != -EKEYEXPIRED)
+                                *e = why;
                         return r;
+                }
                 code = curl_easy_perform(easy);
                 verdict = x->judge ? x->judge(x->userdata, call, code, &why) : judge_2xx(call, code, &why);
                 if (verdict == HTTP_OK) {
@@ -553,8 +562,10 @@ static int attempt(CURL *easy, const struct http_exchange *x, const struct retry
                         return -ETIMEDOUT;
                 }
                 refresh = verdict == HTTP_REFRESH;
-                if (!refresh || refreshed)
+                if (!refresh || refreshed) {
+                        http_tell_retry(http, &why, ms);
                         wait_ms(ms);
+                }
                 refreshed |= refresh;
         }
 }
@@ -566,7 +577,7 @@ int http_perform(struct http *http, const struct http_exchange *exchange, const 
 
         if (!easy)
                 return fail_oom(e);
-        r = attempt(easy, exchange, policy, ret, e);
+        r = attempt(http, easy, exchange, policy, ret, e);
         if (r == 0) {
                 curl_easy_reset(easy);
                 (*ret)->easy = NULL;

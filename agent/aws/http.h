@@ -22,6 +22,9 @@ struct http_options {
         unsigned connect_timeout_ms; /* name, TCP and TLS together; 0: 5000 */
         unsigned low_speed_bytes;    /* a transfer below this rate (bytes/s; 0: 1024) ... */
         unsigned low_speed_seconds;  /* ... for this long (0: 15) is a network fault */
+        /* Called before http_perform() waits to try again, and by http_tell_retry(), from that thread; may be NULL. */
+        void (*on_retry)(void *userdata, const struct error *why, unsigned wait_ms);
+        void *userdata;
 };
 
 /* Initialises libcurl, so the first call comes before threads. May be used from any thread afterwards. -ENOENT with
@@ -86,8 +89,12 @@ void *http_call_context(const struct http_call *call);
 enum http_verdict http_verdict_fail(struct http_call *call, enum http_verdict verdict, struct error *e, enum failure failure,
                                     const char *format, ...) _printf_(5, 6);
 
+/* For who waits in an event loop of their own: tells what http_options.on_retry is for. */
+void http_tell_retry(const struct http *http, const struct error *why, unsigned wait_ms);
+
 struct http_exchange {
-        /* Makes one attempt ready; `refresh` asks for fresh credentials. A failure ends the exchange. */
+        /* Makes one attempt ready; `refresh` asks for fresh credentials. A failure ends the exchange; after
+         * -EKEYEXPIRED, there are none to be had, the error is the one that asked for them. */
         int (*prepare)(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e);
         /* Judges one attempt; fills e unless HTTP_OK. NULL: http_judge() and a 2xx status. */
         enum http_verdict (*judge)(void *userdata, struct http_call *call, CURLcode code, struct error *e);

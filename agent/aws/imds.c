@@ -5,7 +5,8 @@
 #include <pthread.h>
 
 #include "aws/answer.h"
-#include "aws/service.h"
+#include "aws/endpoint.h"
+#include "aws/verdict.h"
 
 enum {
         TOKEN_TTL_SECONDS = 6 * 60 * 60,
@@ -14,25 +15,29 @@ enum {
         NAME_MAX_BYTES = 64,
         TEXT_MAX = 1024,
         JSON_MAX = 16 * 1024,
+        DEADLINE_MS = 20000,
 };
 
-static const struct retry_policy policy = { .deadline_ms = 20000, .base_ms = 100, .cap_ms = 2000 };
+#define NO_CREDENTIALS "the metadata service has no credentials for the role: %s: %s"
 
 struct imds {
         struct http *http;
         struct endpoint endpoint;
+        struct retry_policy policy;
         pthread_mutex_t lock;
         char token[TOKEN_MAX + 1]; /* "": none */
         int64_t token_until_ns;
 };
 
-int imds_new(struct http *http, const char *endpoint, struct imds **ret, struct error *e) {
+int imds_new(struct http *http, const char *endpoint, unsigned deadline_ms, struct imds **ret, struct error *e) {
         _cleanup_(imds_freep) struct imds *imds = calloc(1, sizeof *imds);
         int r;
 
         if (!imds)
                 return fail_oom(e);
         imds->http = http;
+        imds->policy =
+                (struct retry_policy) { .deadline_ms = deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 2000 };
         pthread_mutex_init(&imds->lock, NULL);
         r = endpoint_parse(endpoint ?: IMDS_ENDPOINT, "instance metadata endpoint", &imds->endpoint, e);
         if (r < 0)
@@ -50,11 +55,17 @@ void imds_free(struct imds *imds) {
         free(imds);
 }
 
+/* What is asked for, and when an answer is one. */
 struct imds_get {
         struct imds *imds;
         const char *path;
         size_t max;
-        bool optional; /* 404 is an answer, too */
+        bool may_be_absent; /* 404 is an answer */
+        bool may_be_empty;
+        const char *absent; /* what it means that there is none for all the time allowed; NULL: HTTP's words alone */
+        enum failure failure;
+        /* More judgement on an answer of 200, which may not be the final one yet; may be NULL. */
+        enum http_verdict (*judge)(struct http_call *call, struct error *e);
 };
 
 static int prepare(const struct imds_get *get, const char *method, const struct http_header *header, CURL *easy,
@@ -88,12 +99,10 @@ static enum http_verdict judge_transfer(struct http_call *call, CURLcode code, s
 
 static enum http_verdict judge_status(struct http_call *call, struct error *e) {
         long status = http_call_status(call);
+        struct verdict v = verdict_of(VERDICT_IMDS, status, NULL, NULL);
 
-        if (status == 403)
-                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_IMDS,
-                                         "HTTP 403: the instance's metadata options forbid access");
-        return http_verdict_fail(call, status >= 500 || status == 429 ? HTTP_RETRY : HTTP_FINAL, e, FAILURE_IMDS, "HTTP %ld",
-                                 status);
+        return http_verdict_fail(call, v.verdict, e, v.failure, "HTTP %ld%s", status,
+                                 status == 403 ? ": the instance's metadata options forbid access" : "");
 }
 
 static int token_prepare(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
@@ -155,7 +164,7 @@ static int token_get(struct imds *imds, char token[static TOKEN_MAX + 1], struct
         pthread_mutex_unlock(&imds->lock);
         if (token[0])
                 return 0;
-        r = http_perform(imds->http, &exchange, &policy, &call, e);
+        r = http_perform(imds->http, &exchange, &imds->policy, &call, e);
         if (r < 0)
                 return r;
         text = http_call_text(call, &n);
@@ -191,23 +200,34 @@ static enum http_verdict get_judge(void *userdata, struct http_call *call, CURLc
         const struct imds_get *get = userdata;
         enum http_verdict verdict = judge_transfer(call, code, e);
         long status = http_call_status(call);
+        size_t n;
 
-        if (verdict != HTTP_OK || status == 200 || (status == 404 && get->optional))
+        if (verdict != HTTP_OK || (status == 404 && get->may_be_absent))
                 return verdict;
         if (status == 401)
                 return http_verdict_fail(call, HTTP_REFRESH, e, FAILURE_IMDS, "HTTP 401: the session token is not accepted");
-        return judge_status(call, e);
+        if (status == 404 && get->absent)
+                return http_verdict_fail(call, verdict_of(VERDICT_IMDS, status, NULL, NULL).verdict, e, get->failure,
+                                         "%s (HTTP 404)", get->absent);
+        if (status != 200)
+                return judge_status(call, e);
+        (void) http_call_text(call, &n);
+        if (n == 0 && !get->may_be_empty)
+                return http_verdict_fail(call, verdict_of(VERDICT_IMDS, status, VERDICT_CODE_EMPTY, NULL).verdict, e,
+                                         get->failure, "%s%san empty answer", get->absent ?: "",
+                                         get->absent ? ": " : "");
+        return get->judge ? get->judge(call, e) : HTTP_OK;
 }
 
 /* *ret is NULL after a 404 that is an answer. */
-static int imds_fetch(struct imds *imds, const char *path, size_t max, bool optional, struct http_call **ret,
-                      struct error *e) {
-        struct imds_get get = { .imds = imds, .path = path, .max = max, .optional = optional };
-        struct http_exchange exchange = { .prepare = get_prepare, .judge = get_judge, .userdata = &get };
+static int imds_fetch(struct imds_get *get, struct http_call **ret, struct error *e) {
+        struct http_exchange exchange = { .prepare = get_prepare, .judge = get_judge, .userdata = get };
         _cleanup_http_call_ struct http_call *call = NULL;
         int r;
 
-        r = http_perform(imds->http, &exchange, &policy, &call, e);
+        if (get->failure == FAILURE_NONE)
+                get->failure = FAILURE_IMDS;
+        r = http_perform(get->imds->http, &exchange, &get->imds->policy, &call, e);
         if (r < 0)
                 return r;
         *ret = http_call_status(call) == 200 ? TAKE(call) : NULL;
@@ -221,14 +241,15 @@ static bool name_valid(const char *text, size_t n, size_t max) {
         return n > 0 && n <= max && strspn(text, allowed) == n;
 }
 
-/* *ret stays NULL when it is optional and absent. */
-static int get_name(struct imds *imds, const char *path, bool optional, char **ret, struct error *e) {
+/* *ret stays NULL when it may be absent and is. */
+static int get_name(struct imds_get *get, char **ret, struct error *e) {
         _cleanup_http_call_ struct http_call *call = NULL;
         char *text, *copy;
         size_t n;
         int r;
 
-        r = imds_fetch(imds, path, TEXT_MAX, optional, &call, e);
+        get->max = TEXT_MAX;
+        r = imds_fetch(get, &call, e);
         if (r < 0 || !call)
                 return r;
         text = http_call_text(call, &n);
@@ -244,10 +265,11 @@ static int get_name(struct imds *imds, const char *path, bool optional, char **r
 }
 
 int imds_region(struct imds *imds, char **ret, struct error *e) {
+        struct imds_get get = { .imds = imds, .path = "/latest/meta-data/placement/region" };
         _cleanup_free_ char *region = NULL;
         int r;
 
-        r = get_name(imds, "/latest/meta-data/placement/region", false, &region, e);
+        r = get_name(&get, &region, e);
         if (r < 0)
                 return r;
         if (!region_valid(region))
@@ -257,23 +279,31 @@ int imds_region(struct imds *imds, char **ret, struct error *e) {
 }
 
 int imds_lifecycle_state(struct imds *imds, char **ret, struct error *e) {
+        struct imds_get get = {
+                .imds = imds, .path = "/latest/meta-data/autoscaling/target-lifecycle-state", .may_be_absent = true
+        };
         _cleanup_free_ char *state = NULL;
         int r;
 
-        r = get_name(imds, "/latest/meta-data/autoscaling/target-lifecycle-state", true, &state, e);
+        r = get_name(&get, &state, e);
         if (r == 0)
                 *ret = TAKE(state);
         return r;
 }
 
-int imds_user_data(struct imds *imds, uint8_t **ret, size_t *ret_n, struct error *e) {
+int imds_user_data(struct imds *imds, bool required, uint8_t **ret, size_t *ret_n, struct error *e) {
+        struct imds_get get = {
+                .imds = imds, .path = "/latest/user-data", .max = IMDS_USER_DATA_MAX,
+                .may_be_absent = !required, .may_be_empty = !required, .failure = FAILURE_LAUNCH,
+                .absent = "this instance has no user data, and the measured configuration names no model",
+        };
         _cleanup_http_call_ struct http_call *call = NULL;
         uint8_t *copy = NULL;
         char *text;
         size_t n = 0;
         int r;
 
-        r = imds_fetch(imds, "/latest/user-data", IMDS_USER_DATA_MAX, true, &call, e);
+        r = imds_fetch(&get, &call, e);
         if (r < 0)
                 return r;
         if (call) {
@@ -288,33 +318,47 @@ int imds_user_data(struct imds *imds, uint8_t **ret, size_t *ret_n, struct error
         return 0;
 }
 
-static int role_name(struct imds *imds, char **ret, struct error *e) {
-        _cleanup_free_ char *role = NULL;
-        int r;
+/* Not the credentials themselves: whether the service says that there are none, perhaps not yet. */
+static enum http_verdict judge_credentials(struct http_call *call, struct error *e) {
+        _cleanup_json_ json_object *o = NULL;
+        const char *text, *code, *message;
+        size_t n;
 
-        r = get_name(imds, "/latest/meta-data/iam/security-credentials/", true, &role, e);
-        if (r < 0)
-                return r;
-        if (!role)
-                return fail(e, FAILURE_CREDENTIALS, -ENOENT, imds->endpoint.origin,
-                            "no IAM role is attached to this instance");
-        *ret = TAKE(role);
-        return 0;
+        text = http_call_text(call, &n);
+        /* The secrets are not copied: an answer that has a code for an error has none. */
+        if (memmem(text, n, "SecretAccessKey", strlen("SecretAccessKey")) ||
+            json_parse(text, n, FAILURE_IMDS, http_call_subject(call), &o, NULL) < 0)
+                return HTTP_OK;
+        code = answer_text(o, "Code");
+        message = answer_text(o, "Message");
+        if (!code || streq(code, "Success"))
+                return HTTP_OK;
+        return http_verdict_fail(call, verdict_of(VERDICT_IMDS, 200, code, message).verdict, e, FAILURE_CREDENTIALS,
+                                 NO_CREDENTIALS, code, message ?: "no Message");
 }
 
 int imds_credentials(struct imds *imds, struct credentials **ret, struct error *e) {
+        struct imds_get list = {
+                .imds = imds, .path = "/latest/meta-data/iam/security-credentials/", .failure = FAILURE_CREDENTIALS,
+                .absent = "no IAM role is attached to this instance",
+        };
+        struct imds_get get = {
+                .imds = imds, .max = JSON_MAX, .judge = judge_credentials, .failure = FAILURE_CREDENTIALS,
+                .absent = "the metadata service has no credentials for the role",
+        };
         _cleanup_http_call_ struct http_call *call = NULL;
         _cleanup_free_ char *role = NULL, *path = NULL;
         char *text;
         size_t n;
         int r;
 
-        r = role_name(imds, &role, e);
+        r = get_name(&list, &role, e);
         if (r < 0)
                 return r;
         if (asprintf(&path, "/latest/meta-data/iam/security-credentials/%s", role) < 0)
                 return fail_oom(e);
-        r = imds_fetch(imds, path, JSON_MAX, false, &call, e);
+        get.path = path;
+        r = imds_fetch(&get, &call, e);
         if (r < 0)
                 return r;
         text = http_call_text(call, &n);
@@ -346,7 +390,7 @@ int imds_parse_credentials(char *text, size_t n, const char *subject, struct cre
         code = answer_text(o, "Code");
         if (!code || !streq(code, "Success"))
                 return fail(e, FAILURE_CREDENTIALS, -EACCES, subject,
-                            "the metadata service has no credentials for the role: %s: %s", code ?: "no Code",
+                            NO_CREDENTIALS, code ?: "no Code",
                             answer_text(o, "Message") ?: "no Message");
         id = answer_text(o, "AccessKeyId");
         expiration = answer_text(o, "Expiration");
@@ -389,15 +433,19 @@ int imds_parse_identity(const char *text, size_t n, const char *subject, struct 
         return 0;
 }
 
-int imds_identity(struct imds *imds, struct imds_identity *ret, struct error *e) {
+int imds_identity(struct imds *imds, bool required, struct imds_identity *ret, struct error *e) {
+        struct imds_get get = { .imds = imds, .path = "/latest/dynamic/instance-identity/document", .max = JSON_MAX,
+                                .may_be_absent = !required, .may_be_empty = !required };
         _cleanup_http_call_ struct http_call *call = NULL;
         const char *text;
         size_t n;
         int r;
 
-        r = imds_fetch(imds, "/latest/dynamic/instance-identity/document", JSON_MAX, false, &call, e);
+        r = imds_fetch(&get, &call, e);
         if (r < 0)
                 return r;
+        if (!call)
+                return fail(e, FAILURE_IMDS, -ENOENT, imds->endpoint.origin, "there is no instance identity document (yet)");
         text = http_call_text(call, &n);
         return imds_parse_identity(text, n, http_call_subject(call), ret, e);
 }

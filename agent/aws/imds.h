@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The instance metadata service, version 2 only: a session token by PUT (kept for its TTL, fetched anew after a 401), then
- * GETs. Answers are the operator's or the network's: bounded, and parsed strictly. Slow or failing answers are retried. May
- * be used from any thread. FAILURE_IMDS, FAILURE_CREDENTIALS. Source: EC2 User Guide, "Use IMDS". */
+/* The instance metadata service, version 2 only: a session token by PUT (kept for its TTL, fetched anew after a 401),
+ * then GETs. Answers are the operator's or the network's: bounded, and parsed strictly. Slow or failing answers are
+ * retried, and so is what is missing or empty in the first seconds of an instance (verdict.c). May be used from any
+ * thread. FAILURE_IMDS, FAILURE_CREDENTIALS. Source: EC2 User Guide, "Use IMDS". */
 
 #include "aws/credentials.h"
 #include "aws/http.h"
@@ -14,15 +15,17 @@ enum { IMDS_USER_DATA_MAX = 16 * 1024 };
 
 struct imds;
 
-/* `endpoint` NULL: IMDS_ENDPOINT. `http` must outlive it. Fetches nothing. */
-int imds_new(struct http *http, const char *endpoint, struct imds **ret, struct error *e);
+/* `endpoint` NULL: IMDS_ENDPOINT. `deadline_ms` bounds the attempts for each answer; 0: 20 s. `http` must outlive it.
+ * Fetches nothing. */
+int imds_new(struct http *http, const char *endpoint, unsigned deadline_ms, struct imds **ret, struct error *e);
 void imds_free(struct imds *imds);
 DEFINE_CLEANUP(struct imds *, imds_free, imds_freep)
 
 /* "us-east-1" */
 int imds_region(struct imds *imds, char **ret, struct error *e);
-/* As launched, at most IMDS_USER_DATA_MAX bytes, with a NUL after them. Without user data: success, *ret NULL and 0. */
-int imds_user_data(struct imds *imds, uint8_t **ret, size_t *ret_n, struct error *e);
+/* As launched, at most IMDS_USER_DATA_MAX bytes, with a NUL after them. Without user data: success, *ret NULL and 0.
+ * When it is `required`, it is waited for: none, or an empty one, is FAILURE_LAUNCH after the service's deadline. */
+int imds_user_data(struct imds *imds, bool required, uint8_t **ret, size_t *ret_n, struct error *e);
 /* The credentials of the instance's role, as they are now. */
 int imds_credentials(struct imds *imds, struct credentials **ret, struct error *e);
 /* The Auto Scaling target lifecycle state ("InService"); without an Auto Scaling group: success and *ret NULL. */
@@ -37,7 +40,8 @@ struct imds_identity {
         char region[32];
         char zone[48];
 };
-int imds_identity(struct imds *imds, struct imds_identity *ret, struct error *e);
+/* When it is not `required`, its absence is an error at once; else it is waited for. */
+int imds_identity(struct imds *imds, bool required, struct imds_identity *ret, struct error *e);
 
 /* What the service's texts mean, for tests and fuzzing. `text` is NUL-terminated; the first changes it (secrets are moved
  * out). */

@@ -4,7 +4,10 @@
 #include <openssl/crypto.h>
 
 #include "aws/answer.h"
+#include "aws/denial.h"
+#include "aws/key-arn.h"
 #include "aws/service.h"
+#include "aws/verdict.h"
 #include "basic/encode.h"
 
 enum { DEADLINE_MS = 30000, ATTEMPT_MS = 15000, MAX_ANSWER = 64 * 1024, MAX_SKEW_SECONDS = 5 * 60 };
@@ -14,11 +17,12 @@ struct kms {
         struct credential_source *credentials;
         char *region;
         struct endpoint endpoint; /* .host NULL: AWS's own */
+        struct endpoint_choice choice; /* of these */
         struct retry_policy policy;
 };
 
-int kms_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
-            unsigned deadline_ms, struct kms **ret, struct error *e) {
+int kms_new(struct http *http, struct credential_source *credentials, const char *region,
+            const struct endpoint_choice *endpoint, unsigned deadline_ms, struct kms **ret, struct error *e) {
         _cleanup_(kms_freep) struct kms *kms = calloc(1, sizeof *kms);
         int r;
 
@@ -32,8 +36,10 @@ int kms_new(struct http *http, struct credential_source *credentials, const char
         kms->region = region ? strdup(region) : NULL;
         if (region && !kms->region)
                 return fail_oom(e);
-        if (endpoint) {
-                r = endpoint_parse(endpoint, "KMS endpoint", &kms->endpoint, e);
+        kms->choice =
+                (struct endpoint_choice) { .use_fips = endpoint->use_fips, .use_dualstack = endpoint->use_dualstack };
+        if (endpoint->url) {
+                r = endpoint_parse(endpoint->url, "KMS endpoint", &kms->endpoint, e);
                 if (r < 0)
                         return r;
         }
@@ -57,27 +63,6 @@ void kms_answer_done(struct kms_answer *answer) {
         *answer = (struct kms_answer) {};
 }
 
-int kms_arn_region(const char *arn, char **ret) {
-        _cleanup_free_ char *copy = strdup(arn), *region = NULL;
-        char *parts[6], *cursor = copy;
-
-        if (!copy)
-                return -ENOMEM;
-        for (size_t i = 0; i < ELEMENTS(parts); i++) {
-                parts[i] = i < 5 ? strsep(&cursor, ":") : cursor;
-                if (!parts[i] || !parts[i][0])
-                        return -EINVAL;
-        }
-        if (!streq(parts[0], "arn") || strncmp(parts[1], "aws", 3) != 0 || !streq(parts[2], "kms") ||
-            !region_valid(parts[3]))
-                return -EINVAL;
-        region = strdup(parts[3]);
-        if (!region)
-                return -ENOMEM;
-        *ret = TAKE(region);
-        return 0;
-}
-
 /* "com.amazonaws.kms#NotFoundException:http://..." names the same error as "NotFoundException". */
 static void short_type(const char *type, char *out, size_t room) {
         const char *hash = strchr(type, '#');
@@ -85,33 +70,6 @@ static void short_type(const char *type, char *out, size_t room) {
         type = hash ? hash + 1 : type;
         snprintf(out, room, "%.*s", (int) strcspn(type, ":"), type);
 }
-
-static const struct {
-        const char *type;
-        enum failure failure;
-        enum http_verdict verdict;
-} errors[] = {
-        { "AccessDeniedException", FAILURE_KMS_DENIED, HTTP_FINAL },
-        { "InvalidCiphertextException", FAILURE_KMS_CIPHERTEXT, HTTP_FINAL },
-        { "IncorrectKeyException", FAILURE_KMS_CIPHERTEXT, HTTP_FINAL },
-        { "NotFoundException", FAILURE_KMS_KEY, HTTP_FINAL },
-        { "DisabledException", FAILURE_KMS_KEY, HTTP_FINAL },
-        { "KMSInvalidStateException", FAILURE_KMS_KEY, HTTP_FINAL },
-        { "InvalidKeyUsageException", FAILURE_KMS_KEY, HTTP_FINAL },
-        { "InvalidArnException", FAILURE_KMS_KEY, HTTP_FINAL },
-        { "KeyUnavailableException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
-        { "DependencyTimeoutException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
-        { "KMSInternalException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
-        { "ThrottlingException", FAILURE_KMS_UNAVAILABLE, HTTP_RETRY },
-        { "ExpiredTokenException", FAILURE_CREDENTIALS, HTTP_REFRESH },
-        { "UnrecognizedClientException", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "InvalidClientTokenId", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "IncompleteSignatureException", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "MissingAuthenticationTokenException", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "InvalidSignatureException", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "RequestTimeTooSkewed", FAILURE_CLOCK, HTTP_FINAL },
-        { "RequestExpired", FAILURE_CLOCK, HTTP_FINAL },
-};
 
 /* A signature whose date is off is called invalid, like one by the wrong key. */
 static bool is_skew(const struct service_answer *answer, const char *type, const char *message) {
@@ -121,32 +79,70 @@ static bool is_skew(const struct service_answer *answer, const char *type, const
                llabs(service_clock_ahead(answer)) > MAX_SKEW_SECONDS;
 }
 
-enum http_verdict kms_judge_error(const struct service_answer *answer, struct error *e) {
-        enum failure failure = answer->status >= 500 ? FAILURE_KMS_UNAVAILABLE : FAILURE_KMS_ANSWER;
-        enum http_verdict verdict = answer->status >= 500 ? HTTP_RETRY : HTTP_FINAL;
-        _cleanup_json_ json_object *o = NULL;
-        const char *full, *message;
-        char type[80], words[512];
+bool kms_denial_is_of_key_policy(const char *reason) {
+        struct denial d;
 
-        if (json_parse(answer->text, answer->n, FAILURE_KMS_ANSWER, answer->subject, &o, NULL) < 0 ||
-            !(full = answer_text(o, "__type"))) {
-                fail(e, failure, -EIO, answer->subject, "HTTP %ld without a KMS error in it", answer->status);
-                return verdict;
+        if (!strstr(reason, "AccessDeniedException"))
+                return false;
+        return !denial_parse(reason, &d) || d.kind == DENIAL_UNNAMED || d.kind == DENIAL_RESOURCE;
+}
+
+/* KMS judges the document before it looks at the key policy; its words for that are not documented. */
+static void advise_about_document(const char *message, struct error *e) {
+        static const char *const of_time[] = { "expire", "older", "too old", "time", "validity", "not yet valid" };
+
+        for (size_t i = 0; i < ELEMENTS(of_time); i++)
+                if (strcasestr(message, of_time[i])) {
+                        fail_advice(e, "The attestation document was too old for KMS, or its time, which the NitroTPM "
+                                       "sets, is wrong: the boot report has it. Boot again; if it happens again, "
+                                       "compare that time with the real one and tell AWS. The PCRs were not looked at.");
+                        return;
+                }
+        fail_advice(e, "KMS does not accept the attestation document itself; the PCRs and the key policy were not "
+                       "looked at. Check that the KMS endpoint and this instance are in the same partition, and boot again.");
+}
+
+static void advise(const char *type, const char *message, struct error *e) {
+        struct denial d;
+        char advice[sizeof e->advice];
+
+        if (!e)
+                return;
+        if (streq(type, "ValidationException"))
+                advise_about_document(message, e);
+        else if (!streq(type, "AccessDeniedException"))
+                fail_advice(e, "KMS named the reason above: its API reference lists what %s means.", type);
+        else if (denial_parse(message, &d) && d.kind != DENIAL_UNNAMED && d.kind != DENIAL_RESOURCE) {
+                denial_advice(&d, "key policy", advice, sizeof advice);
+                fail_advice(e, "%s", advice);
+        }
+}
+
+enum http_verdict kms_judge_error(const struct service_answer *answer, struct error *e) {
+        _cleanup_json_ json_object *o = NULL;
+        const char *full = NULL, *message;
+        char type[80] = "", words[1024];
+        struct verdict v;
+
+        if (json_parse(answer->text, answer->n, FAILURE_KMS_ANSWER, answer->subject, &o, NULL) == 0)
+                full = answer_text(o, "__type");
+        if (full)
+                short_type(full, type, sizeof type);
+        if (!full || !verdict_code_valid(type)) {
+                v = verdict_of(VERDICT_KMS, answer->status, NULL, NULL);
+                fail(e, v.failure, -EIO, answer->subject, "HTTP %ld%s%s without a KMS error in it", answer->status,
+                     type[0] ? " " : "", type);
+                return v.verdict;
         }
         message = answer_text(o, "message") ?: answer_text(o, "Message") ?: "no message";
-        short_type(full, type, sizeof type);
         snprintf(words, sizeof words, "HTTP %ld %s: %s", answer->status, type, message);
-        for (size_t i = 0; i < ELEMENTS(errors); i++)
-                if (streq(errors[i].type, type)) {
-                        failure = errors[i].failure;
-                        verdict = errors[i].verdict;
-                }
-        if (streq(type, "ValidationException"))
-                failure = strcasestr(message, "attestation") ? FAILURE_ATTESTATION : FAILURE_KMS_CIPHERTEXT;
-        if (failure == FAILURE_CLOCK || is_skew(answer, type, message))
+        v = verdict_of(VERDICT_KMS, answer->status, type, message);
+        if (v.failure == FAILURE_CLOCK || is_skew(answer, type, message))
                 return service_clock_fail(answer, words, e);
-        fail(e, failure, -EIO, answer->subject, "%s", words);
-        return verdict;
+        fail(e, v.failure, -EIO, answer->subject, "%s", words);
+        if (v.failure == FAILURE_KMS_DENIED)
+                advise(type, message, e);
+        return v.verdict;
 }
 
 /* Base64 of a member, if it is there. */
@@ -220,18 +216,14 @@ int kms_parse_answer(char *text, size_t n, const char *subject, struct kms_answe
 
 struct operation {
         struct kms *kms;
-        const char *target; /* "Decrypt" */
-        const char *key;
+        const struct kms_request *request;
         const char *region;
         const struct endpoint *endpoint;
         char subject[sizeof "kms key " + KMS_KEY_ARN_SIZE];
-        json_object *body; /* all but the Recipient */
-        kms_attest attest;
-        void *userdata;
         unsigned attempts;
 };
 
-static int add_text(json_object *o, const char *key, const char *text) {
+int kms_add_text(json_object *o, const char *key, const char *text) {
         json_object *s = json_object_new_string(text);
 
         return s && json_object_object_add(o, key, s) == 0 ? 0 : -ENOMEM;
@@ -242,16 +234,16 @@ static int add_base64(json_object *o, const char *key, const void *data, size_t 
 
         if (base64_encode(data, n, &text) < 0)
                 return -ENOMEM;
-        return add_text(o, key, text);
+        return kms_add_text(o, key, text);
 }
 
-static int add_context(json_object *o, const struct kms_pair *context, size_t n) {
+int kms_add_context(json_object *o, const struct kms_pair *context, size_t n) {
         _cleanup_json_ json_object *map = json_object_new_object();
 
         if (!map)
                 return -ENOMEM;
         for (size_t i = 0; i < n; i++)
-                if (add_text(map, context[i].name, context[i].value) < 0)
+                if (kms_add_text(map, context[i].name, context[i].value) < 0)
                         return -ENOMEM;
         return n == 0 || json_object_object_add(o, "EncryptionContext", TAKE(map)) == 0 ? 0 : -ENOMEM;
 }
@@ -262,13 +254,13 @@ static int add_recipient(struct operation *op, struct error *e) {
         size_t n = 0;
         int r;
 
-        r = op->attest(op->userdata, &document, &n, e);
+        r = op->request->attest(op->request->userdata, &document, &n, e);
         if (r < 0)
                 return r;
         recipient = json_object_new_object();
-        if (!recipient || add_text(recipient, "KeyEncryptionAlgorithm", "RSAES_OAEP_SHA_256") < 0 ||
+        if (!recipient || kms_add_text(recipient, "KeyEncryptionAlgorithm", "RSAES_OAEP_SHA_256") < 0 ||
             add_base64(recipient, "AttestationDocument", document, n) < 0 ||
-            json_object_object_add(op->body, "Recipient", TAKE(recipient)) != 0)
+            json_object_object_add(op->request->body, "Recipient", TAKE(recipient)) != 0)
                 return fail_oom(e);
         return 0;
 }
@@ -280,14 +272,14 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
         int r;
 
         op->attempts++;
-        if (op->attest) {
+        if (op->request->attest) {
                 r = add_recipient(op, e);
                 if (r < 0)
                         return r;
         }
-        text = json_object_to_json_string_ext(op->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+        text = json_object_to_json_string_ext(op->request->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
         body = text ? strdup(text) : NULL;
-        if (!body || asprintf(&target, "TrentService.%s", op->target) < 0)
+        if (!body || asprintf(&target, "TrentService.%s", op->request->operation) < 0)
                 return fail_oom(e);
         r = service_prepare(op->kms->http, op->kms->credentials, &(struct service_request) {
                 .endpoint = op->endpoint, .service = "kms", .region = op->region, .path = "/",
@@ -327,7 +319,7 @@ static bool key_matches(const char *asked, const char *answered) {
 
         if (strstr(asked, ":key/"))
                 return streq(asked, answered);
-        if (kms_arn_region(answered, &region) < 0 || !strstr(answered, ":key/"))
+        if (key_arn_region(answered, &region) < 0 || !strstr(answered, ":key/"))
                 return false;
         if (strncmp(asked, "alias/", 6) == 0 || strstr(asked, ":alias/"))
                 return true;
@@ -338,10 +330,11 @@ static int run(struct operation *op, struct http_call **ret, struct error *e) {
         struct http_exchange exchange = { .prepare = prepare, .judge = judge, .userdata = op };
         _cleanup_endpoint_ struct endpoint endpoint = {};
         _cleanup_free_ char *region = NULL;
+        int r;
 
-        snprintf(op->subject, sizeof op->subject, "kms key %s", op->key);
-        if (strlen(op->key) >= KMS_KEY_ARN_SIZE ||
-            (strncmp(op->key, "arn:", 4) == 0 && kms_arn_region(op->key, &region) < 0))
+        snprintf(op->subject, sizeof op->subject, "kms key %s", op->request->key);
+        if (strlen(op->request->key) >= KMS_KEY_ARN_SIZE ||
+            (strncmp(op->request->key, "arn:", 4) == 0 && key_arn_region(op->request->key, &region) < 0))
                 return fail(e, FAILURE_KMS_KEY, -EINVAL, op->subject, "is not the ARN of a KMS key");
         op->region = region ?: op->kms->region;
         if (!op->region)
@@ -349,63 +342,68 @@ static int run(struct operation *op, struct http_call **ret, struct error *e) {
                             "no Region: the key is not named by its ARN, and none is configured");
         op->endpoint = &op->kms->endpoint;
         if (!op->endpoint->host) {
-                if (endpoint_aws(NULL, "kms", op->region, &endpoint) < 0)
-                        return fail_oom(e);
+                r = endpoint_aws(NULL, "kms", op->region, &op->kms->choice, &endpoint, e);
+                if (r < 0)
+                        return r;
                 op->endpoint = &endpoint;
         }
         return http_perform(op->kms->http, &exchange, &op->kms->policy, ret, e);
 }
 
-/* Runs the operation and takes its answer apart. */
-static int ask(struct operation *op, struct kms_answer *ret, char request_id[static KMS_REQUEST_ID_SIZE], struct error *e) {
+int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_answer *ret, struct kms_outcome *ret_outcome,
+                struct error *e) {
+        struct operation op = { .kms = kms, .request = request };
         _cleanup_(kms_answer_done) struct kms_answer answer = {};
         _cleanup_http_call_ struct http_call *call = NULL;
+        struct kms_outcome outcome;
         char *text;
         size_t n;
         int r;
 
-        r = run(op, &call, e);
+        r = run(&op, &call, e);
         if (r < 0)
                 return r;
         text = http_call_text(call, &n);
-        r = kms_parse_answer(text, n, op->subject, &answer, e);
-        if (r == 0 && !key_matches(op->key, answer.key_arn))
-                r = fail(e, FAILURE_KMS_ANSWER, -EBADMSG, op->subject, "the answer is for another key, %s", answer.key_arn);
-        snprintf(request_id, KMS_REQUEST_ID_SIZE, "%s", http_call_request_id(call));
+        r = kms_parse_answer(text, n, op.subject, &answer, e);
+        if (r == 0 && !key_matches(request->key, answer.key_arn))
+                r = fail(e, FAILURE_KMS_ANSWER, -EBADMSG, op.subject, "the answer is for another key, %s", answer.key_arn);
+        outcome.attempts = op.attempts;
+        snprintf(outcome.request_id, sizeof outcome.request_id, "%s", http_call_request_id(call));
         if (r < 0) {
                 if (e)
-                        snprintf(e->request_id, sizeof e->request_id, "%s", request_id);
+                        snprintf(e->request_id, sizeof e->request_id, "%s", outcome.request_id);
                 return r;
         }
         *ret = answer;
         answer = (struct kms_answer) {};
+        if (ret_outcome)
+                *ret_outcome = outcome;
         return 0;
 }
 
-static int decrypt(struct kms *kms, const struct kms_ciphertext *c, kms_attest attest, void *userdata,
-                   struct kms_answer *ret, char request_id[static KMS_REQUEST_ID_SIZE], unsigned *ret_attempts,
-                   struct error *e) {
+int kms_decrypt_body(const struct kms_ciphertext *c, json_object **ret) {
         _cleanup_json_ json_object *body = json_object_new_object();
-        struct operation op = {
-                .kms = kms, .target = "Decrypt", .key = c->key_arn, .body = body, .attest = attest, .userdata = userdata
-        };
-        int r;
 
-        if (!body || add_text(body, "KeyId", c->key_arn) < 0 || add_base64(body, "CiphertextBlob", c->blob, c->size) < 0 ||
-            add_context(body, c->context, c->n_context) < 0)
-                return fail_oom(e);
-        r = ask(&op, ret, request_id, e);
-        *ret_attempts = op.attempts;
-        return r;
+        if (!body || kms_add_text(body, "KeyId", c->key_arn) < 0 || add_base64(body, "CiphertextBlob", c->blob, c->size) < 0 ||
+            kms_add_context(body, c->context, c->n_context) < 0)
+                return -ENOMEM;
+        *ret = TAKE(body);
+        return 0;
 }
 
 int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_attest attest, void *userdata,
                 struct kms_release *ret, struct error *e) {
         _cleanup_(kms_answer_done) struct kms_answer answer = {};
-        struct kms_release out = {};
+        _cleanup_json_ json_object *body = NULL;
+        struct kms_request request = { .operation = "Decrypt", .key = ciphertext->key_arn, .attest = attest,
+                                       .userdata = userdata };
+        struct kms_outcome outcome = {};
         int r;
 
-        r = decrypt(kms, ciphertext, attest, userdata, &answer, out.request_id, &out.attempts, e);
+        if (kms_decrypt_body(ciphertext, &body) < 0)
+                return fail_oom(e);
+        request.body = body;
+        r = kms_perform(kms, &request, &answer, &outcome, e);
         if (r < 0)
                 return r;
         if (answer.plaintext) {
@@ -418,54 +416,8 @@ int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_at
         if (!answer.envelope)
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn,
                             "the answer has no CiphertextForRecipient");
-        out.envelope = TAKE(answer.envelope);
-        out.size = answer.envelope_size;
-        *ret = out;
-        return 0;
-}
-
-static int check_data_key(const struct kms_answer *answer, const char *subject, struct error *e) {
-        if (!answer->plaintext || answer->plaintext->size != KMS_DATA_KEY_SIZE)
-                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the answer has no data key of %d bytes",
-                            KMS_DATA_KEY_SIZE);
-        return 0;
-}
-
-int kms_decrypt(struct kms *kms, const struct kms_ciphertext *ciphertext, struct secret **ret, struct error *e) {
-        _cleanup_(kms_answer_done) struct kms_answer answer = {};
-        char request_id[KMS_REQUEST_ID_SIZE];
-        unsigned attempts;
-        int r;
-
-        r = decrypt(kms, ciphertext, NULL, NULL, &answer, request_id, &attempts, e);
-        if (r == 0)
-                r = check_data_key(&answer, ciphertext->key_arn, e);
-        if (r == 0)
-                *ret = TAKE(answer.plaintext);
-        return r;
-}
-
-int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pair *context, size_t n_context,
-                          struct kms_data_key *ret, struct error *e) {
-        _cleanup_(kms_answer_done) struct kms_answer answer = {};
-        _cleanup_json_ json_object *body = json_object_new_object();
-        struct operation op = { .kms = kms, .target = "GenerateDataKey", .key = key, .body = body };
-        char request_id[KMS_REQUEST_ID_SIZE];
-        int r;
-
-        if (!body || add_text(body, "KeyId", key) < 0 || add_text(body, "KeySpec", "AES_256") < 0 ||
-            add_context(body, context, n_context) < 0)
-                return fail_oom(e);
-        r = ask(&op, &answer, request_id, e);
-        if (r == 0)
-                r = check_data_key(&answer, key, e);
-        if (r < 0)
-                return r;
-        if (!answer.blob)
-                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, key, "the answer has no CiphertextBlob");
-        *ret = (struct kms_data_key) { .plaintext = TAKE(answer.plaintext),
-                                      .blob = TAKE(answer.blob),
-                                      .size = answer.blob_size };
-        snprintf(ret->key_arn, sizeof ret->key_arn, "%s", answer.key_arn);
+        *ret = (struct kms_release) { .envelope = TAKE(answer.envelope), .size = answer.envelope_size,
+                                      .attempts = outcome.attempts };
+        memcpy(ret->request_id, outcome.request_id, sizeof ret->request_id);
         return 0;
 }

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* AWS KMS: Decrypt for an attested recipient (the agent), plain Decrypt and GenerateDataKey (the owner). JSON 1.1 over
- * SigV4. Retried under a deadline: ThrottlingException, KeyUnavailableException, DependencyTimeoutException,
- * KMSInternalException, ExpiredTokenException (after a refresh), 5xx and network faults; nothing else. Failures: KMS_DENIED,
- * KMS_KEY, KMS_CIPHERTEXT, KMS_UNAVAILABLE, KMS_ANSWER, CLOCK, CREDENTIALS, NETWORK; the reason carries KMS's own words, the
- * error its request id. Source: KMS API Reference, Decrypt, GenerateDataKey. */
+/* AWS KMS: Decrypt for an attested recipient. (policy/owner/kms-write.h adds what an owner does.) JSON 1.1 over SigV4. What is tried again under a deadline stands in verdict.c. Failures: KMS_DENIED, KMS_KEY,
+ * KMS_CIPHERTEXT, KMS_UNAVAILABLE, KMS_ANSWER, CLOCK, CREDENTIALS, NETWORK; the reason carries KMS's own words, the
+ * error its request id. Source: KMS API Reference, Decrypt. */
 
-#include "aws/credentials.h"
+#include "aws/credential-source.h"
+#include "aws/endpoint.h"
 #include "aws/http.h"
+#include "basic/json.h"
 
 struct kms;
 
 enum { KMS_KEY_ARN_SIZE = 2048 + 1, KMS_REQUEST_ID_SIZE = 96, KMS_DATA_KEY_SIZE = 32 };
 
-/* `region` signs requests whose key is not an ARN (an ARN's own region wins), and may be NULL when all are. `endpoint` NULL:
- * AWS's for the region. `deadline_ms` bounds each function's attempts; 0: 30 s. All but the strings must outlive it. */
-int kms_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
-            unsigned deadline_ms, struct kms **ret, struct error *e);
+/* `region` signs requests whose key is not an ARN (an ARN's own region wins), and may be NULL when all are.
+ * `deadline_ms` bounds each function's attempts; 0: 30 s. `http` and `credentials` must outlive it. */
+int kms_new(struct http *http, struct credential_source *credentials, const char *region,
+            const struct endpoint_choice *endpoint, unsigned deadline_ms, struct kms **ret, struct error *e);
 void kms_free(struct kms *kms);
 DEFINE_CLEANUP(struct kms *, kms_free, kms_freep)
 
@@ -50,26 +50,8 @@ static inline void kms_release_done(struct kms_release *r) {
 int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_attest attest, void *userdata,
                 struct kms_release *ret, struct error *e);
 
-/* Decrypt to a data key of KMS_DATA_KEY_SIZE bytes, owner side. */
-int kms_decrypt(struct kms *kms, const struct kms_ciphertext *ciphertext, struct secret **ret, struct error *e);
-
-struct kms_data_key {
-        struct secret *plaintext; /* KMS_DATA_KEY_SIZE bytes */
-        uint8_t *blob;            /* the same, encrypted */
-        size_t size;
-        char key_arn[KMS_KEY_ARN_SIZE]; /* the key that KMS used; an alias resolved */
-};
-static inline void kms_data_key_done(struct kms_data_key *k) {
-        secret_free(k->plaintext);
-        free(k->blob);
-}
-
-/* `key`: ARN, id, alias/NAME or alias ARN. */
-int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pair *context, size_t n_context,
-                          struct kms_data_key *ret, struct error *e);
-
-/* The region of an ARN ("arn:aws:kms:us-east-1:111122223333:key/..."); -EINVAL when it is no ARN. */
-int kms_arn_region(const char *arn, char **ret);
+/* Why KMS_DENIED is not about what was presented: false when another policy than the key's refused, or none. */
+bool kms_denial_is_of_key_policy(const char *reason);
 
 /* What an answer's text holds; absent members are NULL. */
 struct kms_answer {
@@ -81,6 +63,26 @@ struct kms_answer {
         size_t envelope_size;
 };
 void kms_answer_done(struct kms_answer *answer);
+
+/* One signed operation with retries, for what policy/owner/kms-write.h adds. */
+struct kms_request {
+        const char *operation; /* "Decrypt" */
+        const char *key;       /* ARN, id, alias/NAME or alias ARN; the answer must be of it */
+        json_object *body;     /* all but the Recipient */
+        kms_attest attest;     /* NULL: no recipient */
+        void *userdata;
+};
+struct kms_outcome {
+        char request_id[KMS_REQUEST_ID_SIZE];
+        unsigned attempts;
+};
+/* `ret_outcome` may be NULL. */
+int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_answer *ret, struct kms_outcome *ret_outcome,
+                struct error *e);
+/* The parts of a body; -ENOMEM. */
+int kms_add_text(json_object *body, const char *member, const char *text);
+int kms_add_context(json_object *body, const struct kms_pair *context, size_t n);
+int kms_decrypt_body(const struct kms_ciphertext *ciphertext, json_object **ret);
 
 /* For tests and fuzzing. `text` is NUL-terminated, and changed: the plaintext is moved out of it. */
 int kms_parse_answer(char *text, size_t n, const char *subject, struct kms_answer *ret, struct error *e);

@@ -3,23 +3,26 @@
 
 #include <inttypes.h>
 
+#include "aws/denial.h"
 #include "aws/service.h"
 #include "aws/sigv4.h"
+#include "aws/verdict.h"
 #include "aws/xml.h"
 #include "basic/encode.h"
 #include "basic/utf8.h"
 
-enum { DEADLINE_MS = 30000, MAX_ERROR = 64 * 1024, MAX_KEY = 1024 };
+enum { DEADLINE_MS = 30000, MAX_ERROR = 64 * 1024, MAX_KEY = 1024, MAX_SKEW_SECONDS = 15 * 60 };
 
 struct s3 {
         struct http *http;
         struct credential_source *credentials;
         char *region;
         struct endpoint endpoint; /* .host NULL: AWS's own */
+        struct endpoint_choice choice; /* of these */
 };
 
-int s3_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
-           struct s3 **ret, struct error *e) {
+int s3_new(struct http *http, struct credential_source *credentials, const char *region,
+           const struct endpoint_choice *endpoint, struct s3 **ret, struct error *e) {
         _cleanup_(s3_freep) struct s3 *s3 = calloc(1, sizeof *s3);
         int r;
 
@@ -32,8 +35,10 @@ int s3_new(struct http *http, struct credential_source *credentials, const char 
         s3->region = strdup(region);
         if (!s3->region)
                 return fail_oom(e);
-        if (endpoint) {
-                r = endpoint_parse(endpoint, "S3 endpoint", &s3->endpoint, e);
+        s3->choice =
+                (struct endpoint_choice) { .use_fips = endpoint->use_fips, .use_dualstack = endpoint->use_dualstack };
+        if (endpoint->url) {
+                r = endpoint_parse(endpoint->url, "S3 endpoint", &s3->endpoint, e);
                 if (r < 0)
                         return r;
         }
@@ -112,8 +117,9 @@ int s3_parse_content_range(const char *text, uint64_t *ret_first, uint64_t *ret_
 
 struct s3_error {
         char code[80];
-        char message[512];
+        char message[768];
         char region[32];
+        char storage_class[32];
 };
 
 static void parse_error(const struct service_answer *answer, struct s3_error *ret) {
@@ -125,6 +131,7 @@ static void parse_error(const struct service_answer *answer, struct s3_error *re
                 { "Error/Code", ret->code, sizeof ret->code },
                 { "Error/Message", ret->message, sizeof ret->message },
                 { "Error/Region", ret->region, sizeof ret->region },
+                { "Error/StorageClass", ret->storage_class, sizeof ret->storage_class },
         };
         _cleanup_free_ char *copy = strndup(answer->text, answer->n);
         struct xml_item item;
@@ -137,95 +144,119 @@ static void parse_error(const struct service_answer *answer, struct s3_error *re
                 for (size_t i = 0; item.text && i < ELEMENTS(table); i++)
                         if (streq(item.path, table[i].path))
                                 snprintf(table[i].to, table[i].room, "%s", item.text);
+        if (!ret->region[0] && answer->region && region_valid(answer->region))
+                snprintf(ret->region, sizeof ret->region, "%s", answer->region);
 }
 
-static const struct {
-        const char *code;
-        enum failure failure;
-        enum http_verdict verdict;
-} errors[] = {
-        { "ExpiredToken", FAILURE_CREDENTIALS, HTTP_REFRESH },
-        { "TokenRefreshRequired", FAILURE_CREDENTIALS, HTTP_REFRESH },
-        { "InvalidAccessKeyId", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "InvalidToken", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "SignatureDoesNotMatch", FAILURE_CREDENTIALS, HTTP_FINAL },
-        { "RequestTimeTooSkewed", FAILURE_CLOCK, HTTP_FINAL },
-        { "RequestExpired", FAILURE_CLOCK, HTTP_FINAL },
-        { "SlowDown", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
-        { "ServiceUnavailable", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
-        { "InternalError", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
-        { "RequestTimeout", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
-        { "OperationAborted", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
-        { "PermanentRedirect", FAILURE_S3_NOT_FOUND, HTTP_FINAL },
-        { "TemporaryRedirect", FAILURE_S3_NOT_FOUND, HTTP_FINAL },
-        { "AuthorizationHeaderMalformed", FAILURE_S3_NOT_FOUND, HTTP_FINAL },
-};
+/* The key that the bucket's objects are encrypted with is not the model's; S3 uses it by the caller's permissions. */
+static void advise_about_bucket_key(const char *action, const struct denial *d, struct error *e) {
+        char how[512] = "";
 
-/* What the status alone says; a HEAD's answer has nothing else. */
-static enum http_verdict judge_status(long status, enum failure *ret) {
-        *ret = status == 403 ? FAILURE_S3_DENIED : status == 404 || status == 301 || status == 307 ? FAILURE_S3_NOT_FOUND :
-               status == 412 ? FAILURE_S3_CHANGED : status == 416 ? FAILURE_SEALED_FORMAT :
-               status >= 500 || status == 429 ? FAILURE_S3_UNAVAILABLE : FAILURE_S3_ANSWER;
-        return *ret == FAILURE_S3_UNAVAILABLE ? HTTP_RETRY : HTTP_FINAL;
+        if (d)
+                denial_advice(d, "the policy of that key", how, sizeof how);
+        fail_advice(e, "The bucket encrypts its objects with a KMS key (SSE-KMS). That key, which is not the one that "
+                       "the model is sealed under, must be enabled, and must allow %s to the caller.%s%s",
+                    action, how[0] ? " " : "", how);
+}
+
+static void advise_about_denial(const struct service_answer *answer, const struct s3_error *s3, struct error *e) {
+        static const char no_list[] = " To a role without s3:ListBucket S3 answers the same for a key that does not "
+                                      "exist.";
+        const char *needed = answer->action ?: "s3:GetObject";
+        char advice[512] = "";
+        struct denial d = {};
+
+        if (denial_parse(s3->message, &d) && d.action[0])
+                needed = d.action;
+        if (strncmp(needed, "kms:", 4) == 0) {
+                advise_about_bucket_key(needed, &d, e);
+                return;
+        }
+        denial_advice(&d, "the bucket policy", advice, sizeof advice);
+        if (advice[0])
+                fail_advice(e, "%s", advice);
+        else
+                fail_advice(e, "The caller needs %s on the object named above, and the bucket policy must allow it.%s",
+                            needed, streq(needed, "s3:GetObject") ? no_list : "");
 }
 
 static void advise(const struct service_answer *answer, const struct s3_error *s3, enum failure failure, struct error *e) {
-        if (failure == FAILURE_S3_DENIED)
-                fail_advice(e, "The role needs s3:GetObject on the object named above, and the bucket policy must allow it. "
-                               "To a role without s3:ListBucket S3 answers the same for a key that does not exist.");
-        else if (failure == FAILURE_S3_NOT_FOUND && answer->status != 404)
+        bool writes = answer->action && streq(answer->action, "s3:PutObject");
+
+        if (failure == FAILURE_S3_NOT_FOUND && answer->status != 404)
                 fail_advice(e, "The bucket is in another Region%s%s; use that Region.", s3->region[0] ? ": " : "",
                             s3->region);
         else if (failure == FAILURE_SEALED_FORMAT)
                 fail_advice(e, "The object is empty, or too short to be a sealed file.");
+        else if (failure != FAILURE_S3_DENIED)
+                return;
+        else if (strncmp(s3->code, "KMS.", 4) == 0)
+                advise_about_bucket_key(writes ? "kms:GenerateDataKey" : "kms:Decrypt", NULL, e);
+        else if (streq(s3->code, "InvalidObjectState"))
+                fail_advice(e, "The object is archived%s%s: restore it (`aws s3api restore-object`), or copy it to a "
+                               "storage class that can be read at once, then try again.",
+                            s3->storage_class[0] ? " in the storage class " : "", s3->storage_class);
+        else if (!s3->code[0] || strncmp(s3->code, "AccessDenied", 12) == 0)
+                advise_about_denial(answer, s3, e);
+        else
+                fail_advice(e, "S3 named the reason above: its list of error codes says what %s means.", s3->code);
 }
 
 enum http_verdict s3_judge_error(const struct service_answer *answer, struct error *e) {
         struct s3_error s3 = {};
-        enum http_verdict verdict;
-        enum failure failure;
-        char words[640];
+        struct verdict v;
+        char words[1024];
 
-        verdict = judge_status(answer->status, &failure);
         parse_error(answer, &s3);
+        v = verdict_of(VERDICT_S3, answer->status, verdict_code_valid(s3.code) ? s3.code : NULL, s3.message);
         snprintf(words, sizeof words, "HTTP %ld%s%s%s%s", answer->status, s3.code[0] ? " " : "", s3.code,
                  s3.message[0] ? ": " : "", s3.message);
-        for (size_t i = 0; i < ELEMENTS(errors); i++)
-                if (streq(errors[i].code, s3.code)) {
-                        failure = errors[i].failure;
-                        verdict = errors[i].verdict;
-                }
-        if (failure == FAILURE_CLOCK)
+        /* A refusal without a body, as of a HEAD, has its Date. */
+        if (v.failure == FAILURE_S3_DENIED && !s3.code[0] && llabs(service_clock_ahead(answer)) > MAX_SKEW_SECONDS)
+                v.failure = FAILURE_CLOCK;
+        if (v.failure == FAILURE_CLOCK)
                 return service_clock_fail(answer, words, e);
-        fail(e, failure, -EIO, answer->subject, "%s", words);
-        advise(answer, &s3, failure, e);
-        return verdict;
+        fail(e, v.failure, -EIO, answer->subject, "%s", words);
+        advise(answer, &s3, v.failure, e);
+        return v.verdict;
 }
 
-static enum http_verdict judge_call(struct http_call *call, struct error *e) {
+static enum http_verdict judge_call(struct http_call *call, const char *action, struct error *e) {
         struct service_answer answer = service_answer(call);
-        enum http_verdict verdict = s3_judge_error(&answer, e);
+        enum http_verdict verdict;
 
+        answer.action = action;
+        verdict = s3_judge_error(&answer, e);
         if (e)
                 snprintf(e->request_id, sizeof e->request_id, "%s", http_call_request_id(call));
         return verdict;
 }
 
+/* The permission that a request needs, unless S3 names one in its refusal. */
+static const char *action_of(const struct s3_request *q) {
+        if (!q->key || !q->key[0])
+                return "s3:ListBucket";
+        if (streq(q->method, "GET") || streq(q->method, "HEAD"))
+                return q->query && strstr(q->query, "versionId=") ? "s3:GetObjectVersion" : "s3:GetObject";
+        if (streq(q->method, "DELETE"))
+                return q->query && strstr(q->query, "uploadId=") ? "s3:AbortMultipartUpload" : "s3:DeleteObject";
+        return "s3:PutObject";
+}
+
 /* A bucket whose name has dots is no name that AWS's wildcard certificate covers. */
-static int locate(const struct s3 *s3, const char *bucket, const char *key, struct endpoint *ret_endpoint, char **ret_path) {
+static int locate(const struct s3 *s3, const char *bucket, const char *key, struct endpoint *ret_endpoint,
+                  char **ret_path, struct error *e) {
         bool path_style = s3->endpoint.host || strchr(bucket, '.');
         _cleanup_free_ char *encoded = NULL;
         int r;
 
-        r = sigv4_encode(key, true, &encoded);
-        if (r < 0)
-                return r;
-        r = s3->endpoint.host ? endpoint_copy(&s3->endpoint, ret_endpoint) :
-                                endpoint_aws(path_style ? NULL : bucket, "s3", s3->region, ret_endpoint);
-        if (r < 0)
-                return r;
-        r = asprintf(ret_path, "/%s%s%s", path_style ? bucket : "", path_style && key[0] ? "/" : "", encoded);
-        return r < 0 ? -ENOMEM : 0;
+        if (sigv4_encode(key, true, &encoded) < 0 ||
+            asprintf(ret_path, "/%s%s%s", path_style ? bucket : "", path_style && key[0] ? "/" : "", encoded) < 0)
+                return fail_oom(e);
+        if (!s3->endpoint.host)
+                return endpoint_aws(path_style ? NULL : bucket, "s3", s3->region, &s3->choice, ret_endpoint, e);
+        r = endpoint_copy(&s3->endpoint, ret_endpoint);
+        return r < 0 ? fail_oom(e) : 0;
 }
 
 static int prepare_request(struct s3 *s3, const struct s3_request *q, CURL *easy, bool refresh, struct http_call **ret,
@@ -233,13 +264,15 @@ static int prepare_request(struct s3 *s3, const struct s3_request *q, CURL *easy
         _cleanup_endpoint_ struct endpoint endpoint = {};
         _cleanup_free_ char *path = NULL, *subject = NULL;
         const char *key = q->key ?: "";
+        int r;
 
         if (asprintf(&subject, "s3://%s/%s", q->bucket, key) < 0)
                 return fail_oom(e);
         if (!bucket_valid(q->bucket) || strlen(key) > MAX_KEY)
                 return fail(e, FAILURE_S3_NOT_FOUND, -EINVAL, subject, "is not the name of an object");
-        if (locate(s3, q->bucket, key, &endpoint, &path) < 0)
-                return fail_oom(e);
+        r = locate(s3, q->bucket, key, &endpoint, &path, e);
+        if (r < 0)
+                return r;
         return service_prepare(s3->http, s3->credentials, &(struct service_request) {
                 .endpoint = &endpoint, .service = "s3", .region = s3->region, .path = path, .query = q->query,
                 .unsigned_payload = true,
@@ -254,6 +287,7 @@ static int prepare_request(struct s3 *s3, const struct s3_request *q, CURL *easy
 struct exchange {
         struct s3 *s3;
         const struct s3_request *request;
+        bool refreshed; /* a HEAD was answered 400 before */
 };
 
 static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
@@ -263,7 +297,7 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
 }
 
 static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
-        const struct exchange *x = userdata;
+        struct exchange *x = userdata;
         enum http_verdict verdict = http_judge(call, code, e);
 
         if (verdict != HTTP_OK)
@@ -271,15 +305,16 @@ static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode 
         if (http_call_status(call) / 100 == 2)
                 return x->request->judge ? x->request->judge(call, e) : HTTP_OK;
         /* An expired token's 400 to a HEAD says nothing; if it is something else, the next answer is the same. */
-        if (http_call_status(call) == 400 && streq(x->request->method, "HEAD")) {
-                judge_call(call, e);
+        if (http_call_status(call) == 400 && streq(x->request->method, "HEAD") && !x->refreshed) {
+                judge_call(call, action_of(x->request), e);
+                x->refreshed = true;
                 return HTTP_REFRESH;
         }
-        return judge_call(call, e);
+        return judge_call(call, action_of(x->request), e);
 }
 
 int s3_perform(struct s3 *s3, const struct s3_request *request, struct http_call **ret, struct error *e) {
-        struct exchange userdata = { s3, request };
+        struct exchange userdata = { .s3 = s3, .request = request };
         struct http_exchange exchange = { .prepare = prepare, .judge = judge, .userdata = &userdata };
         struct retry_policy policy = { .deadline_ms = request->deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 5000 };
 
@@ -308,6 +343,21 @@ static enum http_verdict judge_head(struct http_call *call, struct error *e) {
         return read_head(call, &head, e);
 }
 
+/* A refused HEAD tells a status and nothing else: what a GET of one byte is told replaces it. When the GET is not
+ * refused, or fails on its way, the HEAD's error stays. */
+static void explain_head(struct s3 *s3, const char *bucket, const char *key, struct error *e) {
+        const struct http_header range = { "range", "bytes=0-0" };
+        const struct s3_request request = {
+                .method = "GET", .bucket = bucket, .key = key, .headers = &range, .n_headers = 1
+        };
+        _cleanup_http_call_ struct http_call *call = NULL;
+        struct error why = {};
+
+        if (s3_perform(s3, &request, &call, &why) < 0 && why.failure != FAILURE_NETWORK &&
+            why.failure != FAILURE_S3_ANSWER && why.failure != FAILURE_SEALED_FORMAT)
+                *e = why;
+}
+
 int s3_head(struct s3 *s3, const char *bucket, const char *key, struct s3_head *ret, struct error *e) {
         struct s3_request request = { .method = "HEAD", .bucket = bucket, .key = key, .judge = judge_head };
         _cleanup_http_call_ struct http_call *call = NULL;
@@ -315,6 +365,10 @@ int s3_head(struct s3 *s3, const char *bucket, const char *key, struct s3_head *
         int r;
 
         r = s3_perform(s3, &request, &call, e);
+        /* 404 is what the question is mostly about, and needs no second one. */
+        if (r < 0 && e && (e->failure == FAILURE_S3_DENIED || e->failure == FAILURE_S3_ANSWER ||
+                           e->failure == FAILURE_CLOCK))
+                explain_head(s3, bucket, key, e);
         if (r < 0)
                 return r;
         (void) read_head(call, &out, e);
@@ -351,6 +405,10 @@ int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8
         *ret = copy;
         *ret_n = n;
         return 0;
+}
+
+void s3_tell_retry(const struct s3 *s3, const struct error *why, unsigned wait_ms) {
+        http_tell_retry(s3->http, why, wait_ms);
 }
 
 /* What belongs to the call of one range. */
@@ -434,5 +492,5 @@ enum http_verdict s3_judge_range(struct http_call *call, CURLcode code, struct e
         if (status == 206 && !s3_range_answer(call, &answer))
                 return malformed(call, range->wrong, e);
         verdict = http_judge(call, code, e);
-        return verdict != HTTP_OK || status == 206 ? verdict : judge_call(call, e);
+        return verdict != HTTP_OK || status == 206 ? verdict : judge_call(call, "s3:GetObject", e);
 }

@@ -8,17 +8,18 @@
  * NETWORK, with S3's own words and its request id.
  * Source: Amazon S3 API Reference; RFC 9110 (Range, Content-Range, ETag). */
 
-#include "aws/credentials.h"
+#include "aws/credential-source.h"
+#include "aws/endpoint.h"
 #include "aws/http.h"
 
 struct s3;
 
 enum { S3_ETAG_SIZE = 128 };
 
-/* `endpoint` NULL: AWS's for the region, virtual-hosted unless the bucket's name has a dot; an endpoint of one's own gets
- * path-style requests. Arguments but the strings must outlive it. May be used from any thread. */
-int s3_new(struct http *http, struct credential_source *credentials, const char *region, const char *endpoint,
-           struct s3 **ret, struct error *e);
+/* AWS's own endpoints are asked virtual-hosted, unless the bucket's name has a dot; an endpoint of one's own gets
+ * path-style requests. `http` and `credentials` must outlive it. May be used from any thread. */
+int s3_new(struct http *http, struct credential_source *credentials, const char *region,
+           const struct endpoint_choice *endpoint, struct s3 **ret, struct error *e);
 void s3_free(struct s3 *s3);
 DEFINE_CLEANUP(struct s3 *, s3_free, s3_freep)
 
@@ -29,6 +30,7 @@ struct s3_head {
         uint64_t size;
         char etag[S3_ETAG_SIZE]; /* with its quotes */
 };
+/* S3's answer to a HEAD has no body, so a refusal's reason is fetched by a GET of one byte. */
 int s3_head(struct s3 *s3, const char *bucket, const char *key, struct s3_head *ret, struct error *e);
 
 /* The whole object, of at most `max` bytes (else S3_ANSWER), with a NUL after it; ret_head may be NULL. */
@@ -40,6 +42,9 @@ int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8
  * -WRITEDATA and -PRIVATE after this. One attempt: backoff is the caller's, with a struct retry for each range. */
 int s3_prepare_range(struct s3 *s3, CURL *easy, const char *bucket, const char *key, uint64_t first, uint64_t last,
                      const char *if_match, bool refresh, struct http_call **ret, struct error *e);
+
+/* Tells that a range is waited for, as http_tell_retry() does. */
+void s3_tell_retry(const struct s3 *s3, const struct error *why, unsigned wait_ms);
 
 struct s3_range {
         uint64_t first, last; /* inclusive; first is the one asked for, last too unless the object ends before it */

@@ -7,78 +7,6 @@
 
 enum { MAX_HEADERS = 16 };
 
-DEFINE_CLEANUP(CURLU *, curl_url_cleanup, curl_url_cleanupp)
-DEFINE_CLEANUP(char *, curl_free, curl_freep)
-#define _cleanup_curl_ _cleanup_(curl_freep)
-
-static bool has_part(CURLU *u, CURLUPart part) {
-        _cleanup_curl_ char *text = NULL;
-
-        return curl_url_get(u, part, &text, 0) == CURLUE_OK;
-}
-
-int endpoint_parse(const char *url, const char *what, struct endpoint *ret, struct error *e) {
-        _cleanup_(curl_url_cleanupp) CURLU *u = curl_url();
-        _cleanup_curl_ char *scheme = NULL, *host = NULL, *port = NULL, *path = NULL;
-        _cleanup_endpoint_ struct endpoint out = {};
-        bool shown;
-
-        if (!u)
-                return fail_oom(e);
-        if (curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
-            curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
-            curl_url_get(u, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
-            curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK ||
-            curl_url_get(u, CURLUPART_PATH, &path, 0) != CURLUE_OK)
-                return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" is not a URL", url);
-        if (!streq(scheme, "http") && !streq(scheme, "https"))
-                return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" is neither http nor https", url);
-        if (!streq(path, "/") || has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD) ||
-            has_part(u, CURLUPART_QUERY) || has_part(u, CURLUPART_FRAGMENT))
-                return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" has more than a scheme, a host and a port", url);
-        shown = !streq(port, streq(scheme, "http") ? "80" : "443");
-        if (asprintf(&out.host, "%s%s%s", host, shown ? ":" : "", shown ? port : "") < 0 ||
-            asprintf(&out.origin, "%s://%s", scheme, out.host) < 0)
-                return fail_oom(e);
-        *ret = out;
-        out = (struct endpoint) {};
-        return 0;
-}
-
-int endpoint_aws(const char *prefix, const char *service, const char *region, struct endpoint *ret) {
-        const char *suffix = strncmp(region, "cn-", 3) == 0 ? ".cn" : "";
-        _cleanup_endpoint_ struct endpoint out = {};
-
-        if (asprintf(&out.host, "%s%s%s.%s.amazonaws.com%s", prefix ?: "", prefix ? "." : "", service, region, suffix) < 0 ||
-            asprintf(&out.origin, "https://%s", out.host) < 0)
-                return -ENOMEM;
-        *ret = out;
-        out = (struct endpoint) {};
-        return 0;
-}
-
-int endpoint_copy(const struct endpoint *from, struct endpoint *ret) {
-        _cleanup_endpoint_ struct endpoint out = { .origin = strdup(from->origin), .host = strdup(from->host) };
-
-        if (!out.origin || !out.host)
-                return -ENOMEM;
-        *ret = out;
-        out = (struct endpoint) {};
-        return 0;
-}
-
-void endpoint_done(struct endpoint *endpoint) {
-        free(endpoint->origin);
-        free(endpoint->host);
-        *endpoint = (struct endpoint) {};
-}
-
-bool region_valid(const char *region) {
-        size_t n = strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-");
-
-        return n > 0 && n < 32 && !region[n] && region[0] != '-' && region[n - 1] != '-';
-}
-
 /* Host first: add_header() never sees a full table, for requests bring at most MAX_HEADERS / 2. */
 static void add_header(struct http_header *headers, size_t *n, const char *name, const char *value) {
         headers[(*n)++] = (struct http_header) { name, value };
@@ -129,6 +57,7 @@ struct service_answer service_answer(struct http_call *call) {
         struct service_answer answer = {
                 .status = http_call_status(call),
                 .date = http_call_header(call, "date"),
+                .region = http_call_header(call, "x-amz-bucket-region"),
                 .subject = http_call_subject(call),
         };
 

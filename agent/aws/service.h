@@ -3,25 +3,9 @@
 
 /* What KMS and S3 have in common: an endpoint, and requests signed with the credentials of the moment. */
 
-#include "aws/credentials.h"
+#include "aws/credential-source.h"
+#include "aws/endpoint.h"
 #include "aws/http.h"
-
-/* Where requests go: "https://kms.us-east-1.amazonaws.com". */
-struct endpoint {
-        char *origin; /* scheme://host[:port], without a trailing slash */
-        char *host;   /* as in the Host header: host[:port], without the scheme's default port */
-};
-
-/* Accepts http and https URLs of nothing but a host, a port and "/". `what` names the setting in errors. */
-int endpoint_parse(const char *url, const char *what, struct endpoint *ret, struct error *e);
-/* AWS's own endpoint: https://[PREFIX.]SERVICE.REGION.amazonaws.com (.com.cn in China). */
-int endpoint_aws(const char *prefix, const char *service, const char *region, struct endpoint *ret);
-int endpoint_copy(const struct endpoint *from, struct endpoint *ret);
-void endpoint_done(struct endpoint *endpoint);
-#define _cleanup_endpoint_ _cleanup_(endpoint_done)
-
-/* "us-east-1": lower-case letters, digits, dashes; it becomes part of a host name. */
-bool region_valid(const char *region);
 
 struct service_request {
         const struct endpoint *endpoint;
@@ -43,6 +27,8 @@ struct service_answer {
         size_t n;
         const char *date; /* the Date header, or NULL */
         const char *subject;
+        const char *action; /* the permission that the request needed, "s3:GetObject", or NULL */
+        const char *region; /* the x-amz-bucket-region header, or NULL */
 };
 struct service_answer service_answer(struct http_call *call);
 

@@ -54,7 +54,7 @@ struct boot {
         size_t manifest_size;
         struct message_header *manifest_header;
         const struct message_header *header; /* of the manifest or of the single object: what KMS is asked about */
-        const struct message_data_key *encrypted_key;
+        struct key_candidates candidates; /* for the data key */
         bool presented; /* claims holds what the last attestation document did */
         struct document_claims claims;
         struct secret *data_key;
@@ -82,8 +82,9 @@ int boot_publish(struct boot *b, struct error *e);   /* one rename */
 /* The part of boot_locate() that a boot which failed before it does later, to find its lifecycle hook. */
 int boot_ask_metadata(struct boot *b, struct error *e);
 
-/* Who we are, for the report and the lifecycle hook: asked for once, while the recipient key is made. */
-void boot_identify(struct boot *b);
+/* Who we are, for the report and the lifecycle hook: asked for while the recipient key is made, and not waited for then; once
+ * more when a hook needs it and it was not there. */
+void boot_identify(struct boot *b, bool required);
 
 /* Names the model's place, for messages: s3://, the bucket, and this key. */
 int boot_name_source(struct boot *b, const char *key, struct error *e);

@@ -21,6 +21,13 @@ void boot_status(const char *format, ...) {
         sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text, BOOT_SILENCE_SECONDS * 1000000ULL);
 }
 
+/* Waiting is told, so that an operator at the console sees for what; from any thread. */
+static void tell_retry(void *userdata, const struct error *why, unsigned wait_ms) {
+        (void) userdata;
+        (void) wait_ms;
+        boot_status("Trying again: %s: %s", why->subject, why->reason);
+}
+
 int boot_name_source(struct boot *b, const char *key, struct error *e) {
         char *source;
 
@@ -35,7 +42,7 @@ int boot_name_source(struct boot *b, const char *key, struct error *e) {
 }
 
 int boot_configure(struct boot *b, struct error *e) {
-        struct http_options options = { .user_agent = "sealboot-agent/" SEALBOOT_VERSION };
+        struct http_options options = { .user_agent = "sealboot-agent/" SEALBOOT_VERSION, .on_retry = tell_retry };
         int r;
 
         boot_status("Reading the measured configuration");
@@ -73,14 +80,20 @@ int boot_begin_key(struct boot *b, struct error *e) {
         return 0;
 }
 
+static void tell_tpm_wait(const char *why) {
+        boot_status("Waiting for the TPM: %s", why);
+}
+
 int boot_open_tpm(struct boot *b, struct error *e) {
         int r;
 
         boot_status("Looking at the TPM");
         report_begin(b->report, "tpm");
         r = tpm_open(b->tcti ?: b->config->tcti, TPM_BUSY_WAIT_MS, &b->tpm, e);
-        if (r == 0)
+        if (r == 0) {
+                tpm_on_wait(b->tpm, tell_tpm_wait);
                 r = tpm_pcr_require_zero(b->tpm, PCR_MODEL, b->config->measurement_log, e);
+        }
         report_end(b->report, "tpm", 0);
         return r;
 }
@@ -90,7 +103,7 @@ static int find_model(struct boot *b, struct error *e) {
         size_t n;
         int r;
 
-        r = imds_user_data(b->imds, &user_data, &n, e);
+        r = imds_user_data(b->imds, !b->config->model, &user_data, &n, e);
         if (r == 0)
                 r = launch_parse((char *) user_data, n, b->config, &b->launch, e);
         if (r < 0)
@@ -109,19 +122,20 @@ static int find_region(struct boot *b, struct error *e) {
 }
 
 static int connect_services(struct boot *b, struct error *e) {
-        struct config *c = b->config;
+        const struct endpoint_choice s3 = config_endpoint(b->config, b->config->endpoint_s3),
+                                     kms = config_endpoint(b->config, b->config->endpoint_kms);
         int r;
 
-        r = s3_new(b->http, b->credentials, b->region, c->endpoint_s3, &b->s3, e);
+        r = s3_new(b->http, b->credentials, b->region, &s3, &b->s3, e);
         if (r == 0)
-                r = kms_new(b->http, b->credentials, b->region, c->endpoint_kms, c->kms_deadline_ms, &b->kms, e);
+                r = kms_new(b->http, b->credentials, b->region, &kms, b->config->kms_deadline_ms, &b->kms, e);
         return r;
 }
 
 int boot_ask_metadata(struct boot *b, struct error *e) {
         int r;
 
-        r = imds_new(b->http, b->config->endpoint_imds, &b->imds, e);
+        r = imds_new(b->http, b->config->endpoint_imds, 0, &b->imds, e);
         if (r == 0)
                 r = credentials_from_imds(b->imds, &b->credentials, e);
         /* Before what the operator says: a boot that fails there can still tell Auto Scaling. */
@@ -142,10 +156,10 @@ int boot_locate(struct boot *b, struct error *e) {
         return r;
 }
 
-void boot_identify(struct boot *b) {
+void boot_identify(struct boot *b, bool required) {
         struct imds_identity id;
 
-        if (b->instance_id[0] || imds_identity(b->imds, &id, NULL) < 0)
+        if (b->instance_id[0] || imds_identity(b->imds, required, &id, NULL) < 0)
                 return;
         memcpy(b->instance_id, id.instance_id, sizeof b->instance_id);
         report_text(b->report, "identity.account", id.account);

@@ -85,12 +85,15 @@ void boot_end(struct boot *b) {
 /* ---- what Auto Scaling is told */
 
 static int complete_hook(struct boot *b, const struct lifecycle_hook *hook, bool proceed, struct error *e) {
+        struct endpoint_choice endpoint;
+
         if (b->region)
-                boot_identify(b);
+                boot_identify(b, true);
         if (!hook->instance_id[0])
                 return fail(e, FAILURE_LIFECYCLE, -ENODATA, hook->name,
                             "the metadata service did not tell which instance this is");
-        return autoscaling_complete(b->http, b->credentials, b->region, b->config->endpoint_autoscaling, hook, proceed, e);
+        endpoint = config_endpoint(b->config, b->config->endpoint_autoscaling);
+        return autoscaling_complete(b->http, b->credentials, b->region, &endpoint, hook, proceed, e);
 }
 
 void boot_complete_hook(struct boot *b, bool proceed) {
@@ -126,7 +129,7 @@ void boot_forget(struct boot *b) {
         recipient_free(TAKE(b->recipient));
         secret_free(TAKE(b->data_key));
         b->header = NULL; /* a single object's was the pipeline's, and its keys with it */
-        b->encrypted_key = NULL;
+        key_candidates_done(&b->candidates);
 }
 
 void boot_done(struct boot *b) {

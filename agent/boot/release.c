@@ -67,7 +67,7 @@ static void report_header(struct boot *b) {
                 json_object_object_add(context, b->header->context[i].key,
                                        json_object_new_string(b->header->context[i].value));
         report_put(b->report, "encryption_context", context);
-        report_text(b->report, "key_arn", b->encrypted_key->info);
+        report_text(b->report, "key_arn", b->candidates.items[0].arn);
 }
 
 int boot_prefetch(struct boot *b, struct error *e) {
@@ -79,7 +79,7 @@ int boot_prefetch(struct boot *b, struct error *e) {
         if (r == 0)
                 r = b->launch.is_prefix ? fetch_manifest(b, e) : fetch_single(b, e);
         if (r == 0)
-                r = config_accept(b->config, b->header, b->source, &b->encrypted_key, e);
+                r = config_accept(b->config, b->header, b->region, b->source, &b->candidates, e);
         if (r == 0)
                 report_header(b);
         report_end(b->report, "header", 0);
@@ -137,23 +137,52 @@ static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e)
         return 0;
 }
 
-static int ask_kms(struct boot *b, struct kms_release *ret, struct error *e) {
-        _cleanup_free_ struct kms_pair *context = calloc(b->header->n_context + 1, sizeof *context);
-        struct kms_ciphertext ciphertext = {
-                .key_arn = b->encrypted_key->info,
-                .blob = b->encrypted_key->ciphertext,
-                .size = b->encrypted_key->ciphertext_size,
-                .context = context,
-                .n_context = b->header->n_context,
-        };
+struct asking {
+        struct boot *boot;
+        struct kms_release release;
+        unsigned refused; /* keys that did not open it */
+};
+
+static int ask_kms(void *userdata, const struct kms_ciphertext *ciphertext, struct error *e) {
+        struct asking *a = userdata;
         int r;
 
-        if (!context)
-                return fail_oom(e);
-        for (size_t i = 0; i < b->header->n_context; i++)
-                context[i] = (struct kms_pair) { b->header->context[i].key, b->header->context[i].value };
-        r = kms_release(b->kms, &ciphertext, attest, b, ret, e);
-        report_end(b->report, "kms", 0);
+        report_text(a->boot->report, "key_arn", ciphertext->key_arn);
+        r = kms_release(a->boot->kms, ciphertext, attest, a->boot, &a->release, e);
+        report_end(a->boot->report, "kms", 0);
+        return r;
+}
+
+static void report_refusal(void *userdata, const struct kms_ciphertext *ciphertext, const struct error *e) {
+        struct asking *a = userdata;
+        const struct {
+                const char *name, *text;
+        } members[] = {
+                { "key_arn", ciphertext->key_arn },
+                { "failure", failure_info(e->failure)->name },
+                { "reason", e->reason },
+                { "request_id", e->request_id },
+        };
+
+        boot_status("KMS key %s did not open it; looking for another", ciphertext->key_arn);
+        for (size_t i = 0; i < ELEMENTS(members); i++) {
+                char place[64];
+
+                snprintf(place, sizeof place, "kms.refused.%u.%s", a->refused, members[i].name);
+                report_text(a->boot->report, place, members[i].text);
+        }
+        a->refused++;
+}
+
+static int ask_for_key(struct boot *b, struct kms_release *ret, struct error *e) {
+        struct asking a = { .boot = b };
+        int r;
+
+        r = key_candidates_try(&b->candidates, b->source, ask_kms, report_refusal, &a, e);
+        if (r == 0)
+                *ret = a.release;
+        else /* the error is about the first */
+                report_text(b->report, "key_arn", b->candidates.items[0].arn);
         return r;
 }
 
@@ -161,11 +190,11 @@ int boot_release(struct boot *b, struct error *e) {
         _cleanup_(kms_release_done) struct kms_release release = { 0 };
         int r;
 
-        boot_identify(b);
+        boot_identify(b, false);
         report_begin(b->report, "key-release");
         r = wait_for_recipient(b, e);
         if (r == 0)
-                r = ask_kms(b, &release, e);
+                r = ask_for_key(b, &release, e);
         if (r == 0) {
                 report_text(b->report, "kms.request_id", release.request_id);
                 report_put(b->report, "kms.attempts", json_object_new_int((int) release.attempts));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "configuration/config.h"
 
+#include "aws/key-arn.h"
 #include "basic/encode.h"
 #include "basic/file.h"
 #include "basic/json.h"
@@ -47,26 +48,6 @@ static int take_text(json_object *o, const char *absent, char **ret, struct erro
         return *ret ? 0 : fail_oom(e);
 }
 
-/* arn:PARTITION:kms:REGION:ACCOUNT:key/ID. An alias is refused: what it points to can be changed outside the image. */
-static bool is_key_arn(const char *arn) {
-        unsigned field = 0;
-
-        if (strncmp(arn, "arn:aws", 7) != 0)
-                return false;
-        for (const char *p = arn; *p; p++)
-                if (*p <= 0x20 || *p == 0x7f)
-                        return false;
-        for (const char *p = arn; (p = strchr(p, ':')); p++) {
-                field++;
-                if ((field == 2 && strncmp(p, ":kms:", 5) != 0) || (field == 3 && p[1] == ':') ||
-                    (field == 4 && strspn(p + 1, "0123456789") != 12))
-                        return false;
-                if (field == 5)
-                        return strncmp(p, ":key/", 5) == 0 && p[5] && !strchr(p + 5, ':') && !strchr(p, '*');
-        }
-        return false;
-}
-
 static int take_keys(json_object *o, const char *subject, struct config *c, struct error *e) {
         size_t n = o ? json_object_array_length(o) : 0;
 
@@ -81,7 +62,7 @@ static int take_keys(json_object *o, const char *subject, struct config *c, stru
         for (size_t i = 0; i < n; i++) {
                 json_object *key = json_object_array_get_idx(o, i);
 
-                if (!json_object_is_type(key, json_type_string) || !is_key_arn(json_text(key)))
+                if (!json_object_is_type(key, json_type_string) || !key_arn_valid(json_text(key)))
                         return BAD(e, subject,
                                    "\"keys[%zu]\" must be a KMS key ARN such as arn:aws:kms:REGION:ACCOUNT:key/ID "
                                    "(an alias will not do), not %.200s",
@@ -191,8 +172,9 @@ static int check_paths(const struct config *c, const char *subject, struct error
 
 int config_parse(const char *text, size_t n, const char *subject, struct config **ret, struct error *e) {
         json_object *keys = NULL, *discovery = NULL, *context = NULL, *digests = NULL, *model = NULL, *measure = NULL,
-                    *region = NULL, *endpoints = NULL, *ca = NULL, *tcti = NULL, *directory = NULL, *log = NULL,
-                    *report = NULL, *workers = NULL, *connections = NULL, *deadline = NULL, *any_iv = NULL, *hook = NULL;
+                    *region = NULL, *fips = NULL, *dualstack = NULL, *endpoints = NULL, *ca = NULL, *tcti = NULL,
+                    *directory = NULL, *log = NULL, *report = NULL, *workers = NULL, *connections = NULL,
+                    *deadline = NULL, *any_iv = NULL, *hook = NULL;
         const struct json_field fields[] = {
                 { "keys", json_type_array, false, 1, 100, "a list of 1 to 100 KMS key ARNs", &keys },
                 { "discovery", json_type_boolean, false, 0, 0, "true or false", &discovery },
@@ -201,6 +183,8 @@ int config_parse(const char *text, size_t n, const char *subject, struct config 
                 { "model", json_type_string, false, 1, 2048, "an s3:// URI", &model },
                 { "measure", json_type_string, false, 0, 0, "\"model\" or \"sha384\"", &measure },
                 { "region", json_type_string, false, 1, 64, "an AWS Region", &region },
+                { "use_fips_endpoint", json_type_boolean, false, 0, 0, "true or false", &fips },
+                { "use_dualstack_endpoint", json_type_boolean, false, 0, 0, "true or false", &dualstack },
                 { "endpoints", json_type_object, false, 0, 0, "an object with imds, kms, s3, autoscaling", &endpoints },
                 { "ca_bundle", json_type_string, false, 1, 1024, "an absolute path", &ca },
                 { "tcti", json_type_string, false, 1, 1024, "a TCTI string", &tcti },
@@ -226,6 +210,8 @@ int config_parse(const char *text, size_t n, const char *subject, struct config 
                 return r;
         c->discovery = json_boolean(discovery, false);
         c->allow_any_iv = json_boolean(any_iv, false);
+        c->use_fips_endpoint = json_boolean(fips, false);
+        c->use_dualstack_endpoint = json_boolean(dualstack, false);
         c->workers = (unsigned) json_integer(workers, 0);
         c->connections = (unsigned) json_integer(connections, 0);
         c->kms_deadline_ms = (unsigned) json_integer(deadline, 60) * 1000;
@@ -275,15 +261,8 @@ int config_load(const char *path, struct config **ret, struct error *e) {
 
 /* ---- what the configuration decides */
 
-static bool pinned(const struct config *c, const struct message_data_key *k) {
-        if (!streq(k->provider, "aws-kms") || strlen(k->info) != k->info_size)
-                return false;
-        if (c->discovery)
-                return is_key_arn(k->info);
-        for (size_t i = 0; i < c->n_keys; i++)
-                if (streq(c->keys[i], k->info))
-                        return true;
-        return false;
+struct endpoint_choice config_endpoint(const struct config *c, const char *url) {
+        return (struct endpoint_choice) { url, c->use_fips_endpoint, c->use_dualstack_endpoint };
 }
 
 static int check_context(const struct config *c, const struct message_header *h, const char *subject, struct error *e) {
@@ -302,21 +281,26 @@ static int check_context(const struct config *c, const struct message_header *h,
         return 0;
 }
 
-int config_accept(const struct config *c, const struct message_header *h, const char *subject,
-                  const struct message_data_key **ret, struct error *e) {
-        const struct message_data_key *found = NULL;
+int config_accept(const struct config *c, const struct message_header *h, const char *region, const char *subject,
+                  struct key_candidates *ret, struct error *e) {
+        _cleanup_key_candidates_ struct key_candidates found = {};
+        int r;
 
-        for (size_t i = 0; i < h->n_data_keys && !found; i++)
-                if (pinned(c, &h->data_keys[i]))
-                        found = &h->data_keys[i];
-        if (!found)
+        r = key_candidates_find(h, c->discovery ? NULL : (const char *const *) c->keys, c->n_keys, region, &found, e);
+        if (r < 0)
+                return r;
+        if (found.n == 0)
                 return fail(e, FAILURE_KEY_NOT_PINNED, -EACCES, subject,
                             "it is sealed under %s %.300s%s, which is not among the %zu pinned keys",
                             /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a header has at least one */
                             h->data_keys[0].provider, h->data_keys[0].info, h->n_data_keys > 1 ? " and others" : "",
                             c->n_keys);
+        r = check_context(c, h, subject, e);
+        if (r < 0)
+                return r;
         *ret = found;
-        return check_context(c, h, subject, e);
+        found = (struct key_candidates) {};
+        return 0;
 }
 
 int config_accept_digest(const struct config *c, const uint8_t digest[static MODEL_DIGEST], const char *subject,

@@ -6,6 +6,7 @@
  * sealboot-agent(8). */
 
 #include "basic/json.h"
+#include "sealed/candidates.h"
 #include "sealed/message.h"
 #include "sealed/model.h"
 
@@ -30,6 +31,7 @@ struct config {
         char *region; /* NULL: the instance's */
         char *endpoint_imds, *endpoint_kms, *endpoint_s3; /* NULL: AWS's */
         char *endpoint_autoscaling;
+        bool use_fips_endpoint, use_dualstack_endpoint; /* of AWS's own */
         char *hook_group, *hook_name; /* the Auto Scaling lifecycle hook to complete, or NULL */
         char *ca_bundle; /* NULL: the system's */
         char *tcti;      /* NULL: the machine's TPM */
@@ -63,9 +65,12 @@ int lifecycle_hook_parse(json_object *object, enum failure failure, const char *
 int launch_parse(const char *text, size_t n, const struct config *c, struct launch *ret, struct error *e);
 void launch_done(struct launch *l);
 
-/* The one encrypted data key of a header that the configuration accepts: FAILURE_KEY_NOT_PINNED, FAILURE_CONTEXT. */
-int config_accept(const struct config *c, const struct message_header *h, const char *subject,
-                  const struct message_data_key **ret, struct error *e);
+/* The encrypted data keys of a header that the configuration accepts, at least one: FAILURE_KEY_NOT_PINNED,
+ * FAILURE_CONTEXT. `region`: the instance's. */
+int config_accept(const struct config *c, const struct message_header *h, const char *region, const char *subject,
+                  struct key_candidates *ret, struct error *e);
+/* AWS's endpoint of the kind that is configured, or `url` if that is not NULL. */
+struct endpoint_choice config_endpoint(const struct config *c, const char *url);
 /* FAILURE_DIGEST unless the model is one that may be loaded. */
 int config_accept_digest(const struct config *c, const uint8_t digest[static MODEL_DIGEST], const char *subject,
                          struct error *e);

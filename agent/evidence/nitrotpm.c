@@ -15,8 +15,6 @@
 enum {
         AUTH_BYTES = 32,
         RESPONSE_MAX = 4096,
-        VENDOR_RETRIES = 20,
-        VENDOR_RETRY_MS = 50,
         NV_BUFFER_ASSUMED = 512, /* of a TPM that does not tell; every TPM takes as much */
 };
 
@@ -36,7 +34,9 @@ static TSS2_RC plain(TSS2_RC rc) {
 static int undefine(struct tpm *t, ESYS_TR handle, struct error *e) {
         TSS2_RC rc;
 
-        rc = Esys_NV_UndefineSpace(tpm_esys(t), ESYS_TR_RH_OWNER, handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE);
+        TPM_PATIENTLY(t, rc,
+                      Esys_NV_UndefineSpace(tpm_esys(t), ESYS_TR_RH_OWNER, handle, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                            ESYS_TR_NONE));
         return rc == TSS2_RC_SUCCESS ? 0 : tpm_fail(e, FAILURE_TPM, t, "TPM2_NV_UndefineSpace", rc);
 }
 
@@ -46,8 +46,9 @@ int nitrotpm_clear_leftover(struct tpm *t, size_t *ret_cleared, struct error *e)
         size_t cleared = 0;
         TSS2_RC rc;
 
-        rc = Esys_GetCapability(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES,
-                                ATTESTATION_INDEX_FIRST, ATTESTATION_INDICES, NULL, &data);
+        TPM_PATIENTLY(t, rc,
+                      Esys_GetCapability(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES,
+                                         ATTESTATION_INDEX_FIRST, ATTESTATION_INDICES, NULL, &data));
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_GetCapability", rc);
         found = &data->data.handles;
@@ -58,7 +59,8 @@ int nitrotpm_clear_leftover(struct tpm *t, size_t *ret_cleared, struct error *e)
                 if (found->handle[i] < ATTESTATION_INDEX_FIRST ||
                     found->handle[i] >= ATTESTATION_INDEX_FIRST + ATTESTATION_INDICES)
                         continue;
-                rc = Esys_TR_FromTPMPublic(tpm_esys(t), found->handle[i], ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle);
+                TPM_PATIENTLY(t, rc, Esys_TR_FromTPMPublic(tpm_esys(t), found->handle[i], ESYS_TR_NONE, ESYS_TR_NONE,
+                                                           ESYS_TR_NONE, &handle));
                 if (rc != TSS2_RC_SUCCESS)
                         return tpm_fail(e, FAILURE_TPM, t, "TPM2_NV_ReadPublic", rc);
                 r = undefine(t, handle, e);
@@ -109,8 +111,9 @@ static int define(struct index *x, struct error *e) {
                 return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
         for (uint32_t i = 0; i < ATTESTATION_INDICES && plain(rc) == TPM2_RC_NV_DEFINED; i++) {
                 x->number = public.nvPublic.nvIndex = ATTESTATION_INDEX_FIRST + i;
-                rc = Esys_NV_DefineSpace(tpm_esys(x->tpm), ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
-                                         &x->auth, &public, &x->handle);
+                TPM_PATIENTLY(x->tpm, rc,
+                              Esys_NV_DefineSpace(tpm_esys(x->tpm), ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                                  ESYS_TR_NONE, &x->auth, &public, &x->handle));
         }
         return rc == TSS2_RC_SUCCESS ? 0 : define_failed(x->tpm, rc, e);
 }
@@ -125,8 +128,9 @@ static int write_request(struct index *x, const uint8_t *request, size_t n, stru
                 TPM2B_MAX_NV_BUFFER chunk = { .size = (UINT16) MIN_OF(n - offset, (size_t) x->buffer_max) };
 
                 memcpy(chunk.buffer, request + offset, chunk.size);
-                rc = Esys_NV_Write(tpm_esys(x->tpm), x->handle, x->handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
-                                   &chunk, (UINT16) offset);
+                TPM_PATIENTLY(x->tpm, rc,
+                              Esys_NV_Write(tpm_esys(x->tpm), x->handle, x->handle, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                            ESYS_TR_NONE, &chunk, (UINT16) offset));
                 if (rc != TSS2_RC_SUCCESS)
                         return tpm_fail(e, FAILURE_TPM, x->tpm, "TPM2_NV_Write", rc);
                 offset += chunk.size;
@@ -177,7 +181,6 @@ static TSS2_RC transmit(TSS2_TCTI_CONTEXT *tcti, const uint8_t *command, size_t 
 static int send_vendor_command(struct index *x, struct error *e) {
         TSS2_TCTI_CONTEXT *tcti;
         uint8_t command[128];
-        unsigned attempts = 0;
         size_t n;
         TSS2_RC rc;
 
@@ -185,14 +188,7 @@ static int send_vendor_command(struct index *x, struct error *e) {
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, x->tpm, "Esys_GetTcti", rc);
         n = compose_vendor_command(x, command);
-        for (;;) {
-                rc = transmit(tcti, command, n);
-                if (rc != TPM2_RC_RETRY && rc != TPM2_RC_YIELDED && rc != TPM2_RC_TESTING)
-                        break;
-                if (++attempts == VENDOR_RETRIES)
-                        break;
-                sleep_ms(VENDOR_RETRY_MS);
-        }
+        TPM_PATIENTLY(x->tpm, rc, transmit(tcti, command, n));
         OPENSSL_cleanse(command, sizeof command);
         if (plain(rc) == TPM2_RC_COMMAND_CODE)
                 return fail(e, FAILURE_ATTESTATION, -EOPNOTSUPP, tpm_name(x->tpm),
@@ -204,8 +200,8 @@ static int read_chunk(struct index *x, uint8_t *out, size_t offset, size_t wante
         _cleanup_esys_ TPM2B_MAX_NV_BUFFER *chunk = NULL;
         TSS2_RC rc;
 
-        rc = Esys_NV_Read(tpm_esys(x->tpm), x->handle, x->handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
-                          (UINT16) wanted, (UINT16) offset, &chunk);
+        TPM_PATIENTLY(x->tpm, rc, Esys_NV_Read(tpm_esys(x->tpm), x->handle, x->handle, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                               ESYS_TR_NONE, (UINT16) wanted, (UINT16) offset, &chunk));
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, x->tpm, "TPM2_NV_Read", rc);
         if (chunk->size != wanted)

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 
 #include "basic/encode.h"
+#include "evidence/tpm-internal.h"
 
 /* The TPM may change under a read of several commands; it counts its changes. */
 enum { READ_ATTEMPTS = 16 };
@@ -43,8 +44,9 @@ int tpm_pcr_banks(struct tpm *t, const struct pcr_algorithm *ret[static PCR_BANK
         size_t n = 0;
         TSS2_RC rc;
 
-        rc = Esys_GetCapability(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_PCRS, 0, TPM2_NUM_PCR_BANKS,
-                                NULL, &data);
+        TPM_PATIENTLY(t, rc,
+                      Esys_GetCapability(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_PCRS, 0,
+                                         TPM2_NUM_PCR_BANKS, NULL, &data));
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_GetCapability", rc);
         list = &data->data.assignedPCR;
@@ -102,7 +104,9 @@ static int read_some(struct tpm *t, const struct pcr_algorithm *bank, uint32_t m
         uint32_t got, k = 0;
         TSS2_RC rc;
 
-        rc = Esys_PCR_Read(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &wanted, ret_counter, &given, &digests);
+        TPM_PATIENTLY(t, rc,
+                      Esys_PCR_Read(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &wanted, ret_counter,
+                                    &given, &digests));
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_PCR_Read", rc);
         got = given->count == 1 ? selected(&given->pcrSelections[0], bank) : 0;
@@ -155,7 +159,9 @@ static int read_register(struct tpm *t, unsigned pcr, const struct pcr_changes *
 
         for (size_t i = 0; i < c->n; i++)
                 wanted.pcrSelections[i] = selection(c->banks[i].algorithm, UINT32_C(1) << pcr);
-        rc = Esys_PCR_Read(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &wanted, NULL, &given, &digests);
+        TPM_PATIENTLY(t, rc,
+                      Esys_PCR_Read(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &wanted, NULL, &given,
+                                    &digests));
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_PCR_Read", rc);
         if (given->count != c->n || digests->count != c->n)
@@ -258,12 +264,17 @@ static int predict(struct pcr_changes *c, const void *text, size_t n, const uint
 
 static TSS2_RC extend(struct tpm *t, unsigned pcr, const struct pcr_changes *c) {
         TPML_DIGEST_VALUES values = { .count = (UINT32) c->n };
+        TSS2_RC rc;
 
         for (size_t i = 0; i < c->n; i++) {
                 values.digests[i].hashAlg = c->banks[i].algorithm->id;
                 memcpy(&values.digests[i].digest, c->banks[i].digest, c->banks[i].algorithm->size);
         }
-        return Esys_PCR_Extend(tpm_esys(t), ESYS_TR_PCR0 + pcr, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &values);
+        /* A command that was put off was not carried out: sent again, it still extends once. */
+        TPM_PATIENTLY(t, rc,
+                      Esys_PCR_Extend(tpm_esys(t), ESYS_TR_PCR0 + pcr, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                                      &values));
+        return rc;
 }
 
 static int compare_after(struct tpm *t, unsigned pcr, const struct pcr_changes *c, struct error *e) {

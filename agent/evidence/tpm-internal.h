@@ -11,5 +11,22 @@ const char *tpm_fallback(const struct tpm *t);
 /* After a lost connection, which leaves ESYS unusable. On error only tpm_close() or tpm_reconnect() may follow. */
 int tpm_reconnect(struct tpm *t, struct error *e);
 
+/* A TPM may answer a command with a warning that it was not carried out, and can be later. Repeats it until it was,
+ * or tpm_busy_wait_ms() have passed: `rc = (call)`. */
+#define TPM_PATIENTLY(t, rc, call) \
+        do { \
+                struct tpm_patience _patience = { .tpm = (t) }; \
+                do \
+                        (rc) = (call); \
+                while (tpm_again(&_patience, (rc))); \
+        } while (0)
+
+struct tpm_patience {
+        struct tpm *tpm;
+        int64_t deadline_ms; /* 0: no answer was seen yet */
+};
+/* True, after a wait, when the command is to be sent again. */
+bool tpm_again(struct tpm_patience *p, TSS2_RC rc);
+
 int64_t monotonic_ms(void);
 void sleep_ms(unsigned ms);

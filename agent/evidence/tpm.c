@@ -10,7 +10,7 @@
 
 #include "evidence/tpm-internal.h"
 
-enum { BUSY_RETRY_MS = 20 };
+enum { BUSY_RETRY_MS = 20, PUT_OFF_RETRY_MS = 50 };
 
 struct tpm {
         TSS2_TCTI_CONTEXT *tcti;
@@ -19,6 +19,7 @@ struct tpm {
         char *fallback;
         bool device; /* the name is a path */
         unsigned busy_wait_ms;
+        void (*tell)(const char *why);
 };
 
 void tpm_quiet(void) {
@@ -52,6 +53,38 @@ void sleep_ms(unsigned ms) {
         nanosleep(&(struct timespec) { .tv_sec = ms / 1000, .tv_nsec = (long) (ms % 1000) * 1000000 }, NULL);
 }
 
+void tpm_on_wait(struct tpm *t, void (*tell)(const char *why)) {
+        t->tell = tell;
+}
+
+/* The warnings of TPM 2.0 part 2, section 6.6.3, that say "not now", and those that sound like it. The layer does not
+ * matter: resource managers answer in the TPM's stead. */
+static bool is_put_off(TSS2_RC rc) {
+        static const struct {
+                TSS2_RC rc;
+                bool again;
+        } warnings[] = {
+                { TPM2_RC_YIELDED, true },
+                { TPM2_RC_TESTING, true },
+                { TPM2_RC_RETRY, true },
+                { TPM2_RC_NV_RATE, true },        /* written too often: a matter of seconds */
+                { TPM2_RC_NV_UNAVAILABLE, true },
+                { TPM2_RC_LOCKOUT, false },       /* ends after minutes or hours */
+                { TPM2_RC_CANCELED, false },      /* somebody wanted it to end */
+                { TPM2_RC_MEMORY, false },        /* somebody else's objects are in it, and stay */
+                { TPM2_RC_OBJECT_MEMORY, false },
+                { TPM2_RC_SESSION_MEMORY, false },
+        };
+        TSS2_RC layer = rc & TSS2_RC_LAYER_MASK;
+
+        if (layer != TSS2_TPM_RC_LAYER && layer != TSS2_RESMGR_TPM_RC_LAYER)
+                return false;
+        for (size_t i = 0; i < ELEMENTS(warnings); i++)
+                if (warnings[i].rc == (rc & ~TSS2_RC_LAYER_MASK))
+                        return warnings[i].again;
+        return false;
+}
+
 static const char *decoded(TSS2_RC rc) {
 #if HAVE_TSS2_RC
         return Tss2_RC_Decode(rc);
@@ -60,7 +93,30 @@ static const char *decoded(TSS2_RC rc) {
 #endif
 }
 
+bool tpm_again(struct tpm_patience *p, TSS2_RC rc) {
+        int64_t now = monotonic_ms();
+
+        if (!is_put_off(rc))
+                return false;
+        if (p->deadline_ms == 0) {
+                p->deadline_ms = now + p->tpm->busy_wait_ms;
+                if (p->tpm->tell)
+                        p->tpm->tell(decoded(rc));
+        }
+        if (now >= p->deadline_ms)
+                return false;
+        sleep_ms(PUT_OFF_RETRY_MS);
+        return true;
+}
+
 int tpm_fail(struct error *e, enum failure failure, const struct tpm *t, const char *command, TSS2_RC rc) {
+        if (is_put_off(rc)) {
+                fail(e, failure, -EIO, t->name, "%s was put off for all of %u ms: %s (0x%08x)", command,
+                     t->busy_wait_ms, decoded(rc), rc);
+                fail_advice(e, "The TPM works, but not now: start again. If it persists, something else keeps it busy, "
+                               "or writes its NV memory again and again.");
+                return -EIO;
+        }
         fail(e, failure, -EIO, t->name, "%s: %s (0x%08x)", command, decoded(rc), rc);
         if ((rc & TSS2_RC_LAYER_MASK) == TSS2_TCTI_RC_LAYER)
                 fail_advice(e, "The connection to the TPM broke, not the TPM's rules: look at the kernel's log, or at what "
@@ -227,8 +283,9 @@ int tpm_property(struct tpm *t, TPM2_PT property, uint32_t absent, uint32_t *ret
         const TPML_TAGGED_TPM_PROPERTY *list;
         TSS2_RC rc;
 
-        rc = Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, property, 1,
-                                NULL, &data);
+        TPM_PATIENTLY(t, rc,
+                      Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES,
+                                         property, 1, NULL, &data));
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_GetCapability", rc);
         list = &data->data.tpmProperties;

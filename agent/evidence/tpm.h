@@ -35,6 +35,9 @@ ESYS_CONTEXT *tpm_esys(struct tpm *t);
 /* How long tpm_open() was told to wait for others. */
 unsigned tpm_busy_wait_ms(const struct tpm *t);
 
+/* From then on, `tell` is called once for each command that the TPM puts off, with its answer in words. */
+void tpm_on_wait(struct tpm *t, void (*tell)(const char *why));
+
 /* A number the TPM tells about itself (TPM2_CAP_TPM_PROPERTIES), such as TPM2_PT_NV_BUFFER_MAX; `absent` if it does not. */
 int tpm_property(struct tpm *t, TPM2_PT property, uint32_t absent, uint32_t *ret, struct error *e);
 

@@ -25,6 +25,8 @@ enum {
 #define TLS_1_2_CIPHERS "ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20"
 #define TLS_1_3_CIPHERS "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
+/* A range that fails now and then is S3's normal; from this many failures on without progress it is worth a word. */
+enum { ATTEMPTS_TOLD = 3 };
 static const struct retry_policy range_policy = { .deadline_ms = 60 * 1000, .base_ms = 50, .cap_ms = 5000 };
 
 enum slot_state { SLOT_IDLE, SLOT_BACKOFF, SLOT_RUNNING, SLOT_WAITS_FOR_KEY };
@@ -183,6 +185,8 @@ static void slot_retry(struct slot *s, bool refresh, struct error *why) {
                 return;
         }
         atomic_fetch_add(&u->retries, 1);
+        if (s->retry.attempts >= ATTEMPTS_TOLD)
+                s3_tell_retry(u->options.s3, why, wait_ms);
         s->refresh = refresh;
         s->again_ns = retry_clock_ns() + (int64_t) wait_ms * 1000 * 1000;
         s->state = SLOT_BACKOFF;

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+#include "aws/denial.h"
+#include "aws/key-arn.h"
 #include "basic/encode.h"
 #include "keypolicy/condition-key.h"
 #include "replay/compare.h"
@@ -20,6 +22,8 @@ struct work {
         struct diagnosis *out;
         const char *failure; /* its name; NULL when the model was published */
         const char *key_arn; /* or NULL */
+        bool denied;          /* KMS refused by some policy ... */
+        struct denial denial; /* ... of this kind */
         bool presented;      /* a document was made, so the PCRs are there */
         uint32_t present;
         uint8_t pcr[REFERENCE_PCRS][REFERENCE_SIZE];
@@ -181,6 +185,15 @@ static void find_principal(struct work *w) {
                 w->out->principal[0] = '\0';
 }
 
+/* A refusal of the attestation document itself is none by a policy. */
+static void find_denial(struct work *w) {
+        const char *reason = text_at(w->in->report, "failure.reason");
+
+        if (!w->failure || !streq(w->failure, "kms-denied") || !reason)
+                return;
+        w->denied = denial_parse(reason, &w->denial) || strstr(reason, "AccessDenied");
+}
+
 static int remark_identity(struct work *w) {
         json_object *r = w->in->report;
         const char *instance = text_at(r, "identity.instance_id"), *account = text_at(r, "identity.account");
@@ -234,7 +247,8 @@ static int remark_key(struct work *w) {
         const char *region = text_at(w->in->report, "identity.region"), *part;
         int n;
 
-        if (w->key_arn && region) {
+        /* A replica of a multi-Region key is looked for in the instance's own Region by the agent itself. */
+        if (w->key_arn && region && !key_arn_is_multi_region(w->key_arn)) {
                 part = arn_part(w->key_arn, 3, &n);
                 if (strlen(region) != (size_t) n || strncmp(region, part, (size_t) n) != 0)
                         return add(w, "key", REMARK_PROBLEM,
@@ -494,26 +508,50 @@ static int remark_denied(struct work *w) {
                                "the key policy does not release the key to what was presented");
 }
 
-/* The key policy says yes: what else can say no. */
 static int remark_allowed(struct work *w) {
+        return add(w, "policy", REMARK_GOOD, NULL, "the key policy releases the key to what was presented%s",
+                   w->out->evaluation.delegated ? ", if the IAM policies of the account do" : "");
+}
+
+/* KMS does not say which kind of policy refused, and the key policy says yes: what else can say no. */
+static int remark_other_policies(struct work *w) {
         const char *account = text_at(w->in->report, "identity.account"), *owner;
-        bool refused = w->failure && streq(w->failure, "kms-denied"), crosses = false;
-        int n, r;
+        bool crosses = false;
+        int n;
 
         if (w->key_arn && account) {
                 owner = arn_part(w->key_arn, 4, &n);
                 crosses = strlen(account) != (size_t) n || strncmp(owner, account, (size_t) n) != 0;
         }
-        r = add(w, "policy", REMARK_GOOD, NULL, "the key policy releases the key to what was presented%s",
-                w->out->evaluation.delegated ? ", if the IAM policies of the account do" : "");
-        if (r < 0 || !refused)
-                return r;
         return add(w, "permissions", REMARK_PROBLEM,
                    "Let the role's IAM policy allow kms:Decrypt on the key (`sealboot policy --for role` writes one); then "
                    "look at VPC endpoint policies, service control policies, and whether the key's policy is still this one.",
                    "the key policy allows what KMS refused%s, so the refusal comes from elsewhere",
                    crosses ? "; the key belongs to another account, so the role's own IAM policy must allow kms:Decrypt too"
                            : "");
+}
+
+/* What KMS itself says of which policy refused. */
+static int remark_permissions(struct work *w) {
+        bool allowed = w->out->evaluated && w->out->evaluation.decision == DECISION_ALLOWED;
+        char advice[1024];
+
+        if (!w->denied)
+                return 0;
+        if (w->denial.kind == DENIAL_UNNAMED)
+                return allowed ? remark_other_policies(w) : 0;
+        if (w->denial.kind == DENIAL_RESOURCE && allowed)
+                return add(w, "permissions", REMARK_PROBLEM,
+                           "Give the policy that is in force (`aws kms get-key-policy --policy-name default --key-id "
+                           "...`), or put this one into force (`aws kms put-key-policy`).",
+                           "KMS says that the key policy refused, but the one that was given allows the request: it is "
+                           "not the key policy that was in force");
+        if (w->denial.kind == DENIAL_RESOURCE)
+                return 0; /* the policy's own remarks tell why */
+        denial_advice(&w->denial, "key policy", advice, sizeof advice);
+        return add(w, "permissions", REMARK_PROBLEM, advice, "KMS says that it was %s %s%s%s that refused",
+                   w->denial.kind == DENIAL_IDENTITY ? "an" : "a", denial_kind_name(w->denial.kind),
+                   w->denial.policy[0] ? ", " : "", w->denial.policy);
 }
 
 static int remark_policy(struct work *w, struct error *e) {
@@ -564,6 +602,7 @@ int diagnose(const struct evidence *evidence, struct diagnosis *ret, struct erro
         if (r < 0)
                 return r;
         find_principal(&w);
+        find_denial(&w);
         *e = (struct error) {};
         for (size_t i = 0; i < ELEMENTS(looks); i++)
                 if (looks[i](&w) < 0)
@@ -571,6 +610,8 @@ int diagnose(const struct evidence *evidence, struct diagnosis *ret, struct erro
         r = remark_policy(&w, e);
         if (r < 0)
                 return e->failure == FAILURE_NONE ? fail_oom(e) : r;
+        if (remark_permissions(&w) < 0)
+                return fail_oom(e);
         *ret = d;
         d = (struct diagnosis) {};
         return 0;

@@ -79,13 +79,16 @@ static int add_each(struct lines *l, const char *what, const struct strings *val
         return r;
 }
 
-static int add_principals(struct lines *l, const char *what, const struct strings *values) {
+/* `partition` and its length are those of the ARNs beside it: an account is named by its number or by an ARN. */
+static int add_principals(struct lines *l, const char *what, const struct strings *values, const char *partition) {
         int r = 0;
 
         for (size_t i = 0; i < values->n && r == 0; i++) {
                 bool account = strspn(values->items[i], "0123456789") == strlen(values->items[i]);
 
-                r = add_line(l, account ? "%s arn:aws:iam::%s:root" : "%s %s", what, values->items[i]);
+                r = account ? add_line(l, "%s arn:%.*s:iam::%s:root", what, (int) strcspn(partition, ":"), partition,
+                                       values->items[i]) :
+                              add_line(l, "%s %s", what, values->items[i]);
         }
         return r;
 }
@@ -146,7 +149,7 @@ static bool has_variable(const struct statement *s) {
         return false;
 }
 
-static int describe(const struct statement *s, bool variables, struct lines *ret) {
+static int describe(const struct statement *s, bool variables, const char *partition, struct lines *ret) {
         const char *principal = s->not_principal ? "NotPrincipal" : "Principal";
         _cleanup_lines_ struct lines l = {};
         int r;
@@ -157,7 +160,7 @@ static int describe(const struct statement *s, bool variables, struct lines *ret
         if (r == 0 && s->anyone)
                 r = add_line(&l, "%s *", principal);
         else if (r == 0)
-                r = add_principals(&l, principal, &s->principals);
+                r = add_principals(&l, principal, &s->principals, partition);
         if (r == 0)
                 r = add_each(&l, s->not_principal ? "NotPrincipal service" : "Principal service", &s->services, false);
         if (r == 0)
@@ -241,14 +244,23 @@ static void described_done(struct described *d) {
 }
 #define _cleanup_described_ _cleanup_(described_done)
 
-static int describe_all(const struct key_policy *policy, struct described *ret) {
+/* A key policy is of one partition; "aws" when none of its ARNs tells. */
+static const char *find_partition(const struct key_policy *policy) {
+        for (size_t i = 0; i < policy->n; i++)
+                for (size_t k = 0; k < policy->statements[i].principals.n; k++)
+                        if (strncmp(policy->statements[i].principals.items[k], "arn:aws-", 8) == 0)
+                                return policy->statements[i].principals.items[k] + 4;
+        return "aws";
+}
+
+static int describe_all(const struct key_policy *policy, const char *partition, struct described *ret) {
         int r = 0;
 
         *ret = (struct described) { policy, calloc(policy->n + 1, sizeof *ret->statements) };
         if (!ret->statements)
                 return -ENOMEM;
         for (size_t i = 0; i < policy->n && r == 0; i++)
-                r = describe(&policy->statements[i], policy->variables, &ret->statements[i]);
+                r = describe(&policy->statements[i], policy->variables, partition, &ret->statements[i]);
         return r;
 }
 
@@ -280,11 +292,14 @@ int key_policy_compare(const struct key_policy *before, const struct key_policy 
                        struct error *e) {
         _cleanup_described_ struct described a = {}, b = {};
         _cleanup_changes_ struct changes c = {};
+        const char *partition = find_partition(before);
         int r;
 
-        r = describe_all(before, &a);
+        if (streq(partition, "aws"))
+                partition = find_partition(after);
+        r = describe_all(before, partition, &a);
         if (r == 0)
-                r = describe_all(after, &b);
+                r = describe_all(after, partition, &b);
         if (r < 0)
                 return fail_oom(e);
         pair_equal(&a, &b);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "owner/clients.h"
 
+#include <strings.h>
+
+#include "owner/environment.h"
+
 /* Set but empty is as good as unset, as in the SDKs. */
 static const char *variable(const char *name, const char *fallback) {
         const char *value = getenv(name);
@@ -32,21 +36,50 @@ static int in_variables(int r, struct error *e) {
         return r;
 }
 
+/* "true" or "false", by the names of the SDKs' settings. */
+static int flag(const char *name, bool *ret, struct error *e) {
+        const char *value = variable(name, NULL);
+
+        if (value && strcasecmp(value, "true") != 0 && strcasecmp(value, "false") != 0)
+                return fail(e, FAILURE_CONFIG, -EINVAL, name, "is \"%s\", expected true or false", value);
+        *ret = value && strcasecmp(value, "true") == 0;
+        return 0;
+}
+
+static int choose_endpoints(struct endpoint_choice *ret_kms, struct endpoint_choice *ret_s3, struct error *e) {
+        struct endpoint_choice c = {};
+        int r;
+
+        r = flag("AWS_USE_FIPS_ENDPOINT", &c.use_fips, e);
+        if (r == 0)
+                r = flag("AWS_USE_DUALSTACK_ENDPOINT", &c.use_dualstack, e);
+        if (r < 0)
+                return r;
+        *ret_kms = *ret_s3 = c;
+        ret_kms->url = variable("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL");
+        ret_s3->url = variable("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL");
+        return 0;
+}
+
 int owner_new(struct owner **ret, struct error *e) {
         const struct http_options http = { .ca_bundle = variable("AWS_CA_BUNDLE", NULL) };
         const char *region = variable("AWS_REGION", "AWS_DEFAULT_REGION");
         _cleanup_owner_ struct owner *o = calloc(1, sizeof *o);
+        struct endpoint_choice kms, s3;
         int r;
 
         if (!o)
                 return fail_oom(e);
-        r = http_new(&http, &o->http, e);
+        o->region = region;
+        r = choose_endpoints(&kms, &s3, e);
+        if (r == 0)
+                r = http_new(&http, &o->http, e);
         if (r == 0)
                 r = credentials_from_environment(&o->credentials, e);
         if (r == 0)
-                r = kms_new(o->http, o->credentials, region, variable("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL"), 0, &o->kms, e);
+                r = kms_new(o->http, o->credentials, region, &kms, 0, &o->kms, e);
         if (r == 0 && region)
-                r = s3_new(o->http, o->credentials, region, variable("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), &o->s3, e);
+                r = s3_new(o->http, o->credentials, region, &s3, &o->s3, e);
         if (r < 0)
                 return in_variables(r, e);
         *ret = TAKE(o);

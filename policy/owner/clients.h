@@ -10,6 +10,7 @@
 struct owner {
         struct http *http;
         struct credential_source *credentials;
+        const char *region; /* of the environment's; NULL: none is set */
         struct s3 *s3; /* NULL: no region is known */
         struct kms *kms;
 };

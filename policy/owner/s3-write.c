@@ -134,6 +134,7 @@ static enum http_verdict judge_complete(struct http_call *call, struct error *e)
         if (!code)
                 return HTTP_OK;
         answer.status = streq(code, "InternalError") || streq(code, "SlowDown") ? 503 : 400;
+        answer.action = "s3:PutObject";
         return s3_judge_error(&answer, e);
 }
 

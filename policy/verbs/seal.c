@@ -6,6 +6,7 @@
 
 #include "basic/encode.h"
 #include "basic/utf8.h"
+#include "owner/kms-write.h"
 #include "owner/remote-name.h"
 #include "owner/seal-model.h"
 #include "verbs/command.h"

@@ -8,10 +8,12 @@
 
 #include "basic/encode.h"
 #include "owner/digest.h"
+#include "owner/kms-write.h"
 #include "owner/landing.h"
 #include "owner/parallel.h"
 #include "owner/place.h"
 #include "pipeline/unseal.h"
+#include "sealed/candidates.h"
 #include "sealed/frame.h"
 #include "verbs/command.h"
 #include "verbs/model-report.h"
@@ -20,7 +22,7 @@ static void help(void) {
         puts("Usage: sealboot unseal [OPTION...] s3://BUCKET/PREFIX/ | s3://BUCKET/OBJECT | DIRECTORY/ | FILE  TO-DIRECTORY\n\n"
              "Open a sealed model, or a single sealed object, into a new directory. Asks KMS for the data key with your own\n"
              "credentials, checks every frame and digest, and leaves nothing behind unless all of it is right.\n\n"
-             "  -k, --key ARN        accept no other KMS key; may be repeated\n"
+             "  -k, --key ARN        accept no other KMS key, or replica of it; may be repeated\n"
              "  -d, --digest DIGEST  accept no other model: sha384:HEX, as 'sealboot seal' printed it\n"
              "      --connections N  transfers at the same time\n"
              "      --json           print the result as JSON\n"
@@ -144,44 +146,28 @@ static int read_header(struct command_unseal *c, struct error *e) {
         return c->place.is_model ? read_manifest(c, e) : place_read_header(&c->place, c->owner, NULL, &c->header, &size, e);
 }
 
-static bool accepts(const struct arguments *a, const char *arn) {
-        for (size_t i = 0; i < a->n_keys; i++)
-                if (streq(a->keys[i], arn))
-                        return true;
-        return a->n_keys == 0;
-}
+static int ask_kms(void *userdata, const struct kms_ciphertext *ciphertext, struct error *e) {
+        struct command_unseal *c = userdata;
 
-/* The first key of KMS's that may be used. */
-static int choose_key(const struct command_unseal *c, const struct message_data_key **ret, struct error *e) {
-        const struct message_header *h = c->header;
-
-        for (size_t i = 0; i < h->n_data_keys; i++) {
-                const struct message_data_key *k = &h->data_keys[i];
-
-                if (streq(k->provider, "aws-kms") && strlen(k->info) == k->info_size && accepts(c->arguments, k->info)) {
-                        *ret = k;
-                        return 0;
-                }
-        }
-        fail(e, FAILURE_KEY_NOT_PINNED, -ENOKEY, c->subject, "no encrypted data key in it is of %s", c->arguments->n_keys > 0 ? "a key named by --key" : "AWS KMS");
-        fail_advice(e, "'sealboot inspect' shows which keys it is sealed under.");
-        return -ENOKEY;
+        return kms_decrypt(c->owner->kms, ciphertext, &c->data_key, e);
 }
 
 static int decrypt_key(struct command_unseal *c, struct error *e) {
-        _cleanup_free_ struct kms_pair *context = calloc(c->header->n_context + 1, sizeof *context);
-        const struct message_data_key *key;
+        const struct arguments *a = c->arguments;
+        _cleanup_key_candidates_ struct key_candidates candidates = {};
         int r;
 
-        if (!context)
-                return fail_oom(e);
-        for (size_t i = 0; i < c->header->n_context; i++)
-                context[i] = (struct kms_pair) { c->header->context[i].key, c->header->context[i].value };
-        r = choose_key(c, &key, e);
+        r = key_candidates_find(c->header, a->n_keys > 0 ? a->keys : NULL, a->n_keys, c->owner->region, &candidates,
+                                e);
         if (r < 0)
                 return r;
-        r = kms_decrypt(c->owner->kms, &(struct kms_ciphertext) { .key_arn = key->info, .blob = key->ciphertext, .size = key->ciphertext_size,
-                        .context = context, .n_context = c->header->n_context }, &c->data_key, e);
+        if (candidates.n == 0) {
+                fail(e, FAILURE_KEY_NOT_PINNED, -ENOKEY, c->subject, "no encrypted data key in it is of %s",
+                     a->n_keys > 0 ? "a key named by --key" : "AWS KMS");
+                fail_advice(e, "'sealboot inspect' shows which keys it is sealed under.");
+                return -ENOKEY;
+        }
+        r = key_candidates_try(&candidates, c->subject, ask_kms, NULL, c, e);
         if (r < 0)
                 command_advise(e, FAILURE_KMS_DENIED,
                                "To open a model here, your identity needs kms:Decrypt on the key. A policy that releases it to attested "

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boots to come, and models to boot."""
 
+import contextlib
 import json
 import random
+import socket
+import threading
 
 from sealer import DataKey
 
@@ -32,6 +35,26 @@ class Boot:
 
     def run(self, *arguments, **more):
         return self.agent(self.config, *arguments, **more)
+
+    def statuses(self, tmp_path, **more) -> tuple:
+        """A boot, and what it told the service manager meanwhile."""
+        told = []
+
+        def listen():
+            with contextlib.suppress(TimeoutError):
+                while (text := listener.recv(4096).decode()) != "end":
+                    told.extend(line.removeprefix("STATUS=") for line in text.splitlines() if line.startswith("STATUS="))
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(str(tmp_path / "notify"))
+            listener.settimeout(120)
+            thread = threading.Thread(target=listen)
+            thread.start()
+            result = self.run(wrapper=("env", f"NOTIFY_SOCKET={tmp_path}/notify"), **more)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+                end.sendto(b"end", str(tmp_path / "notify"))
+            thread.join()
+        return result, told
 
     def refused(self, code: int, *words: str, **more):
         """A boot that must fail, with this exit code and these words on the console, and leave nothing behind."""

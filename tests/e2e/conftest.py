@@ -65,8 +65,8 @@ def build() -> pathlib.Path:
 @pytest.fixture
 def sealboot(build, stack):
     """sealboot("seal", ..., env={more variables}) runs the owner's program."""
-    def call(*arguments, env=None, **more) -> Completed:
-        return Completed(session.run([build / "policy/sealboot", *arguments], env={**stack.env, **(env or {})}, **more))
+    def call(*arguments, env=None, wrapper=(), **more) -> Completed:
+        return Completed(session.run([*wrapper, build / "policy/sealboot", *arguments], env={**stack.env, **(env or {})}, **more))
     return call
 
 

@@ -37,20 +37,27 @@ class DataKey:
         answer = kms.generate_data_key(KeyId=arn, NumberOfBytes=32, EncryptionContext=context)
         return cls(answer["Plaintext"], answer["CiphertextBlob"], answer["KeyId"], context)
 
+    def under(self, kms, arn: str) -> "DataKey":
+        """The same data key, encrypted under another KMS key."""
+        answer = kms.encrypt(KeyId=arn, Plaintext=self.plaintext, EncryptionContext=self.context)
+        return DataKey(self.plaintext, answer["CiphertextBlob"], answer["KeyId"], self.context)
+
 
 class Sealed:
-    """One message. header (bytes, tag included) and frames (a list of bytes) may be changed before bytes() joins them."""
+    """One message, its data key encrypted under key's and the others' KMS keys. header (bytes, tag included) and frames (a list of bytes) may be changed before bytes() joins them."""
 
     def __init__(self, plaintext: bytes, key: DataKey, *, frame_length: int = 4096, suite: int = SUITE, content_type: int = 2,
-                 provider: str = "aws-kms", empty_final: bool = False, ivs=None, context: dict | None = None):
+                 provider: str = "aws-kms", empty_final: bool = False, ivs=None, context: dict | None = None,
+                 others: list[DataKey] = ()):
         self.id = os.urandom(32)
         self.key = key
         self.frame_length = frame_length
         context = key.context if context is None else context
         pairs = b"".join(counted(k.encode()) + counted(v.encode()) for k, v in sorted(context.items()))
         aad = struct.pack(">H", len(context)) + pairs if context else b""
-        body = (b"\x02" + struct.pack(">H", suite) + self.id + counted(aad) + struct.pack(">H", 1) +
-                counted(provider.encode()) + counted(key.arn.encode()) + counted(key.blob) + bytes([content_type]) +
+        wrapped = b"".join(counted(provider.encode()) + counted(k.arn.encode()) + counted(k.blob) for k in (key, *others))
+        body = (b"\x02" + struct.pack(">H", suite) + self.id + counted(aad) + struct.pack(">H", 1 + len(others)) +
+                wrapped + bytes([content_type]) +
                 struct.pack(">I", frame_length if content_type == 2 else 0) + derive(key.plaintext, self.id, b"COMMITKEY"))
         self.cipher = AESGCM(derive(key.plaintext, self.id, struct.pack(">H", suite) + b"DERIVEKEY"))
         self.header = body + self.cipher.encrypt(bytes(12), b"", body)

@@ -185,6 +185,26 @@ def test_clock(stack, tool, obj):
     tool("range", stack.bucket, "object", 0, 1, "-", code=CLOCK, says="s ahead")
 
 
+@pytest.mark.parametrize("ahead, says", [(1200, "s behind"), (-1200, "s ahead")])
+def test_clock_of_a_head(stack, tool, obj, ahead, says):
+    """S3's answer to a HEAD has no body that could tell."""
+    stack.control.settings(clock=ahead)
+    tool("head", stack.bucket, "object", code=CLOCK, says=says)
+
+
+@pytest.mark.parametrize("fault, code, says", [
+    ({"kind": "denied", "how": "identity"}, S3_DENIED, "because no identity-based policy allows the s3:GetObject action"),
+    ({"kind": "error", "code": "KMS.DisabledException"}, S3_DENIED, "HTTP 400 KMS.DisabledException: arn:aws:kms:"),
+    ({"kind": "error", "code": "InvalidAccessKeyId"}, CREDENTIALS, "InvalidAccessKeyId"),
+    ({"kind": "error", "code": "ExpiredToken"}, CREDENTIALS, "The provided token has expired"),
+])
+def test_refused_head(stack, tool, obj, fault, code, says):
+    stack.control.fault(service="s3", operation="*Object", count=None, **fault)
+    began = time.monotonic()
+    tool("head", stack.bucket, "object", code=code, says=says)
+    assert time.monotonic() - began < 5
+
+
 def test_wrong_keys(stack, tool, obj):
     wrong = {"AWS_SECRET_ACCESS_KEY": "not it"}
     tool("get", stack.bucket, "object", code=CREDENTIALS, says="SignatureDoesNotMatch", env=wrong)

@@ -3,6 +3,8 @@
 
 import concurrent.futures
 import hashlib
+import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -116,6 +118,38 @@ def test_agent_has_nothing_that_seals(build):
                           "credentials_from_environment"}
 
 
+def test_what_only_an_owner_does_is_not_compiled_for_the_agent(build):
+    """Not left to the linker: no object that the agent is linked from has the code, or its words."""
+    owners = {"kms_generate_data_key", "kms_decrypt", "credentials_from_environment"}
+    words = (b"AWS_ACCESS_KEY_ID", b"AWS_SHARED_CREDENTIALS_FILE", b"aws_session_token")
+
+    def defined(objects) -> set:
+        listed = subprocess.run(["nm", "--defined-only", *objects], capture_output=True, text=True, check=True).stdout
+        return {line.split()[-1] for line in listed.splitlines() if len(line.split()) == 3}
+
+    agents = [*build.glob("agent/libsealboot-internal.a.p/*.o"), *build.glob("agent/sealboot-agent.p/*.o")]
+    assert {"kms_release", "credentials_from_imds", "main"} <= defined(agents) and not defined(agents) & owners
+    for path in agents:
+        data = path.read_bytes()
+        assert not re.search(rb"(?<!kms:)GenerateDataKey\0", data), f"{path} asks for data keys"
+        assert not [word for word in words if word in data], path
+    assert owners <= defined(build.glob("policy/libsealboot-policy.a.p/owner_*.o"))
+
+
+def test_rooms_of_aws_have_no_circle():
+    """The headers of agent/aws, each by those that it includes."""
+    room = pathlib.Path(__file__).parent.parent.parent / "agent/aws"
+    needs = {path.stem: set() for path in room.glob("*.h")}
+    for path in [*room.glob("*.h"), *room.glob("*.c")]:
+        needs[path.stem] |= set(re.findall(r'#include "aws/([a-z0-9-]+)\.h"', path.read_text())) - {path.stem}
+    order = []
+    while len(order) < len(needs):
+        free = sorted(name for name in needs if name not in order and needs[name] <= set(order))
+        assert free, f"these include each other: {sorted(set(needs) - set(order))}"
+        order += free
+    assert order.index("credentials") < order.index("imds") < order.index("credential-source") < order.index("service")
+
+
 @pytest.mark.parametrize("model", ["plain.sealed", "plain/"])
 def test_sha384_mode(boot, model):
     plain = data(3_000_001)
@@ -164,6 +198,53 @@ def test_lifecycle_hook_continues(boot, where):
     result = boot.run()
     assert result.returncode == 0 and hook_results(boot) == ["CONTINUE"], result
     assert result.report["lifecycle"]["result"] == "CONTINUE"
+
+
+def test_lifecycle_hook_that_auto_scaling_does_not_know_yet(boot, tmp_path):
+    boot.stack.control.clear_audit()
+    boot.config["lifecycle_hook"] = HOOK
+    boot.put("hook.sealed", bytes(Sealed(b"weights", boot.data_key())))
+    boot.launch("hook.sealed")
+    boot.stack.control.fault("not-waiting", service="autoscaling", count=2)
+    result, told = boot.statuses(tmp_path)
+    assert result.returncode == 0 and hook_results(boot) == ["CONTINUE"], result
+    assert sum("No active Lifecycle Action" in line for line in told) == 2 and told[-1].startswith("Model published at ")
+
+
+IDENTITY = "/latest/dynamic/instance-identity/document"
+
+
+def test_lifecycle_hook_waits_for_the_instance_to_know_itself(boot):
+    boot.stack.control.clear_audit()
+    boot.config["lifecycle_hook"] = HOOK
+    boot.put("hook.sealed", bytes(Sealed(b"weights", boot.data_key())))
+    boot.launch("hook.sealed")
+    boot.stack.control.fault("starting", service="imds", key=IDENTITY, how="absent", count=3)
+    result = boot.run()
+    assert result.returncode == 0 and hook_results(boot) == ["CONTINUE"], result
+
+
+@pytest.mark.parametrize("how", ["absent", "empty"])
+def test_identity_is_not_waited_for_by_a_boot_without_a_hook(boot, how):
+    boot.put("m.sealed", bytes(Sealed(b"weights", boot.data_key())))
+    boot.launch("m.sealed")
+    boot.stack.control.fault("starting", service="imds", key=IDENTITY, how=how, count=None)
+    began = time.monotonic()
+    result = boot.run()
+    assert result.returncode == 0 and "identity" not in result.report and time.monotonic() - began < 10, result
+
+
+@pytest.mark.parametrize("fault, words", [
+    ({"kind": "denied", "how": "service-control-deny"}, "service control policy"),
+    ({"kind": "denied", "how": "identity"}, "IAM policy allow autoscaling:CompleteLifecycleAction"),
+    ({"kind": "error", "status": 400, "code": "NeverHeardOf", "message": "x"}, "Auto Scaling named the reason above"),
+])
+def test_lifecycle_hook_that_is_refused(boot, fault, words):
+    boot.config["lifecycle_hook"] = HOOK
+    boot.launch("no/such/object")
+    boot.stack.control.fault(service="autoscaling", count=None, **fault)
+    result = boot.refused(41)
+    assert words in result.stderr.rpartition("what to do:")[2], result
 
 
 def test_lifecycle_hook_is_abandoned(boot):
@@ -237,6 +318,7 @@ def test_lifecycle_hook_of_another_group(boot):
     boot.config["lifecycle_hook"] = {**HOOK, "group": "other"}
     result = boot.run()
     assert result.returncode == 0 and "No active Lifecycle Action" in result.stderr, result
+    assert "describe-lifecycle-hooks" in result.stderr and "attempts in 2" in result.stderr
     assert boot.published() == {"hook": b"weights"}
 
 

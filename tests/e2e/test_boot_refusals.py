@@ -14,7 +14,7 @@ import time
 import pytest
 
 from boots import CONTEXT, data
-from sealer import Sealed, manifest, put_model
+from sealer import DataKey, Sealed, manifest, put_model
 from stack import cms
 
 OBJECT = "model.sealed"
@@ -111,6 +111,130 @@ def test_kms_gives_the_plaintext_away(boot):
     single(boot)
     boot.stack.control.fault("answer", service="kms", operation="Decrypt", count=None, members={"Plaintext": "AAAA"})
     boot.refused(34, "has the plaintext data key in it")
+
+
+# ---- several keys
+
+OTHER_REGION, THIRD_REGION = "eu-west-1", "eu-north-1"
+
+
+def two_keys(boot, plaintext=b"GGUF" + bytes(9000)) -> str:
+    """Launches a boot of an object that either of two keys opens, both pinned; the second one's ARN."""
+    second, key = boot.stack.create_key(), boot.data_key()
+    single(boot, bytes(Sealed(plaintext, key, others=[key.under(boot.stack.kms(), second)])))
+    boot.config["keys"] = [boot.arn, second]
+    boot.stack.control.clear_audit()
+    return second
+
+
+def asked(boot) -> list[str]:
+    return [entry["key"] for entry in boot.stack.control.audit(operation="Decrypt")]
+
+
+@pytest.mark.parametrize("broken", ["disabled", "pending deletion", "denied", "unavailable", "not found", "not pinned"])
+def test_the_second_key_opens_it(boot, sealboot, tmp_path, broken):
+    second, kms = two_keys(boot), boot.stack.kms()
+    if broken == "disabled":
+        kms.disable_key(KeyId=boot.arn)
+    elif broken == "pending deletion":
+        kms.schedule_key_deletion(KeyId=boot.arn)
+    elif broken == "denied":
+        boot.stack.control.fault("denied", service="kms", key=boot.arn, how="identity", count=None)
+    elif broken == "unavailable":
+        boot.config["kms_deadline_seconds"] = 1
+        boot.stack.control.fault("error", service="kms", key=boot.arn, code="KeyUnavailableException", count=2000)
+    elif broken == "not found":
+        boot.stack.control.fault("error", service="kms", key=boot.arn, status=400, code="NotFoundException", count=None)
+    else:
+        boot.config["keys"] = [second]
+    result = boot.run()
+    assert result.returncode == 0 and result.report["key_arn"] == second, result
+    refused = result.report["kms"].get("refused", {})
+    assert [r["key_arn"] for r in refused.values()] == ([] if broken == "not pinned" else [boot.arn])
+    if broken != "unavailable":
+        url = f"s3://{boot.stack.bucket}/{OBJECT}"
+        opened = sealboot("unseal", "-q", url, tmp_path / "out", *(["-k", second] if broken == "not pinned" else []))
+        assert opened.returncode == 0, opened
+
+
+def test_none_of_the_keys_opens_it(boot, sealboot, tmp_path):
+    second, kms = two_keys(boot), boot.stack.kms()
+    kms.disable_key(KeyId=boot.arn)
+    kms.schedule_key_deletion(KeyId=second)
+    words = [f"{boot.arn}: HTTP 400 DisabledException", f"{second}: HTTP 400 KMSInvalidStateException", "none of the 2 KMS keys",
+             "One of these keys is enough"]
+    boot.refused(31, *words)
+    result = sealboot("unseal", "-q", f"s3://{boot.stack.bucket}/{OBJECT}", tmp_path / "out")
+    assert result.returncode == 31 and all(word in result.stderr for word in words), result
+
+
+def test_what_concerns_every_key_is_said_once(boot):
+    two_keys(boot)
+    boot.stack.control.fault("error", service="kms", code="UnrecognizedClientException", status=400, count=None)
+    result = boot.refused(13, "UnrecognizedClientException")
+    assert len(boot.stack.control.audit(operation="Decrypt")) == 1 and "none of the" not in result.stderr
+
+
+def multi_region_key(boot, region: str) -> tuple:
+    """A multi-Region key whose primary is in that Region, its ARN, and a client of KMS there."""
+    kms = boot.stack.client("kms", region=region)
+    return kms, kms.create_key(MultiRegion=True, Policy=json.dumps(boot.stack.key_policy()))["KeyMetadata"]["Arn"]
+
+
+def replicate(boot, kms, arn: str, region: str) -> str:
+    answer = kms.replicate_key(KeyId=arn, ReplicaRegion=region, Policy=json.dumps(boot.stack.key_policy()))
+    return answer["ReplicaKeyMetadata"]["Arn"]
+
+
+def test_a_replica_in_the_own_region_is_asked_first(boot):
+    """Sealed in one Region, pinned by the name of another's replica, booted in a third."""
+    kms, primary = multi_region_key(boot, OTHER_REGION)
+    third, own = replicate(boot, kms, primary, THIRD_REGION), replicate(boot, kms, primary, boot.stack.region)
+    single(boot, bytes(Sealed(b"GGUF", DataKey.generate(kms, primary, CONTEXT))))
+    boot.config["keys"] = [third]
+    boot.stack.control.clear_audit()
+    result = boot.run()
+    assert result.returncode == 0 and result.report["key_arn"] == own, result
+    assert asked(boot) == [own]
+
+
+def test_a_region_without_a_replica_asks_the_others(boot, sealboot, tmp_path):
+    kms, primary = multi_region_key(boot, OTHER_REGION)
+    third = replicate(boot, kms, primary, THIRD_REGION)
+    single(boot, bytes(Sealed(b"GGUF", DataKey.generate(kms, primary, CONTEXT))))
+    boot.config["keys"] = [third.replace("mrk-", "mrk-0")]
+    boot.refused(52)
+    boot.config["keys"] = [third]
+    boot.stack.client("kms", region=THIRD_REGION).disable_key(KeyId=third)
+    boot.stack.control.clear_audit()
+    result = boot.run()
+    assert result.returncode == 0 and result.report["key_arn"] == primary, result
+    refused = [entry["result"] for entry in boot.stack.control.audit(operation="Decrypt")]
+    assert refused == ["NotFoundException", "DisabledException", "ok"]
+    opened = sealboot("unseal", "-q", "-k", third, f"s3://{boot.stack.bucket}/{OBJECT}", tmp_path / "out")
+    assert opened.returncode == 0, opened
+
+
+# ---- what KMS says of its refusals
+
+@pytest.mark.parametrize("how, words", [
+    ("identity", "IAM policy"), ("boundary", "permissions boundary"), ("session", "session policy"),
+    ("service-control-deny", "service control policy"), ("resource-control-deny", "resource control policy"),
+    ("vpc-endpoint", "VPC endpoint"), ("resource", "a PCR mismatch and a missing permission look alike")])
+def test_the_kind_of_policy_that_refused(boot, how, words):
+    single(boot)
+    boot.stack.control.fault("denied", service="kms", operation="Decrypt", how=how, count=None)
+    result = boot.refused(30, "AccessDeniedException")
+    assert words in result.stderr.partition("what to do:")[2]
+    assert ("presented PCRs" in result.stderr) == ("look alike" in result.stderr) == (how == "resource"), result
+
+
+@pytest.mark.parametrize("seconds", [-400, -4 * 3600])
+def test_a_document_that_is_too_old(boot, seconds):
+    single(boot)
+    boot.stack.control.settings(tpm_clock=seconds)
+    result = boot.refused(30, "ValidationException", "too old", "NitroTPM sets")
+    assert "presented PCRs" not in result.stderr and "instance type" not in result.stderr
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException",
@@ -413,7 +537,57 @@ def test_corrupted_on_the_way(boot):
     boot.refused(54, "altered")
 
 
+@pytest.mark.parametrize("fault, code, has, lacks", [
+    ({"kind": "error", "code": "KMS.DisabledException"}, 40, "SSE-KMS", "Something stands between"),
+    ({"kind": "error", "code": "KMS.NotFoundException"}, 40, "SSE-KMS", "Something stands between"),
+    ({"kind": "error", "code": "NeverHeardOf", "status": 409}, 40, "NeverHeardOf", "Something stands between"),
+    ({"kind": "error", "code": "IllegalLocationConstraintException"}, 41, "another Region", "Something stands between"),
+    ({"kind": "error", "code": "InvalidObjectState"}, 40, "archived in the storage class GLACIER", "s3:GetObject"),
+    ({"kind": "denied", "how": "resource", "action": "kms:Decrypt"}, 40, "must allow kms:Decrypt", "s3:GetObject"),
+    ({"kind": "denied", "how": "vpc-endpoint"}, 40, "VPC endpoint", "bucket policy"),
+    ({"kind": "denied", "how": "identity", "action": "s3:GetObjectVersion"}, 40, "IAM policy allow s3:GetObjectVersion", "bucket policy"),
+])
+def test_s3_refusals_have_their_own_advice(boot, fault, code, has, lacks):
+    single(boot)
+    boot.stack.control.fault(service="s3", operation="GetObject", count=None, **fault)
+    advice = boot.refused(code).stderr.partition("what to do:")[2]
+    assert has in advice and lacks not in advice, advice
+
+
 # ---- the TPM
+
+RETRY, YIELDED, TESTING, NV_RATE, NV_UNAVAILABLE, LOCKOUT = 0x922, 0x908, 0x90A, 0x920, 0x923, 0x921
+TPM_COMMANDS = ["GetCapability", "PCR_Read", "NV_DefineSpace", "NV_Write", "NV_Read", "NV_UndefineSpace", "PCR_Extend"]
+
+
+@pytest.mark.parametrize("rc", [RETRY, YIELDED, TESTING, NV_RATE, NV_UNAVAILABLE], ids=hex)
+def test_tpm_that_says_not_now(boot, tmp_path, rc):
+    single(boot)
+    for operation in [*TPM_COMMANDS, "Attest"]:
+        boot.stack.control.fault("rc", service="tpm", operation=operation, rc=rc, count=7)
+    result, told = boot.statuses(tmp_path)
+    assert result.returncode == 0, result
+    assert any(line.startswith("Waiting for the TPM: ") for line in told), told
+    assert boot.stack.control.tpm()["nv"] == []
+
+
+@pytest.mark.parametrize("operation", ["NV_Write", "PCR_Read"])
+def test_tpm_that_says_no(boot, operation):
+    single(boot)
+    boot.stack.control.fault("rc", service="tpm", operation=operation, rc=LOCKOUT, count=None)
+    began = time.monotonic()
+    result = boot.run()
+    boot.stack.control.clear_faults()
+    assert result.returncode == 22 and time.monotonic() - began < 5, result
+
+
+def test_tpm_that_never_comes_round(boot):
+    single(boot)
+    boot.stack.control.fault("rc", service="tpm", operation="NV_Write", rc=NV_RATE, count=None)
+    began = time.monotonic()
+    boot.refused(22, "was put off for all of 15000 ms")
+    assert 14 < time.monotonic() - began < 30
+
 
 def test_pcr15_extended_already(boot):
     single(boot)
@@ -464,9 +638,41 @@ def test_imds_v1_only(boot):
 
 
 def test_no_role(boot):
+    """Not for long does an instance without one look like a new one."""
     single(boot)
     boot.stack.control.settings(imds={"role": None})
-    boot.refused(13)
+    began = time.monotonic()
+    boot.refused(13, "no IAM role is attached to this instance", "attempts in")
+    assert 15 < time.monotonic() - began < 40
+
+
+ROLE_LIST, ROLE = "/latest/meta-data/iam/security-credentials/", "/latest/meta-data/iam/security-credentials/sealboot-instance"
+
+
+@pytest.mark.parametrize("how, path", [
+    ("absent", ROLE_LIST), ("empty", ROLE_LIST), ("absent", ROLE), ("empty", ROLE), ("failed", ROLE), ("no-profile", ROLE),
+    ("no-assume", ROLE), ("absent", "/latest/meta-data/placement/region"), ("empty", "/latest/meta-data/placement/region"),
+    ("absent", "/latest/user-data"), ("empty", "/latest/user-data")])
+def test_the_first_seconds_of_the_metadata_service(boot, tmp_path, how, path):
+    single(boot)
+    del boot.config["region"]
+    boot.stack.control.fault("starting", service="imds", key=path, how=how, count=2)
+    result, told = boot.statuses(tmp_path)
+    assert result.returncode == 0, result
+    assert sum(line.startswith("Trying again: ") and path in line for line in told) == 2, told
+    assert told[-1].startswith("Model published at ")
+
+
+def test_user_data_is_not_waited_for_where_the_image_names_a_model(boot):
+    single(boot)
+    boot.config["model"] = f"s3://{boot.stack.bucket}/{OBJECT}"
+    boot.stack.control.user_data(None)
+    began = time.monotonic()
+    assert boot.run().returncode == 0 and time.monotonic() - began < 10
+
+
+def test_no_user_data(boot):
+    boot.refused(11, "this instance has no user data, and the measured configuration names no model")
 
 
 def test_expired_credentials(boot):
@@ -544,6 +750,8 @@ def test_stopped_while_unsealing(boot, build):
     ({"connections": 2.5}, "not double"),
     ({"measure": "md5"}, '"measure" is "md5"'),
     ({"endpoints": {"s3": "file:///etc/"}}, "endpoints.s3"),
+    ({"use_fips_endpoint": "true"}, "use_fips_endpoint"),
+    ({"use_dualstack_endpoint": 1}, "use_dualstack_endpoint"),
     ({"endpoints": {"sts": "https://x"}}, 'unknown key "endpoints.sts"'),
     ({"model_directory": "model"}, "absolute path"),
     ({"model_digests": ["00"]}, "96 hex digits"),

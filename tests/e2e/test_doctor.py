@@ -141,6 +141,43 @@ def test_a_permission_that_is_missing(single, doctor, policy, stack):
     assert "the role's own IAM policy must allow kms:Decrypt too" in result.problems
 
 
+@pytest.mark.parametrize("how, own, others", [
+    ("identity", "IAM policy", ["VPC endpoint", "service control"]),
+    ("identity-deny", "IAM policy", ["VPC endpoint", "service control"]),
+    ("boundary", "permissions boundary", ["IAM policy", "VPC endpoint"]),
+    ("session", "session policy", ["IAM policy", "VPC endpoint"]),
+    ("service-control-deny", "arn:aws:organizations::999999999999:policy/", ["IAM policy", "VPC endpoint"]),
+    ("resource-control-deny", "resource control policy", ["IAM policy", "VPC endpoint"]),
+    ("vpc-endpoint", "VPC endpoint", ["IAM policy", "service control"]),
+    ("vpc-endpoint-deny", "VPC endpoint", ["IAM policy", "service control"]),
+    ("resource", "not the key policy that was in force", ["IAM policy", "VPC endpoint"])])
+def test_the_kind_of_policy_that_refused(single, doctor, policy, stack, how, own, others):
+    stack.control.fault("denied", service="kms", operation="Decrypt", how=how, count=None)
+    report = single.refused(30).report
+    for options in (["--policy", policy(single.arn)], []):
+        result = doctor(report, *options)
+        said = [r for r in result.json["remarks"] if r["topic"] == "permissions"]
+        if how == "resource" and not options:
+            assert said == []
+            continue
+        text = f"{said[0]['text']} {said[0]['advice']}"
+        assert len(said) == 1 and own in text and not any(other in text for other in others), text
+
+
+def test_a_document_that_kms_did_not_take_is_no_matter_of_permissions(single, doctor, policy, stack):
+    stack.control.settings(tpm_clock=-400)
+    report = single.refused(30).report
+    result = doctor(report, "--policy", policy(single.arn), "--principal", stack.role_arn)
+    assert "permissions" not in result.states and result.states["policy"] == ["ok"]
+    assert result.states["clock"] == ["problem"] and "against the NitroTPM's" in result.problems
+
+
+def test_a_multi_region_key_is_in_no_other_region(single, doctor):
+    report = single.run().report
+    report["key_arn"] = report["key_arn"].replace("us-east-1", "eu-west-1").replace("key/", "key/mrk-")
+    assert doctor(report).states["key"] == ["unknown"]
+
+
 def test_a_second_model(single, doctor, stack):
     report = single.run().report
     report["pcrs"]["15"] = "ab" * 48

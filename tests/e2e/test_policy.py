@@ -883,7 +883,7 @@ class Generator:
 def expected(policy, seen, principal, context):
     """What the local KMS's own evaluator says, with the condition keys that the local KMS fills."""
     call = SimpleNamespace(context=context, document=seen, principal=principal,
-                           kms=SimpleNamespace(region="us-east-1"), request=SimpleNamespace(secure=True, peer="127.0.0.1"))
+                           region="us-east-1", request=SimpleNamespace(secure=True, peer="127.0.0.1"))
     keys = kms.Call.condition_keys(call)
     try:
         document = evaluator.validate(json.dumps(policy))
@@ -949,6 +949,16 @@ def test_diff_ignores_notation(run, tmp_path):
     (tmp_path / "two").write_text(json.dumps(two))
     result = run("diff", tmp_path / "one", tmp_path / "two")
     assert result.returncode == 0 and "the same" in result.stdout, result
+
+
+@pytest.mark.parametrize("partition", ["aws-cn", "aws-us-gov", "aws-iso-b", "aws-eusc"])
+def test_diff_knows_an_account_of_any_partition(run, tmp_path, partition):
+    admin = ADMIN.replace("arn:aws:", f"arn:{partition}:")
+    (tmp_path / "one").write_text(json.dumps(allow(Principal={"AWS": [CONSUMER, admin]})))
+    (tmp_path / "two").write_text(json.dumps(allow(Principal={"AWS": [admin, f"arn:{partition}:iam::{CONSUMER}:root"]})))
+    (tmp_path / "other").write_text(json.dumps(allow(Principal={"AWS": [admin, f"arn:aws:iam::{CONSUMER}:root"]})))
+    assert run("diff", tmp_path / "one", tmp_path / "two").returncode == 0
+    assert run("diff", tmp_path / "one", tmp_path / "other").returncode == MISMATCH
 
 
 def test_diff_names_changes(run, tmp_path):

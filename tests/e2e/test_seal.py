@@ -415,6 +415,38 @@ def test_keys(sealboot, stack, key, place, tmp_path):
     assert os.listdir(tmp_path) == ["model"]
 
 
+@pytest.mark.parametrize("ahead", [1200, -1200])
+def test_wrong_clock(sealboot, stack, key, place, tmp_path, ahead):
+    """Found out by the first question, which is a HEAD."""
+    stack.control.settings(clock=ahead)
+    refused(sealboot("seal", "-q", "--key", key, write(tmp_path / "model", {"a": b"a"}), place), 14, "RequestTimeTooSkewed",
+            f"s {'behind' if ahead > 0 else 'ahead'}")
+
+
+def test_profile_with_an_empty_token(sealboot, stack, key, place, tmp_path):
+    variables = stack.variables
+    profile = tmp_path / "credentials"
+    profile.write_text(f"[default]\naws_access_key_id = {variables['AWS_ACCESS_KEY_ID']}\naws_secret_access_key = "
+                       f"{variables['AWS_SECRET_ACCESS_KEY']}\naws_session_token =\n")
+    environment = {"AWS_SHARED_CREDENTIALS_FILE": str(profile), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "",
+                   "AWS_SESSION_TOKEN": "", "AWS_PROFILE": ""}
+    succeed(sealboot("seal", "-q", "--key", key, write(tmp_path / "model", {"a": b"a"}), place, env=environment))
+
+
+def test_host_of_aws(sealboot):
+    """In a network namespace of its own, where no name resolves: the error has the name."""
+    environment = {"AWS_REGION": "eusc-de-east-1", "AWS_ENDPOINT_URL_S3": "", "AWS_ENDPOINT_URL": "",
+                   "AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "True"}
+    refused(sealboot("inspect", "s3://bkt/key", env=environment, wrapper=("unshare", "-rn")), 15,
+            "resolve host: bkt.s3-fips.dualstack.eusc-de-east-1.amazonaws.eu ", "attempts in")
+
+
+def test_endpoint_settings_that_are_none(sealboot):
+    refused(sealboot("inspect", "s3://bkt/key", env={"AWS_USE_FIPS_ENDPOINT": "yes"}), 10, "AWS_USE_FIPS_ENDPOINT", "true or false")
+    refused(sealboot("inspect", "s3://bkt/key", env={"AWS_USE_FIPS_ENDPOINT": "true", "AWS_REGION": "cn-north-1",
+                                                     "AWS_ENDPOINT_URL_S3": "", "AWS_ENDPOINT_URL": ""}), 10, "aws-cn")
+
+
 def test_environment(sealboot, key, place, tmp_path):
     (tmp_path / "a").write_bytes(b"a")
     refused(sealboot("seal", "--key", key, tmp_path / "a", place, env={"AWS_REGION": ""}), 10, "no Region")

@@ -2,7 +2,9 @@
 
 /* What AWS, or whoever sits where AWS should, answers. The first byte picks the reader, so that one corpus serves all. */
 
+#include "aws/denial.h"
 #include "aws/imds.h"
+#include "aws/key-arn.h"
 #include "aws/kms.h"
 #include "aws/s3.h"
 #include "aws/service.h"
@@ -48,7 +50,29 @@ static void uri(const char *text) {
 
         if (s3_parse_uri(text, FAILURE_LAUNCH, &bucket, &key, NULL) == 0 && (strchr(bucket, '/') || strlen(key) > 1024))
                 abort();
-        if (kms_arn_region(text, &region) == 0 && !region_valid(region))
+        if (key_arn_region(text, &region) == 0 && !region_valid(region))
+                abort();
+}
+
+static void arn(const char *text) {
+        _cleanup_free_ char *other = NULL;
+
+        if (!key_arn_valid(text))
+                return;
+        /* Only what is a replica's, and stays one, is related to another. */
+        if (key_arn_in_region(text, "eu-west-1", &other) < 0 || !key_arn_valid(other) ||
+            (key_arn_related(text, other) != key_arn_is_multi_region(text) && strcmp(text, other) != 0))
+                abort();
+}
+
+static void denial(const char *text) {
+        struct denial d;
+        char advice[300];
+
+        if (!denial_parse(text, &d))
+                return;
+        denial_advice(&d, "key policy", advice, sizeof advice);
+        if ((d.kind == DENIAL_UNNAMED) != (advice[0] == '\0'))
                 abort();
 }
 
@@ -86,6 +110,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 break;
         case 'u':
                 uri(text);
+                break;
+        case 'a':
+                arn(text);
+                break;
+        case 'd':
+                denial(text);
                 break;
         case 'K':
                 (void) kms_judge_error(&answer, &e);

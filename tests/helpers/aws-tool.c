@@ -24,6 +24,8 @@
 #include "aws/s3.h"
 #include "basic/encode.h"
 #include "basic/file.h"
+#include "owner/environment.h"
+#include "owner/kms-write.h"
 #include "owner/s3-write.h"
 
 enum { FILE_MAX = 256 * 1024 * 1024 };
@@ -52,20 +54,23 @@ static void tool_done(struct tool *t) {
 
 static int open_tool(struct tool *t, bool from_imds, struct error *e) {
         const struct http_options options = { .ca_bundle = getenv("AWS_CA_BUNDLE"), .low_speed_seconds = 3 };
+        const struct endpoint_choice kms = { .url = getenv("AWS_ENDPOINT_URL_KMS") },
+                                     s3 = { .url = getenv("AWS_ENDPOINT_URL_S3") };
         const char *deadline = getenv("AWS_TOOL_DEADLINE_MS");
         int r;
 
         r = http_new(&options, &t->http, e);
         if (r == 0)
-                r = imds_new(t->http, getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"), &t->imds, e);
+                r = imds_new(t->http, getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+                             deadline ? (unsigned) number(deadline) : 0, &t->imds, e);
         if (r == 0)
                 r = from_imds ? credentials_from_imds(t->imds, &t->credentials, e)
                               : credentials_from_environment(&t->credentials, e);
         if (r == 0)
-                r = kms_new(t->http, t->credentials, getenv("AWS_REGION"), getenv("AWS_ENDPOINT_URL_KMS"),
+                r = kms_new(t->http, t->credentials, getenv("AWS_REGION"), &kms,
                             deadline ? (unsigned) number(deadline) : 0, &t->kms, e);
         if (r == 0)
-                r = s3_new(t->http, t->credentials, getenv("AWS_REGION"), getenv("AWS_ENDPOINT_URL_S3"), &t->s3, e);
+                r = s3_new(t->http, t->credentials, getenv("AWS_REGION"), &s3, &t->s3, e);
         return r;
 }
 
@@ -260,11 +265,11 @@ static int metadata(struct tool *t, struct error *e) {
 
         r = imds_region(t->imds, &region, e);
         if (r == 0)
-                r = imds_identity(t->imds, &id, e);
+                r = imds_identity(t->imds, true, &id, e);
         if (r == 0)
                 r = imds_lifecycle_state(t->imds, &state, e);
         if (r == 0)
-                r = imds_user_data(t->imds, &data, &n, e);
+                r = imds_user_data(t->imds, false, &data, &n, e);
         if (r == 0)
                 printf("%s %s %s %s %s %zu %s\n", region, id.account, id.instance_id, id.instance_type, state ?: "-", n,
                        data ? (char *) data : "-");

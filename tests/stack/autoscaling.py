@@ -5,7 +5,7 @@ import urllib.parse
 import uuid
 from xml.sax.saxutils import escape
 
-from . import sigv4
+from . import identity, sigv4
 from .faults import WIRE
 from .web import Request, Response
 
@@ -32,8 +32,15 @@ class AutoScaling:
     def answer(self, request: Request) -> Response:
         raw = request.body(1 << 16)
         fields = dict(urllib.parse.parse_qsl(raw.decode(errors="replace")))
-        struck = self.faults.take("autoscaling", fields.get("Action", ""), fields.get("LifecycleHookName", ""), WIRE)
-        if "error" in struck:
+        struck = self.faults.take("autoscaling", fields.get("Action", ""), fields.get("LifecycleHookName", ""),
+                                  WIRE + ("not-waiting", "denied"))
+        if "not-waiting" in struck:
+            response = self.refuse(400, "ValidationError", self.not_waiting(fields))
+        elif "denied" in struck:
+            action = "autoscaling:CompleteLifecycleAction"
+            response = self.refuse(403, "AccessDenied", identity.denial(struck["denied"].get("how"), "arn:aws:iam::444455556666:role/r",
+                                                                        action, ""))
+        elif "error" in struck:
             fault = struck["error"]
             response = self.refuse(fault.get("status", 500), fault.get("code", "InternalFailure"), fault.get("message", ""))
         else:
@@ -63,8 +70,12 @@ class AutoScaling:
             return "LifecycleActionResult must be CONTINUE or ABANDON"
         named = tuple(fields.get(name) for name in ("AutoScalingGroupName", "LifecycleHookName", "InstanceId"))
         if named != (GROUP, HOOK, self.instance):
-            return f"No active Lifecycle Action found with instance ID {fields.get('InstanceId')}"
+            return self.not_waiting(fields)
         return None
+
+    @staticmethod
+    def not_waiting(fields: dict) -> str:
+        return f"No active Lifecycle Action found with instance ID {fields.get('InstanceId')}"
 
     def refuse(self, status: int, code: str, message: str) -> Response:
         return self.xml(status, REFUSAL.format(code=code, message=escape(message), id=uuid.uuid4()))

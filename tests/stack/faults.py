@@ -13,6 +13,11 @@ KINDS = {
     "reset": "reset the connection after `after` bytes of the body (absent: before any answer)",
     "truncate": "close the connection in order after `after` bytes of the body",
     "error": "answer with `status`, `code` and `message` in the service's own form",
+    "denied": "refuse as the policy kind `how` would (identity.DENIALS), for `action` or the operation's own",
+    # of the metadata service
+    "starting": "answer as in the first seconds of an instance, in the way of `how` (imds.STARTING)",
+    # of Auto Scaling
+    "not-waiting": "say that the instance waits for no lifecycle action",
     # of S3
     "corrupt": "flip bit 0 of the byte at `offset` of the object",
     "content-range": "claim a Content-Range that is `shift` bytes off (default 1)",

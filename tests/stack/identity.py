@@ -6,6 +6,21 @@ import string
 import threading
 from dataclasses import dataclass, field
 
+# How a refusal ends, by the kind of policy that refused (IAM User Guide, "Troubleshoot access denied error messages").
+DENIALS = {
+    "identity": "because no identity-based policy allows the {action} action",
+    "identity-deny": "with an explicit deny in an identity-based policy",
+    "resource": "because no resource-based policy allows the {action} action",
+    "resource-deny": "with an explicit deny in a resource-based policy",
+    "boundary": "because no permissions boundary allows the {action} action",
+    "session": "because no session policy allows the {action} action",
+    "service-control": "because no service control policy allows the {action} action",
+    "service-control-deny": "with an explicit deny in a service control policy: "
+                            "arn:aws:organizations::999999999999:policy/o-example/service_control_policy/p-example",
+    "resource-control-deny": "with an explicit deny in a resource control policy",
+    "vpc-endpoint": "because no VPC endpoint policy allows the {action} action",
+    "vpc-endpoint-deny": "with an explicit deny in a VPC endpoint policy",
+}
 ALPHABET = string.ascii_uppercase + "234567"
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
@@ -26,6 +41,10 @@ class Credentials:
     session_token: str | None
     expires: float | None
     principal: Principal
+
+
+def denial(how: str, caller: str, action: str, on: str) -> str:
+    return f"User: {caller} is not authorized to perform: {action}{on} {DENIALS[how].format(action=action)}"
 
 
 def user(account: str, name: str, **more) -> Principal:

@@ -9,6 +9,23 @@ from .faults import WIRE
 from .web import Request, Response
 
 TOKEN_PATH = "/latest/api/token"
+CREDENTIALS_PATH = "/latest/meta-data/iam/security-credentials/"
+
+
+def no_credentials(code: str, message: str) -> tuple[int, str]:
+    return 200, json.dumps({"Code": code, "Message": message, "LastUpdated": "2026-01-01T00:00:00Z"}, indent=2)
+
+
+# What was seen before everything of a new instance is there. Reports: aws-cli issues 353 and 2060, botocore issue 1403.
+STARTING = {
+    "absent": (404, '<?xml version="1.0" encoding="iso-8859-1"?>\n<html><head><title>404 - Not Found</title></head></html>\n'),
+    "empty": (200, ""),
+    "failed": no_credentials("Failed", "The credentials are not available yet"),
+    "no-profile": no_credentials("InstanceProfileNotFound", "Instance Profile cannot be found.  Please see documentation at "
+                                 "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html"),
+    "no-assume": no_credentials("AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role sealboot-instance.  Please see "
+                                "documentation at https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html"),
+}
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 
 
@@ -22,8 +39,10 @@ class IMDS:
         self.lock, self.tokens, self.credentials = threading.Lock(), {}, None
 
     def answer(self, request: Request) -> Response:
-        struck = self.faults.take("imds", f"{request.method} {request.path}", request.path, WIRE)
-        if "error" in struck:
+        struck = self.faults.take("imds", f"{request.method} {request.path}", request.path, WIRE + ("starting",))
+        if "starting" in struck:
+            response = self.error(*STARTING[struck["starting"].get("how", "absent")])
+        elif "error" in struck:
             response = self.error(struck["error"].get("status", 500), struck["error"].get("message", ""))
         else:
             response = self.route(request)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from . import attestation_check, cms, policy, sigv4
+from . import attestation_check, cms, identity, policy, sigv4
 from .faults import WIRE
 from .web import Request, Response
 
@@ -31,6 +31,7 @@ SIGNATURE_ERRORS = {
 }
 STATUS = {"KMSInternalException": 500, "DependencyTimeoutException": 503, "KeyUnavailableException": 500,
           "ServiceUnavailableException": 503, "InternalFailure": 500}
+OTHER_REGIONS = ("eu-west-1", "eu-north-1")
 REFERENCE = "arn:aws:kms:{region}:{account}:key/{id}"
 BLOB_HEAD = bytes.fromhex("0102020078")
 
@@ -52,11 +53,14 @@ class Key:
     description: str = ""
     state: str = "Enabled"
     deletion: float | None = None
+    region: str = ""
+    multi_region: bool = False
     backing: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
 
     @property
     def digest(self) -> bytes:
-        return hashlib.sha256(self.arn.encode()).digest()
+        """All replicas of a multi-Region key have one."""
+        return hashlib.sha256((f"{self.account}/{self.id}" if self.multi_region else self.arn).encode()).digest()
 
 
 def default_policy(account: str) -> dict:
@@ -77,8 +81,8 @@ def seal(key: Key, plaintext: bytes, context: dict[str, str]) -> bytes:
     return head + nonce + AESGCM(key.backing).encrypt(nonce, plaintext, head + context_bytes(context))
 
 
-def unseal(keys: dict[str, Key], blob: bytes, context: dict[str, str]) -> tuple[Key, bytes]:
-    key = next((k for k in keys.values() if BLOB_HEAD + k.digest == blob[:37]), None)
+def unseal(keys: list[Key], blob: bytes, context: dict[str, str]) -> tuple[Key, bytes]:
+    key = next((k for k in keys if BLOB_HEAD + k.digest == blob[:37]), None)
     if key is None or len(blob) < 37 + 12 + 16:
         raise KMSError("InvalidCiphertextException")
     try:
@@ -129,7 +133,8 @@ def encoded(data: bytes) -> str:
 
 
 class KMS:
-    """settings: {"cms": "alternate", one of cms.SHAPES, or cms.PIECES}."""
+    """All Regions of KMS behind one endpoint: the signature's scope tells which one is asked.
+    settings: {"cms": "alternate", one of cms.SHAPES, or cms.PIECES}."""
 
     def __init__(self, *, region: str, registry, clock, faults, audit, root_der: bytes, settings: dict):
         self.region, self.registry, self.clock, self.faults, self.audit = region, registry, clock, faults, audit
@@ -141,6 +146,7 @@ class KMS:
             "ScheduleKeyDeletion": "schedule_key_deletion", "CancelKeyDeletion": "cancel_key_deletion",
             "Encrypt": "encrypt", "GenerateDataKey": "generate_data_key", "Decrypt": "decrypt",
             "GenerateDataKeyWithoutPlaintext": "generate_data_key_without_plaintext", "ListKeys": "list_keys",
+            "ReplicateKey": "replicate_key",
         }.items()}
 
     # --- transport
@@ -163,13 +169,14 @@ class KMS:
         account = call.principal.account
         text = member(call.body, "Policy", str) or json.dumps(default_policy(account))
         document = policy.validate(text)
+        multi = member(call.body, "MultiRegion", bool) or False
         id = next((tag["TagValue"] for tag in member(call.body, "Tags", list) or [] if tag["TagKey"] == "_custom_id_"),
-                  str(uuid.uuid4()))
-        key = Key(id, account, REFERENCE.format(region=self.region, account=account, id=id), document, text,
-                  self.clock.now(), member(call.body, "Description", str) or "")
+                  "mrk-" + uuid.uuid4().hex if multi else str(uuid.uuid4()))
+        key = Key(id, account, REFERENCE.format(region=call.region, account=account, id=id), document, text,
+                  self.clock.now(), member(call.body, "Description", str) or "", region=call.region, multi_region=multi)
         call.check_lockout(key, document)
         with self.lock:
-            self.keys[id] = key
+            self.keys[call.region, id] = key
         call.key = key
         return {"KeyMetadata": self.metadata(key)}
 
@@ -177,23 +184,37 @@ class KMS:
         metadata = {
             "AWSAccountId": key.account, "KeyId": key.id, "Arn": key.arn, "CreationDate": round(key.created, 3),
             "Enabled": key.state == "Enabled", "Description": key.description, "KeyUsage": "ENCRYPT_DECRYPT",
-            "KeyState": key.state, "Origin": "AWS_KMS", "KeyManager": "CUSTOMER", "MultiRegion": False,
+            "KeyState": key.state, "Origin": "AWS_KMS", "KeyManager": "CUSTOMER", "MultiRegion": key.multi_region,
             "CustomerMasterKeySpec": "SYMMETRIC_DEFAULT", "KeySpec": "SYMMETRIC_DEFAULT",
             "EncryptionAlgorithms": ["SYMMETRIC_DEFAULT"],
         }
         return metadata | ({"DeletionDate": key.deletion} if key.deletion else {})
 
-    def find(self, reference: str) -> Key:
+    def replicate_key(self, call) -> dict:
+        """With the policy that is given, or the default one: a replica does not get its primary's."""
+        primary, region = call.target("kms:ReplicateKey"), member(call.body, "ReplicaRegion", str, required=True)
+        if not primary.multi_region:
+            raise KMSError("UnsupportedOperationException", f"{primary.arn} is not a multi-region primary key.")
+        text = member(call.body, "Policy", str) or json.dumps(default_policy(primary.account))
+        key = Key(primary.id, primary.account, REFERENCE.format(region=region, account=primary.account, id=primary.id),
+                  policy.validate(text), text, self.clock.now(), region=region, multi_region=True, backing=primary.backing)
+        self.keys[region, key.id] = key
+        return {"ReplicaKeyMetadata": self.metadata(key), "ReplicaPolicy": text}
+
+    def of_region(self, region: str) -> list[Key]:
+        return [key for key in self.keys.values() if key.region == region]
+
+    def find(self, reference: str, region: str) -> Key:
         id = reference.rsplit("/", 1)[-1] if reference.startswith("arn:") else reference
-        key = self.keys.get(id)
+        key = self.keys.get((region, id))
         if key is None or reference not in (key.id, key.arn):
-            arn = reference if reference.startswith("arn:") else f"arn:aws:kms:{self.region}:key/{reference}"
+            arn = reference if reference.startswith("arn:") else f"arn:aws:kms:{region}:key/{reference}"
             raise KMSError("NotFoundException", f"Key '{arn}' does not exist")
         return key
 
     def list_keys(self, call) -> dict:
         call.authorize(None, "kms:ListKeys")
-        mine = [k for k in self.keys.values() if k.account == call.principal.account]
+        mine = [k for k in self.of_region(call.region) if k.account == call.principal.account]
         return {"Keys": [{"KeyId": k.id, "KeyArn": k.arn} for k in mine], "Truncated": False}
 
     def describe_key(self, call) -> dict:
@@ -266,7 +287,7 @@ class KMS:
             raise KMSError("ValidationException", f"EncryptionAlgorithm {algorithm} is not for this key")
         if reference is not None:
             call.target("kms:Decrypt", states=("Enabled",))
-        key, plaintext = unseal(self.keys, ciphertext, call.context)
+        key, plaintext = unseal(self.of_region(call.region), ciphertext, call.context)
         if reference is None:
             call.body["KeyId"] = key.arn
             call.target("kms:Decrypt", states=("Enabled",))
@@ -284,18 +305,24 @@ class Call:
         self.operation = request.headers.get("x-amz-target", "").removeprefix("TrentService.")
         self.body, self.context, self.principal, self.key, self.document = {}, {}, None, None, None
         self.struck, self.reason = {}, None
+        asked = sigv4.scope_region(request)
+        self.region = asked if asked in OTHER_REGIONS else kms.region
 
     def run(self) -> dict:
         raw = self.request.body(1 << 20)
         self.body = self.parse(raw)
-        kinds = WIRE + ("answer",) + (("cms",) if "Recipient" in self.body else ())
+        kinds = WIRE + ("answer", "denied") + (("cms",) if "Recipient" in self.body else ())
         self.struck = self.kms.faults.take("kms", self.operation, str(self.body.get("KeyId", "")), kinds)
         if "error" in self.struck:
             fault = self.struck["error"]
             raise KMSError(fault.get("code", "KMSInternalException"), fault.get("message"))
-        credentials = sigv4.verify(self.request, service="kms", region=self.kms.region, registry=self.kms.registry,
+        credentials = sigv4.verify(self.request, service="kms", region=self.region, registry=self.kms.registry,
                                    now=self.kms.clock.now(), skew=SKEW, body=raw)
         self.principal = credentials.principal
+        if "denied" in self.struck:
+            on = f" on resource: {self.body.get('KeyId')}"
+            raise KMSError("AccessDeniedException", identity.denial(self.struck["denied"].get("how"), self.principal.arn,
+                                                                    f"kms:{self.operation}", on))
         handler = self.kms.operations.get(self.operation)
         if (handler is None or self.request.method != "POST" or self.request.path != "/"
                 or self.request.headers.get("content-type") != CONTENT_TYPE):
@@ -360,7 +387,7 @@ class Call:
             "kms:CallerAccount": self.principal.account, "kms:KeySpec": "SYMMETRIC_DEFAULT",
             "kms:KeyUsage": "ENCRYPT_DECRYPT", "kms:KeyOrigin": "AWS_KMS", "kms:EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
             "aws:PrincipalArn": self.principal.role or self.principal.arn, "aws:PrincipalAccount": self.principal.account,
-            "aws:PrincipalType": "AssumedRole" if self.principal.role else "User", "aws:RequestedRegion": self.kms.region,
+            "aws:PrincipalType": "AssumedRole" if self.principal.role else "User", "aws:RequestedRegion": self.region,
             "aws:SecureTransport": "true" if self.request.secure else "false", "aws:SourceIp": self.request.peer,
             "aws:CurrentTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
@@ -377,14 +404,12 @@ class Call:
 
     def denial(self, action: str, key: Key | None, decision) -> str:
         """KMS says neither which condition failed nor whether the key exists; the audit log here does."""
-        how, on = f"because no resource-based policy allows the {action} action", ""
-        if decision.effect == "Deny":
-            how = "with an explicit deny in a resource-based policy"
+        how, on = "resource-deny" if decision.effect == "Deny" else "resource", ""
         if key and key.account == self.principal.account:
             on = f" on resource: {key.arn}"
         elif action == "kms:Decrypt":
             on = " on the resource associated with this ciphertext"
-        return f"User: {self.principal.arn} is not authorized to perform: {action}{on} {how}"
+        return identity.denial(how, self.principal.arn, action, on)
 
     def check_lockout(self, key: Key, document: dict):
         if member(self.body, "BypassPolicyLockoutSafetyCheck", bool):
@@ -398,7 +423,7 @@ class Call:
             raise KMSError("NotFoundException", "No such policy exists")
 
     def target(self, action: str, states: tuple | None = None) -> Key:
-        self.key = self.kms.find(member(self.body, "KeyId", str, required=True, maximum=2048))
+        self.key = self.kms.find(member(self.body, "KeyId", str, required=True, maximum=2048), self.region)
         self.authorize(self.key, action)
         if states and self.key.state not in states:
             code = "DisabledException" if self.key.state == "Disabled" else "KMSInvalidStateException"

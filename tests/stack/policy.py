@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from operator import eq, ge, gt, le, lt
 
 VERSIONS = ("2012-10-17", "2008-10-17")
-ARN = re.compile(r"arn:(aws|aws-cn|aws-us-gov):(iam|sts)::\d{12}:"
+ARN = re.compile(r"arn:aws(-[a-z]+)*:(iam|sts)::\d{12}:"
                  r"(root|user/.+|role/.+|assumed-role/.+/.+|federated-user/.+)")
 UNIQUE_ID = re.compile(r"(AROA|AIDA)[A-Z0-9]{12,124}")   # what is left of a role or user that was deleted
 MAXIMUM_SIZE = 32 * 1024

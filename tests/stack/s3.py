@@ -12,7 +12,7 @@ import xml.etree.ElementTree as xml
 import zlib
 from xml.sax.saxutils import escape
 
-from . import clock, policy, sigv4
+from . import clock, identity, policy, sigv4
 from .faults import READING, WIRE
 from .store import Upload, Version
 from .web import FilePart, Request, Response
@@ -32,13 +32,20 @@ ERRORS = {
     "BucketAlreadyOwnedByYou": (409, "Your previous request to create the named bucket succeeded and you already own it."),
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
     "ExpiredToken": (400, "The provided token has expired."),
+    "IllegalLocationConstraintException": (400, "The me-south-1 location constraint is incompatible for the region specific "
+                                                "endpoint this request was sent to."),
     "InternalError": (500, "We encountered an internal error. Please try again."),
     "InvalidAccessKeyId": (403, "The AWS Access Key Id you provided does not exist in our records."),
     "InvalidArgument": (400, "Invalid Argument"),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
+    "InvalidObjectState": (403, "The operation is not valid for the object's storage class"),
     "InvalidPart": (400, "One or more of the specified parts could not be found."),
     "InvalidPartOrder": (400, "The list of parts was not in ascending order."),
     "InvalidRange": (416, "The requested range is not satisfiable"),
+    "KMS.DisabledException": (400, "arn:aws:kms:us-east-1:111122223333:key/0a1b2c3d is disabled."),
+    "KMS.KMSInvalidStateException": (400, "arn:aws:kms:us-east-1:111122223333:key/0a1b2c3d is pending deletion."),
+    "KMS.NotFoundException": (400, "Key 'arn:aws:kms:us-east-1:111122223333:key/0a1b2c3d' does not exist"),
+    "KMS.ThrottlingException": (400, "Rate exceeded"),
     "KeyTooLongError": (400, "Your key is too long"),
     "MalformedXML": (400, "The XML you provided was not well-formed or did not validate against our published schema"),
     "MethodNotAllowed": (405, "The specified method is not allowed against this resource."),
@@ -173,12 +180,19 @@ class Call:
                                and has_key == bool(self.key) and (argument is None or argument in arguments)), None)
 
     def run(self) -> Response:
-        kinds = WIRE + (READING if self.operation in ("GetObject", "HeadObject") else ())
+        kinds = WIRE + ("denied",) + (READING if self.operation in ("GetObject", "HeadObject") else ())
         self.struck = self.s3.faults.take("s3", self.operation or "?", f"{self.bucket_name}/{self.key}", kinds)
         if "error" in self.struck:
-            raise S3Error(self.struck["error"].get("code", "SlowDown"), self.struck["error"].get("message"))
+            code = self.struck["error"].get("code", "SlowDown")
+            details = {"StorageClass": "GLACIER"} if code == "InvalidObjectState" else {}
+            raise S3Error(code, self.struck["error"].get("message"), **details)
         self.principal = sigv4.verify(self.request, service="s3", region=self.s3.region, registry=self.s3.registry,
                                       now=self.s3.clock.now(), skew=SKEW).principal
+        if "denied" in self.struck:
+            action = self.struck["denied"].get("action") or self.action()
+            key = "arn:aws:kms:us-east-1:111122223333:key/0a1b2c3d" if action.startswith("kms:") else self.resource()
+            raise S3Error("AccessDenied", identity.denial(self.struck["denied"].get("how"), self.principal.arn, action,
+                                                          f' on resource: "{key}"'))
         if self.operation is None or not self.bucket_name:
             raise S3Error("MethodNotAllowed")
         if len(self.key.encode("utf-8", "surrogateescape")) > 1024:
@@ -192,9 +206,14 @@ class Call:
 
     # --- who may
 
+    def action(self) -> str:
+        return "s3:" + PERMISSIONS.get(self.operation, self.operation)
+
+    def resource(self) -> str:
+        return f"arn:aws:s3:::{self.bucket_name}" + (f"/{self.key}" if self.key else "")
+
     def authorize(self):
-        action = "s3:" + PERMISSIONS.get(self.operation, self.operation)
-        resource = f"arn:aws:s3:::{self.bucket_name}" + (f"/{self.key}" if self.key else "")
+        action, resource = self.action(), self.resource()
         context = policy.Context(action, self.principal, resource, {
             "aws:SecureTransport": "true" if self.request.secure else "false", "aws:PrincipalArn": self.principal.arn})
         by_identity = [policy.evaluate(p, context) for p in self.principal.policies]

@@ -10,7 +10,7 @@ from .client import Control
 
 DIRECTORY = pathlib.Path(__file__).resolve().parent
 ADMINISTRATION = ["kms:CreateKey", "kms:DescribeKey", "kms:PutKeyPolicy", "kms:GetKeyPolicy", "kms:EnableKey",
-                  "kms:DisableKey", "kms:ScheduleKeyDeletion", "kms:CancelKeyDeletion", "kms:Encrypt",
+                  "kms:DisableKey", "kms:ScheduleKeyDeletion", "kms:CancelKeyDeletion", "kms:ReplicateKey", "kms:Encrypt",
                   "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:Decrypt"]
 
 
@@ -41,13 +41,13 @@ class Stack:
         self.control.user_data(None)
         self.control.tpm_reset()
 
-    def client(self, service: str, credentials: dict | None = None, *, tls: bool = False, **config):
+    def client(self, service: str, credentials: dict | None = None, *, tls: bool = False, region: str | None = None, **config):
         """A stock boto3 client; credentials as Control.credentials() gives them, by default the model owner's."""
         import boto3
         from botocore.config import Config
         keys = credentials or {"AccessKeyId": self.variables["AWS_ACCESS_KEY_ID"],
                                "SecretAccessKey": self.variables["AWS_SECRET_ACCESS_KEY"], "Token": None}
-        return boto3.client(service, region_name=self.region, endpoint_url=self.endpoints[service + "_tls" * tls],
+        return boto3.client(service, region_name=region or self.region, endpoint_url=self.endpoints[service + "_tls" * tls],
                             verify=self.variables["AWS_CA_BUNDLE"] if tls else None,
                             aws_access_key_id=keys["AccessKeyId"], aws_secret_access_key=keys["SecretAccessKey"],
                             aws_session_token=keys["Token"],

@@ -98,6 +98,12 @@ def check_payload(request, service: str, body: bytes | None) -> str:
     return actual
 
 
+def scope_region(request) -> str | None:
+    """The Region that the request says it is for; not verified."""
+    match = AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
+    return match and match.group(3)
+
+
 def verify(request, *, service: str, region: str, registry, now: float, skew: float, body: bytes | None = None):
     """The credentials that signed the request; raises SignatureError."""
     header = request.headers.get("authorization")

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit.h"
 
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+
 #include "aws/http.h"
 #include "canned.h"
 
@@ -291,6 +296,78 @@ static void test_options(void **state) {
         assert_null(http);
 }
 
+/* Gives the loopback interface its address, and with it the only route there is, or takes it away. */
+static int set_loopback(in_addr_t address) {
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        struct ifreq up = { .ifr_name = "lo", .ifr_flags = IFF_UP }, lo = { .ifr_name = "lo" };
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(address) };
+
+        memcpy(&lo.ifr_addr, &a, sizeof a);
+        if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &up) < 0 || ioctl(fd, SIOCSIFADDR, &lo) < 0)
+                return -errno;
+        return 0;
+}
+
+static void *bring_up_later(void *unused) {
+        nanosleep(&(struct timespec) { .tv_nsec = 400000000 }, NULL);
+        (void) set_loopback(INADDR_LOOPBACK);
+        return unused;
+}
+
+static void count_retry(void *userdata, const struct error *why, unsigned wait_ms) {
+        unsigned *told = userdata;
+
+        (void) wait_ms;
+        *told += why->failure == FAILURE_NETWORK;
+}
+
+/* In a network of its own, whose one route goes away and comes back. Returns an exit code. */
+static int boot_before_the_route(void) {
+        static const struct canned_reply reply = { .status = "200 OK", .body = "here" };
+        unsigned told = 0;
+        const struct http_options options = { .on_retry = count_retry, .userdata = &told };
+        _cleanup_(http_freep) struct http *http = NULL;
+        _cleanup_http_call_ struct http_call *call = NULL;
+        struct http_exchange x = { .prepare = prepare };
+        pthread_t thread;
+        struct canned c;
+        struct get get;
+        struct error e = {};
+        int r;
+
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0 || set_loopback(INADDR_LOOPBACK) < 0)
+                return 77;
+        canned_start(&c, &reply, 1);
+        if (set_loopback(INADDR_ANY) < 0 || http_new(&options, &http, NULL) < 0 ||
+            pthread_create(&thread, NULL, bring_up_later, NULL) != 0)
+                return 2;
+        get = (struct get) { .http = http, .url = c.url };
+        x.userdata = &get;
+        r = http_perform(http, &x, &(struct retry_policy) { .deadline_ms = 10000, .base_ms = 50, .cap_ms = 200 }, &call, &e);
+        pthread_join(thread, NULL);
+        canned_stop(&c);
+        canned_done(&c);
+        if (r < 0)
+                fprintf(stderr, "%s\n", e.reason);
+        return r == 0 && told > 0 ? 0 : 1;
+}
+
+/* The first requests of an instance may be sent before it has a route: "Network is unreachable" is no final answer. */
+static void test_a_route_that_is_not_there_yet(void **state) {
+        int status = 0;
+        pid_t pid;
+
+        (void) state;
+        pid = fork();
+        if (pid == 0)
+                _exit(boot_before_the_route());
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        if (WEXITSTATUS(status) == 77)
+                skip(); /* no namespaces here */
+        assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void test_retry_policy(void **state) {
         struct error a = { .reason = "HTTP 503 SlowDown" }, b = { .reason = "Connection refused" },
                 e = { .reason = "HTTP 503 SlowDown" };
@@ -334,6 +411,7 @@ int main(void) {
                 cmocka_unit_test(test_refresh_reaches_prepare),
                 cmocka_unit_test(test_streaming),
                 cmocka_unit_test(test_options),
+                cmocka_unit_test(test_a_route_that_is_not_there_yet),
                 cmocka_unit_test(test_retry_policy),
         };
 

@@ -5,6 +5,7 @@
 
 #include "aws/imds.h"
 #include "canned.h"
+#include "owner/environment.h"
 
 #define TOKEN { .status = "200 OK", .body = "TOKEN-1" }
 #define ROLE { .status = "200 OK", .body = "model-reader\n" }
@@ -27,7 +28,7 @@ static void start(struct fixture *f, const struct canned_reply *replies, size_t 
         *f = (struct fixture) {};
         canned_start(&f->canned, replies, n);
         assert_ok(http_new(&(struct http_options) {}, &f->http, &e), &e);
-        assert_ok(imds_new(f->http, f->canned.url, &f->imds, &e), &e);
+        assert_ok(imds_new(f->http, f->canned.url, 400, &f->imds, &e), &e);
 }
 
 static size_t stop(struct fixture *f) {
@@ -53,7 +54,7 @@ static void test_token_is_asked_for_once(void **state) {
         start(&f, replies, 4);
         assert_ok(imds_region(f.imds, &region, &e), &e);
         assert_string_equal(region, "us-east-1");
-        assert_ok(imds_user_data(f.imds, &data, &n, &e), &e);
+        assert_ok(imds_user_data(f.imds, false, &data, &n, &e), &e);
         assert_null(data);
         assert_int_equal(n, 0);
         assert_ok(imds_lifecycle_state(f.imds, &lifecycle, &e), &e);
@@ -79,7 +80,7 @@ static void test_token_is_renewed(void **state) {
 
         (void) state;
         start(&f, replies, 5);
-        assert_ok(imds_user_data(f.imds, &data, &n, &e), &e);
+        assert_ok(imds_user_data(f.imds, false, &data, &n, &e), &e);
         assert_string_equal((char *) data, "{}");
         assert_non_null(strstr(f.canned.requests[4], "X-aws-ec2-metadata-token: TOKEN-2\r\n"));
         assert_int_equal(stop(&f), 5);
@@ -94,13 +95,13 @@ static void test_refusals(void **state) {
         } table[] = {
                 { { { .status = "405 Method Not Allowed" } }, 1, FAILURE_IMDS, "version 1 only" },
                 { { { .status = "404 Not Found" } }, 1, FAILURE_IMDS, "version 1 only" },
+                { { TOKEN, { .status = "403 Forbidden" } }, 2, FAILURE_IMDS, "metadata options forbid" },
                 { { { .status = "403 Forbidden" } }, 1, FAILURE_IMDS, "metadata options forbid" },
                 { { { .status = "400 Bad Request" } }, 1, FAILURE_IMDS, "HTTP 400" },
                 { { { .status = "200 OK", .body = "two words" } }, 1, FAILURE_IMDS, "not printable" },
                 { { { .status = "200 OK", .body = "" } }, 1, FAILURE_IMDS, "session token has 0 bytes" },
                 { { TOKEN, { .status = "200 OK", .body = "US EAST" } }, 2, FAILURE_IMDS, "is not a name" },
                 { { TOKEN, { .status = "200 OK", .body = "us_east@1" } }, 2, FAILURE_IMDS, "is not a Region" },
-                { { TOKEN, { .status = "404 Not Found" } }, 2, FAILURE_IMDS, "HTTP 404" },
                 { { TOKEN, { .status = "302 Found", .headers = "Location: http://127.0.0.1:9/\r\n" } }, 2, FAILURE_IMDS,
                   "HTTP 302" },
         };
@@ -132,8 +133,8 @@ static void test_user_data_is_bounded(void **state) {
         (void) state;
         memset(large, ' ', sizeof large - 1);
         start(&f, replies, 3);
-        assert_refused(imds_user_data(f.imds, &data, &n, &e), &e, FAILURE_IMDS, "more than 16384 bytes");
-        assert_ok(imds_user_data(f.imds, &data, &n, &e), &e);
+        assert_refused(imds_user_data(f.imds, false, &data, &n, &e), &e, FAILURE_IMDS, "more than 16384 bytes");
+        assert_ok(imds_user_data(f.imds, false, &data, &n, &e), &e);
         assert_int_equal(n, IMDS_USER_DATA_MAX);
         free(data);
         stop(&f);
@@ -271,18 +272,93 @@ static void test_role_credentials_near_their_end(void **state) {
         assert_int_equal(stop(&f), 4);
 }
 
-static void test_no_role(void **state) {
-        static const struct canned_reply replies[] = { TOKEN, { .status = "404 Not Found" } };
-        _cleanup_(credential_source_freep) struct credential_source *source = NULL;
-        struct credentials *c = NULL;
+#define NOT_FOUND { .status = "404 Not Found" }
+#define EMPTY { .status = "200 OK", .body = "" }
+#define NOT_YET(code) { .status = "200 OK", .body = "{\"Code\": \"" code "\", \"Message\": \"words\"}" }
+#define LATE CREDENTIALS("2099-01-01T00:00:00Z")
+#define FOREVER(reply)                                                                                               \
+        reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply
+
+/* What a new instance does not have yet is waited for. */
+static void test_the_first_seconds(void **state) {
+        static const struct {
+                struct canned_reply replies[8];
+                size_t n;
+        } table[] = {
+                { { TOKEN, NOT_FOUND, NOT_FOUND, ROLE, LATE }, 5 },
+                { { TOKEN, EMPTY, ROLE, LATE }, 4 },
+                { { TOKEN, ROLE, NOT_FOUND, LATE }, 4 },
+                { { TOKEN, ROLE, EMPTY, LATE }, 4 },
+                { { TOKEN, ROLE, NOT_YET("Failed"), LATE }, 4 },
+                { { TOKEN, ROLE, NOT_YET("InstanceProfileNotFound"), NOT_YET("AssumeRoleUnauthorizedAccess"), LATE },
+                  5 },
+                { { { .status = "503 Busy" }, TOKEN, { .status = "429 Many" }, ROLE, LATE }, 5 },
+        };
+        _cleanup_free_ char *region = NULL;
+        _cleanup_free_ uint8_t *data = NULL;
+        static const struct canned_reply others[] = { TOKEN,
+                                                      NOT_FOUND,
+                                                      EMPTY,
+                                                      { .status = "200 OK", .body = "us-east-1" },
+                                                      NOT_FOUND,
+                                                      EMPTY,
+                                                      { .status = "200 OK", .body = "{}" } };
         struct error e = {};
         struct fixture f;
+        size_t n;
 
         (void) state;
-        start(&f, replies, 2);
-        assert_ok(credentials_from_imds(f.imds, &source, &e), &e);
-        assert_refused(credentials_get(source, false, &c, &e), &e, FAILURE_CREDENTIALS, "no IAM role is attached");
-        stop(&f);
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                _cleanup_credentials_ struct credentials *c = NULL;
+
+                start(&f, table[i].replies, table[i].n);
+                assert_ok(imds_credentials(f.imds, &c, &e), &e);
+                assert_int_equal(stop(&f), table[i].n);
+        }
+        start(&f, others, 7);
+        assert_ok(imds_region(f.imds, &region, &e), &e);
+        assert_ok(imds_user_data(f.imds, true, &data, &n, &e), &e);
+        assert_string_equal((char *) data, "{}");
+        assert_int_equal(stop(&f), 7);
+}
+
+/* For a bounded time, and then in the words of what was missing. */
+static void test_what_never_comes(void **state) {
+        static const struct canned_reply none[] = { TOKEN, FOREVER(NOT_FOUND) }, empty[] = { TOKEN, FOREVER(EMPTY) },
+                                         unassumed[] = { TOKEN, ROLE,
+                                                         FOREVER(NOT_YET("AssumeRoleUnauthorizedAccess")) };
+        static const struct {
+                const struct canned_reply *replies;
+                enum { ROLE_OF, REGION_OF, USER_DATA_OF } what;
+                enum failure failure;
+                const char *words;
+        } table[] = {
+                { none, ROLE_OF, FAILURE_CREDENTIALS, "no IAM role is attached to this instance (HTTP 404)" },
+                { empty, ROLE_OF, FAILURE_CREDENTIALS, "no IAM role is attached to this instance: an empty answer" },
+                { unassumed, ROLE_OF, FAILURE_CREDENTIALS, "AssumeRoleUnauthorizedAccess: words" },
+                { none, REGION_OF, FAILURE_IMDS, "HTTP 404" },
+                { empty, REGION_OF, FAILURE_IMDS, "an empty answer" },
+                { none, USER_DATA_OF, FAILURE_LAUNCH, "has no user data" },
+                { empty, USER_DATA_OF, FAILURE_LAUNCH, "an empty answer" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                struct credentials *c = NULL;
+                uint8_t *data = NULL;
+                char *region = NULL;
+                struct error e = {};
+                struct fixture f;
+                size_t n;
+
+                start(&f, table[i].replies, 15);
+                assert_refused(table[i].what == ROLE_OF     ? imds_credentials(f.imds, &c, &e) :
+                               table[i].what == REGION_OF ? imds_region(f.imds, &region, &e) :
+                                                            imds_user_data(f.imds, true, &data, &n, &e),
+                               &e, table[i].failure, table[i].words);
+                assert_non_null(strstr(e.reason, " attempts in "));
+                stop(&f);
+        }
 }
 
 static void clear_environment(void) {
@@ -307,19 +383,24 @@ static void test_environment(void **state) {
         setenv("AWS_SECRET_ACCESS_KEY", "key", 1);
         setenv("AWS_SESSION_TOKEN", "", 1);
         assert_ok(credentials_from_environment(&source, &e), &e);
-        assert_ok(credentials_get(source, true, &c, &e), &e);
+        assert_ok(credentials_get(source, false, &c, &e), &e);
         assert_string_equal(c->access_key_id, "AKID");
+        /* There are no others: asking again and again cannot help. */
+        assert_int_equal(credentials_get(source, true, &c, &e), -EKEYEXPIRED);
         assert_null(c->session_token);
         clear_environment();
 }
 
 static void test_profile(void **state) {
-        static const char text[] = "# comment = x\n[default]\naws_access_key_id=AKDEFAULT\naws_secret_access_key = s1\n\n"
-                                   "[ work ]\r\naws_access_key_id = AKWORK\r\n  aws_secret_access_key =  s/2=+ "
-                                   "\r\naws_session_token = tok\r\n"
-                                   "[sso]\nsso_session = corp\n";
-        _cleanup_(credential_source_freep) struct credential_source *source = NULL, *other = NULL;
-        _cleanup_credentials_ struct credentials *a = NULL, *b = NULL;
+        static const char text[] =
+                "# comment = x\n[default]\naws_access_key_id=AKDEFAULT\naws_secret_access_key = s1\n\n"
+                "[ work ]\r\naws_access_key_id = AKWORK\r\n  aws_secret_access_key =  s/2=+ "
+                "\r\naws_session_token = tok\r\n"
+                "[sso]\nsso_session = corp\n"
+                "[bare]\naws_access_key_id = AKBARE\naws_secret_access_key = s3\naws_session_token =\n"
+                "[hollow]\naws_access_key_id =\naws_secret_access_key = \t\r\n";
+        _cleanup_(credential_source_freep) struct credential_source *source = NULL, *other = NULL, *third = NULL;
+        _cleanup_credentials_ struct credentials *a = NULL, *b = NULL, *c = NULL;
         struct credential_source *none = NULL;
         struct error e = {};
         char path[] = "/tmp/sealboot-credentials-XXXXXX";
@@ -340,6 +421,14 @@ static void test_profile(void **state) {
         assert_string_equal(b->access_key_id, "AKWORK");
         assert_string_equal((char *) b->secret_access_key->data, "s/2=+");
         assert_string_equal((char *) b->session_token->data, "tok");
+        setenv("AWS_PROFILE", "bare", 1);
+        assert_ok(credentials_from_environment(&third, &e), &e);
+        assert_ok(credentials_get(third, false, &c, &e), &e);
+        assert_string_equal(c->access_key_id, "AKBARE");
+        assert_null(c->session_token);
+        setenv("AWS_PROFILE", "hollow", 1);
+        assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS,
+                       "profile \"hollow\" has no aws_access_key_id");
         setenv("AWS_PROFILE", "sso", 1);
         assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS,
                        "profile \"sso\" has no aws_access_key_id");
@@ -358,7 +447,8 @@ int main(void) {
                 cmocka_unit_test(test_parse_identity),
                 cmocka_unit_test(test_role_credentials),
                 cmocka_unit_test(test_role_credentials_near_their_end),
-                cmocka_unit_test(test_no_role),
+                cmocka_unit_test(test_the_first_seconds),
+                cmocka_unit_test(test_what_never_comes),
                 cmocka_unit_test(test_environment),
                 cmocka_unit_test(test_profile),
         };

@@ -4,6 +4,8 @@
 #include "aws/kms.h"
 #include "aws/service.h"
 #include "canned.h"
+#include "owner/environment.h"
+#include "owner/kms-write.h"
 
 #define KEY "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 #define ZEROS32 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -21,17 +23,18 @@ static void test_errors(void **state) {
         } table[] = {
                 { 400, "{\"__type\":\"AccessDeniedException\",\"Message\":\"no\"}", HTTP_FINAL, FAILURE_KMS_DENIED,
                   "HTTP 400 AccessDeniedException: no" },
-                { 400, "{\"__type\":\"com.amazonaws.kms#InvalidCiphertextException\"}", HTTP_FINAL, FAILURE_KMS_CIPHERTEXT,
-                  "InvalidCiphertextException: no message" },
+                { 400, "{\"__type\":\"com.amazonaws.kms#InvalidCiphertextException\"}", HTTP_FINAL,
+                  FAILURE_KMS_CIPHERTEXT, "InvalidCiphertextException: no message" },
                 { 400, "{\"__type\":\"IncorrectKeyException\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_CIPHERTEXT,
                   "IncorrectKey" },
                 { 400, "{\"__type\":\"NotFoundException:http://internal/\",\"message\":\"x\"}", HTTP_FINAL,
                   FAILURE_KMS_KEY, "NotFoundException: x" },
-                { 400, "{\"__type\":\"DisabledException\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_KEY, "Disabled" },
+                { 400, "{\"__type\":\"DisabledException\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_KEY,
+                  "Disabled" },
                 { 400, "{\"__type\":\"KMSInvalidStateException\",\"message\":\"pending deletion\"}", HTTP_FINAL,
                   FAILURE_KMS_KEY, "pending deletion" },
-                { 500, "{\"__type\":\"KeyUnavailableException\",\"message\":\"x\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE,
-                  "KeyUnavailable" },
+                { 500, "{\"__type\":\"KeyUnavailableException\",\"message\":\"x\"}", HTTP_RETRY,
+                  FAILURE_KMS_UNAVAILABLE, "KeyUnavailable" },
                 { 500, "{\"__type\":\"DependencyTimeoutException\",\"message\":\"x\"}", HTTP_RETRY,
                   FAILURE_KMS_UNAVAILABLE, "DependencyTimeout" },
                 { 500, "{\"__type\":\"KMSInternalException\",\"message\":\"x\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE,
@@ -40,23 +43,25 @@ static void test_errors(void **state) {
                   FAILURE_KMS_UNAVAILABLE, "Rate exceeded" },
                 { 400, "{\"__type\":\"ExpiredTokenException\",\"message\":\"x\"}", HTTP_REFRESH, FAILURE_CREDENTIALS,
                   "ExpiredToken" },
-                { 403, "{\"__type\":\"UnrecognizedClientException\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_CREDENTIALS,
-                  "Unrecognized" },
-                { 403, "{\"__type\":\"InvalidSignatureException\",\"message\":\"The request signature we calculated\"}",
-                  HTTP_FINAL, FAILURE_CREDENTIALS,
-                  "signature we calculated" },
+                { 403, "{\"__type\":\"UnrecognizedClientException\",\"message\":\"x\"}", HTTP_FINAL,
+                  FAILURE_CREDENTIALS, "Unrecognized" },
+                { 403,
+                  "{\"__type\":\"InvalidSignatureException\",\"message\":\"The request signature we calculated\"}",
+                  HTTP_FINAL, FAILURE_CREDENTIALS, "signature we calculated" },
                 { 403, "{\"__type\":\"InvalidSignatureException\",\"message\":\"Signature expired: 2\"}", HTTP_FINAL,
                   FAILURE_CLOCK, "this machine's clock says" },
                 { 403, "{\"__type\":\"RequestTimeTooSkewed\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_CLOCK,
                   "service's nothing" },
                 { 400, "{\"__type\":\"ValidationException\",\"message\":\"Attestation document is malformed\"}",
-                  HTTP_FINAL, FAILURE_ATTESTATION, "Attestation" },
+                  HTTP_FINAL, FAILURE_KMS_DENIED, "Attestation" },
                 { 400, "{\"__type\":\"ValidationException\",\"message\":\"1 validation error\"}", HTTP_FINAL,
                   FAILURE_KMS_CIPHERTEXT, "1 validation" },
-                { 400, "{\"__type\":\"SomethingNew\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_ANSWER, "SomethingNew" },
+                { 400, "{\"__type\":\"SomethingNew\",\"message\":\"x\"}", HTTP_FINAL, FAILURE_KMS_DENIED,
+                  "SomethingNew: x" },
                 { 503, "{\"__type\":\"SomethingNew\",\"message\":\"x\"}", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE,
                   "SomethingNew" },
-                { 502, "<html>Bad Gateway</html>", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE, "HTTP 502 without a KMS error" },
+                { 502, "<html>Bad Gateway</html>", HTTP_RETRY, FAILURE_KMS_UNAVAILABLE,
+                  "HTTP 502 without a KMS error" },
                 { 404, "", HTTP_FINAL, FAILURE_KMS_ANSWER, "HTTP 404 without a KMS error" },
                 { 301, "{}", HTTP_FINAL, FAILURE_KMS_ANSWER, "HTTP 301 without a KMS error" },
                 { 400, "{\"__type\":7}", HTTP_FINAL, FAILURE_KMS_ANSWER, "without a KMS error" },
@@ -139,28 +144,42 @@ static void test_parse(void **state) {
         }
 }
 
-static void test_arn_region(void **state) {
+/* The advice is about what KMS named. */
+static void test_advice(void **state) {
+#define DENIED(how)                                                                                                  \
+        "{\"__type\":\"AccessDeniedException\",\"message\":\"User: arn:aws:sts::444455556666:assumed-role/r/i is "   \
+        "not "                                                                                                       \
+        "authorized to perform: kms:Decrypt on resource: " KEY " " how "\"}"
         static const struct {
-                const char *arn, *region;
+                const char *text, *has, *lacks;
         } table[] = {
-                { KEY, "eu-west-1" },
-                { "arn:aws-us-gov:kms:us-gov-west-1:1:alias/a", "us-gov-west-1" },
-                { "arn:aws:s3:us-east-1:1:key/a", NULL },
-                { "arn:aws:kms::1:key/a", NULL },
-                { "arn:aws:kms:us-east-1.evil.example:1:key/a", NULL },
-                { "arn:aws:kms:us-east-1:1:", NULL },
-                { "arn:aws:kms:us-east-1", NULL },
-                { "alias/a", NULL },
-                { "", NULL },
+                { DENIED("because no identity-based policy allows the kms:Decrypt action"), "IAM policy", "PCR" },
+                { DENIED("with an explicit deny in a service control policy"), "service control policy",
+                  "IAM policy" },
+                { DENIED("because no VPC endpoint policy allows the kms:Decrypt action"), "VPC endpoint",
+                  "IAM policy" },
+                { DENIED("with an explicit deny in a resource control policy"), "resource control policy", "PCR" },
+                { DENIED("because no resource-based policy allows the kms:Decrypt action"), "", "IAM policy" },
+                { "{\"__type\":\"ValidationException\",\"message\":\"The attestation document has expired\"}",
+                  "too old", "instance type" },
+                { "{\"__type\":\"ValidationException\",\"message\":\"Attestation document: bad signature\"}",
+                  "itself", "too old" },
+                { "{\"__type\":\"UnsupportedOperationException\",\"message\":\"x\"}", "UnsupportedOperationException",
+                  "PCR" },
         };
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                _cleanup_free_ char *region = NULL;
+                struct service_answer answer = {
+                        .status = 400, .text = table[i].text, .n = strlen(table[i].text), .subject = "kms"
+                };
+                struct error e = {};
 
-                assert_int_equal(kms_arn_region(table[i].arn, &region), table[i].region ? 0 : -EINVAL);
-                if (table[i].region)
-                        assert_string_equal(region, table[i].region);
+                assert_int_equal(kms_judge_error(&answer, &e), HTTP_FINAL);
+                assert_int_equal(e.failure, FAILURE_KMS_DENIED);
+                if (!strstr(e.advice, table[i].has) || strstr(e.advice, table[i].lacks) ||
+                    (!table[i].has[0] && e.advice[0]))
+                        fail_msg("%s: %s", table[i].text, e.advice);
         }
 }
 
@@ -182,7 +201,9 @@ static void start(struct fixture *f, const struct canned_reply *replies, size_t 
         canned_start(&f->canned, replies, n);
         assert_ok(http_new(&(struct http_options) {}, &f->http, &e), &e);
         assert_ok(credentials_from_environment(&f->source, &e), &e);
-        assert_ok(kms_new(f->http, f->source, "us-east-1", f->canned.url, 3000, &f->kms, &e), &e);
+        assert_ok(kms_new(f->http, f->source, "us-east-1", &(struct endpoint_choice) { .url = f->canned.url }, 3000,
+                          &f->kms, &e),
+                  &e);
 }
 
 static size_t stop(struct fixture *f) {
@@ -212,7 +233,7 @@ static const struct kms_ciphertext ciphertext = { KEY, (const uint8_t *) "\x01\x
 /* Every attempt brings a document of its own, signed for the key's own Region. */
 static void test_release(void **state) {
         static const struct canned_reply replies[] = {
-                ERROR("ThrottlingException"), { .status = "500 Oops", .body = "" }, ERROR("ExpiredTokenException"),
+                ERROR("ThrottlingException"), { .status = "500 Oops", .body = "" }, ERROR("KMSInternalException"),
                 { .status = "200 OK", .headers = "x-amzn-RequestId: R-4\r\n",
                   .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\"}" },
         };
@@ -250,6 +271,8 @@ static void test_release_refuses(void **state) {
                 const char *words;
         } table[] = {
                 { ERROR("AccessDeniedException"), FAILURE_KMS_DENIED, "HTTP 400 AccessDeniedException: words" },
+                /* These credentials are not the metadata service's: there are no others. */
+                { ERROR("ExpiredTokenException"), FAILURE_CREDENTIALS, "HTTP 400 ExpiredTokenException: words" },
                 { { .status = "200 OK",
                     .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\",\"Plaintext\":\"AAAA\"}" },
                   FAILURE_KMS_ANSWER, "plaintext data key in it" },
@@ -319,7 +342,7 @@ int main(void) {
                 cmocka_unit_test(test_errors),
                 cmocka_unit_test(test_skew),
                 cmocka_unit_test(test_parse),
-                cmocka_unit_test(test_arn_region),
+                cmocka_unit_test(test_advice),
                 cmocka_unit_test(test_release),
                 cmocka_unit_test(test_release_refuses),
                 cmocka_unit_test(test_owner_side),

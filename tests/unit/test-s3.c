@@ -4,6 +4,7 @@
 #include "aws/s3.h"
 #include "aws/service.h"
 #include "canned.h"
+#include "owner/environment.h"
 #include "owner/s3-write.h"
 
 #define ERROR_BODY(code) \
@@ -32,12 +33,20 @@ static void test_errors(void **state) {
                 { 504, "<html>", HTTP_RETRY, FAILURE_S3_UNAVAILABLE, "HTTP 504" },
                 { 400, ERROR_BODY("ExpiredToken"), HTTP_REFRESH, FAILURE_CREDENTIALS, "ExpiredToken" },
                 { 403, ERROR_BODY("InvalidAccessKeyId"), HTTP_FINAL, FAILURE_CREDENTIALS, "InvalidAccessKeyId" },
-                { 403, ERROR_BODY("SignatureDoesNotMatch"), HTTP_FINAL, FAILURE_CREDENTIALS, "SignatureDoesNotMatch" },
+                { 403, ERROR_BODY("SignatureDoesNotMatch"), HTTP_FINAL, FAILURE_CREDENTIALS,
+                  "SignatureDoesNotMatch" },
                 { 403, ERROR_BODY("RequestTimeTooSkewed"), HTTP_FINAL, FAILURE_CLOCK, "this machine's clock says" },
                 { 301, ERROR_BODY("PermanentRedirect"), HTTP_FINAL, FAILURE_S3_NOT_FOUND, "PermanentRedirect" },
                 { 400, ERROR_BODY("AuthorizationHeaderMalformed"), HTTP_FINAL, FAILURE_S3_NOT_FOUND,
                   "AuthorizationHeaderMalformed" },
-                { 400, ERROR_BODY("InvalidArgument"), HTTP_FINAL, FAILURE_S3_ANSWER, "InvalidArgument" },
+                { 400, ERROR_BODY("InvalidArgument"), HTTP_FINAL, FAILURE_S3_DENIED,
+                  "HTTP 400 InvalidArgument: words" },
+                { 400, ERROR_BODY("KMS.DisabledException"), HTTP_FINAL, FAILURE_S3_DENIED,
+                  "KMS.DisabledException: words" },
+                { 400, ERROR_BODY("KMS.ThrottlingException"), HTTP_RETRY, FAILURE_S3_UNAVAILABLE,
+                  "KMS.ThrottlingException" },
+                { 418, ERROR_BODY("NeverHeardOf"), HTTP_FINAL, FAILURE_S3_DENIED, "HTTP 418 NeverHeardOf: words" },
+                { 400, "", HTTP_FINAL, FAILURE_S3_ANSWER, "HTTP 400" },
                 { 403, "", HTTP_FINAL, FAILURE_S3_DENIED, "HTTP 403" },
                 { 404, "", HTTP_FINAL, FAILURE_S3_NOT_FOUND, "HTTP 404" },
                 { 403, "<Error><Code>Acc\x1b[2Jess", HTTP_FINAL, FAILURE_S3_DENIED, "HTTP 403" },
@@ -64,6 +73,69 @@ static void test_region_advice(void **state) {
         (void) state;
         s3_judge_error(&answer, &e);
         assert_string_equal(e.advice, "The bucket is in another Region: eu-west-1; use that Region.");
+}
+
+/* The advice names the permission that was refused, and the thing that refused it. */
+static void test_advice(void **state) {
+#define SAYS(code, message)                                                                                          \
+        "<Error><Code>" code "</Code><Message>" message "</Message><StorageClass>GLACIER</StorageClass></Error>"
+#define CALLER "User: arn:aws:sts::444455556666:assumed-role/r/i-0 is not authorized to perform: "
+        static const struct {
+                const char *text, *action, *has, *lacks;
+        } table[] = {
+                { SAYS("AccessDenied", "Access Denied"), NULL, "s3:GetObject on the object", "kms:" },
+                { SAYS("AccessDenied", "Access Denied"), "s3:PutObject", "s3:PutObject", "s3:ListBucket" },
+                { "", "s3:PutObject", "s3:PutObject", "s3:GetObject" },
+                { SAYS("AccessDenied", CALLER "s3:ListBucket on resource: &quot;arn:aws:s3:::b&quot;"),
+                  "s3:GetObject", "s3:ListBucket", "s3:GetObject" },
+                { SAYS("AccessDenied",
+                       CALLER "s3:GetObjectVersion because no identity-based policy allows the s3:GetObjectVersion "
+                              "action"),
+                  NULL, "IAM policy allow s3:GetObjectVersion", "bucket policy" },
+                { SAYS("AccessDenied", CALLER "s3:GetObject with an explicit deny in a resource-based policy"), NULL,
+                  "A Deny in the bucket policy refuses s3:GetObject", "IAM policy" },
+                { SAYS("AccessDenied",
+                       CALLER "kms:Decrypt on resource: arn:aws:kms:us-east-1:111122223333:key/0a1b because no "
+                              "resource-based policy allows the kms:Decrypt action"),
+                  NULL, "must allow kms:Decrypt", "s3:GetObject" },
+                { SAYS("AccessDenied",
+                       CALLER "kms:GenerateDataKey on resource: arn:aws:kms:us-east-1:111122223333:key/0a1b because "
+                              "no identity-based policy allows the kms:GenerateDataKey action"),
+                  "s3:PutObject", "IAM policy allow kms:GenerateDataKey", "s3:PutObject" },
+                { SAYS("KMS.DisabledException", "x"), NULL, "SSE-KMS", "s3:GetObject" },
+                { SAYS("KMS.DisabledException", "x"), "s3:PutObject", "kms:GenerateDataKey", "kms:Decrypt" },
+                { SAYS("InvalidObjectState", "x"), NULL, "archived in the storage class GLACIER", "s3:GetObject" },
+                { SAYS("AccountProblem", "x"), NULL, "AccountProblem", "s3:GetObject" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                struct service_answer answer = { .status = 403, .text = table[i].text, .n = strlen(table[i].text),
+                                                 .subject = "s3://b/k", .action = table[i].action };
+                struct error e = {};
+
+                s3_judge_error(&answer, &e);
+                assert_int_equal(e.failure, FAILURE_S3_DENIED);
+                if (!strstr(e.advice, table[i].has) || strstr(e.advice, table[i].lacks))
+                        fail_msg("%s: %s", table[i].text, e.advice);
+        }
+}
+
+/* A refusal without a body has a Date. */
+static void test_skew_without_a_body(void **state) {
+        struct service_answer answer = {
+                .status = 403, .text = "", .subject = "s3", .date = "Wed, 01 Jan 2020 00:00:00 GMT"
+        };
+        struct error e = {};
+
+        (void) state;
+        s3_judge_error(&answer, &e);
+        assert_int_equal(e.failure, FAILURE_CLOCK);
+        assert_non_null(strstr(e.reason, " s ahead"));
+        answer.text = ERROR_BODY("AccessDenied");
+        answer.n = strlen(answer.text);
+        s3_judge_error(&answer, &e);
+        assert_int_equal(e.failure, FAILURE_S3_DENIED);
 }
 
 static void test_content_range(void **state) {
@@ -172,7 +244,9 @@ static void start(struct fixture *f, const char *endpoint, const struct canned_r
         canned_start(&f->canned, replies, n);
         assert_ok(http_new(&(struct http_options) {}, &f->http, &e), &e);
         assert_ok(credentials_from_environment(&f->source, &e), &e);
-        assert_ok(s3_new(f->http, f->source, "us-east-1", endpoint ?: f->canned.url, &f->s3, &e), &e);
+        assert_ok(s3_new(f->http, f->source, "us-east-1",
+                         &(struct endpoint_choice) { .url = endpoint ?: f->canned.url }, &f->s3, &e),
+                  &e);
 }
 
 static size_t stop(struct fixture *f) {
@@ -205,7 +279,7 @@ static void test_addressing(void **state) {
                 struct http_call *call = NULL;
                 char *url = NULL;
 
-                assert_ok(s3_new(f.http, f.source, table[i].region, NULL, &s3, &e), &e);
+                assert_ok(s3_new(f.http, f.source, table[i].region, &(struct endpoint_choice) {}, &s3, &e), &e);
                 assert_ok(s3_prepare_range(s3, easy, table[i].bucket, table[i].key, 0, 9, NULL, false, &call, &e), &e);
                 curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
                 assert_string_equal(url, table[i].url);
@@ -232,8 +306,9 @@ static void test_endpoints(void **state) {
         for (size_t i = 0; i < ELEMENTS(table); i++) {
                 struct s3 *s3 = NULL;
 
-                assert_refused(s3_new(f.http, f.source, "us-east-1", table[i].url, &s3, &e), &e, FAILURE_CONFIG,
-                               table[i].words);
+                assert_refused(s3_new(f.http, f.source, "us-east-1", &(struct endpoint_choice) { .url = table[i].url },
+                                      &s3, &e),
+                               &e, FAILURE_CONFIG, table[i].words);
         }
         stop(&f);
 }
@@ -391,6 +466,57 @@ static void test_get_and_head(void **state) {
         assert_int_equal(stop(&f), 5);
 }
 
+/* What a HEAD's refusal cannot say is asked for by a GET, which is believed unless it fails by itself. */
+static void test_refused_head(void **state) {
+#define HEAD(status) { .raw = "HTTP/1.1 " status "\r\nContent-Length: 0\r\nx-amz-request-id: HEAD\r\n\r\n" }
+        static const struct {
+                struct canned_reply replies[3];
+                size_t n;
+                enum failure failure;
+                const char *words;
+        } table[] = {
+                { { HEAD("403 Forbidden"),
+                    { .status = "403 Forbidden", .body = ERROR_BODY("RequestTimeTooSkewed") } },
+                  2,
+                  FAILURE_CLOCK,
+                  "RequestTimeTooSkewed" },
+                { { HEAD("403 Forbidden"),
+                    { .status = "403 Forbidden", .body = ERROR_BODY("SignatureDoesNotMatch") } },
+                  2,
+                  FAILURE_CREDENTIALS,
+                  "SignatureDoesNotMatch" },
+                { { HEAD("403 Forbidden"), { .status = "403 Forbidden", .body = ERROR_BODY("AccessDenied") } },
+                  2,
+                  FAILURE_S3_DENIED,
+                  "AccessDenied: words" },
+                { { HEAD("400 Bad Request"),
+                    { .status = "400 Bad Request", .body = ERROR_BODY("KMS.DisabledException") } },
+                  2,
+                  FAILURE_S3_DENIED,
+                  "KMS.DisabledException" },
+                { { HEAD("400 Bad Request"), { .status = "400 Bad Request", .body = ERROR_BODY("ExpiredToken") } },
+                  2,
+                  FAILURE_CREDENTIALS,
+                  "ExpiredToken" },
+                { { HEAD("403 Forbidden"), RANGE("bytes 0-0/9", "\"v\"", "x") }, 2, FAILURE_S3_DENIED, "HTTP 403" },
+                { { HEAD("403 Forbidden"), { .raw = "no HTTP at all" } }, 2, FAILURE_S3_DENIED, "HTTP 403" },
+                { { HEAD("404 Not Found") }, 1, FAILURE_S3_NOT_FOUND, "HTTP 404" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                struct s3_head head = {};
+                struct error e = {};
+                struct fixture f;
+
+                start(&f, NULL, table[i].replies, table[i].n);
+                assert_refused(s3_head(f.s3, "bucket", "k", &head, &e), &e, table[i].failure, table[i].words);
+                if (table[i].n > 1)
+                        assert_non_null(strstr(f.canned.requests[1], "range: bytes=0-0\r\n"));
+                assert_int_equal(stop(&f), table[i].n);
+        }
+}
+
 static void test_upload(void **state) {
         static const struct canned_reply replies[] = {
                 { .status = "200 OK",
@@ -507,6 +633,9 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_errors),
                 cmocka_unit_test(test_region_advice),
+                cmocka_unit_test(test_advice),
+                cmocka_unit_test(test_skew_without_a_body),
+                cmocka_unit_test(test_refused_head),
                 cmocka_unit_test(test_content_range),
                 cmocka_unit_test(test_etag),
                 cmocka_unit_test(test_uri),

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "owner/environment.h"
+
+#include <openssl/crypto.h>
+#include <strings.h>
+
+#include "basic/file.h"
+
+enum { MAX_PROFILE_FILE = 256 * 1024 };
+
+static const char *environment(const char *name) {
+        const char *value = getenv(name);
+
+        return value && value[0] ? value : NULL;
+}
+
+/* One line of an INI file, without the space around it. */
+static char *trim(char *line) {
+        size_t n;
+
+        line += strspn(line, " \t");
+        n = strlen(line);
+        while (n > 0 && strchr(" \t\r", line[n - 1]))
+                line[--n] = '\0';
+        return line;
+}
+
+struct profile {
+        const char *id, *key, *token; /* borrowed from the file's text; NULL: not there, or empty */
+};
+
+/* "key = value", or with a colon, which Python's readers take as well. No value has white space in it, so what is behind some
+ * is a comment. */
+static void profile_line(char *line, struct profile *p) {
+        size_t n = strcspn(line, "=:");
+        char *name = line, *value = line + n + 1;
+
+        if (!line[n])
+                return;
+        line[n] = '\0';
+        name = trim(name);
+        value += strspn(value, " \t");
+        value[strcspn(value, " \t\r")] = '\0';
+        if (!value[0])
+                return;
+        if (strcasecmp(name, "aws_access_key_id") == 0)
+                p->id = value;
+        else if (strcasecmp(name, "aws_secret_access_key") == 0)
+                p->key = value;
+        else if (strcasecmp(name, "aws_session_token") == 0 || (strcasecmp(name, "aws_security_token") == 0 && !p->token))
+                p->token = value;
+}
+
+/* The sections are [NAME], and [profile NAME] in ~/.aws/config. */
+static void profile_read(char *text, const char *profile, struct profile *ret) {
+        bool ours = false;
+
+        if (strncmp(text, "\xef\xbb\xbf", 3) == 0) /* the byte order mark of an editor */
+                text += 3;
+        for (char *line; (line = strsep(&text, "\n"));) {
+                char *name = trim(line), *end;
+
+                if (name[0] == '[' && (end = strchr(name, ']'))) {
+                        *end = '\0';
+                        name = trim(name + 1);
+                        ours = streq(name, profile) ||
+                               (strncmp(name, "profile", 7) == 0 && strchr(" \t", name[7]) && name[7] && streq(trim(name + 7), profile));
+                } else if (ours && name[0] != '#' && name[0] != ';')
+                        profile_line(name, ret);
+        }
+}
+
+/* What a variable names, where "~/" is HOME as in the SDKs, or a file below HOME; NULL without HOME. */
+static int file_below_home(const char *variable, const char *name, char **ret, struct error *e) {
+        const char *file = environment(variable), *home = environment("HOME");
+        bool tilde = file && strncmp(file, "~/", 2) == 0;
+
+        *ret = NULL;
+        if (file && !tilde)
+                *ret = strdup(file);
+        else if (!home)
+                return 0;
+        else if (asprintf(ret, "%s%s", home, tilde ? file + 1 : name) < 0)
+                *ret = NULL;
+        return *ret ? 0 : fail_oom(e);
+}
+
+struct credential_file {
+        char *path;
+        uint8_t *text;
+        size_t n;
+};
+
+static void credential_file_done(struct credential_file *f) {
+        if (f->text)
+                OPENSSL_cleanse(f->text, f->n);
+        free(f->text);
+        free(f->path);
+}
+
+/* 0 when both keys are in it, -ENOENT when they are not. */
+static int from_file(struct credential_file *f, const char *profile, struct profile *ret, struct error *e) {
+        struct profile p = {};
+        int r;
+
+        r = file_read(f->path, MAX_PROFILE_FILE, FAILURE_CREDENTIALS, &f->text, &f->n, e);
+        if (r < 0)
+                return r;
+        profile_read((char *) f->text, profile, &p);
+        if (!p.id || !p.key)
+                return fail(e, FAILURE_CREDENTIALS, -ENOENT, f->path,
+                            "profile \"%s\" has no aws_access_key_id and aws_secret_access_key (sealboot knows no other kind)",
+                            profile);
+        *ret = p;
+        return 0;
+}
+
+/* The credentials file, and what the SDKs look at when it lacks the profile. The first one's error is the one to tell. */
+static int from_profile(struct credentials **ret, struct error *e) {
+        _cleanup_(credential_file_done) struct credential_file file = {}, config = {};
+        const char *profile = environment("AWS_PROFILE") ?: environment("AWS_DEFAULT_PROFILE") ?: "default";
+        struct profile p;
+        int r;
+
+        r = file_below_home("AWS_SHARED_CREDENTIALS_FILE", "/.aws/credentials", &file.path, e);
+        if (r == 0)
+                r = file_below_home("AWS_CONFIG_FILE", "/.aws/config", &config.path, e);
+        if (r < 0)
+                return r;
+        if (!file.path)
+                return fail(e, FAILURE_CREDENTIALS, -ENOENT, "environment",
+                            "neither AWS_ACCESS_KEY_ID nor a credentials file is set, and HOME is not either");
+        r = from_file(&file, profile, &p, e);
+        if (r == -ENOENT && config.path)
+                r = from_file(&config, profile, &p, NULL);
+        if (r == 0)
+                return credentials_new(p.id, p.key, p.token, INT64_MAX, ret, e);
+        fail_advice(e, "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for example with `eval $(aws configure export-credentials "
+                       "--format env)`, which knows every kind of profile; or AWS_PROFILE for a profile in this file.");
+        return r;
+}
+
+int credentials_from_environment(struct credential_source **ret, struct error *e) {
+        const char *id = environment("AWS_ACCESS_KEY_ID"), *key = environment("AWS_SECRET_ACCESS_KEY");
+        _cleanup_credentials_ struct credentials *c = NULL;
+        int r;
+
+        if (!id != !key)
+                return fail(e, FAILURE_CREDENTIALS, -EINVAL, "environment", "%s is set, but %s is not",
+                            id ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY",
+                            id ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
+        r = id ? credentials_new(id, key, environment("AWS_SESSION_TOKEN"), INT64_MAX, &c, e) : from_profile(&c, e);
+        return r < 0 ? r : credentials_fixed(c, ret, e);
+}
