@@ -9,7 +9,7 @@
 #define ATTESTATION "kms:RecipientAttestation:"
 #define OPEN_MODELS "OpenModels"
 
-enum { PCR_IMAGE = 4, PCR_SECURE_BOOT = 7, PCR_COMMAND_LINE = 12, PCR_MODEL = 15 };
+enum { PCR_DRIVERS = 2, PCR_IMAGE = 4, PCR_SECURE_BOOT = 7, PCR_COMMAND_LINE = 12, PCR_MODEL = 15 };
 
 static const char *const admin_actions[] = {
         "kms:CancelKeyDeletion", "kms:DescribeKey",        "kms:DisableKey",        "kms:DisableKeyRotation",
@@ -147,7 +147,7 @@ static int check_openers(const struct composition *c, struct error *e) {
 
 bool reference_needs_secure_boot(const struct reference *r) {
         return reference_is_nitrotpm(r) && reference_has(r, PCR_SECURE_BOOT) &&
-               !(reference_has(r, PCR_IMAGE) && reference_has(r, PCR_COMMAND_LINE));
+               !(reference_has(r, PCR_DRIVERS) && reference_has(r, PCR_IMAGE) && reference_has(r, PCR_COMMAND_LINE));
 }
 
 static int check_image(const struct composition *c, const struct reference *image, struct error *e) {
@@ -172,13 +172,22 @@ static int check_image(const struct composition *c, const struct reference *imag
         return 0;
 }
 
-/* Whether a finding is that PCR2 is missing, of an image whose reference itself says that PCR7 is of Secure Boot on. */
+/* Whether the reference itself says that its PCR7 is of Secure Boot on, and the value does not say otherwise. */
+static bool says_secure_boot(const struct reference *r) {
+        char pcr7[2 * REFERENCE_SIZE + 1];
+
+        if (r->secure_boot != SECURE_BOOT_ON || !reference_has(r, PCR_SECURE_BOOT))
+                return false;
+        hex_encode(r->pcr[PCR_SECURE_BOOT], REFERENCE_SIZE, pcr7);
+        return !is_secure_boot_off(pcr7);
+}
+
+/* Whether a finding is that PCR2 is missing, of an image whose PCR7 stands in for it. */
 static bool is_excused(const struct composition *c, const struct finding *f) {
         size_t n;
 
         return streq(f->code, "pcr4-without-pcr2") && sscanf(f->statement, "ReleaseToImage%zu", &n) == 1 && n >= 1 &&
-               n <= c->images.n && c->images.items[n - 1].secure_boot == SECURE_BOOT_ON &&
-               reference_has(&c->images.items[n - 1], PCR_SECURE_BOOT);
+               n <= c->images.n && says_secure_boot(&c->images.items[n - 1]);
 }
 
 static int check_composition(const struct composition *c, struct error *e) {
@@ -320,8 +329,8 @@ static int refuse_finding(const struct finding *f, struct error *e) {
                                "--secure-boot.");
         if (streq(f->code, "pcr4-without-pcr2"))
                 fail_advice(e, "Measure again with `sealboot measure`, which gives PCR2; or give --pcr2 none where the "
-                               "instances load no option ROMs, or the PCR2 of those that do; or, where PCR7 was computed for "
-                               "Secure Boot on, say so with --secure-boot.");
+                               "instances load no option ROMs, or the value of those that do; or, where PCR7 was "
+                               "computed for Secure Boot on, say so with --secure-boot.");
         if (streq(f->code, "self-administration"))
                 fail_advice(e, "Give --admin a role or user of an account that no --principal belongs to.");
         if (streq(f->code, "self-sealing"))

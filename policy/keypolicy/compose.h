@@ -26,12 +26,12 @@ struct composition {
         bool allow_unattested;   /* leave out the Deny for everyone of what no accepted image asks for */
 };
 
-/* Whether PCR7 stands in for PCR12, or for PCR4, which it can only with Secure Boot on. */
+/* Whether PCR7 stands in for PCR2, PCR4 or PCR12, which it can only with Secure Boot on. */
 bool reference_needs_secure_boot(const struct reference *r);
 
 /* FAILURE_POLICY where the result would protect less than it seems to (lint.h), FAILURE_USAGE where something is
- * missing. Two findings are no reason to refuse: that openers need no attestation, and that a reference has zeros
- * in PCR0 to PCR7. */
+ * missing. Three findings are no reason to refuse: that openers need no attestation, that a reference has zeros in
+ * PCR0 to PCR7, and that one lacks PCR2 whose PCR7, as the reference says, is of Secure Boot on. */
 int compose_key_policy(const struct composition *c, json_object **ret, struct error *e);
 /* The identity policy of the instance role. */
 int compose_role_policy(const struct composition *c, json_object **ret, struct error *e);

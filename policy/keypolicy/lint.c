@@ -35,11 +35,11 @@ static const struct {
         { "self-administration", "Let an account administer the key that it is not released to: the model owner's." },
         { "self-sealing", "Let an account seal that the key is not released to: the model owner's." },
         { "unique-id", "Name it by its ARN; if it was deleted, remove it." },
-        { "image-not-bound", "Bind the image: PCR4 and PCR12 as `sealboot measure` predicts them, or an enclave's "
-                             "ImageSha384." },
+        { "image-not-bound", "Bind the image: PCR2, PCR4 and PCR12 as `sealboot measure` predicts them, or an "
+                             "enclave's ImageSha384." },
         { "pcr4-without-pcr12", "Bind PCR12 too, to 96 zeros where nothing is added." },
         { "pcr4-without-pcr2", "Bind PCR2 too, as `sealboot measure` predicts it, or PCR7 of Secure Boot on." },
-        { "secure-boot-off", "Bind PCR4 and PCR12; or boot with Secure Boot on, and bind the PCR7 of that." },
+        { "secure-boot-off", "Bind PCR2, PCR4 and PCR12; or boot with Secure Boot on, and bind the PCR7 of that." },
         { "firmware-pcr", "Leave PCR0 and PCR1 out." },
         { "never-measured", "Bind the value that `sealboot measure` predicts." },
         { "mixed-images", "Give every image a statement of its own." },
@@ -114,9 +114,16 @@ static bool has_value(const struct condition *c, const char *value) {
         return false;
 }
 
-static bool is_secure_boot_off(const struct condition *c) {
+bool is_secure_boot_off(const char *pcr7) {
         for (size_t i = 0; i < ELEMENTS(secure_boot_off); i++)
-                if (has_value(c, secure_boot_off[i]))
+                if (strcasecmp(pcr7, secure_boot_off[i]) == 0)
+                        return true;
+        return false;
+}
+
+static bool allows_secure_boot_off(const struct condition *pcr7) {
+        for (size_t i = 0; pcr7 && i < pcr7->values.n; i++)
+                if (is_secure_boot_off(pcr7->values.items[i]))
                         return true;
         return false;
 }
@@ -242,7 +249,7 @@ static int lint_context(const struct lint *l) {
 static int lint_nitrotpm(const struct lint *l) {
         const struct condition *pcr4 = find(l, NITROTPM "4"), *pcr7 = find(l, NITROTPM "7"),
                                *pcr12 = find(l, NITROTPM "12"), *pcr2 = find(l, NITROTPM "2");
-        bool off = is_secure_boot_off(pcr7), secure_boot = l->secure_boot && pcr7 && !off;
+        bool off = allows_secure_boot_off(pcr7), secure_boot = l->secure_boot && pcr7 && !off;
         int r = 0;
 
         if (find(l, NITROTPM "0") || find(l, NITROTPM "1"))

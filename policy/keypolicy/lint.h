@@ -43,6 +43,9 @@ struct findings {
         size_t n;
 };
 
+/* Whether this value of PCR7, in hex, is one that says that Secure Boot is off. */
+bool is_secure_boot_off(const char *pcr7);
+
 /* secure_boot: PCR7, where it is bound, is the value of Secure Boot on, and so stands in for PCR12 and PCR2. */
 int key_policy_lint(const struct key_policy *policy, bool secure_boot, struct findings *ret, struct error *e);
 void findings_done(struct findings *f);

@@ -77,19 +77,23 @@ def test_another_image(single, doctor, policy, key, tmp_path, stack):
     assert result.json["principal"] == stack.info["session_arn"]
 
 
-def test_another_image_under_a_written_policy(single, doctor, sealboot, tmp_path, stack):
+@pytest.mark.parametrize("pcr", [2, 4])
+def test_another_image_under_a_written_policy(single, doctor, sealboot, tmp_path, stack, pcr):
     """`sealboot policy` denies outright what no accepted image presents, and the advice is about the image, not the Deny."""
-    (tmp_path / "meant.json").write_text(json.dumps({"Measurements": {"PCR4": "ab" * 48, "PCR12": ZEROS}}))
+    meant = {**{f"PCR{n}": stack.pcr(n) for n in (2, 4, 12)}, f"PCR{pcr}": "ab" * 48}
+    (tmp_path / "meant.json").write_text(json.dumps({"Measurements": meant}))
     written = sealboot("policy", "--reference", tmp_path / "meant.json", "--principal", stack.role_arn,
                        "--admin", stack.info["owner_arn"])
+    assert written.returncode == 0, written
     stack.kms().put_key_policy(KeyId=single.arn, PolicyName="default", Policy=written.stdout)
     (tmp_path / "policy.json").write_text(written.stdout)
     result = doctor(single.refused(30).report, "--policy", tmp_path / "policy.json")
     denial, = [r for r in result.json["remarks"] if "denies it outright" in r["text"]]
-    assert denial["text"] == (f"DenyUnlessNitroTPMPCR4 denies it outright, because kms:RecipientAttestation:NitroTPMPCR4 is "
-                              f"{stack.pcr(4)}")
+    assert denial["text"] == (f"DenyUnlessNitroTPMPCR{pcr} denies it outright, because "
+                              f"kms:RecipientAttestation:NitroTPMPCR{pcr} is {stack.pcr(pcr)}")
     assert denial["advice"].startswith("Boot the image the policy names")
-    assert f"NitroTPMPCR4 wants {'ab' * 48} and found {stack.pcr(4)}" in result.problems and "DenyGrants" not in result.problems
+    assert f"NitroTPMPCR{pcr} wants {'ab' * 48} and found {stack.pcr(pcr)}" in result.problems
+    assert "DenyGrants" not in result.problems
 
 
 def test_an_appended_command_line(single, doctor, policy, tmp_path, stack):

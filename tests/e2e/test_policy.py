@@ -89,6 +89,35 @@ def test_binds_all_it_knows(run, tmp_path):
     assert "kms:PutKeyPolicy" in used
 
 
+@pytest.mark.parametrize("options, deny", [
+    ([], ["DenyGrants", "DenyUnlessNitroTPMPCR2", "DenyUnlessNitroTPMPCR4", "DenyUnlessNitroTPMPCR12"]),
+    (["--one-shot"], ["DenyGrants", "DenyUnlessNitroTPMPCR2", "DenyUnlessNitroTPMPCR4", "DenyUnlessNitroTPMPCR12",
+                      "DenyUnlessNitroTPMPCR15"]),
+    (["--no-deny-unattested"], []),
+])
+def test_denies_by_each_pcr_by_default(run, image, options, deny):
+    policy = json.loads(run("--reference", image, *WHO, *options).stdout)
+    denials = {s["Sid"]: s for s in policy["Statement"] if s["Effect"] == "Deny"}
+    assert list(denials) == deny
+    for pcr, value in (("2", ALONE), ("4", FOUR), ("12", ZEROS)) if deny else ():
+        denial = denials["DenyUnlessNitroTPMPCR" + pcr]
+        assert (denial["Principal"], denial["Action"], denial["Resource"]) == ({"AWS": "*"}, "kms:Decrypt", "*")
+        assert denial["Condition"] == {"StringNotEqualsIgnoreCase": {TPM + pcr: value}}
+
+
+@pytest.mark.parametrize("pcr", [2, 4])
+def test_zeros_that_no_boot_leaves_are_told(run, tmp_path, pcr):
+    """The policy lets nobody in, so it is written, with a warning; `policy check` lists the zeros."""
+    image = reference(tmp_path / "image.json", **{"PCR2": ALONE, "PCR4": FOUR, "PCR12": ZEROS, f"PCR{pcr}": ZEROS})
+    result = run("--reference", image, *WHO)
+    assert result.returncode == 0 and result.stderr.count("has zeros") == 1
+    assert f"has zeros in PCR{pcr}" in result.stderr
+    (tmp_path / "policy.json").write_text(result.stdout)
+    result = run("check", "--json", tmp_path / "policy.json")
+    found = [(f["statement"], f["code"]) for f in json.loads(result.stdout)["findings"]]
+    assert result.returncode == POLICY and found == [("ReleaseToImage1", "never-measured")]
+
+
 def test_every_image_has_its_own_statement(run, tmp_path, image):
     (tmp_path / "two.json").write_text(json.dumps([
         {"Measurements": {"PCR2": ALONE, "PCR4": OTHER, "PCR12": ZEROS}},
@@ -108,7 +137,7 @@ def test_enclaves(run, tmp_path):
 
 REFUSED = [
     (dict(PCR4=FOUR), [], "pcr4-without-pcr12"),
-    (dict(PCR4=FOUR, PCR7=OTHER), [], "pcr4-without-pcr12"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR7=OTHER), [], "pcr4-without-pcr12"),
     (dict(PCR4=FOUR, PCR12=ZEROS), [], "pcr4-without-pcr2"),
     (dict(PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS), [], "pcr4-without-pcr2"),
     (dict(PCR4=FOUR, PCR7=SECURE_BOOT_OFF, PCR12=ZEROS), ["--secure-boot"], "pcr4-without-pcr2"),
@@ -117,24 +146,26 @@ REFUSED = [
     (dict(PCR4=FOUR, PCR7=SECURE_BOOT_OFF), ["--secure-boot"], "secure-boot-off"),
     (dict(PCR7=SECURE_BOOT_OFF), ["--secure-boot"], "secure-boot-off"),
     (dict(PCR7=SECURE_BOOT_OFF, PCR12=ZEROS), [], "secure-boot-off"),
+    (dict(PCR2=ALONE, PCR7=SECURE_BOOT_OFF, PCR12=ZEROS), [], "secure-boot-off"),
+    (dict(PCR2=ALONE, PCR12=ZEROS), [], "image-not-bound"),
     (dict(PCR7=OTHER), [], "image-not-bound"),
     (dict(PCR12=ZEROS), [], "image-not-bound"),
     (dict(PCR12=ZEROS), ["--one-shot"], "image-not-bound"),
-    (dict(PCR0=OTHER, PCR4=FOUR, PCR12=ZEROS), [], "firmware-pcr"),
-    (dict(PCR1=OTHER, PCR4=FOUR, PCR12=ZEROS), [], "firmware-pcr"),
+    (dict(PCR0=OTHER, PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), [], "firmware-pcr"),
+    (dict(PCR1=OTHER, PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), [], "firmware-pcr"),
     (dict(PCR0=ZEROS), [], "debug-enclave"),
     (dict(PCR1=OTHER), [], "image-not-bound"),
     (dict(PCR8=ZEROS), [], "debug-enclave"),
-    (dict(PCR4=FOUR, PCR12=ZEROS), ["--principal", ADMIN], "self-administration"),
-    (dict(PCR4=FOUR, PCR12=ZEROS), ["--admin", CONSUMER], "self-administration"),
-    (dict(PCR4=FOUR, PCR12=ZEROS), ["--admin", f"arn:aws:iam::{CONSUMER}:role/ops"], "self-administration"),
-    (dict(PCR4=FOUR, PCR12=ZEROS), ["--admin", f"arn:aws:iam::{CONSUMER}:user/ops"], "self-administration"),
-    (dict(PCR4=FOUR, PCR12=ZEROS), ["--sealer", ROLE], "self-sealing"),
-    (dict(PCR4=FOUR, PCR12=ZEROS), ["--sealer", f"arn:aws:iam::{CONSUMER}:role/ops"], "self-sealing"),
-    (dict(PCR4=FOUR, PCR12=ZEROS), ["--sealer", f"arn:aws:iam::{CONSUMER}:root"], "self-sealing"),
-    (dict(PCR4=FOUR, PCR12=ZEROS), ["--opener", f"arn:aws:iam::{CONSUMER}:role/ops"], "outside the image"),
-    (dict(PCR4=FOUR, PCR12=ZEROS), ["--admin", "AROAEXAMPLEEXAMPLE123"], "unique-id"),
-    (dict(PCR4=FOUR, PCR12=ZEROS), ["--context", "model=${kms:EncryptionContext:model}"], "${"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), ["--principal", ADMIN], "self-administration"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), ["--admin", CONSUMER], "self-administration"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), ["--admin", f"arn:aws:iam::{CONSUMER}:role/ops"], "self-administration"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), ["--admin", f"arn:aws:iam::{CONSUMER}:user/ops"], "self-administration"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), ["--sealer", ROLE], "self-sealing"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), ["--sealer", f"arn:aws:iam::{CONSUMER}:role/ops"], "self-sealing"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), ["--sealer", f"arn:aws:iam::{CONSUMER}:root"], "self-sealing"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), ["--opener", f"arn:aws:iam::{CONSUMER}:role/ops"], "outside the image"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), ["--admin", "AROAEXAMPLEEXAMPLE123"], "unique-id"),
+    (dict(PCR2=ALONE, PCR4=FOUR, PCR12=ZEROS), ["--context", "model=${kms:EncryptionContext:model}"], "${"),
 ]
 
 
@@ -159,7 +190,8 @@ def test_knows_the_value_of_secure_boot_off(run, tmp_path, secure_boot):
     assert result.returncode == POLICY and "secure-boot-off" in result.stderr
 
 
-@pytest.mark.parametrize("pcrs", [dict(PCR4=FOUR, PCR7=OTHER), dict(PCR7=OTHER), dict(PCR7=OTHER, PCR12=ZEROS)])
+@pytest.mark.parametrize("pcrs", [dict(PCR4=FOUR, PCR7=OTHER), dict(PCR7=OTHER), dict(PCR7=OTHER, PCR12=ZEROS),
+                                  dict(PCR2=ALONE, PCR4=FOUR, PCR7=OTHER), dict(PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS)])
 def test_secure_boot_stands_in(run, tmp_path, pcrs):
     image, on, off = (tmp_path / name for name in ("image.json", "on.json", "off.json"))
     on.write_text(json.dumps({"Measurements": pcrs, "SecureBoot": True}))
@@ -199,8 +231,9 @@ def test_with_secure_boot_on_pcr7_covers_drivers(run, tmp_path):
     on, off = ({"Measurements": dict(PCR4=FOUR, PCR7=OTHER, PCR12=ZEROS), "SecureBoot": state} for state in (True, False))
     whole = {"Measurements": dict(PCR2=ALONE, PCR4=OTHER, PCR12=ZEROS)}
     no_pcr7 = {"Measurements": dict(PCR4=FOUR, PCR12=ZEROS), "SecureBoot": True}
+    contradicts = {"Measurements": dict(PCR4=FOUR, PCR7=SECURE_BOOT_OFF, PCR12=ZEROS), "SecureBoot": True}
     for images, refused in (([on], None), ([on, whole], None), ([whole, on, on], None), ([off], 1), ([on, off], 2),
-                            ([no_pcr7], 1), ([on, whole, no_pcr7], 3)):
+                            ([no_pcr7], 1), ([on, whole, no_pcr7], 3), ([contradicts], 1), ([on, contradicts], 2)):
         image.write_text(json.dumps(images))
         result = run("--reference", image, *WHO)
         assert result.returncode == (POLICY if refused else 0), (images, result)
@@ -356,7 +389,8 @@ def test_denies_to_administrators_too(run, check, leaf, image, option, denies):
     policy["Statement"].append(EVERYTHING)
     evaluator.validate(json.dumps(policy))
     pcrs = {**attestation.zero_pcrs(), 2: bytes.fromhex(ALONE), 3: bytes.fromhex(ALONE), 4: b"\x44" * 48}
-    shown = {"image": pcrs, "driver": {**pcrs, 2: b"\xab" * 48}, "other": {**pcrs, 4: b"\xab" * 48}, "command line": {**pcrs, 12: b"\xab" * 48},
+    shown = {"image": pcrs, "driver": {**pcrs, 2: b"\xab" * 48}, "other": {**pcrs, 4: b"\xab" * 48},
+             "command line": {**pcrs, 12: b"\xab" * 48}, "no driver event": {**pcrs, 2: bytes(48)},
              "model": {**pcrs, 15: b"\xab" * 48}, "nothing": {}}
     for (name, presented), action in itertools.product(shown.items(), ("kms:Decrypt", "kms:ReEncryptFrom", "kms:CreateGrant",
                                                                         "kms:GenerateDataKey", "kms:PutKeyPolicy")):
@@ -441,10 +475,10 @@ def test_what_cannot_be_known_is_not_decided(check, leaf):
 
 @pytest.fixture
 def image_document(leaf):
-    return attestation.document(leaf, {**attestation.zero_pcrs(), 4: b"\x44" * 48}, now=NOW)
+    return attestation.document(leaf, {**attestation.zero_pcrs(), 2: bytes.fromhex(ALONE), 4: b"\x44" * 48}, now=NOW)
 
 
-BOUND = {"StringEquals": {TPM + "2": ZEROS, TPM + "4": FOUR, TPM + "12": ZEROS}}
+BOUND = {"StringEquals": {TPM + "2": ALONE, TPM + "4": FOUR, TPM + "12": ZEROS}}
 ALSO = {"Principal": {"AWS": ROLE}, "Action": "kms:Decrypt", "Resource": "*"}
 
 
@@ -581,8 +615,8 @@ def guarded(*denials, **changes):
 
 
 DENY2, DENY4, DENY12 = ({"Effect": "Deny", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*",
-                  "Condition": {"StringNotEqualsIgnoreCase": {TPM + pcr: value}}}
-                 for pcr, value in (("2", ZEROS), ("4", FOUR), ("12", ZEROS)))
+                         "Condition": {"StringNotEqualsIgnoreCase": {TPM + pcr: value}}}
+                        for pcr, value in (("2", ALONE), ("4", FOUR), ("12", ZEROS)))
 
 WEAK = [
     ("wildcard-principal", allow({"StringEquals": {IMAGE: OTHER}}, Principal="*")),
@@ -623,10 +657,14 @@ WEAK = [
     ("policy-variable", allow({"StringEquals": {**BOUND["StringEquals"],
                                                 "kms:EncryptionContext:tenant": "${aws:PrincipalTag/tenant}"}})),
     ("open-context", allow({**BOUND, "StringLike": {"kms:EncryptionContext:model": "*"}})),
-    ("added-command-line", allow({"StringEquals": {TPM + "4": FOUR, TPM + "12": [ZEROS, OTHER]}})),
-    ("not-one-shot", allow({"StringEquals": {TPM + "4": FOUR, TPM + "12": ZEROS, TPM + "15": [ZEROS, OTHER]}})),
-    ("never-measured", allow({"StringEquals": {TPM + "4": ZEROS, TPM + "12": ZEROS}})),
-    ("unknown-key", allow({"StringEquals": {TPM + "04": FOUR, TPM + "12": ZEROS}})),
+    ("added-command-line", allow({"StringEquals": {**BOUND["StringEquals"], TPM + "12": [ZEROS, OTHER]}})),
+    ("not-one-shot", allow({"StringEquals": {**BOUND["StringEquals"], TPM + "15": [ZEROS, OTHER]}})),
+    ("never-measured", allow({"StringEquals": {**BOUND["StringEquals"], TPM + "4": ZEROS}})),
+    ("never-measured", allow({"StringEquals": {**BOUND["StringEquals"], TPM + "2": ZEROS}})),
+    ("never-measured", allow({"StringEquals": {**BOUND["StringEquals"], TPM + "2": [ALONE, ZEROS]}})),
+    ("never-measured", guarded({**DENY2, "Condition": {"StringNotEquals": {TPM + "2": ZEROS}}}, DENY4, DENY12)),
+    ("loose-match", allow({"StringLike": {**BOUND["StringEquals"], TPM + "2": "*"}})),
+    ("unknown-key", allow({"StringEquals": {TPM + "2": ALONE, TPM + "04": FOUR, TPM + "12": ZEROS}})),
     ("no-attestation", guarded({**DENY4, "Principal": {"AWS": ROLE}})),
     ("no-attestation", guarded({**DENY4, "Action": "kms:ReEncryptFrom"})),
     ("no-attestation", guarded({**DENY4, "Resource": KEY})),
@@ -635,6 +673,9 @@ WEAK = [
     ("no-attestation", guarded(DENY4, DENY12, Action=["kms:Decrypt", "kms:CreateGrant"])),
     ("pcr4-without-pcr12", guarded(DENY2, DENY4)),
     ("pcr4-without-pcr2", guarded(DENY4, DENY12)),
+    ("pcr4-without-pcr2", guarded({**DENY2, "Principal": {"AWS": ROLE}}, DENY4, DENY12)),
+    ("pcr4-without-pcr2", guarded({**DENY2, "Condition": {"StringNotEqualsIfExists": {TPM + "2": ALONE}}}, DENY4,
+                                  DENY12)),
     ("self-administration", guarded(*({**d, "Action": "kms:*"} for d in (DENY2, DENY4, DENY12)), Action="kms:*")),
     ("mixed-images", guarded({**DENY4, "Condition": {"StringNotEquals": {TPM + "4": [FOUR, OTHER]}}},
                              {**DENY12, "Condition": {"StringNotEquals": {TPM + "12": [FOUR, OTHER]}}}, DENY2)),
@@ -643,6 +684,8 @@ SOUND = [
     guarded(DENY2, DENY4, DENY12),
     guarded(DENY2 | {"Action": "*"}, {**DENY4, "Action": "kms:*"}, {**DENY12, "Action": "*"}, Action=["kms:C*", "kms:ReEnc*"]),
     also(BOUND, "kms:PutKeyPolicy", [ADMIN, OWNER]),
+    guarded(DENY2, **{"Condition": {"StringEquals": {TPM + "4": FOUR, TPM + "12": ZEROS}}}),
+    allow({"StringEquals": {**BOUND["StringEquals"], TPM + "2": [ALONE, OTHER]}}),
     also(BOUND, "kms:GetKeyPolicy", ROLE), allow({"StringEquals": {IMAGE: OTHER, ENCLAVE + "8": ZEROS}}),
 ]
 
@@ -665,7 +708,7 @@ def test_a_key_that_kms_does_not_have_is_named_and_never_there(run, check, image
     policy = only_by("StringEquals", ROLE, effect)
     policy["Statement"][-1]["Condition"] = {operator: {key: "true"}}
     wanted = evaluator.evaluate(policy, evaluator.Context("kms:Decrypt", PRINCIPALS[0], KEY, {
-        TPM + "4": FOUR, TPM + "12": ZEROS}))
+        TPM + "2": ALONE, TPM + "4": FOUR, TPM + "12": ZEROS}))
     answer = check(policy, image_document, "--principal", ROLE).answer
     assert (answer["decision"], answer["explicit_deny"]) == ("allowed" if wanted else "denied", wanted.effect == "Deny")
     named, = [f for f in answer["findings"] if f["code"] == "unknown-key"]

@@ -15,6 +15,8 @@
 #define A SIX("abababababababab")
 #define B SIX("cdcdcdcdcdcdcdcd")
 #define Z SIX("0000000000000000")
+/* PCR2 where the firmware started no driver from outside: nothing but a separator. */
+#define ALONE "518923b0f955d08da077c96aaba522b9decede61c599cea6c41889cfbea4ae4d50529d96fe4d1afdafb65e7f95bf23c4"
 #define OFF "98441c7f7625d10058c47683aec486ce311c633235eb555593a7ee791121e3578ae72d04ecef661f272d59058b77af35"
 
 #define OWNER "111122223333"
@@ -26,6 +28,7 @@
 #define RA "kms:RecipientAttestation:"
 #define PCR2(value) "'" RA "NitroTPMPCR2': " value
 #define PCR4(value) "'" RA "NitroTPMPCR4': " value
+#define PCR7(value) "'" RA "NitroTPMPCR7': " value
 #define PCR12(value) "'" RA "NitroTPMPCR12': " value
 #define PCR15(value) "'" RA "NitroTPMPCR15': " value
 #define IMAGE(value) "'" RA "ImageSha384': " value
@@ -38,13 +41,15 @@
 #define AWS(who) "{'AWS': '" who "'}"
 #define WHERE(conditions) ", 'Condition': {" conditions "}"
 #define EQUALS(conditions) "'StringEqualsIgnoreCase': {" conditions "}"
-#define BOUND EQUALS(PCR2(ONE(A)) ", " PCR4(ONE(A)) ", " PCR12(ONE(Z)))
+#define NO_DRIVER PCR2(ONE(ALONE)) ", "
+#define BOUND EQUALS(NO_DRIVER PCR4(ONE(A)) ", " PCR12(ONE(Z)))
 #define GOOD SAYS("Allow", AWS(ROLE), "'kms:Decrypt'", WHERE(BOUND))
 #define RELEASE(conditions) SAYS("Allow", AWS(ROLE), "'kms:Decrypt'", WHERE(conditions))
 #define OPEN(action) SAYS("Allow", AWS(ROLE), action, "")
 #define ALSO(who, action) GOOD ", " SAYS("Allow", AWS(who), action, "")
 #define DENY(operator, key) SAYS("Deny", "'*'", "'kms:Decrypt'", WHERE("'" operator "': {" key "}"))
 #define NOT "StringNotEquals"
+#define DENY_DRIVERS DENY(NOT, PCR2(ONE(ALONE))) ", "
 #define ADMINISTER SAYS("Allow", AWS(ADMIN), "['kms:PutKeyPolicy', 'kms:DescribeKey']", "")
 #define POLICY(statements) "{'Version': '2012-10-17', 'Statement': [" ADMINISTER ", " statements "]}"
 
@@ -150,44 +155,75 @@ static const struct judged {
         const char *codes; /* in order, each with a space after it */
 } judged[] = {
         { "one image, one role", POLICY(GOOD), "" },
-        { "ForAnyValue fails without a value", POLICY(RELEASE("'ForAnyValue:StringEquals': {" PCR4(ONE(A)) ", "
-          PCR12(ONE(Z)) "}")), "" },
-        { "keys in another case", POLICY(RELEASE(EQUALS("'KMS:recipientattestation:NITROTPMPCR4': '" A "', "
-          PCR12(ONE(Z))))), "" },
+        { "ForAnyValue fails without a value", POLICY(RELEASE("'ForAnyValue:StringEquals': {" NO_DRIVER
+          PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")), "" },
+        { "keys in another case", POLICY(RELEASE(EQUALS("'KMS:RECIPIENTATTESTATION:nitrotpmpcr2': '" ALONE
+          "', 'KMS:recipientattestation:NITROTPMPCR4': '" A "', " PCR12(ONE(Z))))), "" },
         { "an enclave's signer", POLICY(RELEASE(EQUALS("'" RA "PCR8': '" A "'"))), "" },
         { "without variables", "{'Version': '2008-10-17', 'Statement': [" GOOD "]}", "" },
+        { "no version", "{'Statement': [" GOOD "]}", "" },
+        { "no variable before 2012", "{'Version': '2008-10-17', 'Statement': [" RELEASE(EQUALS(NO_DRIVER
+          PCR4(ONE("${" RA "NitroTPMPCR4}")) ", " PCR12(ONE(Z)))) "]}", "never-matches " },
 
         /* A condition that does not demand what it names. */
-        { "ForAllValues holds without a value", POLICY(RELEASE("'ForAllValues:StringEquals': {" PCR4(ONE(A)) ", "
-          PCR12(ONE(Z)) "}")), "no-attestation " },
-        { "IfExists", POLICY(RELEASE("'StringEqualsIfExists': {" PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")),
+        { "ForAllValues holds without a value", POLICY(RELEASE("'ForAllValues:StringEquals': {" NO_DRIVER
+          PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")), "no-attestation " },
+        { "IfExists", POLICY(RELEASE("'StringEqualsIfExists': {" NO_DRIVER PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")),
           "no-attestation " },
-        { "IfExists for PCR12", POLICY(RELEASE(EQUALS(PCR2(ONE(A)) ", " PCR4(ONE(A))) ", 'StringEqualsIfExists': {" PCR12(ONE(Z))
-          "}")), "pcr4-without-pcr12 " },
-        { "Null for PCR12", POLICY(RELEASE(EQUALS(PCR2(ONE(A)) ", " PCR4(ONE(A))) ", 'Null': {" PCR12(ONE("false")) "}")),
+        { "IfExists for PCR12", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)))
+          ", 'StringEqualsIfExists': {" PCR12(ONE(Z)) "}")), "pcr4-without-pcr12 " },
+        { "Null for PCR12", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A))) ", 'Null': {" PCR12(ONE("false")) "}")),
           "pcr4-without-pcr12 " },
-        { "not this image", POLICY(RELEASE("'StringNotEquals': {" PCR4(ONE(A)) "}, " EQUALS(PCR12(ONE(Z))))),
-          "image-not-bound " },
-        { "any PCR4", POLICY(RELEASE("'StringLike': {" PCR4(ONE("*")) ", " PCR12(ONE(Z)) "}")), "loose-match " },
-        { "a pattern for PCR4", POLICY(RELEASE("'StringLike': {" PCR4(ONE("a*")) ", " PCR12(ONE(Z)) "}")),
+        { "PCR4 and PCR12 alone", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z))))), "pcr4-without-pcr2 " },
+        { "PCR4 alone", POLICY(RELEASE(EQUALS(PCR4(ONE(A))))), "pcr4-without-pcr12 pcr4-without-pcr2 " },
+        { "IfExists for PCR2", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z)))
+          ", 'StringEqualsIfExists': {" PCR2(ONE(ALONE)) "}")), "pcr4-without-pcr2 " },
+        { "Null for PCR2", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z)))
+          ", 'Null': {" PCR2(ONE("false")) "}")), "pcr4-without-pcr2 " },
+        { "not this driver", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z)))
+          ", 'StringNotEquals': {" PCR2(ONE(B)) "}")), "pcr4-without-pcr2 " },
+        { "PCR2 of an enclave", POLICY(RELEASE(EQUALS("'" RA "PCR2': '" ALONE "', " PCR4(ONE(A)) ", " PCR12(ONE(Z))))),
+          "pcr4-without-pcr2 " },
+        { "some PCR7", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR7(ONE(B)) ", " PCR12(ONE(Z))))),
+          "pcr4-without-pcr2 " },
+        { "PCR2 and no image", POLICY(RELEASE(EQUALS(NO_DRIVER PCR12(ONE(Z))))), "image-not-bound " },
+        { "an option ROM", POLICY(RELEASE(EQUALS(PCR2(ONE(B)) ", " PCR4(ONE(A)) ", " PCR12(ONE(Z))))), "" },
+        { "with and without an option ROM", POLICY(RELEASE(EQUALS(PCR2(TWO(ALONE, B)) ", " PCR4(ONE(A)) ", "
+          PCR12(ONE(Z))))), "" },
+        { "not this image", POLICY(RELEASE("'StringNotEquals': {" PCR4(ONE(A)) "}, "
+          EQUALS(NO_DRIVER PCR12(ONE(Z))))), "image-not-bound " },
+        { "any PCR4", POLICY(RELEASE("'StringLike': {" NO_DRIVER PCR4(ONE("*")) ", " PCR12(ONE(Z)) "}")),
           "loose-match " },
-        { "a PCR as an ARN", POLICY(RELEASE("'ArnLike': {" PCR4(ONE("arn:*:*:*:*:*")) ", " PCR12(ONE(Z)) "}")),
+        { "any PCR2", POLICY(RELEASE("'StringLike': {" PCR2(ONE("*")) ", " PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")),
           "loose-match " },
+        { "a pattern for PCR4", POLICY(RELEASE("'StringLike': {" NO_DRIVER PCR4(ONE("a*")) ", " PCR12(ONE(Z)) "}")),
+          "loose-match " },
+        { "a PCR as an ARN", POLICY(RELEASE("'ArnLike': {" NO_DRIVER PCR4(ONE("arn:*:*:*:*:*")) ", " PCR12(ONE(Z))
+          "}")), "loose-match " },
         { "PCR3 of an enclave alone", POLICY(RELEASE(EQUALS("'" RA "PCR3': '" A "'"))), "image-not-bound " },
-        { "Secure Boot off", POLICY(RELEASE(EQUALS(PCR2(ONE(A)) ", " PCR4(ONE(A)) ", '" RA "NitroTPMPCR7': '" OFF "'"))),
+        { "Secure Boot off", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)) ", " PCR7(ONE(OFF))))),
           "secure-boot-off pcr4-without-pcr12 " },
-        { "a PCR that is always extended", POLICY(RELEASE(EQUALS(PCR2(ONE(A)) ", " PCR4(ONE(Z)) ", " PCR12(ONE(Z))))),
+        { "Secure Boot off, and nothing but PCR4", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR7(ONE(OFF))))),
+          "secure-boot-off pcr4-without-pcr12 pcr4-without-pcr2 " },
+        { "Secure Boot off, and no PCR2", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR7(ONE(OFF)) ", " PCR12(ONE(Z))))),
+          "pcr4-without-pcr2 " },
+        { "a PCR that is always extended", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(Z)) ", " PCR12(ONE(Z))))),
           "never-measured " },
-        { "zeros among others", POLICY(RELEASE(EQUALS(PCR2(ONE(A)) ", " PCR4(TWO(A, Z)) ", " PCR12(ONE(Z))))), "never-measured " },
-        { "a second command line", POLICY(RELEASE(EQUALS(PCR2(ONE(A)) ", " PCR4(ONE(A)) ", " PCR12(TWO(Z, B))))),
+        { "PCR2 is extended even alone", POLICY(RELEASE(EQUALS(PCR2(ONE(Z)) ", " PCR4(ONE(A)) ", " PCR12(ONE(Z))))),
+          "never-measured " },
+        { "zeros among others", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(TWO(A, Z)) ", " PCR12(ONE(Z))))),
+          "never-measured " },
+        { "a second command line", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)) ", " PCR12(TWO(Z, B))))),
           "added-command-line " },
-        { "one other command line", POLICY(RELEASE(EQUALS(PCR2(ONE(A)) ", " PCR4(ONE(A)) ", " PCR12(ONE(B))))), "" },
-        { "one-shot, and once more", POLICY(RELEASE(EQUALS(PCR2(ONE(A)) ", " PCR4(ONE(A)) ", " PCR12(ONE(Z)) ", " PCR15(TWO(B, Z))))),
-          "not-one-shot " },
-        { "images that mix", POLICY(RELEASE(EQUALS(PCR2(ONE(A)) ", " PCR4(TWO(A, B)) ", " PCR12(TWO(A, B))))), "mixed-images " },
+        { "one other command line", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)) ", " PCR12(ONE(B))))), "" },
+        { "one-shot, and once more", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)) ", " PCR12(ONE(Z)) ", "
+          PCR15(TWO(B, Z))))), "not-one-shot " },
+        { "images that mix", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(TWO(A, B)) ", " PCR12(TWO(A, B))))),
+          "mixed-images " },
 
         /* Names that KMS does not have. */
-        { "PCR04", POLICY(RELEASE(EQUALS("'" RA "NitroTPMPCR04': '" A "', " PCR12(ONE(Z))))), "unknown-key " },
+        { "PCR04", POLICY(RELEASE(EQUALS(NO_DRIVER "'" RA "NitroTPMPCR04': '" A "', " PCR12(ONE(Z))))),
+          "unknown-key " },
         { "none but unknown", POLICY(RELEASE(EQUALS("'kms:RecipientAttestation': '" A "'"))), "unknown-key " },
         { "two unknown", POLICY(RELEASE(EQUALS("'" RA "PCR99': '" A "', '" RA "Image': '" A "'"))),
           "unknown-key unknown-key " },
@@ -201,8 +237,8 @@ static const struct judged {
         /* The encryption context. */
         { "a value", POLICY(RELEASE(BOUND ", 'StringEquals': {" MODEL "'m'}")), "" },
         { "a pattern that excludes some", POLICY(RELEASE(BOUND ", 'StringLike': {" MODEL "'llama-*'}")), "" },
-        { "a presented PCR", POLICY(RELEASE(EQUALS(PCR2(ONE(A)) ", " PCR4(ONE("${" RA "NitroTPMPCR4}")) ", " PCR12(ONE(Z))))),
-          "policy-variable " },
+        { "a presented PCR", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE("${" RA "NitroTPMPCR4}")) ", "
+          PCR12(ONE(Z))))), "policy-variable " },
         { "a tag of the caller", POLICY(RELEASE(BOUND ", 'StringEquals': {" MODEL "'${aws:PrincipalTag/model}'}")),
           "policy-variable " },
         { "a tag of the request", POLICY(RELEASE(BOUND ", 'StringEquals': {" MODEL
@@ -240,6 +276,8 @@ static const struct judged {
         { "the image makes data keys", POLICY(GOOD ", "
           SAYS("Allow", AWS(ROLE), "'kms:GenerateDataKey'", WHERE(BOUND))), "" },
         { "grants give sealing away too", POLICY(ALSO(ROLE, "'kms:CreateGrant'") ", "
+          SAYS("Deny", "'*'", "['kms:Decrypt', 'kms:ReEncryptFrom']",
+          WHERE("'StringNotEquals': {" PCR2(ONE(ALONE)) "}")) ", "
           SAYS("Deny", "'*'", "['kms:Decrypt', 'kms:ReEncryptFrom']",
           WHERE("'StringNotEquals': {" PCR4(ONE(A)) "}")) ", "
           SAYS("Deny", "'*'", "['kms:Decrypt', 'kms:ReEncryptFrom']",
@@ -294,30 +332,48 @@ static const struct judged {
           "no-attestation " },
 
         /* A Deny that demands, or seems to. */
-        { "two values", POLICY(OPEN("'kms:Decrypt'") ", " DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z)))), ""
-          },
-        { "a value besides", POLICY(OPEN("'kms:Decrypt'") ", "
+        { "three values", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS DENY(NOT, PCR4(ONE(A))) ", "
+          DENY(NOT, PCR12(ONE(Z)))), "" },
+        { "none for PCR2", POLICY(OPEN("'kms:Decrypt'") ", " DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z)))),
+          "pcr4-without-pcr2 " },
+        { "none for PCR12", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS DENY(NOT, PCR4(ONE(A)))),
+          "pcr4-without-pcr12 " },
+        { "none for PCR4", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS DENY(NOT, PCR12(ONE(Z)))),
+          "image-not-bound " },
+        { "the Allow has the rest", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z)))) ", "
+          DENY(NOT, PCR2(ONE(ALONE)))), "" },
+        { "a role is spared PCR2", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z))))
+          ", {'Effect': 'Deny', 'NotPrincipal': {'AWS': '" ROLE "'}, 'Action': 'kms:Decrypt', 'Resource': '*', "
+          "'Condition': {'StringNotEquals': {" PCR2(ONE(ALONE)) "}}}"), "pcr4-without-pcr2 " },
+        { "no boot leaves zeros in PCR2", POLICY(OPEN("'kms:Decrypt'") ", " DENY(NOT, PCR2(ONE(Z))) ", "
+          DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z)))), "never-measured " },
+        { "a value besides", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS
           SAYS("Deny", "'*'", "'kms:Decrypt'", WHERE("'StringNotEquals': {" PCR4(ONE(A)) ", 'aws:PrincipalArn': '"
           ROLE "'}")) ", " DENY(NOT, PCR12(ONE(Z)))), "image-not-bound " },
         { "NotPrincipal", POLICY(OPEN("'kms:Decrypt'") ", {'Effect': 'Deny', 'NotPrincipal': {'AWS': '" ROLE
           "'}, 'Action': 'kms:Decrypt', 'Resource': '*', 'Condition': {'StringNotEquals': {" PCR4(ONE(A)) "}}}, "
-          DENY(NOT, PCR12(ONE(Z)))), "image-not-bound " },
-        { "IfExists in a Deny", POLICY(OPEN("'kms:Decrypt'") ", " DENY("StringNotEqualsIfExists", PCR4(ONE(A))) ", "
+          DENY_DRIVERS DENY(NOT, PCR12(ONE(Z)))), "image-not-bound " },
+        { "IfExists in a Deny", POLICY(OPEN("'kms:Decrypt'") ", "
+          DENY("StringNotEqualsIfExists", PCR2(ONE(ALONE))) ", " DENY("StringNotEqualsIfExists", PCR4(ONE(A))) ", "
           DENY("StringNotEqualsIfExists", PCR12(ONE(Z)))), "no-attestation " },
         { "ForAnyValue in a Deny", POLICY(OPEN("'kms:Decrypt'") ", "
+          DENY("ForAnyValue:StringNotEquals", PCR2(ONE(ALONE))) ", "
           DENY("ForAnyValue:StringNotEquals", PCR4(ONE(A))) ", "
           DENY("ForAnyValue:StringNotEquals", PCR12(ONE(Z)))), "no-attestation " },
         { "another key", POLICY(OPEN("'kms:Decrypt'")
           ", {'Effect': 'Deny', 'Principal': '*', 'Action': 'kms:Decrypt', 'Resource': 'arn:aws:kms:us-east-1:"
           OWNER ":key/x', 'Condition': {'StringNotEquals': {" PCR4(ONE(A)) "}}}"), "no-attestation " },
-        { "images that mix", POLICY(OPEN("'kms:Decrypt'") ", " DENY(NOT, PCR4(TWO(A, B))) ", "
-          DENY(NOT, PCR12(TWO(A, B)))), "mixed-images " },
+        { "images that mix", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS
+          DENY(NOT, PCR4(TWO(A, B))) ", " DENY(NOT, PCR12(TWO(A, B)))), "mixed-images " },
+        { "a second image, and a second command line", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS
+          DENY(NOT, PCR4(TWO(A, B))) ", " DENY(NOT, PCR12(TWO(Z, B)))), "added-command-line mixed-images " },
         { "images that the Allow keeps apart", POLICY(GOOD ", " DENY(NOT, PCR4(TWO(A, B))) ", "
           DENY(NOT, PCR12(TWO(B, Z)))), "" },
-        { "grants are free", POLICY(OPEN("['kms:Decrypt', 'kms:CreateGrant']") ", " DENY(NOT, PCR4(ONE(A))) ", "
-          DENY(NOT, PCR12(ONE(Z)))), "no-attestation " },
-        { "grants are denied", POLICY(OPEN("['kms:Decrypt', 'kms:CreateGrant']") ", " DENY(NOT, PCR4(ONE(A))) ", "
-          DENY(NOT, PCR12(ONE(Z))) ", " SAYS("Deny", "'*'", "'kms:CreateGrant'", "")), "" },
+        { "grants are free", POLICY(OPEN("['kms:Decrypt', 'kms:CreateGrant']") ", " DENY_DRIVERS
+          DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z)))), "no-attestation " },
+        { "grants are denied", POLICY(OPEN("['kms:Decrypt', 'kms:CreateGrant']") ", " DENY_DRIVERS
+          DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z))) ", "
+          SAYS("Deny", "'*'", "'kms:CreateGrant'", "")), "" },
         { "some document", POLICY(OPEN("'kms:Decrypt'") ", "
           DENY("Null", PCR4(ONE("true")) ", " IMAGE(ONE("true")))), "image-not-bound " },
         { "some document, where there is one", POLICY(OPEN("'kms:Decrypt'") ", " DENY("Null", PCR4(ONE("false")))),
@@ -383,15 +439,17 @@ static void test_the_unknown_key_is_named(void **state _unused_) {
 
 /* Evaluation */
 
-/* A request with PCR4 = A, PCR12 = zeros and PCR15 = zeros, from the instance. */
+/* A request with PCR2 of no driver from outside, PCR4 = A, PCR12 = zeros and PCR15 = zeros, from the instance. */
 static void ask(const struct key_policy *policy, const char *principal, const char *action, bool attested,
                 struct evaluation *ret) {
         static const uint8_t none[DOCUMENT_PCR_SIZE];
-        uint8_t four[DOCUMENT_PCR_SIZE];
-        const struct document d = { .kind = DOCUMENT_NITROTPM, .pcr = { [4] = four, [12] = none, [15] = none } };
+        uint8_t two[DOCUMENT_PCR_SIZE], four[DOCUMENT_PCR_SIZE];
+        const struct document d = { .kind = DOCUMENT_NITROTPM,
+                                    .pcr = { [2] = two, [4] = four, [12] = none, [15] = none } };
         _cleanup_request_ struct request request = {};
         struct error e;
 
+        reference_firmware_alone(two);
         memset(four, 0xab, sizeof four);
         assert_ok(request_init(&request, principal, action, "arn:aws:kms:us-east-1:" OWNER ":key/1", &e), &e);
         assert_ok(request_add_context(&request, "model", "m", &e), &e);
@@ -501,6 +559,8 @@ static void test_what_a_reference_leaves_open(void **state _unused_) {
 /* Composition */
 
 #define USER "arn:aws:iam::" OWNER ":user/owner"
+#define MEASURED(pcrs) "{'Measurements': {'PCR2': '" ALONE "', " pcrs "}}"
+#define MEASURED_IMAGE MEASURED("'PCR4': '" A "', 'PCR12': '" Z "'")
 
 struct written {
         struct references images;
@@ -560,7 +620,7 @@ static void test_denies_what_is_not_attested(void **state _unused_) {
         _cleanup_key_policy_ struct key_policy policy = {}, opened = {};
         struct written w = {};
 
-        compose_for(&w, "{'Measurements': {'PCR4': '" A "', 'PCR12': '" Z "'}}");
+        compose_for(&w, MEASURED_IMAGE);
         w.c.one_shot = true;
         write_policy(&w, &policy, &opened);
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
@@ -570,6 +630,41 @@ static void test_denies_what_is_not_attested(void **state _unused_) {
                 if (v.explicit_deny != cases[i].denied || (v.decision == DECISION_ALLOWED) == cases[i].denied)
                         fail_msg("%s %s %d: %s", cases[i].principal, cases[i].action, cases[i].attested,
                                  decision_name(v.decision));
+        }
+        references_done(&w.images);
+}
+
+/* One PCR differs, as PCR2 does after a driver from outside the firmware ran: the Deny of that PCR applies, and no
+ * other. */
+static void test_denies_by_each_pcr(void **state _unused_) {
+        static const unsigned bound[] = { 2, 3, 4, 7, 12, 15 };
+        _cleanup_key_policy_ struct key_policy policy = {}, opened = {};
+        uint8_t other[REFERENCE_SIZE];
+        struct written w = {};
+
+        compose_for(&w, MEASURED("'PCR3': '" ALONE "', 'PCR4': '" A "', 'PCR7': '" B "', 'PCR12': '" Z "'"));
+        w.c.one_shot = true;
+        write_policy(&w, &policy, &opened);
+        memset(other, 0x77, sizeof other);
+        for (size_t i = 0; i < ELEMENTS(bound); i++) {
+                _cleanup_evaluation_ struct evaluation v = {};
+                _cleanup_request_ struct request request = {};
+                struct document d = { .kind = DOCUMENT_NITROTPM };
+                char wanted[64], denied[256] = "";
+                struct error e;
+
+                for (size_t k = 0; k < ELEMENTS(bound); k++) /* the reference has zeros where it has no PCR15 */
+                        d.pcr[bound[k]] = k == i ? other : w.images.items[0].pcr[bound[k]];
+                assert_ok(request_init(&request, ADMIN, "kms:Decrypt", NULL, &e), &e);
+                assert_ok(request_add_document(&request, &d, &e), &e);
+                assert_ok(evaluate(&opened, &request, &v, &e), &e);
+                for (size_t k = 0; k < v.n; k++)
+                        if (!v.statements[k].statement->allow && v.statements[k].truth == TRUTH_YES)
+                                snprintf(denied + strlen(denied), sizeof denied - strlen(denied), "%s ",
+                                         v.statements[k].statement->name);
+                snprintf(wanted, sizeof wanted, "DenyUnlessNitroTPMPCR%u ", bound[i]);
+                assert_string_equal(denied, wanted);
+                assert_true(v.explicit_deny);
         }
         references_done(&w.images);
 }
@@ -589,7 +684,7 @@ static void test_denies_no_more_than_is_asked(void **state _unused_) {
                 _cleanup_evaluation_ struct evaluation user = {}, admin = {}, grant = {};
                 struct written w = {};
 
-                compose_for(&w, "{'Measurements': {'PCR4': '" A "', 'PCR12': '" Z "'}}");
+                compose_for(&w, MEASURED_IMAGE);
                 w.openers[0] = USER;
                 w.c.openers = (struct names) { w.openers, cases[i].opener };
                 w.c.allow_unattested = cases[i].allow_unattested;
@@ -610,15 +705,15 @@ static void test_denies_for_several_images(void **state _unused_) {
                 const char *references;
                 bool secure_boot;
         } sets[] = {
-                { "[{'Measurements': {'PCR4': '" A "', 'PCR12': '" Z "'}}, {'Measurements': {'PCR4': '" B
-                  "', 'PCR12': '" B "'}}]", false },
-                { "[{'Measurements': {'PCR4': '" A "', 'PCR12': '" Z "'}}, {'Measurements': {'PCR0': '" B
-                  "', 'PCR1': '" A "'}}]", false },
-                { "[{'Measurements': {'PCR4': '" A "', 'PCR7': '" A "', 'PCR12': '" Z
-                  "'}}, {'Measurements': {'PCR4': '" B "', 'PCR12': '" Z "'}}, {'Measurements': {'PCR8': '" B
-                  "'}}]", false },
-                { "[{'Measurements': {'PCR4': '" A "', 'PCR12': '" Z "'}}, {'Measurements': {'PCR7': '" B "'}}]",
-                  true },
+                { "[" MEASURED_IMAGE ", " MEASURED("'PCR4': '" B "', 'PCR12': '" B "'") "]", false },
+                { "[" MEASURED_IMAGE ", {'Measurements': {'PCR0': '" B "', 'PCR1': '" A "'}}]", false },
+                { "[" MEASURED("'PCR4': '" A "', 'PCR7': '" A "', 'PCR12': '" Z "'") ", "
+                  MEASURED("'PCR4': '" B "', 'PCR12': '" Z "'") ", {'Measurements': {'PCR8': '" B "'}}]", false },
+                { "[" MEASURED_IMAGE ", {'Measurements': {'PCR7': '" B "'}}]", true },
+                { "[" MEASURED_IMAGE ", {'Measurements': {'PCR4': '" B "', 'PCR7': '" B "', 'PCR12': '" Z
+                  "'}, 'SecureBoot': true}]", false },
+                { "[" MEASURED_IMAGE ", {'Measurements': {'PCR2': '" B "', 'PCR4': '" A "', 'PCR12': '" Z "'}}]",
+                  false },
         };
 
         for (size_t i = 0; i < ELEMENTS(sets); i++) {
@@ -681,7 +776,7 @@ static void test_refuses_to_write(void **state _unused_) {
                 struct written w = {};
                 struct error e;
 
-                compose_for(&w, "{'Measurements': {'PCR4': '" A "', 'PCR12': '" Z "'}}");
+                compose_for(&w, MEASURED_IMAGE);
                 w.principals[0] = cases[i].principal;
                 w.admins[0] = cases[i].admin;
                 w.sealers[0] = cases[i].sealer;
@@ -704,6 +799,7 @@ int main(void) {
                 cmocka_unit_test(test_operators),
                 cmocka_unit_test(test_what_a_reference_leaves_open),
                 cmocka_unit_test(test_denies_what_is_not_attested),
+                cmocka_unit_test(test_denies_by_each_pcr),
                 cmocka_unit_test(test_denies_no_more_than_is_asked),
                 cmocka_unit_test(test_denies_for_several_images),
                 cmocka_unit_test(test_refuses_to_write),
