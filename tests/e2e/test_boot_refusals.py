@@ -411,6 +411,23 @@ def test_pcr15_extended_already(boot):
     assert not list(boot.directory.iterdir()) and boot.stack.control.tpm()["nv"] == []
 
 
+def test_sha384_bank_is_not_active(boot):
+    """Known before any key is asked for, and no other bank is extended."""
+    single(boot)
+    try:
+        boot.stack.tpm("tpm2_pcrallocate", "sha1:none+sha256:all+sha384:none+sha512:none")
+        boot.stack.control.tpm_reset()
+        boot.stack.control.clear_audit()
+        result = boot.run()
+        assert result.returncode == 26 and "active PCR banks are sha256;" in result.stderr and "tpm2_pcrallocate" in result.stderr, result
+        assert result.report["failure"]["name"] == "pcr-bank"
+        assert not [e for e in boot.stack.control.audit() if e["service"] in ("kms", "s3")]
+        assert not list(boot.directory.iterdir()) and set(boot.stack.tpm("tpm2_pcrread", "sha256:15").split("0x")[1].strip()) == {"0"}
+    finally:
+        boot.stack.tpm("tpm2_pcrallocate", "sha1:all+sha256:all+sha384:all+sha512:all")
+        boot.stack.control.tpm_reset()
+
+
 def test_no_tpm(boot):
     single(boot)
     with socket.socket() as s:
