@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <systemd/sd-daemon.h>
 
+#include "basic/environment.h"
 #include "basic/secret.h"
 #include "boot/stop.h"
 
@@ -151,9 +152,14 @@ static int parse_arguments(int argc, char *argv[], struct boot *b) {
 int main(int argc, char *argv[]) {
         /* Static, since the thread that waits for a stop outlives this function. */
         static struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
+        static const char *const environment[] = { "NOTIFY_SOCKET", NULL };
         struct error e = { 0 };
         int r;
 
+        /* First of all: what is not in the measured configuration must not reach a library. */
+        r = environment_keep(environment);
+        if (r < 0)
+                return FAILURE_INTERNAL;
         r = parse_arguments(argc, argv, &b);
         if (r >= 0)
                 return r;

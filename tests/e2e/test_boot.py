@@ -140,6 +140,36 @@ def test_second_release_is_refused(boot):
     assert result.returncode == 23 and "sealboot-model" in result.stderr, result
 
 
+def test_no_library_reads_the_environment(boot, tmp_path):
+    """OpenSSL would load what OPENSSL_CONF names, and refuse to go on without; libcurl would log the keys of its connections,
+    the TSS its commands; HOME and TZ lead to files, too."""
+    (tmp_path / "openssl.cnf").write_text("openssl_conf = a\nconfig_diagnostics = 1\n[a]\nproviders = b\n[b]\nx = c\n"
+                                          f"[c]\nmodule = {tmp_path}/none.so\nactivate = 1\n")
+    boot.put("model.sealed", bytes(Sealed(b"GGUF", boot.data_key())))
+    boot.launch("model.sealed")
+    boot.config["endpoints"] |= {service: boot.stack.endpoints[service + "_tls"] for service in ("kms", "s3")}
+    boot.config["ca_bundle"] = boot.stack.variables["AWS_CA_BUNDLE"]
+    written = {"SSLKEYLOGFILE": "keys", "TSS2_LOGFILE": "tss", "QLOGDIR": "qlog", "CURL_TRACE": "curl", "MALLOC_TRACE": "malloc"}
+    read = {"OPENSSL_CONF": tmp_path / "openssl.cnf", "OPENSSL_MODULES": tmp_path, "OPENSSL_ENGINES": tmp_path, "HOME": tmp_path,
+            "SSL_CERT_FILE": tmp_path / "none", "SSL_CERT_DIR": tmp_path / "none", "TSS2_LOG": "all+trace", "LOCALDOMAIN": "evil",
+            "https_proxy": "http://127.0.0.1:1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "AKIAEVIL",
+            "CURL_CA_BUNDLE": tmp_path / "none", "AWS_CA_BUNDLE": tmp_path / "none", "TPM2TOOLS_TCTI": "swtpm:port=1", "TZ": ":/none"}
+    before = {p.name for p in tmp_path.iterdir()}
+    variables = [f"{name}={value}" for name, value in {**read, **{k: tmp_path / v for k, v in written.items()}}.items()]
+    result = boot.run(wrapper=("env", *variables))
+    check_published(boot, result, {"model": b"GGUF"})
+    assert result.stderr == ""
+    assert {p.name for p in tmp_path.iterdir()} == before | {"agent.json", "report.json", "measure.log"}
+
+
+def test_authorities_of_the_environment_are_not_trusted(boot):
+    authority = boot.stack.variables["AWS_CA_BUNDLE"]
+    boot.put("model.sealed", bytes(Sealed(b"GGUF", boot.data_key())))
+    boot.launch("model.sealed")
+    boot.config["endpoints"]["s3"] = boot.stack.endpoints["s3_tls"]
+    boot.refused(15, "certificate", wrapper=("env", *(f"{name}={authority}" for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"))))
+
+
 HOOK = {"group": "inference", "name": "model-loaded"}
 
 
