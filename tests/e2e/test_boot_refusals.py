@@ -535,6 +535,66 @@ def test_stopped_while_unsealing(boot, build):
     boot.stack.nothing_left(boot.directory)
 
 
+# ---- being killed
+
+KILLED = {"a": data(100_000), "b/c": b"1"}
+
+
+def killed(boot, build, at):
+    """A boot that is killed when it is about to give a file, or the model, this name."""
+    put_model(boot.stack.s3(), boot.stack.bucket, "killed/", KILLED, boot.model_key())
+    boot.launch("killed/")
+    result = boot.run(wrapper=("env", f"LD_PRELOAD={build}/tests/helpers/kill-at.so", f"KILL_AT={at}",
+                               "ASAN_OPTIONS=verify_asan_link_order=0"))
+    assert result.returncode == -signal.SIGKILL, result
+    assert {p.read_bytes() for p in boot.directory.rglob("*") if p.is_file()} == set(KILLED.values())
+    return result
+
+
+@pytest.mark.parametrize("at, extended", [("b/c", False), ("current", True)])
+def test_what_a_killed_boot_leaves_is_cleaned_up(boot, build, at, extended):
+    """As ExecStopPost= does it; PCR15 may be extended by then, and the model is not published."""
+    killed(boot, build, at)
+    assert (set(boot.stack.pcr(15)) != {"0"}) == extended
+    result = boot.run("--clean-up")
+    assert (result.returncode, result.stdout) == (0, ""), result
+    assert result.stderr == f"sealboot-agent: removed what a run that was killed had left in {boot.directory}\n"
+    assert list(boot.directory.iterdir()) == []
+    again = boot.run("--clean-up")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert boot.run().returncode == (23 if extended else 0)
+
+
+def test_cleaning_up_leaves_a_published_model_alone(boot):
+    put_model(boot.stack.s3(), boot.stack.bucket, "killed/", KILLED, boot.model_key())
+    boot.launch("killed/")
+    assert boot.run().returncode == 0
+    result = boot.run("--clean-up")
+    assert (result.returncode, result.stderr) == (0, "") and boot.published() == KILLED
+
+
+def test_cleaning_up_follows_no_link(boot, tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").write_text("x")
+    (boot.directory / ".unsealing").mkdir()
+    (boot.directory / ".unsealing/0").symlink_to(tmp_path / "kept/file")
+    (boot.directory / ".unsealing/1").symlink_to(tmp_path / "kept")
+    (boot.directory / ".publishing").symlink_to(tmp_path / "kept")
+    assert boot.run("--clean-up").returncode == 0
+    assert list(boot.directory.iterdir()) == [] and (tmp_path / "kept/file").read_text() == "x"
+
+
+def test_cleaning_up_where_nothing_was(boot, tmp_path):
+    boot.config["model_directory"] = str(tmp_path / "none")
+    assert boot.run("--clean-up").returncode == 0
+    (tmp_path / "file").write_text("")
+    boot.config["model_directory"] = str(tmp_path / "file")
+    result = boot.run("--clean-up")
+    assert result.returncode == 60 and "cannot open the model directory" in result.stderr, result
+    boot.config["keys"] = []
+    assert boot.run("--clean-up").returncode == 10
+
+
 # ---- the configuration
 
 @pytest.mark.parametrize("change,words", [
