@@ -212,6 +212,72 @@ def test_flipped_byte(boot, where):
     boot.refused(54, "altered")
 
 
+# ---- one object of a model of several files
+
+FILES = {"config.json": b"{}", "guardrails.json": b'{"refuse": true}', "model.gguf": b"GGUF" + bytes(300_000)}
+OBJECTS = ["00000.sealed", "00001.sealed", "00002.sealed", "manifest.sealed"]
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_one_object_of_a_model(boot, sealboot, tmp_path, name):
+    """Copied by the operator to where an inference server would look for its weights; as sealboot itself sealed it."""
+    (tmp_path / "m").mkdir()
+    for path, content in FILES.items():
+        (tmp_path / "m" / path).write_bytes(content)
+    sealed = sealboot("seal", "-q", "--key", boot.arn, "--name", "m", tmp_path / "m", f"s3://{boot.stack.bucket}/whole/", "--force")
+    assert sealed.returncode == 0, sealed
+    boot.put("other/model.gguf", boot.stack.s3().get_object(Bucket=boot.stack.bucket, Key=f"whole/{name}")["Body"].read())
+    boot.launch("other/model.gguf")
+    boot.stack.control.clear_audit()
+    boot.refused(53, '"sealboot" = "manifest-model"', "not a model of its own", "s3://BUCKET/PREFIX/")
+    assert not boot.stack.control.audit(operation="Decrypt"), "KMS was asked"
+
+
+def test_the_mark_cannot_be_removed(boot):
+    """It is in the context that KMS decrypts under."""
+    single(boot, bytes(Sealed(b"x", boot.model_key(), context=CONTEXT)))
+    boot.refused(32, "InvalidCiphertextException")
+
+
+@pytest.mark.parametrize("extra", [{"sealboot": "other"}, {"sealboot": ""}, {"sealboot": "manifest-model", "file": "a"}])
+def test_marks_that_no_single_object_has(boot, extra):
+    single(boot, bytes(Sealed(b"x", boot.data_key({**CONTEXT, **extra}))))
+    boot.refused(53, "not a model of its own")
+
+
+@pytest.mark.parametrize("text", [json.dumps(manifest(FILES)), "\n " + json.dumps(manifest(FILES), indent=1)])
+def test_the_manifest_of_a_model_without_marks(boot, text):
+    single(boot, plaintext=text.encode())
+    boot.refused(53, 'the manifest of the model "m" version "1"', "s3://BUCKET/PREFIX/")
+
+
+def test_other_objects_of_a_model_without_marks(boot):
+    """Nothing tells them from what another program sealed; so they get no name, unless the configuration asks for one."""
+    put_model(boot.stack.s3(), boot.stack.bucket, "old/", FILES, boot.data_key())
+    boot.launch("old/00002.sealed")
+    boot.config["encryption_context"] = {"file": "model.gguf"}
+    boot.refused(53, 'lacks "file"')
+    boot.config["encryption_context"] = {"model": "m"}
+    assert boot.run().returncode == 0
+    assert boot.published() == {"model": FILES["model.gguf"]}
+
+
+def test_a_file_that_looks_like_a_manifest(boot):
+    """Its sealer said that it is a file of its own."""
+    text = json.dumps(manifest(FILES)).encode()
+    single(boot, bytes(Sealed(text, boot.data_key({**CONTEXT, "file": "manifest.json"}))))
+    assert boot.run().returncode == 0
+    assert boot.published() == {"manifest.json": text}
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\nb"])
+def test_names_that_no_file_has(boot, name):
+    single(boot, bytes(Sealed(b"x", boot.data_key({**CONTEXT, "file": name}))))
+    boot.stack.control.clear_audit()
+    boot.refused(53, "which is no file name")
+    assert not boot.stack.control.audit(operation="Decrypt"), "KMS was asked"
+
+
 # ---- the manifest
 
 def sealed_manifest(boot, text: bytes, objects=()):
@@ -311,7 +377,7 @@ def test_file_sealed_under_another_data_key(boot):
 
 
 def test_model_is_not_among_those_allowed(boot):
-    put_model(boot.stack.s3(), boot.stack.bucket, "allowed/", {"a": b"1"}, boot.data_key())
+    put_model(boot.stack.s3(), boot.stack.bucket, "allowed/", {"a": b"1"}, boot.model_key())
     boot.launch("allowed/")
     boot.config["model_digests"] = ["sha384:" + "0" * 96]
     boot.refused(56, "not among the 1")

@@ -31,7 +31,7 @@ def test_peak_memory(boot, tmp_path, size, frame_length):
     result = boot.run()
     sealed.unlink()
     assert result.returncode == 0, result
-    assert (boot.directory / "current/big").stat().st_size == size
+    assert (boot.directory / "current/model").stat().st_size == size
     # VmHWM: the tmpfs is not mapped, so this is all there is beside it.
     peak = result.report["resources"]["peak_memory_kib"]
     rate = next(s["gb_per_s"] for s in result.report["stages"] if s["name"] == "unseal")

@@ -12,12 +12,12 @@ import urllib.request
 import pytest
 
 from machine import HERE, Machine
-from sealer import DataKey, model_text, pcr15, put_model
+from sealer import MARK, DataKey, model_text, pcr15, put_model
 
 AGENT = "sealboot-agent.service"
 SERVER = "llama-server.service"
 MODEL = {"model.gguf": b"GGUF" + random.Random(1).randbytes(8_000_000), "tokenizer/config.json": b"{}"}
-CONTEXT = {"model": "m", "version": "1"}
+CONTEXT = {"model": "m", "version": "1", **MARK}
 # As they stand in for a TPM, the device numbers of /dev/fuse, which any user may open.
 FAKE_TPM = os.makedev(10, 229)
 
