@@ -9,13 +9,13 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-/* The smallest has room for an RSA-2048 key and its arithmetic, data keys, credentials and a few ciphers, and fits the
- * RLIMIT_MEMLOCK of 64 KiB that old distributions give ordinary users. The largest has room for the ciphers of more connections
- * than the agent makes. */
+/* The smallest has room for an RSA-2048 key and its arithmetic, data keys, credentials and a few ciphers, and fits
+ * the RLIMIT_MEMLOCK of 64 KiB that old distributions give ordinary users. The largest has room for the ciphers of
+ * more connections than the agent makes. */
 enum { SECURE_HEAP_BYTES_MIN = 32 * 1024, SECURE_HEAP_BYTES_MAX = 2 * 1024 * 1024, SECURE_HEAP_SMALLEST = 16 };
 
-/* ---- OpenSSL's allocations. It has one set of functions for the whole process and tells them nothing of the purpose, so the
- * thread has to. */
+/* ---- OpenSSL's allocations. It has one set of functions for the whole process and tells them nothing of the
+ * purpose, so the thread has to. */
 
 static _Thread_local unsigned memory_depth;
 

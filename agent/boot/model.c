@@ -77,8 +77,8 @@ static int open_unsealed(struct boot *b, struct error *e) {
         return fd < 0 ? fail(e, FAILURE_IO, -errno, b->source, "cannot open the unsealed file: %m") : fd;
 }
 
-/* Models that were sealed before their objects were marked have a manifest that looks like any single object, until it is
- * open. Of their other objects nothing tells; so those get no name of the operator's choice. */
+/* Models that were sealed before their objects were marked have a manifest that looks like any single object,
+ * until it is open. Of their other objects nothing tells; so those get no name of the operator's choice. */
 static int refuse_manifest(struct boot *b, struct error *e) {
         _cleanup_free_ char *text = NULL;
         _cleanup_close_ int fd = -1;

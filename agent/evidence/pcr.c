@@ -227,10 +227,12 @@ static int require_sha384(struct tpm *t, const struct pcr_changes *c, struct err
         for (size_t i = 0; i < c->n; i++) {
                 if (c->banks[i].algorithm->id == TPM2_ALG_SHA384)
                         return 0;
-                n += (size_t) snprintf(active + n, sizeof active - n, "%s%s", i > 0 ? ", " : "", c->banks[i].algorithm->name);
+                n += (size_t) snprintf(active + n, sizeof active - n, "%s%s", i > 0 ? ", " : "",
+                                       c->banks[i].algorithm->name);
         }
         return fail(e, FAILURE_PCR_BANK, -ENOENT, tpm_name(t),
-                    "its active PCR banks are %s; KMS and consumers compare the SHA-384 bank, which would not tell of the model",
+                    "its active PCR banks are %s; KMS and consumers compare the SHA-384 bank, which would not tell of "
+                    "the model",
                     active);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "evidence/turn.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -39,12 +40,13 @@ static int open_directory(const char *path, uid_t user) {
         return fd;
 }
 
-/* A name that no two TCTI strings share unless they are long or odd: then more callers take turns, and no harm is done. */
+/* A name that no two TCTI strings share unless they are long or odd: then more callers take turns, and no harm is
+ * done. */
 static void name_lock(const char *tcti, char name[static NAME_MAX_BYTES]) {
         int n = snprintf(name, NAME_MAX_BYTES, "turn-%s", tcti);
 
         for (int i = 0; i < n && i < NAME_MAX_BYTES - 1; i++)
-                if (!(name[i] >= '0' && name[i] <= '9') && !(name[i] >= 'a' && name[i] <= 'z') && !(name[i] >= 'A' && name[i] <= 'Z'))
+                if (!isascii(name[i]) || !isalnum(name[i]))
                         name[i] = '-';
 }
 
@@ -93,7 +95,8 @@ int turn_take(const char *tpm, unsigned wait_ms, int *ret, struct error *e) {
 
         if (fd == -ENOMEM)
                 return fail_oom(e);
-        /* A device that only one process may open, or one whose manager the caller may not use; or no place for a lock. */
+        /* A device that only one process may open, or one whose manager the caller may not use; or no place for a
+         * lock. */
         if (fd < 0) {
                 *ret = -1;
                 return 0;
@@ -102,8 +105,8 @@ int turn_take(const char *tpm, unsigned wait_ms, int *ret, struct error *e) {
                 if (errno != EWOULDBLOCK && errno != EINTR)
                         return fail(e, FAILURE_TPM, -errno, tpm, "cannot take the turn: %m");
                 if (monotonic_ms() >= deadline)
-                        return fail(e, FAILURE_TPM_BUSY, -EBUSY, tpm, "another attestation was going on for all of %u ms",
-                                    wait_ms);
+                        return fail(e, FAILURE_TPM_BUSY, -EBUSY, tpm,
+                                    "another attestation was going on for all of %u ms", wait_ms);
                 sleep_ms(RETRY_MS);
         }
         *ret = fd;

@@ -118,8 +118,8 @@ int handoff_clean_up(const char *model_directory, bool *ret_found, struct error 
                 *ret_found = true;
                 r = remove_tree(fd, names[i]);
                 if (r < 0)
-                        return fail(e, FAILURE_PUBLISH, r, model_directory, "cannot remove %s, left by a run that was killed: %s",
-                                    names[i], strerror(-r));
+                        return fail(e, FAILURE_PUBLISH, r, model_directory,
+                                    "cannot remove %s, left by a run that was killed: %s", names[i], strerror(-r));
         }
         return 0;
 }

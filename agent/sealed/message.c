@@ -333,7 +333,8 @@ static int header_tag(const struct secret *key, const uint8_t *body, size_t size
         int n;
 
         if (!ctx || secret_cipher(ctx, "AES-256-GCM", make) < 0 ||
-            EVP_CipherInit_ex(ctx, NULL, NULL, key->data, iv, -1) != 1 || EVP_CipherUpdate(ctx, NULL, &n, body, (int) size) != 1)
+            EVP_CipherInit_ex(ctx, NULL, NULL, key->data, iv, -1) != 1 ||
+            EVP_CipherUpdate(ctx, NULL, &n, body, (int) size) != 1)
                 return -EIO;
         if (!make && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, MESSAGE_TAG_SIZE, tag) != 1)
                 return -EIO;

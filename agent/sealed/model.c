@@ -175,13 +175,14 @@ bool model_is_single(const struct message_header *h) {
 }
 
 int model_single_name(const struct message_header *h, const char *subject, char **ret, struct error *e) {
-        const char *mark = message_header_context(h, MODEL_MARK_CONTEXT), *said = message_header_context(h, MODEL_FILE_CONTEXT);
-        const char *name = said ?: MODEL_FILE_UNNAMED, *problem = strchr(name, '/') ? "it has a slash" : path_problem(name);
+        const char *mark = message_header_context(h, MODEL_MARK_CONTEXT);
+        const char *name = message_header_context(h, MODEL_FILE_CONTEXT) ?: MODEL_FILE_UNNAMED;
+        const char *problem = strchr(name, '/') ? "it has a slash" : path_problem(name);
 
         if (mark) {
                 fail(e, FAILURE_CONTEXT, -EINVAL, subject,
-                     "its encryption context has \"" MODEL_MARK_CONTEXT "\" = \"%.100s\": it is one object of a model with a "
-                     "manifest, not a model of its own",
+                     "its encryption context has \"" MODEL_MARK_CONTEXT "\" = \"%.100s\": it is one object of a model "
+                     "with a manifest, not a model of its own",
                      mark);
                 fail_advice(e, single_advice);
                 return -EINVAL;
@@ -200,8 +201,8 @@ int model_refuse_manifest(const char *text, size_t n, const char *subject, struc
         if (manifest_parse(text, n, subject, &m, NULL) < 0)
                 return 0;
         fail(e, FAILURE_CONTEXT, -EINVAL, subject,
-             "its encryption context does not have \"" MODEL_FILE_CONTEXT "\", and it is the manifest of the model \"%.100s\" "
-             "version \"%.100s\", not a model of its own",
+             "its encryption context does not have \"" MODEL_FILE_CONTEXT "\", and it is the manifest of the model "
+             "\"%.100s\" version \"%.100s\", not a model of its own",
              m->name, m->version);
         fail_advice(e, single_advice);
         return -EINVAL;

@@ -67,11 +67,12 @@ uint64_t model_size(const struct model *m);
 #define MODEL_MARK_CONTEXT "sealboot"
 #define MODEL_MARK_MANIFEST "manifest-model"
 #define MODEL_FILE_CONTEXT "file"
-/* The file's name in a model of one file whose sealer gave none. Not the object's name: that one is the operator's choice. */
+/* The file's name in a model of one file whose sealer gave none. Not the object's name: that one is the operator's
+ * choice. */
 #define MODEL_FILE_UNNAMED "model"
 
-/* The file's name in the model that a single object is: FAILURE_CONTEXT when it is marked as no model of its own, or "file" is
- * no single safe name. The caller frees *ret. */
+/* The file's name in the model that a single object is: FAILURE_CONTEXT when it is marked as no model of its own,
+ * or "file" is no single safe name. The caller frees *ret. */
 int model_single_name(const struct message_header *h, const char *subject, char **ret, struct error *e);
 /* Whether the sealer said so: then the object needs no second look. */
 bool model_is_single(const struct message_header *h);

@@ -77,8 +77,8 @@ static const char *kind(const struct message_header *h, const char **ret_words) 
                 *ret_words = "a model of one file, which \"" MODEL_FILE_CONTEXT "\" below names";
                 return "single-file";
         }
-        *ret_words = "not told: sealed by another program, or by an older sealboot as part of a model; alone, its file is named \""
-                     MODEL_FILE_UNNAMED "\"";
+        *ret_words = "not told: sealed by another program, or by an older sealboot as part of a model; alone, its file is "
+                     "named \"" MODEL_FILE_UNNAMED "\"";
         return "unmarked";
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Preloaded into a program, kills it as SIGKILL or the OOM killer would, at one moment: when it is about to rename something to
- * KILL_AT. The variable is read before the program's main(), which may clear its environment. */
+/* Preloaded into a program, kills it as SIGKILL or the OOM killer would, at one moment: when it is about to rename
+ * something to KILL_AT. The variable is read before the program's main(), which may clear its environment. */
 
 #undef _FORTIFY_SOURCE
 

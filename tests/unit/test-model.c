@@ -176,12 +176,14 @@ static void test_name_of_a_single_object(void **state) {
                 { { { (char *) "sealboot", (char *) "manifest-model" } }, NULL, "one object of a model", false },
                 /* A mark of a sealboot to come is none that a single object has. */
                 { { { (char *) "sealboot", (char *) "other" } }, NULL, "\"sealboot\" = \"other\"", false },
-                { { { (char *) "file", (char *) "a" }, { (char *) "sealboot", (char *) "manifest-model" } }, NULL, "one object of a model", true },
+                { { { (char *) "file", (char *) "a" }, { (char *) "sealboot", (char *) "manifest-model" } }, NULL,
+                  "one object of a model", true },
         };
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                struct message_header h = { .context = (struct message_pair *) table[i].context, .n_context = table[i].context[1].key ? 2 : 1 };
+                struct message_header h = { .context = (struct message_pair *) table[i].context,
+                                            .n_context = table[i].context[1].key ? 2 : 1 };
                 _cleanup_free_ char *name = NULL;
                 struct error e = { 0 };
 
