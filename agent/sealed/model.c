@@ -198,7 +198,7 @@ int model_single_name(const struct message_header *h, const char *subject, char 
 int model_refuse_manifest(const char *text, size_t n, const char *subject, struct error *e) {
         _cleanup_model_ struct model *m = NULL;
 
-        if (manifest_parse(text, n, subject, &m, NULL) < 0)
+        if (manifest_parse(text, n, subject, &m, NULL) < 0 || !m)
                 return 0;
         fail(e, FAILURE_CONTEXT, -EINVAL, subject,
              "its encryption context does not have \"" MODEL_FILE_CONTEXT "\", and it is the manifest of the model "
