@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <systemd/sd-daemon.h>
 
+#include "basic/environment.h"
 #include "basic/secret.h"
 #include "boot/stop.h"
 
@@ -93,6 +94,7 @@ static int help(void) {
                "  --tcti TCTI     TPM to use, as in tpm2-tools (default: the machine's)\n"
                "  --report FILE   where to write the boot report\n"
                "  --check-config  check the configuration and exit\n"
+               "  --clean-up      remove what a run that was killed has left in the model directory, and exit\n"
                "  --version       print the version and exit\n"
                "  --help          this text\n\n"
                "The exit code names the failure: see EXIT STATUS there.\n", PROGRAM);
@@ -111,6 +113,25 @@ static int check_config(const char *path) {
         return 0;
 }
 
+/* systemd runs this after every end of the agent: one that was killed cannot remove its plaintext itself. */
+static int clean_up(const char *path) {
+        _cleanup_(config_freep) struct config *c = NULL;
+        struct error e = { 0 };
+        bool found = false;
+        int r;
+
+        r = config_load(path, &c, &e);
+        if (r == 0)
+                r = handoff_clean_up(c->model_directory, &found, &e);
+        if (r < 0) {
+                failure_print(stderr, PROGRAM, &e);
+                return (int) e.failure;
+        }
+        if (found)
+                fprintf(stderr, PROGRAM ": removed what a run that was killed had left in %s\n", c->model_directory);
+        return 0;
+}
+
 /* An exit code, or -1: go on. */
 static int parse_arguments(int argc, char *argv[], struct boot *b) {
         static const struct option options[] = {
@@ -118,11 +139,12 @@ static int parse_arguments(int argc, char *argv[], struct boot *b) {
                 { "tcti", required_argument, NULL, 't' },
                 { "report", required_argument, NULL, 'r' },
                 { "check-config", no_argument, NULL, 'C' },
+                { "clean-up", no_argument, NULL, 'U' },
                 { "version", no_argument, NULL, 'V' },
                 { "help", no_argument, NULL, 'h' },
                 { 0 },
         };
-        bool check = false;
+        bool check = false, clean = false;
         int o;
 
         while ((o = getopt_long(argc, argv, "h", options, NULL)) >= 0)
@@ -139,6 +161,9 @@ static int parse_arguments(int argc, char *argv[], struct boot *b) {
                 case 'C':
                         check = true;
                         break;
+                case 'U':
+                        clean = true;
+                        break;
                 case 'V':
                         puts(PROGRAM " " SEALBOOT_VERSION);
                         return 0;
@@ -151,15 +176,22 @@ static int parse_arguments(int argc, char *argv[], struct boot *b) {
                 fprintf(stderr, PROGRAM ": unexpected argument '%s'; see --help\n", argv[optind]);
                 return FAILURE_USAGE;
         }
+        if (clean)
+                return clean_up(b->config_path);
         return check ? check_config(b->config_path) : -1;
 }
 
 int main(int argc, char *argv[]) {
         /* Static, since the thread that waits for a stop outlives this function. */
         static struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
+        static const char *const environment[] = { "NOTIFY_SOCKET", NULL };
         struct error e = { 0 };
         int r;
 
+        /* First of all: what is not in the measured configuration must not reach a library. */
+        r = environment_keep(environment);
+        if (r < 0)
+                return FAILURE_INTERNAL;
         r = parse_arguments(argc, argv, &b);
         if (r >= 0)
                 return r;

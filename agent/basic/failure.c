@@ -52,6 +52,10 @@ static const struct failure_info failures[] = {
         { FAILURE_MEASURE, "measure", "the model could not be measured into PCR15",
           "Nothing was published. Reboot and look at the TPM's response code above.",
           "370d8cebfc744a55b48ac4174d2a9011" },
+        { FAILURE_PCR_BANK, "pcr-bank", "the TPM's SHA-384 PCR bank is not active",
+          "Activate the bank in the firmware, or with `tpm2_pcrallocate sha384:all` and a restart. A NitroTPM always "
+          "has it.",
+          "e69b892bad089a9436f881fd3798d82d" },
         { FAILURE_KMS_DENIED, "kms-denied", "KMS refused to release the data key",
           "Compare the PCRs above with the key policy (`sealboot policy check`): a PCR mismatch and a missing permission look alike to KMS.",
           "eb2658d237b14f8993f17f5a3442c9fa" },

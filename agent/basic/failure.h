@@ -29,6 +29,7 @@ enum failure {
         FAILURE_PCR_NOT_ZERO = 23,   /* PCR15 was extended before us */
         FAILURE_ATTESTATION = 24,    /* the NitroTPM answered with an error instead of a document */
         FAILURE_MEASURE = 25,        /* PCR15 could not be extended or logged */
+        FAILURE_PCR_BANK = 26,       /* the bank that KMS and consumers look at is not active */
 
         FAILURE_KMS_DENIED = 30,
         FAILURE_KMS_KEY = 31,        /* disabled, pending deletion, not found */

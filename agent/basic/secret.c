@@ -1,13 +1,96 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "basic/secret.h"
 
+#include <malloc.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-/* Room for an RSA-2048 key and its arithmetic, data keys and credentials; small enough for the default
- * RLIMIT_MEMLOCK of 64 KiB that old distributions give ordinary users. */
-enum { SECURE_HEAP_BYTES = 32 * 1024, SECURE_HEAP_SMALLEST = 16 };
+/* The smallest has room for an RSA-2048 key and its arithmetic, data keys, credentials and a few ciphers, and fits
+ * the RLIMIT_MEMLOCK of 64 KiB that old distributions give ordinary users. The largest has room for the ciphers of
+ * more connections than the agent makes. */
+enum { SECURE_HEAP_BYTES_MIN = 32 * 1024, SECURE_HEAP_BYTES_MAX = 2 * 1024 * 1024, SECURE_HEAP_SMALLEST = 16 };
+
+/* ---- OpenSSL's allocations. It has one set of functions for the whole process and tells them nothing of the
+ * purpose, so the thread has to. */
+
+static _Thread_local unsigned memory_depth;
+
+/* What OpenSSL makes once for a thread, and keeps: random generators and the queue of errors. */
+static void make_lasting_state(void) {
+        uint8_t unused[1];
+
+        (void) RAND_bytes(unused, sizeof unused);
+        (void) RAND_priv_bytes(unused, sizeof unused);
+        (void) ERR_peek_error();
+}
+
+void secret_memory_begin(void) {
+        static _Thread_local bool made;
+
+        if (!made)
+                make_lasting_state();
+        made = true;
+        memory_depth++;
+}
+
+void secret_memory_end(void) {
+        memory_depth--;
+}
+
+static void *allocate(size_t n, const char *file, int line) {
+        if (memory_depth > 0 && CRYPTO_secure_malloc_initialized())
+                return CRYPTO_secure_malloc(n, file, line);
+        return malloc(n);
+}
+
+static void release(void *p, const char *file, int line) {
+        if (p && CRYPTO_secure_allocated(p))
+                CRYPTO_secure_clear_free(p, CRYPTO_secure_actual_size(p), file, line);
+        else
+                free(p);
+}
+
+/* What was locked stays locked, and what becomes locked leaves no copy behind. */
+static void *reallocate(void *p, size_t n, const char *file, int line) {
+        bool locked = p && CRYPTO_secure_allocated(p);
+        size_t had;
+        void *q;
+
+        if (!locked && (memory_depth == 0 || !p))
+                return p ? realloc(p, n) : allocate(n, file, line);
+        had = locked ? CRYPTO_secure_actual_size(p) : malloc_usable_size(p);
+        q = n > 0 && CRYPTO_secure_malloc_initialized() ? CRYPTO_secure_malloc(n, file, line) : NULL;
+        if (!q && n > 0)
+                return NULL;
+        if (q)
+                memcpy(q, p, MIN_OF(n, had));
+        if (!locked)
+                OPENSSL_cleanse(p, had);
+        release(p, file, line);
+        return q;
+}
+
+/* ---- setting up */
+
+/* As much as may be locked. */
+static int lock_heap(void) {
+        for (size_t size = SECURE_HEAP_BYTES_MAX; size >= SECURE_HEAP_BYTES_MIN; size /= 2) {
+                switch (CRYPTO_secure_malloc_init(size, SECURE_HEAP_SMALLEST)) {
+                case 1:
+                        return 0;
+                case 2: /* allocated, but not locked: a key that may reach swap is no secret */
+                        CRYPTO_secure_malloc_done();
+                        break;
+                default:
+                        return -ENOMEM;
+                }
+        }
+        return -EPERM;
+}
 
 int secret_init(void) {
         if (prctl(PR_SET_DUMPABLE, 0) < 0)
@@ -16,15 +99,9 @@ int secret_init(void) {
                 return -errno;
         if (CRYPTO_secure_malloc_initialized())
                 return 0;
-        /* 2 means: allocated, but not locked. A key that may reach swap is no secret. */
-        switch (CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_HEAP_SMALLEST)) {
-        case 1:
-                return 0;
-        case 2:
-                return -EPERM;
-        default:
-                return -ENOMEM;
-        }
+        if (CRYPTO_set_mem_functions(allocate, reallocate, release) != 1)
+                return -EBUSY;
+        return lock_heap();
 }
 
 int secret_new(size_t size, struct secret **ret) {
@@ -52,4 +129,17 @@ int secret_copy(const void *data, size_t size, struct secret **ret) {
 void secret_free(struct secret *s) {
         if (s)
                 OPENSSL_secure_clear_free(s, sizeof *s + s->size + 1);
+}
+
+int secret_cipher(EVP_CIPHER_CTX *ctx, const char *algorithm, bool encrypt) {
+        EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, algorithm, NULL);
+        bool ok;
+
+        if (!cipher)
+                return -EIO;
+        secret_memory_begin();
+        ok = EVP_CipherInit_ex(ctx, cipher, NULL, NULL, NULL, encrypt) == 1;
+        secret_memory_end();
+        EVP_CIPHER_free(cipher); /* the context has its own reference */
+        return ok ? 0 : -ENOMEM;
 }

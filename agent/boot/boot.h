@@ -50,6 +50,7 @@ struct boot {
         struct unseal *unseal;
         uint64_t room;        /* bytes the model may take */
         size_t first_file;    /* its index in the pipeline */
+        char *single_name;    /* the file's, of a single object */
         uint8_t *manifest;    /* sealed, whole; NULL for a single object */
         size_t manifest_size;
         struct message_header *manifest_header;

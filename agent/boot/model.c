@@ -65,8 +65,40 @@ static int add_files(struct boot *b, struct error *e) {
         return r;
 }
 
+/* The unsealed bytes of a model's only file. */
+static int open_unsealed(struct boot *b, struct error *e) {
+        uint8_t unused[VERITY_DIGEST];
+        const char *name;
+        uint64_t size;
+        int fd;
+
+        unseal_result(b->unseal, b->file_of[0], &name, &size, unused);
+        fd = openat(handoff_private_fd(b->handoff), name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        return fd < 0 ? fail(e, FAILURE_IO, -errno, b->source, "cannot open the unsealed file: %m") : fd;
+}
+
+/* Models that were sealed before their objects were marked have a manifest that looks like any single object,
+ * until it is open. Of their other objects nothing tells; so those get no name of the operator's choice. */
+static int refuse_manifest(struct boot *b, struct error *e) {
+        _cleanup_free_ char *text = NULL;
+        _cleanup_close_ int fd = -1;
+        size_t n = b->model->files[0].size;
+
+        if (model_is_single(b->header) || b->model->files[0].size > MODEL_MANIFEST_MAX)
+                return 0;
+        fd = open_unsealed(b, e);
+        if (fd < 0)
+                return fd;
+        text = malloc(n + 1);
+        if (!text)
+                return fail_oom(e);
+        if (pread(fd, text, n, 0) != (ssize_t) n)
+                return fail(e, FAILURE_IO, -EIO, b->source, "cannot read the unsealed file: %m");
+        text[n] = '\0';
+        return model_refuse_manifest(text, n, b->source, e);
+}
+
 static int describe_single(struct boot *b, struct error *e) {
-        _cleanup_free_ char *name = NULL;
         struct model_file *f;
         const char *unused;
         uint64_t size;
@@ -74,11 +106,9 @@ static int describe_single(struct boot *b, struct error *e) {
         int r;
 
         unseal_result(b->unseal, b->first_file, &unused, &size, digest);
-        r = model_single_name(message_header_context(b->header, MODEL_FILE_CONTEXT), b->launch.key, b->source, &name, e);
+        r = model_new(&b->model, e);
         if (r == 0)
-                r = model_new(&b->model, e);
-        if (r == 0)
-                r = model_add(b->model, b->source, name, NULL, size, &f, e);
+                r = model_add(b->model, b->source, b->single_name, NULL, size, &f, e);
         if (r != 0)
                 return r;
         memcpy(f->digest, digest, sizeof f->digest);
@@ -86,7 +116,7 @@ static int describe_single(struct boot *b, struct error *e) {
         if (!b->file_of)
                 return fail_oom(e);
         b->file_of[0] = b->first_file;
-        return 0;
+        return refuse_manifest(b, e);
 }
 
 /* ---- what they are, as one */
@@ -101,18 +131,6 @@ static int digest_model(struct boot *b, struct error *e) {
 }
 
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free, md_ctx_freep)
-
-/* The unsealed bytes of a model's only file. */
-static int open_unsealed(struct boot *b, struct error *e) {
-        uint8_t unused[VERITY_DIGEST];
-        const char *name;
-        uint64_t size;
-        int fd;
-
-        unseal_result(b->unseal, b->file_of[0], &name, &size, unused);
-        fd = openat(handoff_private_fd(b->handoff), name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        return fd < 0 ? fail(e, FAILURE_IO, -errno, b->source, "cannot open the unsealed file: %m") : fd;
-}
 
 /* AWS's sample application measures the plain SHA-384 of its one file: a serial pass that no number of cores makes
  * faster. */

@@ -134,6 +134,7 @@ void boot_forget(struct boot *b) {
 
 void boot_done(struct boot *b) {
         boot_forget(b);
+        free(b->single_name);
         free(b->manifest);
         message_header_free(b->manifest_header);
         model_free(b->model);

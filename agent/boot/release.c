@@ -80,6 +80,8 @@ int boot_prefetch(struct boot *b, struct error *e) {
                 r = b->launch.is_prefix ? fetch_manifest(b, e) : fetch_single(b, e);
         if (r == 0)
                 r = config_accept(b->config, b->header, b->region, b->source, &b->candidates, e);
+        if (r == 0 && !b->launch.is_prefix)
+                r = model_single_name(b->header, b->source, &b->single_name, e);
         if (r == 0)
                 report_header(b);
         report_end(b->report, "header", 0);

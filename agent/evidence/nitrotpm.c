@@ -311,11 +311,6 @@ static void hold_signals(sigset_t *ret_before) {
         pthread_sigmask(SIG_BLOCK, &set, ret_before);
 }
 
-/* Everyone at one TPM takes turns; the machine's own has several names. */
-static const char *turn_name(const struct tpm *t) {
-        return tpm_name(t)[0] == '/' ? "nitrotpm" : tpm_name(t);
-}
-
 int nitrotpm_attest(struct tpm *t, const struct attestation_request *request, uint8_t **ret_document, size_t *ret_size,
                     struct error *e) {
         uint8_t encoded[ATTESTATION_REQUEST_MAX];
@@ -327,7 +322,7 @@ int nitrotpm_attest(struct tpm *t, const struct attestation_request *request, ui
         r = nitrotpm_encode_request(request, encoded, &n, e);
         if (r < 0)
                 return r;
-        r = turn_take(turn_name(t), tpm_busy_wait_ms(t), &turn, e);
+        r = turn_take(tpm_name(t), tpm_busy_wait_ms(t), &turn, e);
         if (r < 0)
                 return r;
         hold_signals(&before);

@@ -226,11 +226,29 @@ static int read_before(struct tpm *t, unsigned pcr, struct pcr_changes *c, struc
         return 0;
 }
 
+static int require_sha384(struct tpm *t, const struct pcr_changes *c, struct error *e) {
+        char active[128] = "";
+        size_t n = 0;
+
+        for (size_t i = 0; i < c->n; i++) {
+                if (c->banks[i].algorithm->id == TPM2_ALG_SHA384)
+                        return 0;
+                n += (size_t) snprintf(active + n, sizeof active - n, "%s%s", i > 0 ? ", " : "",
+                                       c->banks[i].algorithm->name);
+        }
+        return fail(e, FAILURE_PCR_BANK, -ENOENT, tpm_name(t),
+                    "its active PCR banks are %s; KMS and consumers compare the SHA-384 bank, which would not tell of "
+                    "the model",
+                    active);
+}
+
 int tpm_pcr_require_zero(struct tpm *t, unsigned pcr, const char *log, struct error *e) {
         struct pcr_changes c = { .n = 0 };
         int r;
 
         r = read_before(t, pcr, &c, e);
+        if (r == 0)
+                r = require_sha384(t, &c, e);
         return r < 0 ? r : refuse_nonzero(t, pcr, &c, log, e);
 }
 

@@ -27,8 +27,9 @@ int tpm_pcr_banks(struct tpm *t, const struct pcr_algorithm *ret[static PCR_BANK
 int tpm_pcr_read(struct tpm *t, TPM2_ALG_ID bank, uint32_t mask, uint8_t values[static PCR_COUNT][PCR_DIGEST_MAX],
                  struct error *e);
 
-/* FAILURE_PCR_NOT_ZERO unless the register is all zero in every active bank; the reason then quotes what the measurement log
- * (its path, or NULL) tells about who extended it. */
+/* FAILURE_PCR_BANK unless the SHA-384 bank is active: attestation documents hold no other, so that a measurement
+ * into the others alone would prove nothing. Then FAILURE_PCR_NOT_ZERO unless the register is all zero in every
+ * active bank; the reason quotes what the measurement log (its path, or NULL) tells about who extended it. */
 int tpm_pcr_require_zero(struct tpm *t, unsigned pcr, const char *log, struct error *e);
 
 /* What a measurement did to one bank. */

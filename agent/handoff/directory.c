@@ -100,6 +100,30 @@ void handoff_discard(struct handoff *h) {
                         ;
 }
 
+int handoff_clean_up(const char *model_directory, bool *ret_found, struct error *e) {
+        static const char *const names[] = { UNSEALING, PUBLISHING };
+        _cleanup_close_ int fd = open(model_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int r;
+
+        *ret_found = false;
+        if (fd < 0 && errno == ENOENT)
+                return 0;
+        if (fd < 0)
+                return fail(e, FAILURE_PUBLISH, -errno, model_directory, "cannot open the model directory: %m");
+        for (size_t i = 0; i < ELEMENTS(names); i++) {
+                struct stat st;
+
+                if (fstatat(fd, names[i], &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+                        continue;
+                *ret_found = true;
+                r = remove_tree(fd, names[i]);
+                if (r < 0)
+                        return fail(e, FAILURE_PUBLISH, r, model_directory,
+                                    "cannot remove %s, left by a run that was killed: %s", names[i], strerror(-r));
+        }
+        return 0;
+}
+
 void handoff_free(struct handoff *h) {
         if (!h)
                 return;

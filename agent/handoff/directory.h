@@ -21,6 +21,9 @@ int handoff_new(const char *model_directory, struct handoff **ret, struct error 
 /* Removes everything that is not published, even while other threads still write to it; nothing can be made there
  * afterwards. */
 void handoff_discard(struct handoff *h);
+/* What handoff_discard() does, for a run that was killed and so did not: after it, by whoever can write there.
+ * *ret_found: there was something. Not for while an agent runs. */
+int handoff_clean_up(const char *model_directory, bool *ret_found, struct error *e);
 /* Discards, and closes. */
 void handoff_free(struct handoff *h);
 DEFINE_CLEANUP(struct handoff *, handoff_free, handoff_freep)

@@ -47,12 +47,16 @@ static int still_open(EVP_PKEY_CTX *c) {
 static EVP_PKEY *generate(struct race *race) {
         _cleanup_(pkey_ctx_freep) EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_id(EVP_PKEY_RSA, NULL);
         EVP_PKEY *key = NULL;
+        bool ok;
 
         if (!c || EVP_PKEY_keygen_init(c) != 1 || EVP_PKEY_CTX_set_rsa_keygen_bits(c, RSA_BITS) != 1)
                 return NULL;
         EVP_PKEY_CTX_set_app_data(c, race);
         EVP_PKEY_CTX_set_cb(c, still_open);
-        return EVP_PKEY_keygen(c, &key) == 1 ? key : NULL;
+        secret_memory_begin();
+        ok = EVP_PKEY_keygen(c, &key) == 1;
+        secret_memory_end();
+        return ok ? key : NULL;
 }
 
 static void *run(void *userdata) {
@@ -118,10 +122,15 @@ static inline void cipher_ctx_freep(EVP_CIPHER_CTX **c) {
 static bool decrypt_oaep(struct recipient *r, const uint8_t *encrypted, struct secret *out) {
         _cleanup_(pkey_ctx_freep) EVP_PKEY_CTX *c = EVP_PKEY_CTX_new(r->key, NULL);
         size_t n = out->size;
+        bool ok;
 
-        return c && EVP_PKEY_decrypt_init(c) == 1 && EVP_PKEY_CTX_set_rsa_padding(c, RSA_PKCS1_OAEP_PADDING) == 1 &&
-               EVP_PKEY_CTX_set_rsa_oaep_md(c, EVP_sha256()) == 1 && EVP_PKEY_CTX_set_rsa_mgf1_md(c, EVP_sha256()) == 1 &&
-               EVP_PKEY_decrypt(c, out->data, &n, encrypted, RSA_BYTES) == 1 && n == CONTENT_KEY_BYTES;
+        if (!c || EVP_PKEY_decrypt_init(c) != 1 || EVP_PKEY_CTX_set_rsa_padding(c, RSA_PKCS1_OAEP_PADDING) != 1 ||
+            EVP_PKEY_CTX_set_rsa_oaep_md(c, EVP_sha256()) != 1 || EVP_PKEY_CTX_set_rsa_mgf1_md(c, EVP_sha256()) != 1)
+                return false;
+        secret_memory_begin();
+        ok = EVP_PKEY_decrypt(c, out->data, &n, encrypted, RSA_BYTES) == 1 && n == CONTENT_KEY_BYTES;
+        secret_memory_end();
+        return ok;
 }
 
 /* All blocks, padding included. */
@@ -129,7 +138,7 @@ static bool decrypt_cbc(const struct enveloped_key *k, const uint8_t *key, struc
         _cleanup_(cipher_ctx_freep) EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
         int n;
 
-        return c && EVP_DecryptInit_ex(c, EVP_aes_256_cbc(), NULL, key, k->iv) == 1 &&
+        return c && secret_cipher(c, "AES-256-CBC", false) == 0 && EVP_DecryptInit_ex(c, NULL, NULL, key, k->iv) == 1 &&
                EVP_CIPHER_CTX_set_padding(c, 0) == 1 &&
                EVP_DecryptUpdate(c, out->data, &n, k->ciphertext, sizeof k->ciphertext) == 1 &&
                n == (int) sizeof k->ciphertext;

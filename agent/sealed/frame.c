@@ -18,13 +18,15 @@ struct frame_cipher {
 
 int frame_cipher_new(bool encrypt, struct frame_cipher **ret, struct error *e) {
         _cleanup_(frame_cipher_freep) struct frame_cipher *c = calloc(1, sizeof *c);
+        int r;
 
         if (!c)
                 return fail_oom(e);
         c->encrypt = encrypt;
         c->ctx = EVP_CIPHER_CTX_new();
-        if (!c->ctx || EVP_CipherInit_ex(c->ctx, EVP_aes_256_gcm(), NULL, NULL, NULL, encrypt) != 1)
-                return fail(e, FAILURE_INTERNAL, -EIO, "", "AES-256-GCM is not available in OpenSSL");
+        r = c->ctx ? secret_cipher(c->ctx, "AES-256-GCM", encrypt) : -ENOMEM;
+        if (r < 0)
+                return fail(e, FAILURE_INTERNAL, r, "", "AES-256-GCM: " SECRET_MEMORY_FULL);
         *ret = TAKE(c);
         return 0;
 }

@@ -16,7 +16,7 @@
 enum { VERSION_1 = 0x01, VERSION_2 = 0x02, CONTENT_SINGLE = 0x01, CONTENT_FRAMED = 0x02 };
 
 DEFINE_CLEANUP(EVP_KDF *, EVP_KDF_free, kdf_freep)
-DEFINE_CLEANUP(EVP_KDF_CTX *, EVP_KDF_CTX_free, kdf_ctx_freep)
+DEFINE_CLEANUP(EVP_MD *, EVP_MD_free, md_freep)
 DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free, cipher_ctx_freep)
 
 void message_header_free(struct message_header *h) {
@@ -285,8 +285,9 @@ const char *message_header_context(const struct message_header *h, const char *k
 
 static int derive(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key, const char *info,
                   size_t info_size, uint8_t *out) {
+        /* The digest is fetched for its own sake: what OpenSSL keeps of it must not be in locked memory. */
+        _cleanup_(md_freep) EVP_MD *md = EVP_MD_fetch(NULL, "SHA512", NULL);
         _cleanup_(kdf_freep) EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-        _cleanup_(kdf_ctx_freep) EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
         OSSL_PARAM params[] = {
                 OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *) "SHA512", 0),
                 OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, data_key->data, data_key->size),
@@ -294,8 +295,17 @@ static int derive(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret 
                 OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *) info, info_size),
                 OSSL_PARAM_construct_end(),
         };
+        EVP_KDF_CTX *ctx;
+        bool ok;
 
-        return ctx && EVP_KDF_derive(ctx, out, MESSAGE_KEY_SIZE, params) == 1 ? 0 : -EIO;
+        if (!md || !kdf)
+                return -EIO;
+        secret_memory_begin();
+        ctx = EVP_KDF_CTX_new(kdf);
+        ok = ctx && EVP_KDF_derive(ctx, out, MESSAGE_KEY_SIZE, params) == 1;
+        EVP_KDF_CTX_free(ctx);
+        secret_memory_end();
+        return ok ? 0 : -ENOMEM;
 }
 
 static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key, struct secret **ret_file_key,
@@ -314,7 +324,7 @@ static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct se
                 return fail_oom(e);
         if (derive(id, data_key, key_info, sizeof key_info, key->data) < 0 ||
             derive(id, data_key, commit_info, sizeof commit_info, commit_key) < 0)
-                return fail(e, FAILURE_INTERNAL, -EIO, "", "HKDF-SHA512 is not available in OpenSSL");
+                return fail(e, FAILURE_INTERNAL, -EIO, "", "HKDF-SHA512: " SECRET_MEMORY_FULL);
         *ret_file_key = TAKE(key);
         return 0;
 }
@@ -327,7 +337,8 @@ static int header_tag(const struct secret *key, const uint8_t *body, size_t size
         uint8_t none[1];
         int n;
 
-        if (!ctx || EVP_CipherInit_ex(ctx, EVP_aes_256_gcm(), NULL, key->data, iv, make) != 1 ||
+        if (!ctx || secret_cipher(ctx, "AES-256-GCM", make) < 0 ||
+            EVP_CipherInit_ex(ctx, NULL, NULL, key->data, iv, -1) != 1 ||
             EVP_CipherUpdate(ctx, NULL, &n, body, (int) size) != 1)
                 return -EIO;
         if (!make && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, MESSAGE_TAG_SIZE, tag) != 1)
@@ -358,7 +369,7 @@ int message_file_key(const struct message_header *h, const struct secret *data_k
                 return fail(e, FAILURE_AUTHENTICATION, r, subject,
                             "the message header was altered: its tag does not verify");
         if (r < 0)
-                return fail(e, FAILURE_INTERNAL, r, subject, "AES-256-GCM is not available in OpenSSL");
+                return fail(e, FAILURE_INTERNAL, r, subject, "AES-256-GCM: " SECRET_MEMORY_FULL);
         *ret = TAKE(key);
         return 0;
 }
@@ -471,7 +482,7 @@ int message_header_new(const struct message_pair *context, size_t n_context, con
         w = (struct writer) { .p = bytes };
         put_body(&w, id, sorted, n_context, data_keys, n_data_keys, frame_length, commit);
         if (header_tag(key, bytes, w.n, true, bytes + w.n) < 0)
-                return fail(e, FAILURE_INTERNAL, -EIO, "", "AES-256-GCM is not available in OpenSSL");
+                return fail(e, FAILURE_INTERNAL, -EIO, "", "AES-256-GCM: " SECRET_MEMORY_FULL);
         /* The parser makes the structure, and so proves each header we write readable. */
         r = message_header_parse(bytes, w.n + MESSAGE_TAG_SIZE, "new header", ret, e);
         if (r < 0)

@@ -166,25 +166,46 @@ uint64_t model_size(const struct model *m) {
         return sum;
 }
 
-int model_single_name(const char *said, const char *key, const char *subject, char **ret, struct error *e) {
-        const char *slash = strrchr(key, '/'), *name = said ?: slash ? slash + 1 : key, *problem;
-        size_t n = strlen(name), suffix = strlen(".sealed");
-        _cleanup_free_ char *copy = NULL;
+/* ---- a single object */
 
-        if (!said && n > suffix && streq(name + n - suffix, ".sealed"))
-                n -= suffix;
-        copy = strndup(name, n);
-        if (!copy)
-                return fail_oom(e);
-        problem = strchr(copy, '/') ? "it has a slash" : path_problem(copy);
-        if (problem && said)
+static const char single_advice[] = "Name the model by its prefix, with a slash at the end, as in s3://BUCKET/PREFIX/.";
+
+bool model_is_single(const struct message_header *h) {
+        return message_header_context(h, MODEL_FILE_CONTEXT) != NULL;
+}
+
+int model_single_name(const struct message_header *h, const char *subject, char **ret, struct error *e) {
+        const char *mark = message_header_context(h, MODEL_MARK_CONTEXT);
+        const char *name = message_header_context(h, MODEL_FILE_CONTEXT) ?: MODEL_FILE_UNNAMED;
+        const char *problem = strchr(name, '/') ? "it has a slash" : path_problem(name);
+
+        if (mark) {
+                fail(e, FAILURE_CONTEXT, -EINVAL, subject,
+                     "its encryption context has \"" MODEL_MARK_CONTEXT "\" = \"%.100s\": it is one object of a model "
+                     "with a manifest, not a model of its own",
+                     mark);
+                fail_advice(e, single_advice);
+                return -EINVAL;
+        }
+        if (problem)
                 return fail(e, FAILURE_CONTEXT, -EINVAL, subject,
                             "its encryption context has \"" MODEL_FILE_CONTEXT "\" = \"%.200s\", which is no file name: %s",
-                            said, problem);
-        if (problem)
-                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "its key gives the file no usable name: %s", problem);
-        *ret = TAKE(copy);
-        return 0;
+                            name, problem);
+        *ret = strdup(name);
+        return *ret ? 0 : fail_oom(e);
+}
+
+int model_refuse_manifest(const char *text, size_t n, const char *subject, struct error *e) {
+        _cleanup_model_ struct model *m = NULL;
+
+        if (manifest_parse(text, n, subject, &m, NULL) < 0 || !m)
+                return 0;
+        fail(e, FAILURE_CONTEXT, -EINVAL, subject,
+             "its encryption context does not have \"" MODEL_FILE_CONTEXT "\", and it is the manifest of the model "
+             "\"%.100s\" version \"%.100s\", not a model of its own",
+             m->name, m->version);
+        fail_advice(e, single_advice);
+        return -EINVAL;
 }
 
 /* ---- the manifest */

@@ -12,6 +12,7 @@
  * bytes, "digest": "sha256:<hex>", "object": text}]}. It is sealed like any file, as `manifest.sealed`; "object" is a key
  * relative to its prefix. */
 
+#include "sealed/message.h"
 #include "sealed/verity.h"
 
 enum {
@@ -58,11 +59,25 @@ int model_pcr15(const uint8_t digest[static MODEL_DIGEST], uint8_t ret[static MO
 
 uint64_t model_size(const struct model *m);
 
-/* A single object without a manifest is a model of one file. Its name is what its sealer said in the encryption context
- * under "file" (`said`, or NULL), which the operator cannot change; or else the last part of the object's key, less
- * ".sealed". FAILURE_CONTEXT or FAILURE_MANIFEST when that is no single safe name. The caller frees *ret. */
+/* What an object is, by its sealer's word in the encryption context, which the operator cannot change:
+ *
+ *   "sealboot" = "manifest-model"  it belongs to a model with a manifest, and is no model of its own
+ *   "file" = name                  it is a model of one file, of this name
+ *   neither                        sealed by another program, or as part of a model before there was the mark */
+#define MODEL_MARK_CONTEXT "sealboot"
+#define MODEL_MARK_MANIFEST "manifest-model"
 #define MODEL_FILE_CONTEXT "file"
-int model_single_name(const char *said, const char *key, const char *subject, char **ret, struct error *e);
+/* The file's name in a model of one file whose sealer gave none. Not the object's name: that one is the operator's
+ * choice. */
+#define MODEL_FILE_UNNAMED "model"
+
+/* The file's name in the model that a single object is: FAILURE_CONTEXT when it is marked as no model of its own,
+ * or "file" is no single safe name. The caller frees *ret. */
+int model_single_name(const struct message_header *h, const char *subject, char **ret, struct error *e);
+/* Whether the sealer said so: then the object needs no second look. */
+bool model_is_single(const struct message_header *h);
+/* FAILURE_CONTEXT when these bytes, which were sealed as an object of neither kind, are a manifest. */
+int model_refuse_manifest(const char *text, size_t n, const char *subject, struct error *e);
 
 /* Parses and checks everything a manifest says, its own model digest included. */
 int manifest_parse(const char *text, size_t n, const char *subject, struct model **ret, struct error *e);

@@ -70,13 +70,31 @@ static const char *key_name(const struct message_data_key *k) {
         return strlen(k->info) == k->info_size && utf8_valid(k->info, k->info_size) ? k->info : "(not text)";
 }
 
+/* In JSON, and in words. */
+static const char *kind(const struct message_header *h, const char **ret_words) {
+        if (message_header_context(h, MODEL_MARK_CONTEXT)) {
+                *ret_words = "one object of a model with a manifest";
+                return MODEL_MARK_MANIFEST;
+        }
+        if (model_is_single(h)) {
+                *ret_words = "a model of one file, which \"" MODEL_FILE_CONTEXT "\" below names";
+                return "single-file";
+        }
+        *ret_words = "not told: sealed by another program, or by an older sealboot as part of a model; alone, its file is "
+                     "named \"" MODEL_FILE_UNNAMED "\"";
+        return "unmarked";
+}
+
 static void print_report(const struct inspected *i) {
         const struct message_header *h = i->header;
         const struct message_geometry *g = &i->geometry;
         char id[2 * MESSAGE_ID_SIZE + 1], bytes[16];
+        const char *words;
 
+        kind(h, &words);
         hex_encode(h->id, sizeof h->id, id);
         printf("object      %s\n", i->subject);
+        printf("kind        %s\n", words);
         printf("format      AWS Encryption SDK message, version 2, suite 0x%04x: AES-256-GCM, HKDF-SHA512, key commitment\n", MESSAGE_SUITE);
         printf("message id  %s\n", id);
         for (size_t k = 0; k < h->n_data_keys; k++) {
@@ -104,6 +122,7 @@ static json_object *report_json(const struct inspected *i) {
         const struct message_header *h = i->header;
         const struct message_geometry *g = &i->geometry;
         char id[2 * MESSAGE_ID_SIZE + 1], suite[8];
+        const char *words;
 
         hex_encode(h->id, sizeof h->id, id);
         snprintf(suite, sizeof suite, "0x%04x", MESSAGE_SUITE);
@@ -117,6 +136,7 @@ static json_object *report_json(const struct inspected *i) {
                 json_object_array_add(keys, key);
         }
         json_object_object_add(o, "object", json_object_new_string(i->subject));
+        json_object_object_add(o, "kind", json_object_new_string(kind(h, &words)));
         json_object_object_add(o, "suite", json_object_new_string(suite));
         json_object_object_add(o, "message_id", json_object_new_string(id));
         json_object_object_add(o, "data_keys", keys);

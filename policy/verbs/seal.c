@@ -24,7 +24,8 @@ static void help(void) {
              "  -n, --name NAME           the model's name (default: that of FILE or DIRECTORY)\n"
              "  -V, --version VERSION     the model's version (default: 1)\n"
              "  -c, --context KEY=VALUE   more of the encryption context, which key policies can ask for and CloudTrail\n"
-             "                            shows; may be repeated. Name and version are always in it, as \"model\" and \"version\"\n"
+             "                            shows; may be repeated. Name and version are always in it, as \"model\" and \"version\";\n"
+             "                            a model with a manifest has \"sealboot\", a single object \"file\", its file's name\n"
              "      --frame-length BYTES  a power of two from 4096 to 16777216 (default: 1048576)\n"
              "      --connections N       uploads at the same time (default: 4 for each CPU, 8 to 64)\n"
              "  -L, --dereference         follow symbolic links out of the directory, too (Hugging Face snapshots have them)\n"
@@ -40,7 +41,7 @@ static void help(void) {
 
 struct arguments {
         const char *key, *name, *version, *from, *to;
-        struct kms_pair context[CONTEXT_MAX + 3]; /* and model, version, file */
+        struct kms_pair context[CONTEXT_MAX + 3]; /* and model, version, and the mark or file */
         size_t n_context;
         uint32_t frame_length;
         unsigned connections;
@@ -50,7 +51,7 @@ struct arguments {
 
 /* 0, or an exit code. */
 static int add_context(struct arguments *a, char *text) {
-        static const char *const ours[] = { "model", "version", MODEL_FILE_CONTEXT };
+        static const char *const ours[] = { "model", "version", MODEL_FILE_CONTEXT, MODEL_MARK_CONTEXT };
         char *equals = strchr(text, '=');
 
         if (!equals || equals == text)
@@ -232,8 +233,9 @@ static int generate_key(struct command_seal *c, struct error *e) {
 
         a->context[a->n_context++] = (struct kms_pair) { "model", c->name };
         a->context[a->n_context++] = (struct kms_pair) { "version", a->version };
-        if (!c->place.is_model)
-                a->context[a->n_context++] = (struct kms_pair) { MODEL_FILE_CONTEXT, c->source->model->files[0].path };
+        a->context[a->n_context++] = c->place.is_model ?
+                                             (struct kms_pair) { MODEL_MARK_CONTEXT, MODEL_MARK_MANIFEST } :
+                                             (struct kms_pair) { MODEL_FILE_CONTEXT, c->source->model->files[0].path };
         r = kms_generate_data_key(c->owner->kms, a->key, a->context, a->n_context, &c->key, e);
         if (r < 0)
                 command_advise(e, FAILURE_KMS_DENIED,

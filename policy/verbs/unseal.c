@@ -201,7 +201,7 @@ static int describe_single(struct command_unseal *c, struct error *e) {
 
         r = model_new(&c->model, e);
         if (r == 0)
-                r = model_single_name(message_header_context(c->header, MODEL_FILE_CONTEXT), c->place.path, c->subject, &name, e);
+                r = model_single_name(c->header, c->subject, &name, e);
         return r < 0 ? r : model_add(c->model, c->subject, name, NULL, 0, NULL, e);
 }
 
@@ -299,10 +299,13 @@ static int unseal(struct command_unseal *c, struct error *e) {
         int r;
 
         r = read_header(c, e);
+        /* What a single object says of itself is known before KMS is asked. */
+        if (r == 0 && !c->place.is_model)
+                r = describe_single(c, e);
         if (r == 0)
                 r = decrypt_key(c, e);
-        if (r == 0)
-                r = c->place.is_model ? open_manifest(c, e) : describe_single(c, e);
+        if (r == 0 && c->place.is_model)
+                r = open_manifest(c, e);
         if (r == 0)
                 r = start(c, e);
         if (r == 0)

@@ -7,7 +7,7 @@ import random
 import socket
 import threading
 
-from sealer import DataKey
+from sealer import MARK, DataKey
 
 CONTEXT = {"model": "m", "version": "1"}
 
@@ -26,6 +26,10 @@ class Boot:
 
     def data_key(self, context=None) -> DataKey:
         return DataKey.generate(self.stack.kms(), self.arn, CONTEXT if context is None else context)
+
+    def model_key(self) -> DataKey:
+        """For a model with a manifest, as sealboot seals it."""
+        return self.data_key({**CONTEXT, **MARK})
 
     def put(self, key: str, data: bytes):
         self.stack.s3().put_object(Bucket=self.stack.bucket, Key=key, Body=data)

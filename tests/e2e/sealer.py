@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 SUITE = 0x0478
+# In the encryption context of each object of a model with a manifest: none of them is a model of its own.
+MARK = {"sealboot": "manifest-model"}
 FINAL = 0xFFFFFFFF
 
 

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from boots import CONTEXT, data, sharded
-from sealer import Sealed, model_text, pcr15, put_model
+from sealer import MARK, Sealed, model_text, pcr15, put_model
 
 
 def check_published(boot, result, files):
@@ -41,7 +41,7 @@ def test_single_gguf(boot):
     gguf = b"GGUF" + data(20_000_000)
     boot.put("m/llama.gguf.sealed", bytes(Sealed(gguf, boot.data_key(), frame_length=1 << 20)))
     boot.launch("m/llama.gguf.sealed")
-    check_published(boot, boot.run(), {"llama.gguf": gguf})
+    check_published(boot, boot.run(), {"model": gguf})
 
 
 def test_pages_are_there_before_the_key(boot):
@@ -72,10 +72,38 @@ def test_single_is_named_by_its_sealer(boot):
     check_published(boot, boot.run(), {"llama.gguf": b"GGUF"})
 
 
+@pytest.mark.parametrize("key", ["model.gguf", "a/b/other.sealed", "sealed/..sealed"])
+def test_an_objects_name_names_no_file(boot, key):
+    """The operator chooses it; a sealer who gave no name gets the one that is documented."""
+    boot.put(key, bytes(Sealed(b"GGUF", boot.data_key())))
+    boot.launch(key)
+    check_published(boot, boot.run(), {"model": b"GGUF"})
+
+
+def test_a_model_sealed_before_its_objects_were_marked(boot):
+    files = sharded()
+    put_model(boot.stack.s3(), boot.stack.bucket, "old/", files, boot.data_key())
+    boot.launch("old/")
+    check_published(boot, boot.run(), files)
+
+
+def test_the_configuration_can_require_the_mark_or_the_name(boot):
+    boot.put("named", bytes(Sealed(b"GGUF", boot.data_key({**CONTEXT, "file": "llama.gguf"}))))
+    boot.launch("named")
+    boot.config["encryption_context"] = {"model": "m", "file": "llama.gguf"}
+    check_published(boot, boot.run(), {"llama.gguf": b"GGUF"})
+    boot.stack.control.tpm_reset()
+    shutil.rmtree(boot.directory / "current")
+    put_model(boot.stack.s3(), boot.stack.bucket, "marked/", {"a": b"1"}, boot.model_key())
+    boot.launch("marked/")
+    boot.config["encryption_context"] = {"model": "m", **MARK}
+    check_published(boot, boot.run(), {"a": b"1"})
+
+
 def test_thousand_files(boot):
     """Their file keys would not all fit into the locked heap at once."""
     files = {f"{i:04}": data(i % 7) for i in range(1000)}
-    put_model(boot.stack.s3(), boot.stack.bucket, "many/", files, boot.data_key())
+    put_model(boot.stack.s3(), boot.stack.bucket, "many/", files, boot.model_key())
     boot.launch("many/")
     check_published(boot, boot.run(), files)
 
@@ -83,28 +111,28 @@ def test_thousand_files(boot):
 @pytest.mark.parametrize("frame_length", [4096, 1 << 20, 1000, 5 << 20])
 def test_sharded(boot, frame_length):
     files = sharded()
-    put_model(boot.stack.s3(), boot.stack.bucket, "hf/", files, boot.data_key(), frame_length=frame_length)
+    put_model(boot.stack.s3(), boot.stack.bucket, "hf/", files, boot.model_key(), frame_length=frame_length)
     boot.launch("hf/")
     check_published(boot, boot.run(), files)
 
 
 def test_objects_named_otherwise(boot):
     files = {"a": data(100_000), "b/c": data(5)}
-    put_model(boot.stack.s3(), boot.stack.bucket, "odd/", files, boot.data_key(), objects={"a": "x/y", "b/c": "z"})
+    put_model(boot.stack.s3(), boot.stack.bucket, "odd/", files, boot.model_key(), objects={"a": "x/y", "b/c": "z"})
     boot.launch("odd/")
     check_published(boot, boot.run(), files)
 
 
 def test_first_object_is_not_of_the_model(boot):
     files = {"a": data(100_000), "b": data(7)}
-    put_model(boot.stack.s3(), boot.stack.bucket, "decoy/", files, boot.data_key(), objects={"a": "x", "b": "z"})
+    put_model(boot.stack.s3(), boot.stack.bucket, "decoy/", files, boot.model_key(), objects={"a": "x", "b": "z"})
     boot.put("decoy/00000.sealed", bytes(Sealed(data(30_000_000), boot.data_key(), frame_length=1 << 20)))
     boot.launch("decoy/")
     check_published(boot, boot.run(), files)
 
 
 def test_files_are_for_the_group_and_read_only(boot):
-    put_model(boot.stack.s3(), boot.stack.bucket, "modes/", {"a/b": b"1"}, boot.data_key())
+    put_model(boot.stack.s3(), boot.stack.bucket, "modes/", {"a/b": b"1"}, boot.model_key())
     boot.launch("modes/")
     assert boot.run().returncode == 0
     current = boot.directory / "current"
@@ -156,7 +184,7 @@ def test_sha384_mode(boot, model):
     boot.config["measure"] = "sha384"
     boot.config["model_digests"] = ["sha384:" + hashlib.sha384(plain).hexdigest()]
     if model.endswith("/"):
-        put_model(boot.stack.s3(), boot.stack.bucket, model, {"weights": plain}, boot.data_key())
+        put_model(boot.stack.s3(), boot.stack.bucket, model, {"weights": plain}, boot.model_key())
     else:
         boot.put(model, bytes(Sealed(plain, boot.data_key())))
     boot.launch(model)
@@ -172,6 +200,36 @@ def test_second_release_is_refused(boot):
     shutil.rmtree(boot.directory / "current")
     result = boot.run()
     assert result.returncode == 23 and "sealboot-model" in result.stderr, result
+
+
+def test_no_library_reads_the_environment(boot, tmp_path):
+    """OpenSSL would load what OPENSSL_CONF names, and refuse to go on without; libcurl would log the keys of its connections,
+    the TSS its commands; HOME and TZ lead to files, too."""
+    (tmp_path / "openssl.cnf").write_text("openssl_conf = a\nconfig_diagnostics = 1\n[a]\nproviders = b\n[b]\nx = c\n"
+                                          f"[c]\nmodule = {tmp_path}/none.so\nactivate = 1\n")
+    boot.put("model.sealed", bytes(Sealed(b"GGUF", boot.data_key())))
+    boot.launch("model.sealed")
+    boot.config["endpoints"] |= {service: boot.stack.endpoints[service + "_tls"] for service in ("kms", "s3")}
+    boot.config["ca_bundle"] = boot.stack.variables["AWS_CA_BUNDLE"]
+    written = {"SSLKEYLOGFILE": "keys", "TSS2_LOGFILE": "tss", "QLOGDIR": "qlog", "CURL_TRACE": "curl", "MALLOC_TRACE": "malloc"}
+    read = {"OPENSSL_CONF": tmp_path / "openssl.cnf", "OPENSSL_MODULES": tmp_path, "OPENSSL_ENGINES": tmp_path, "HOME": tmp_path,
+            "SSL_CERT_FILE": tmp_path / "none", "SSL_CERT_DIR": tmp_path / "none", "TSS2_LOG": "all+trace", "LOCALDOMAIN": "evil",
+            "https_proxy": "http://127.0.0.1:1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "AKIAEVIL",
+            "CURL_CA_BUNDLE": tmp_path / "none", "AWS_CA_BUNDLE": tmp_path / "none", "TPM2TOOLS_TCTI": "swtpm:port=1", "TZ": ":/none"}
+    before = {p.name for p in tmp_path.iterdir()}
+    variables = [f"{name}={value}" for name, value in {**read, **{k: tmp_path / v for k, v in written.items()}}.items()]
+    result = boot.run(wrapper=("env", *variables))
+    check_published(boot, result, {"model": b"GGUF"})
+    assert result.stderr == ""
+    assert {p.name for p in tmp_path.iterdir()} == before | {"agent.json", "report.json", "measure.log"}
+
+
+def test_authorities_of_the_environment_are_not_trusted(boot):
+    authority = boot.stack.variables["AWS_CA_BUNDLE"]
+    boot.put("model.sealed", bytes(Sealed(b"GGUF", boot.data_key())))
+    boot.launch("model.sealed")
+    boot.config["endpoints"]["s3"] = boot.stack.endpoints["s3_tls"]
+    boot.refused(15, "certificate", wrapper=("env", *(f"{name}={authority}" for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"))))
 
 
 HOOK = {"group": "inference", "name": "model-loaded"}
@@ -319,7 +377,7 @@ def test_lifecycle_hook_of_another_group(boot):
     result = boot.run()
     assert result.returncode == 0 and "No active Lifecycle Action" in result.stderr, result
     assert "describe-lifecycle-hooks" in result.stderr and "attempts in 2" in result.stderr
-    assert boot.published() == {"hook": b"weights"}
+    assert boot.published() == {"model": b"weights"}
 
 
 @pytest.mark.parametrize("objects", [None, {"a": "x", "b": "y"}])
@@ -327,7 +385,7 @@ def test_what_is_fetched_ahead_takes_no_room_from_the_model(boot, tmp_path, obje
     """A model that nearly fills its tmpfs, most of it there as ciphertext before the manifest can be read; or ciphertext of
     an object that is none of the model's, but lies where its first one is looked for."""
     files = {"a": data(30_000_000), "b": data(100)}
-    put_model(boot.stack.s3(), boot.stack.bucket, "tight/", files, boot.data_key(), objects=objects)
+    put_model(boot.stack.s3(), boot.stack.bucket, "tight/", files, boot.model_key(), objects=objects)
     if objects:
         boot.put("tight/00000.sealed", bytes(Sealed(data(30_000_000), boot.data_key(), frame_length=1 << 20)))
     boot.launch("tight/")

@@ -348,6 +348,72 @@ def test_flipped_byte(boot, where):
     boot.refused(54, "altered")
 
 
+# ---- one object of a model of several files
+
+FILES = {"config.json": b"{}", "guardrails.json": b'{"refuse": true}', "model.gguf": b"GGUF" + bytes(300_000)}
+OBJECTS = ["00000.sealed", "00001.sealed", "00002.sealed", "manifest.sealed"]
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_one_object_of_a_model(boot, sealboot, tmp_path, name):
+    """Copied by the operator to where an inference server would look for its weights; as sealboot itself sealed it."""
+    (tmp_path / "m").mkdir()
+    for path, content in FILES.items():
+        (tmp_path / "m" / path).write_bytes(content)
+    sealed = sealboot("seal", "-q", "--key", boot.arn, "--name", "m", tmp_path / "m", f"s3://{boot.stack.bucket}/whole/", "--force")
+    assert sealed.returncode == 0, sealed
+    boot.put("other/model.gguf", boot.stack.s3().get_object(Bucket=boot.stack.bucket, Key=f"whole/{name}")["Body"].read())
+    boot.launch("other/model.gguf")
+    boot.stack.control.clear_audit()
+    boot.refused(53, '"sealboot" = "manifest-model"', "not a model of its own", "s3://BUCKET/PREFIX/")
+    assert not boot.stack.control.audit(operation="Decrypt"), "KMS was asked"
+
+
+def test_the_mark_cannot_be_removed(boot):
+    """It is in the context that KMS decrypts under."""
+    single(boot, bytes(Sealed(b"x", boot.model_key(), context=CONTEXT)))
+    boot.refused(32, "InvalidCiphertextException")
+
+
+@pytest.mark.parametrize("extra", [{"sealboot": "other"}, {"sealboot": ""}, {"sealboot": "manifest-model", "file": "a"}])
+def test_marks_that_no_single_object_has(boot, extra):
+    single(boot, bytes(Sealed(b"x", boot.data_key({**CONTEXT, **extra}))))
+    boot.refused(53, "not a model of its own")
+
+
+@pytest.mark.parametrize("text", [json.dumps(manifest(FILES)), "\n " + json.dumps(manifest(FILES), indent=1)])
+def test_the_manifest_of_a_model_without_marks(boot, text):
+    single(boot, plaintext=text.encode())
+    boot.refused(53, 'the manifest of the model "m" version "1"', "s3://BUCKET/PREFIX/")
+
+
+def test_other_objects_of_a_model_without_marks(boot):
+    """Nothing tells them from what another program sealed; so they get no name, unless the configuration asks for one."""
+    put_model(boot.stack.s3(), boot.stack.bucket, "old/", FILES, boot.data_key())
+    boot.launch("old/00002.sealed")
+    boot.config["encryption_context"] = {"file": "model.gguf"}
+    boot.refused(53, 'lacks "file"')
+    boot.config["encryption_context"] = {"model": "m"}
+    assert boot.run().returncode == 0
+    assert boot.published() == {"model": FILES["model.gguf"]}
+
+
+def test_a_file_that_looks_like_a_manifest(boot):
+    """Its sealer said that it is a file of its own."""
+    text = json.dumps(manifest(FILES)).encode()
+    single(boot, bytes(Sealed(text, boot.data_key({**CONTEXT, "file": "manifest.json"}))))
+    assert boot.run().returncode == 0
+    assert boot.published() == {"manifest.json": text}
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\nb"])
+def test_names_that_no_file_has(boot, name):
+    single(boot, bytes(Sealed(b"x", boot.data_key({**CONTEXT, "file": name}))))
+    boot.stack.control.clear_audit()
+    boot.refused(53, "which is no file name")
+    assert not boot.stack.control.audit(operation="Decrypt"), "KMS was asked"
+
+
 # ---- the manifest
 
 def sealed_manifest(boot, text: bytes, objects=()):
@@ -447,7 +513,7 @@ def test_file_sealed_under_another_data_key(boot):
 
 
 def test_model_is_not_among_those_allowed(boot):
-    put_model(boot.stack.s3(), boot.stack.bucket, "allowed/", {"a": b"1"}, boot.data_key())
+    put_model(boot.stack.s3(), boot.stack.bucket, "allowed/", {"a": b"1"}, boot.model_key())
     boot.launch("allowed/")
     boot.config["model_digests"] = ["sha384:" + "0" * 96]
     boot.refused(56, "not among the 1")
@@ -597,6 +663,23 @@ def test_pcr15_extended_already(boot):
     assert not list(boot.directory.iterdir()) and boot.stack.control.tpm()["nv"] == []
 
 
+def test_sha384_bank_is_not_active(boot):
+    """Known before any key is asked for, and no other bank is extended."""
+    single(boot)
+    try:
+        boot.stack.tpm("tpm2_pcrallocate", "sha1:none+sha256:all+sha384:none+sha512:none")
+        boot.stack.control.tpm_reset()
+        boot.stack.control.clear_audit()
+        result = boot.run()
+        assert result.returncode == 26 and "active PCR banks are sha256;" in result.stderr and "tpm2_pcrallocate" in result.stderr, result
+        assert result.report["failure"]["name"] == "pcr-bank"
+        assert not [e for e in boot.stack.control.audit() if e["service"] in ("kms", "s3")]
+        assert not list(boot.directory.iterdir()) and set(boot.stack.tpm("tpm2_pcrread", "sha256:15").split("0x")[1].strip()) == {"0"}
+    finally:
+        boot.stack.tpm("tpm2_pcrallocate", "sha1:all+sha256:all+sha384:all+sha512:all")
+        boot.stack.control.tpm_reset()
+
+
 def test_no_tpm(boot):
     single(boot)
     with socket.socket() as s:
@@ -734,6 +817,66 @@ def test_stopped_while_unsealing(boot, build):
     assert "stopped by signal 15" in printed and outcome["failure"]["name"] == "stopped"
     assert list(boot.directory.iterdir()) == []
     boot.stack.nothing_left(boot.directory)
+
+
+# ---- being killed
+
+KILLED = {"a": data(100_000), "b/c": b"1"}
+
+
+def killed(boot, build, at):
+    """A boot that is killed when it is about to give a file, or the model, this name."""
+    put_model(boot.stack.s3(), boot.stack.bucket, "killed/", KILLED, boot.model_key())
+    boot.launch("killed/")
+    result = boot.run(wrapper=("env", f"LD_PRELOAD={build}/tests/helpers/kill-at.so", f"KILL_AT={at}",
+                               "ASAN_OPTIONS=verify_asan_link_order=0"))
+    assert result.returncode == -signal.SIGKILL, result
+    assert {p.read_bytes() for p in boot.directory.rglob("*") if p.is_file()} == set(KILLED.values())
+    return result
+
+
+@pytest.mark.parametrize("at, extended", [("b/c", False), ("current", True)])
+def test_what_a_killed_boot_leaves_is_cleaned_up(boot, build, at, extended):
+    """As ExecStopPost= does it; PCR15 may be extended by then, and the model is not published."""
+    killed(boot, build, at)
+    assert (set(boot.stack.pcr(15)) != {"0"}) == extended
+    result = boot.run("--clean-up")
+    assert (result.returncode, result.stdout) == (0, ""), result
+    assert result.stderr == f"sealboot-agent: removed what a run that was killed had left in {boot.directory}\n"
+    assert list(boot.directory.iterdir()) == []
+    again = boot.run("--clean-up")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert boot.run().returncode == (23 if extended else 0)
+
+
+def test_cleaning_up_leaves_a_published_model_alone(boot):
+    put_model(boot.stack.s3(), boot.stack.bucket, "killed/", KILLED, boot.model_key())
+    boot.launch("killed/")
+    assert boot.run().returncode == 0
+    result = boot.run("--clean-up")
+    assert (result.returncode, result.stderr) == (0, "") and boot.published() == KILLED
+
+
+def test_cleaning_up_follows_no_link(boot, tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").write_text("x")
+    (boot.directory / ".unsealing").mkdir()
+    (boot.directory / ".unsealing/0").symlink_to(tmp_path / "kept/file")
+    (boot.directory / ".unsealing/1").symlink_to(tmp_path / "kept")
+    (boot.directory / ".publishing").symlink_to(tmp_path / "kept")
+    assert boot.run("--clean-up").returncode == 0
+    assert list(boot.directory.iterdir()) == [] and (tmp_path / "kept/file").read_text() == "x"
+
+
+def test_cleaning_up_where_nothing_was(boot, tmp_path):
+    boot.config["model_directory"] = str(tmp_path / "none")
+    assert boot.run("--clean-up").returncode == 0
+    (tmp_path / "file").write_text("")
+    boot.config["model_directory"] = str(tmp_path / "file")
+    result = boot.run("--clean-up")
+    assert result.returncode == 60 and "cannot open the model directory" in result.stderr, result
+    boot.config["keys"] = []
+    assert boot.run("--clean-up").returncode == 10
 
 
 # ---- the configuration

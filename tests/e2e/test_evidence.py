@@ -14,6 +14,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -412,6 +413,92 @@ def test_wrong_tctis(machine, tcti, code):
     result = machine.run(TOOL, "zero", tcti, 15, "")
     assert result.returncode == code, result.stderr.decode()
     assert result.stderr.decode().startswith("evidence-tool: ")  # and no line of the library's
+
+
+# --- taking turns
+
+# Run by another user: takes every lock and every name that the client might wait for, as far as that user can.
+GREEDY = """
+import fcntl, glob, os, socket, sys, time
+held = []
+for path in glob.glob("/run/sealboot*/*") + glob.glob("/run/sealboot*") + glob.glob("/run/user/*/*"):
+    try:
+        held.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pass
+for name in ("sealboot/" + sys.argv[1], "sealboot/nitrotpm"):
+    held.append(socket.socket(socket.AF_UNIX))
+    held[-1].bind(chr(0) + name)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def as_user(uid):
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
+def test_another_user_cannot_take_the_turn(machine):
+    assert machine.attest().returncode == 0  # what a first run leaves there is there
+    with subprocess.Popen([*as_user(65534), sys.executable, "-c", GREEDY, machine.tcti], stdout=subprocess.PIPE, text=True) as greedy:
+        try:
+            assert greedy.stdout.readline() == "ready\n"
+            started = time.monotonic()
+            result = machine.attest()
+            assert result.returncode == 0, result.stderr.decode()
+            assert time.monotonic() - started < 5
+        finally:
+            greedy.kill()
+
+
+@pytest.fixture
+def shared(machine):
+    """shared(uid, shell command) in a mount namespace where /run/sealboot is the agent's user's, 12345, as on an image."""
+    if os.geteuid() != 0:
+        pytest.skip("mounts")
+    script = """
+        mount -t tmpfs -o mode=755 tmpfs /run && mkdir -m 700 /run/user && mkdir -m 755 /run/sealboot && chown 12345:12345 /run/sealboot
+        cp "$1" /run/program
+        set -- /run/program "$2"
+        root() { "$@"; }
+        agent() { setpriv --reuid=12345 --regid=12345 --clear-groups "$@"; }
+    """
+    def call(commands):
+        return machine.run("unshare", "--mount", "bash", "-ec", script + commands, "bash", SEALBOOT, machine.tcti)
+    return call
+
+
+@pytest.mark.parametrize("first, second", [("root", "agent"), ("agent", "root"), ("agent", "agent")])
+def test_root_and_the_agents_user_take_turns(shared, machine, first, second):
+    """Whoever made the file, it is the same for both; and the turn ends with the process that has it, however that ends."""
+    result = shared(f"""
+        {first} "$1" attest --tcti "$2" >/dev/null
+        [ "$(stat --format %u:%a /run/sealboot/turn-*)" = 12345:600 ]
+        {second} flock --exclusive /run/sealboot/turn-* sh -c 'echo $$; exec sleep 60' >/run/held &
+        until [ -s /run/held ]; do sleep 0.05; done
+        code=0; {first} "$1" attest --tcti "$2" >/dev/null 2>/run/said || code=$?
+        cat /run/said
+        [ $code = {TPM_BUSY} ]
+        kill -9 $(cat /run/held)
+        {first} "$1" attest --tcti "$2" >/dev/null
+    """)
+    assert result.returncode == 0 and b"another attestation was going on" in result.stdout, result
+    assert machine.indices() == []
+
+
+def test_many_at_once(shared, machine):
+    result = shared("""
+        "$1" attest --tcti "$2" >/dev/null
+        for i in 1 2 3 4 5 6 7 8; do
+            root "$1" attest --tcti "$2" >/dev/null & pids="$pids $!"
+            agent "$1" attest --tcti "$2" >/dev/null & pids="$pids $!"
+        done
+        for pid in $pids; do wait $pid; done
+    """)
+    assert result.returncode == 0, result.stderr.decode()
+    assert machine.indices() == []
 
 
 # --- PCR15 and its log

@@ -25,7 +25,7 @@ def opened(sealboot, tmp_path):
         (tmp_path / "object").write_bytes(sealed)
         result = sealboot("unseal", "-q", tmp_path / "object", tmp_path / "opened")
         assert result.returncode == 0, result
-        return (tmp_path / "opened" / "object").read_bytes()
+        return (tmp_path / "opened" / "model").read_bytes()
     return call
 
 
@@ -76,7 +76,7 @@ def test_the_sdk_opens_what_sealboot_seals(esdk, stack, key, sealboot, tmp_path,
     manifest, header = esdk.decrypt(stack, (tmp_path / "sealed/manifest.sealed").read_bytes())
     assert header["suite"] == 0x0478 and header["frameLength"] == frame_length
     assert header["keys"] == [{"provider": "aws-kms", "info": key}]
-    assert header["context"] == {"model": "m", "version": "1", "ünï": "cødé", "𐀀": "astral", "\uffee": "above"}
+    assert header["context"] == {"model": "m", "version": "1", "sealboot": "manifest-model", "ünï": "cødé", "𐀀": "astral", "\uffee": "above"}
     listed = json.loads(manifest)
     assert listed["digest"] == "sha384:" + hashlib.sha384(model_text(files)).hexdigest()
     assert [f["path"] for f in listed["files"]] == sorted(files)
@@ -90,7 +90,14 @@ def test_the_agent_boots_what_the_sdk_sealed(esdk, boot):
     boot.launch("sdk/model.gguf")
     result = boot.run()
     assert result.returncode == 0, result
-    assert boot.published() == {"model.gguf": model}
+    assert boot.published() == {"model": model}
+
+
+def test_the_sdk_can_name_the_file(esdk, boot):
+    boot.put("sdk/any", esdk.encrypt(boot.stack, b"GGUF", boot.arn, context={**CONTEXT, "file": "llama.gguf"}))
+    boot.launch("sdk/any")
+    assert boot.run().returncode == 0
+    assert boot.published() == {"llama.gguf": b"GGUF"}
 
 
 def test_the_agent_refuses_what_the_sdk_signed(esdk, boot):

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's memory beside the tmpfs does not grow with the model."""
+"""The agent's memory beside the tmpfs: it does not grow with the model, and keys are in locked memory only."""
 
+import json
 import os
+import re
 import shutil
+import signal
+import struct
+import subprocess
+import time
 
 import pytest
 
-from sealer import Sealed
+from sealer import SUITE, Sealed, derive
 
 MIB = 1 << 20
 LIMIT_KIB = 64 * 1024
@@ -25,9 +31,58 @@ def test_peak_memory(boot, tmp_path, size, frame_length):
     result = boot.run()
     sealed.unlink()
     assert result.returncode == 0, result
-    assert (boot.directory / "current/big").stat().st_size == size
+    assert (boot.directory / "current/model").stat().st_size == size
     # VmHWM: the tmpfs is not mapped, so this is all there is beside it.
     peak = result.report["resources"]["peak_memory_kib"]
     rate = next(s["gb_per_s"] for s in result.report["stages"] if s["name"] == "unseal")
     print(f"{size // MIB} MiB: VmHWM {peak} KiB, {result.report['resources']['cpu_seconds'] / size * 1e9:.2f} CPU s/GB, {rate} GB/s")
     assert peak <= LIMIT_KIB
+
+
+def mappings(pid: int):
+    """The readable mappings of a process: bytes, name, flags as in VmFlags of smaps."""
+    found = []
+    for line in open(f"/proc/{pid}/smaps"):
+        words = line.split()
+        if re.fullmatch("[0-9a-f]+-[0-9a-f]+", words[0]):
+            start, end = (int(n, 16) for n in words[0].split("-"))
+            found.append([start, end, words[5] if len(words) > 5 else "anonymous", []])
+        elif words[0] == "VmFlags:":
+            found[-1][3] = words[1:]
+    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for start, end, name, flags in found:
+            if "rd" in flags and name not in ("[vvar]", "[vsyscall]", "[vvar_vclock]"):
+                memory.seek(start)
+                yield memory.read(end - start), name, flags
+
+
+def test_keys_are_in_locked_memory_only(boot, build, tmp_path):
+    """While a model is unsealed: the data key, and the file key, which an expanded AES key begins with, are nowhere but in
+    memory that is never swapped, and never in a core file."""
+    key, model = boot.data_key(), os.urandom(8 * MIB)
+    sealed = Sealed(model, key, frame_length=MIB)
+    boot.put("slow", bytes(sealed))
+    boot.launch("slow")
+    boot.stack.control.fault("slow", service="s3", operation="GetObject", count=None, rate=MIB)
+    (tmp_path / "agent.json").write_text(json.dumps(boot.config))
+    process = subprocess.Popen([build / "agent/sealboot-agent", "--config", tmp_path / "agent.json", "--report", tmp_path / "report.json",
+                                "--tcti", boot.stack.variables["TPM2TOOLS_TCTI"]], stderr=subprocess.DEVNULL)
+    try:
+        keys = {"data key": key.plaintext, "file key": derive(key.plaintext, sealed.id, struct.pack(">H", SUITE) + b"DERIVEKEY")}
+        frames, places = [model[i * MIB:i * MIB + 64] for i in range(8)], {}
+        deadline = time.monotonic() + 60
+        # Until plaintext is there: the key is in use then.
+        while not any(frame in written for frame in frames for p in boot.directory.glob(".unsealing/*")
+                      for written in [p.read_bytes()]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGSTOP)
+        for contents, name, flags in mappings(process.pid):
+            for what, bytes_ in keys.items():
+                if bytes_ in contents:
+                    places.setdefault(what, []).append((name, flags))
+    finally:
+        process.kill()
+        process.wait()
+    assert set(places) == set(keys)
+    for what, where in places.items():
+        assert all("lo" in flags and "dd" in flags for _, flags in where), (what, where)

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from boots import data, sharded
-from sealer import model_text, pcr15
+from sealer import DataKey, Sealed, model_text, pcr15
 
 ONE_LINER = r"(cd '%s'; find -L . -type f -printf '%%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum"
 
@@ -65,7 +65,7 @@ def test_sharded_model_round_trip(sealboot, stack, key, place, tmp_path):
     model = write(tmp_path / "model", files)
     stack.control.clear_audit()
     sealed = succeed(sealboot("seal", "--json", "--key", key, "--name", "hf", "--version", "7", "--context", "team=a=b", model, place)).json
-    context = {"model": "hf", "version": "7", "team": "a=b"}
+    context = {"model": "hf", "version": "7", "team": "a=b", "sealboot": "manifest-model"}
     assert sealed["encryption_context"] == context and sealed["key"] == key and sealed["destination"] == place
     assert sealed["bytes"] == sum(map(len, files.values()))
     assert [f["path"] for f in sealed["files"]] == sorted(files, key=str.encode)
@@ -110,7 +110,8 @@ def test_single_file_is_a_single_object(sealboot, stack, key, place, tmp_path):
     assert sealed["encryption_context"] == {"model": "llama.gguf", "version": "1", "file": "llama.gguf"}
     report = succeed(sealboot("inspect", "--json", place + "anything")).json
     assert report["plaintext_size"] == len(gguf) and report["frames"] == 29 and report["frame_length"] == 1 << 20
-    assert report["encryption_context"] == sealed["encryption_context"] and report["data_keys"] == [{"provider": "aws-kms", "key": key}]
+    assert report["kind"] == "single-file" and report["encryption_context"] == sealed["encryption_context"]
+    assert report["data_keys"] == [{"provider": "aws-kms", "key": key}]
     succeed(sealboot("unseal", place + "anything", tmp_path / "opened"))
     assert read(tmp_path / "opened") == {"llama.gguf": gguf}
     plain = succeed(sealboot("digest", "--json", "--measure", "sha384", tmp_path / "llama.gguf")).json
@@ -121,6 +122,27 @@ def test_single_file_may_be_a_model(sealboot, stack, key, place, tmp_path):
     (tmp_path / "llama.gguf").write_bytes(b"GGUF")
     succeed(sealboot("seal", "--key", key, tmp_path / "llama.gguf", place))
     assert stored(stack, place) == ["00000.sealed", "manifest.sealed"]
+
+
+def test_an_object_of_a_model_is_no_model(sealboot, stack, key, place, tmp_path):
+    """What unseal opens is what the agent would load."""
+    succeed(sealboot("seal", "--key", key, write(tmp_path / "model", {"a": b"1", "b": b"2"}), place))
+    stack.control.clear_audit()
+    for name in ("00000.sealed", "00001.sealed", "manifest.sealed"):
+        assert succeed(sealboot("inspect", "--json", place + name)).json["kind"] == "manifest-model"
+        refused(sealboot("unseal", place + name, tmp_path / "opened"), 53, "not a model of its own", "s3://BUCKET/PREFIX/")
+    assert "kind        one object of a model with a manifest" in succeed(sealboot("inspect", place)).stdout
+    assert stack.control.audit(service="kms") == [] and os.listdir(tmp_path) == ["model"]
+
+
+def test_an_object_of_another_program(sealboot, stack, key, place, tmp_path):
+    """It has neither mark nor name: inspect says so, and unseal names the file as the agent would."""
+    (tmp_path / "x.gguf.sealed").write_bytes(bytes(Sealed(b"GGUF", DataKey.generate(stack.kms(), key, {"model": "m"}))))
+    report = succeed(sealboot("inspect", tmp_path / "x.gguf.sealed"))
+    assert 'not told: sealed by another program, or by an older sealboot as part of a model; alone, its file is named "model"' in report.stdout
+    assert succeed(sealboot("inspect", "--json", tmp_path / "x.gguf.sealed")).json["kind"] == "unmarked"
+    opened = succeed(sealboot("unseal", "--json", tmp_path / "x.gguf.sealed", tmp_path / "opened")).json
+    assert read(tmp_path / "opened") == {"model": b"GGUF"} and opened["pcr15"] == pcr15(model_text({"model": b"GGUF"}))
 
 
 # Around the ends of frames, units of the digest, parts, and what makes one part two.
@@ -463,6 +485,8 @@ def test_environment(sealboot, key, place, tmp_path):
     (["--key", "k", "--context", "novalue", "a", "b"], "KEY=VALUE"),
     (["--key", "k", "--context", "=x", "a", "b"], "KEY=VALUE"),
     (["--key", "k", "--context", "model=x", "a", "b"], "--name and --version"),
+    (["--key", "k", "--context", "sealboot=x", "a", "b"], "by itself"),
+    (["--key", "k", "--context", "file=x", "a", "b"], "by itself"),
     (["--key", "k", "--context", "aws-crypto-public-key=x", "a", "b"], "belong to the AWS Encryption SDK"),
     (["--key", "k", "--context", "a=1", "--context", "a=2", "a", "b"], "given twice"),
     (["--key", "k", "--name", "", "a", "b"], "--name"),

@@ -7,17 +7,18 @@ import os
 import random
 import re
 import shutil
+import time
 import urllib.request
 
 import pytest
 
 from machine import HERE, Machine
-from sealer import DataKey, model_text, pcr15, put_model
+from sealer import MARK, DataKey, model_text, pcr15, put_model
 
 AGENT = "sealboot-agent.service"
 SERVER = "llama-server.service"
 MODEL = {"model.gguf": b"GGUF" + random.Random(1).randbytes(8_000_000), "tokenizer/config.json": b"{}"}
-CONTEXT = {"model": "m", "version": "1"}
+CONTEXT = {"model": "m", "version": "1", **MARK}
 # As they stand in for a TPM, the device numbers of /dev/fuse, which any user may open.
 FAKE_TPM = os.makedev(10, 229)
 
@@ -180,3 +181,43 @@ def test_tpm_devices_are_the_only_ones(stack):
         assert "tpmrm0 opened" in journal and "tpm0 opened" in journal, journal
         if machine.run("sh", "-c", "exec 3<>/dev/other", check=False).returncode == 0:
             assert "other opened" not in journal
+
+
+def test_killed_agent_leaves_no_plaintext(stack):
+    """As the OOM killer does it: the agent is gone at once, and systemd cleans up after it."""
+    configuration = measured(stack)
+    stack.control.fault("slow", service="s3", operation="GetObject", count=None, rate=1_000_000)
+    with Machine() as machine:
+        machine.write("/etc/sealboot/agent.json", json.dumps(configuration))
+        machine.boot()
+        machine.run("systemctl", "start", "--no-block", AGENT)
+        deadline = time.monotonic() + 30
+        while "/0\n" not in machine.run("find", "/run/sealboot/model", "-type", "f", "-size", "+0").stdout and time.monotonic() < deadline:
+            time.sleep(0.1)
+        machine.run("systemctl", "kill", "--signal", "KILL", AGENT)
+        while machine.show(AGENT, "ActiveState") != "failed" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert machine.show(AGENT, "Result") == "signal", machine.journal(AGENT)
+        assert machine.show(AGENT, "ExecMainStatus") == "9", machine.journal(AGENT)
+        assert machine.run("find", "/run/sealboot/model", "-mindepth", "1").stdout == "", machine.journal(AGENT)
+        assert "removed what a run that was killed had left in /run/sealboot/model" in machine.console, machine.console
+        stack.control.clear_faults()
+        machine.run("systemctl", "start", AGENT)
+        assert machine.show(AGENT, "ActiveState") == "active"
+
+
+def test_environment_of_the_manager_does_not_reach_the_agent(stack):
+    """A setting of systemd's, of whatever origin (kernel command line, system.conf), is one of every unit's."""
+    measured(stack)
+    names = ["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GLIBC_TUNABLES", "GCONV_PATH", "OPENSSL_CONF", "OPENSSL_MODULES",
+             "SSLKEYLOGFILE", "TSS2_LOG", "TSS2_LOGFILE", "RES_OPTIONS"]
+    with Machine() as machine:
+        machine.write("/etc/systemd/system.conf.d/environment.conf",
+                      "[Manager]\nDefaultEnvironment=SEEN=1 " + " ".join(f"{name}=/none" for name in names) + "\n")
+        machine.write(f"/etc/systemd/system/{AGENT}.d/environment.conf",
+                      "[Service]\nExecStart=\nType=oneshot\nExecStart=/usr/bin/env\n")
+        machine.enable("sealboot-model.target")
+        machine.boot()
+        journal = machine.journal(AGENT)
+        assert "SEEN=1" in journal, journal
+        assert not [name for name in names if f"{name}=" in journal] and "cannot be preloaded" not in journal, journal

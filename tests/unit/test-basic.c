@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit.h"
 
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <sys/prctl.h>
 
 #include "basic/encode.h"
@@ -248,6 +250,51 @@ static void test_secret_is_locked_and_undumpable(void **state) {
         assert_int_equal(s->size, 3);
 }
 
+static void test_openssl_allocates_in_locked_memory(void **state) {
+        char *before, *p, *q;
+
+        (void) state;
+        assert_int_equal(secret_init(), 0);
+        before = OPENSSL_malloc(40);
+        assert_false(CRYPTO_secure_allocated(before));
+        memcpy(before, "0123456789", 11);
+        secret_memory_begin();
+        secret_memory_begin();
+        secret_memory_end();
+        p = OPENSSL_malloc(100);
+        before = OPENSSL_realloc(before, 2000);
+        secret_memory_end();
+        assert_true(CRYPTO_secure_allocated(p));
+        assert_true(CRYPTO_secure_allocated(before));
+        assert_string_equal(before, "0123456789");
+        /* What is locked stays so, however it is made larger or smaller. */
+        before = OPENSSL_realloc(before, 5000);
+        before = OPENSSL_realloc(before, 11);
+        assert_true(CRYPTO_secure_allocated(before));
+        assert_string_equal(before, "0123456789");
+        q = OPENSSL_malloc(100);
+        assert_false(CRYPTO_secure_allocated(q));
+        OPENSSL_free(q);
+        OPENSSL_free(p);
+        OPENSSL_clear_free(before, 11);
+}
+
+static void test_cipher_keeps_its_key_in_locked_memory(void **state) {
+        EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+        size_t before;
+
+        (void) state;
+        assert_int_equal(secret_init(), 0);
+        before = CRYPTO_secure_used();
+        assert_int_equal(secret_cipher(ctx, "AES-256-GCM", false), 0);
+        assert_true(CRYPTO_secure_used() >= before + 240); /* a key schedule at the least */
+        EVP_CIPHER_CTX_free(ctx);
+        assert_int_equal(CRYPTO_secure_used(), before);
+        ctx = EVP_CIPHER_CTX_new();
+        assert_int_equal(secret_cipher(ctx, "no such cipher", false), -EIO);
+        EVP_CIPHER_CTX_free(ctx);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_reader_stays_where_it_failed),
@@ -261,6 +308,8 @@ int main(void) {
                 cmocka_unit_test(test_failures_are_unique_and_complete),
                 cmocka_unit_test(test_reasons_cannot_steer_a_terminal),
                 cmocka_unit_test(test_secret_is_locked_and_undumpable),
+                cmocka_unit_test(test_openssl_allocates_in_locked_memory),
+                cmocka_unit_test(test_cipher_keeps_its_key_in_locked_memory),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

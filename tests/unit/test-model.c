@@ -162,34 +162,37 @@ static void test_digest_is_that_of_the_one_liner(void **state) {
 
 static void test_name_of_a_single_object(void **state) {
         static const struct {
-                const char *said, *key, *name; /* NULL: refused */
-                enum failure failure;
+                struct message_pair context[2];
+                const char *name, *words; /* one of them */
+                bool single;
         } table[] = {
-                { NULL, "model.gguf.sealed", "model.gguf", FAILURE_NONE },
-                { NULL, "a/b/model.gguf.sealed", "model.gguf", FAILURE_NONE },
-                { NULL, "model.gguf", "model.gguf", FAILURE_NONE },
-                { NULL, "a/.sealed", ".sealed", FAILURE_NONE },
-                { "said.sealed", "a/model.gguf", "said.sealed", FAILURE_NONE },
-                { NULL, "a/", NULL, FAILURE_MANIFEST },
-                { NULL, "", NULL, FAILURE_MANIFEST },
-                { NULL, "a/...sealed", NULL, FAILURE_MANIFEST },
-                { NULL, "a/..", NULL, FAILURE_MANIFEST },
-                { "", "a", NULL, FAILURE_CONTEXT },
-                { "..", "a", NULL, FAILURE_CONTEXT },
-                { "../b", "a", NULL, FAILURE_CONTEXT },
-                { "b/c", "a", NULL, FAILURE_CONTEXT },
+                { { { (char *) "model", (char *) "m" } }, MODEL_FILE_UNNAMED, NULL, false },
+                { { { (char *) "file", (char *) "said.sealed" } }, "said.sealed", NULL, true },
+                { { { (char *) "file", (char *) "" } }, NULL, "name: it is empty", true },
+                { { { (char *) "file", (char *) ".." } }, NULL, "name: it has a part \"..\"", true },
+                { { { (char *) "file", (char *) "../b" } }, NULL, "name: it has a slash", true },
+                { { { (char *) "file", (char *) "b/c" } }, NULL, "name: it has a slash", true },
+                { { { (char *) "file", (char *) "a\nb" } }, NULL, "name: it has a control character", true },
+                { { { (char *) "sealboot", (char *) "manifest-model" } }, NULL, "one object of a model", false },
+                /* A mark of a sealboot to come is none that a single object has. */
+                { { { (char *) "sealboot", (char *) "other" } }, NULL, "\"sealboot\" = \"other\"", false },
+                { { { (char *) "file", (char *) "a" }, { (char *) "sealboot", (char *) "manifest-model" } }, NULL,
+                  "one object of a model", true },
         };
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
+                struct message_header h = { .context = (struct message_pair *) table[i].context,
+                                            .n_context = table[i].context[1].key ? 2 : 1 };
                 _cleanup_free_ char *name = NULL;
                 struct error e = { 0 };
 
+                assert_int_equal(model_is_single(&h), table[i].single);
                 if (table[i].name) {
-                        assert_ok(model_single_name(table[i].said, table[i].key, "object", &name, &e), &e);
+                        assert_ok(model_single_name(&h, "object", &name, &e), &e);
                         assert_string_equal(name, table[i].name);
                 } else
-                        assert_refused(model_single_name(table[i].said, table[i].key, "object", &name, &e), &e, table[i].failure, "name: it");
+                        assert_refused(model_single_name(&h, "object", &name, &e), &e, FAILURE_CONTEXT, table[i].words);
         }
 }
 
