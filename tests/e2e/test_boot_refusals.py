@@ -4,10 +4,11 @@
 import copy
 import json
 import os
+import pathlib
 import re
+import shutil
 import signal
 import socket
-
 import subprocess
 import time
 
@@ -533,13 +534,45 @@ def test_stopped_while_unsealing(boot, build):
     ({"measure": "md5"}, '"measure" is "md5"'),
     ({"endpoints": {"s3": "file:///etc/"}}, "endpoints.s3"),
     ({"endpoints": {"sts": "https://x"}}, 'unknown key "endpoints.sts"'),
+    ({"endpoints": {"imds": "http://169.254.169.254/latest"}}, "more than a scheme, a host and a port"),
+    ({"endpoints": {"autoscaling": "https://user@autoscaling.example"}}, "endpoints.autoscaling"),
+    ({"region": "EU-WEST-1"}, "is not the name of a Region"),
+    ({"model": "https://bucket.s3.amazonaws.com/x/"}, "is not of the form s3://bucket/key"),
+    ({"tcti": "device:tpm0"}, "names no device"),
+    ({"ca_bundle": "/nowhere/ca.pem"}, '"ca_bundle" cannot be opened'),
+    ({"ca_bundle": "/dev/null"}, "holds no certificate"),
+    ({"lifecycle_hook": {"group": "g", "name": "a b"}}, "lifecycle hook"),
     ({"model_directory": "model"}, "absolute path"),
     ({"model_digests": ["00"]}, "96 hex digits"),
     ({"encryption_context": {"model": 1}}, "encryption_context.model"),
 ])
-def test_configuration(boot, change, words):
+def test_configuration(boot, build, tmp_path, change, words):
     boot.config |= change
-    boot.refused(10, "agent.json", words)
+    refused = boot.refused(10, words)
+    assert "ca_bundle" in change or "agent.json" in refused.stderr
+    checked = check_config(build, "--config", tmp_path / "agent.json")
+    assert checked.returncode == 10 and checked.stderr == refused.stderr and not checked.stdout
+
+
+def check_config(build, *arguments):
+    return subprocess.run([build / "agent/sealboot-agent", "--check-config", *arguments], capture_output=True, text=True)
+
+
+def test_check_config_in_an_image(boot, build, tmp_path):
+    """A path of the configuration is one of the image, also where symbolic links of the image lead."""
+    root = tmp_path / "root"
+    (root / "etc/sealboot").mkdir(parents=True)
+    (root / "usr/share/ca").mkdir(parents=True)
+    (root / "etc/ssl").symlink_to("/usr/share/ca")
+    (root / "etc/sealboot/agent.json").write_text(json.dumps(boot.config | {"ca_bundle": "/etc/ssl/own.pem"}))
+    missing = check_config(build, "--root", root)
+    assert missing.returncode == 10 and f"below {root}" in missing.stderr
+    shutil.copy(pathlib.Path(__file__).parent.parent / "fixtures/attestation/root.pem", root / "usr/share/ca/own.pem")
+    good = check_config(build, "--root", root)
+    assert good.returncode == 0 and good.stdout.startswith(f"{root}/etc/sealboot/agent.json: valid\nWhat only a boot can tell:\n")
+    assert boot.config["model_directory"] in good.stdout and not good.stderr
+    assert check_config(build, "--config", root / "etc/sealboot/agent.json").returncode == 10
+    assert subprocess.run([build / "agent/sealboot-agent", "--root", root], capture_output=True).returncode == 2
 
 
 def test_configuration_without_keys(boot):
