@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import pty
 import shutil
 import signal
@@ -64,7 +65,7 @@ def test_sharded_model_round_trip(sealboot, stack, key, place, tmp_path):
     files = sharded()
     model = write(tmp_path / "model", files)
     stack.control.clear_audit()
-    sealed = succeed(sealboot("seal", "--json", "--key", key, "--name", "hf", "--version", "7", "--context", "team=a=b", model, place)).json
+    sealed = succeed(sealboot("seal", "--json", "--key", key, "--name", "hf", "--version", "7", "--context", "team=a=b", "--all", model, place)).json
     context = {"model": "hf", "version": "7", "team": "a=b"}
     assert sealed["encryption_context"] == context and sealed["key"] == key and sealed["destination"] == place
     assert sealed["bytes"] == sum(map(len, files.values()))
@@ -80,9 +81,9 @@ def test_sharded_model_round_trip(sealboot, stack, key, place, tmp_path):
     expected = subprocess.run(["bash", "-c", ONE_LINER % model], capture_output=True, text=True, check=True).stdout.split()[0]
     assert sealed["digest"] == "sha384:" + expected == "sha384:" + hashlib.sha384(model_text(files)).hexdigest()
     assert sealed["pcr15"] == pcr15(model_text(files))
-    digested = succeed(sealboot("digest", "--json", model)).json
+    digested = succeed(sealboot("digest", "--json", "--all", model)).json
     assert (digested["digest"], digested["pcr15"], digested["files"]) == (sealed["digest"], sealed["pcr15"], sealed["files"])
-    assert hashlib.sha384(sealboot("digest", "--files", model).stdout.encode()).hexdigest() == expected
+    assert hashlib.sha384(sealboot("digest", "--files", "--all", model).stdout.encode()).hexdigest() == expected
 
     stack.control.clear_audit()
     opened = succeed(sealboot("unseal", "--json", "--key", key, "--digest", sealed["digest"], place, tmp_path / "opened")).json
@@ -95,7 +96,7 @@ def test_sharded_model_round_trip(sealboot, stack, key, place, tmp_path):
 def test_local_round_trip(sealboot, key, tmp_path):
     files = sharded()
     model = write(tmp_path / "model", files)
-    sealed = succeed(sealboot("seal", "--key", key, "--frame-length", "65536", model, tmp_path / "out/"))
+    sealed = succeed(sealboot("seal", "--key", key, "--frame-length", "65536", "--all", model, tmp_path / "out/"))
     opened = succeed(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"))
     assert read(tmp_path / "opened") == files
     assert sealed.stdout.splitlines()[-2:] == opened.stdout.splitlines()[-2:] == [
@@ -153,8 +154,79 @@ def test_the_agent_boots_it(sealboot, boot, tmp_path, single):
                               model / "llama.gguf" if single else model, place + ("x" if single else ""))).json
     boot.launch(f"booted-{single}/" + ("x" if single else ""))
     succeed(boot.run())
-    assert boot.published() == files
+    assert boot.published() == {path: content for path, content in files.items() if path != ".gitattributes"}
     assert boot.stack.pcr(15) == sealed["pcr15"]
+
+
+# --- bookkeeping of the programs that brought the files
+
+def repository() -> dict[str, bytes]:
+    return {"config.json": b"{}", "model-00001-of-00002.safetensors": data(70_000), "onnx/model.onnx": data(5000, 2),
+            ".cache/other": b"kept", "huggingface/x": b"kept", "a.git": b"kept", "-leading": b"kept", "git/x~y": b"kept"}
+
+
+def downloaded(directory, now: float):
+    """What `hf download --local-dir` leaves: the time of each file's download, and locks."""
+    write(directory, repository() | {".gitattributes": b"*.safetensors filter=lfs\n"})
+    for path in repository():
+        write(directory / ".cache/huggingface/download", {f"{path}.metadata": b"0123\n4567\n%f\n" % now, f"{path}.lock": b""})
+    return write(directory, {".cache/huggingface/.gitignore": b"*", "onnx/.cache/huggingface/x": b"%f" % now})
+
+
+def cloned(directory):
+    write(directory, repository() | {".gitattributes": b"*.safetensors filter=lfs\n", ".gitignore": b"x", ".gitmodules": b""})
+    return write(directory, {".git/lfs/objects/ab/cd/abcd": data(70_000), ".git/HEAD": b"ref: x", "onnx/.git": b"gitdir: ../x"})
+
+
+def edited(directory):
+    (write(directory, repository()) / "sub.swp").mkdir()
+    return write(directory, {".config.json.swp": b"1", "config.json~": b"2", ".DS_Store": b"3", "onnx/.DS_Store": b"4",
+                             ".msc": b"5", ".mdl": b"6", ".mv": b"7", "._____temp/x": b"8", "sub.swp/x": b"9"})
+
+
+def test_bookkeeping_is_left_out(sealboot, key, tmp_path):
+    expected = "sha384:" + hashlib.sha384(model_text(repository())).hexdigest()
+    sources = {"first": downloaded(tmp_path / "first", 1760000000.1), "again": downloaded(tmp_path / "again", 1760000061.2),
+               "clone": cloned(tmp_path / "clone"), "edited": edited(tmp_path / "edited"),
+               "plain": write(tmp_path / "plain", repository())}
+    for name, model in sources.items():
+        digested = succeed(sealboot("digest", "--quiet", "--json", model))
+        assert digested.json["digest"] == expected, name
+        sealed = succeed(sealboot("seal", "--quiet", "--json", "--key", key, model, tmp_path / f"out-{name}"))
+        assert sealed.json["digest"] == expected and [f["path"] for f in sealed.json["files"]] == sorted(repository(), key=str.encode)
+        assert sealed.json["left_out"] == digested.json["left_out"]
+        assert ("left out as bookkeeping:" in digested.stderr) == ("left out as bookkeeping:" in sealed.stderr) == (name != "plain")
+        succeed(sealboot("unseal", tmp_path / f"out-{name}", tmp_path / f"opened-{name}"))
+        assert read(tmp_path / f"opened-{name}") == repository()
+    left = succeed(sealboot("digest", "--json", sources["first"]))
+    assert left.json["left_out"] == [".cache/huggingface", ".gitattributes", "onnx/.cache/huggingface"]
+    assert ".cache/huggingface" in left.stderr and "(--all takes every file)" in left.stderr
+    assert "and 1 more" in sealboot("digest", sources["edited"]).stderr
+    refused(sealboot("digest", write(tmp_path / "empty", {".git/HEAD": b"x"})), 61, "no file in it but bookkeeping")
+
+
+def test_all_takes_bookkeeping(sealboot, key, tmp_path):
+    model = cloned(tmp_path / "clone")
+    everything = "sha384:" + hashlib.sha384(model_text(read(model))).hexdigest()
+    digested = succeed(sealboot("digest", "--all", "--json", model))
+    sealed = succeed(sealboot("seal", "-a", "--json", "--key", key, model, tmp_path / "out/"))
+    assert digested.json["digest"] == sealed.json["digest"] == everything
+    assert digested.json["left_out"] == [] and "left out" not in digested.stderr + sealed.stderr
+    single = write(tmp_path / "s", {"x.swp": b"1"})
+    assert succeed(sealboot("digest", "--files", single / "x.swp")).stdout.encode() == model_text({"x.swp": b"1"})
+
+
+@pytest.mark.parametrize("make", [lambda d: downloaded(d, 1.5), cloned, edited])
+def test_auditors_commands_leave_out_the_same(sealboot, tmp_path, make):
+    """The commands that --help gives, and the manual: word for word."""
+    model = make(tmp_path / "model")
+    shown = succeed(sealboot("digest", "--help")).stdout
+    commands = shown[shown.index("  (cd DIRECTORY"):shown.index("| sha384sum")] + "| sha384sum"
+    manual = (pathlib.Path(__file__).parent.parent.parent / "policy/man/sealboot-digest.1").read_text()
+    page = manual[manual.index("$ (cd model; find"):].partition("\n.Ed")[0].removeprefix("$ ").replace("\\e", "\\")
+    for text in (commands.replace("DIRECTORY", "model"), page):
+        ours = subprocess.run(["bash", "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()[0]
+        assert succeed(sealboot("digest", "--json", model)).json["digest"] == "sha384:" + ours
 
 
 # --- what inspect does
@@ -371,7 +443,7 @@ def test_spoilt_objects_are_not_opened(sealboot, key, tmp_path, name, spoil, cod
     names = {f"{'n' * 60}-{i}": data(1000, i) for i in range(8)}
     model = write(tmp_path / "model", {**names, "0": data(100_000)})
     succeed(sealboot("seal", "--key", key, "--frame-length", "4096", model, tmp_path / "out/"))
-    sealed = tmp_path / "out" / name
+    sealed = tmp_path / f"out-{name}"
     sealed.write_bytes(spoil(sealed.read_bytes()))
     refused(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"), code, words)
     assert sorted(os.listdir(tmp_path)) == ["model", "out"]
