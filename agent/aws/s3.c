@@ -156,6 +156,7 @@ static const struct {
         { "InternalError", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
         { "RequestTimeout", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
         { "OperationAborted", FAILURE_S3_UNAVAILABLE, HTTP_RETRY },
+        { "BadDigest", FAILURE_S3_UNAVAILABLE, HTTP_RETRY }, /* the bytes of an upload were damaged on the way */
         { "PermanentRedirect", FAILURE_S3_NOT_FOUND, HTTP_FINAL },
         { "TemporaryRedirect", FAILURE_S3_NOT_FOUND, HTTP_FINAL },
         { "AuthorizationHeaderMalformed", FAILURE_S3_NOT_FOUND, HTTP_FINAL },

@@ -15,6 +15,7 @@ import pytest
 
 from boots import data, sharded
 from sealer import model_text, pcr15
+from stack import checksums
 
 ONE_LINER = r"(cd '%s'; find -L . -type f -printf '%%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest) | sha384sum"
 
@@ -156,6 +157,44 @@ def test_the_agent_boots_it(sealboot, boot, tmp_path, single):
     succeed(boot.run())
     assert boot.published() == {path: content for path, content in files.items() if path != ".gitattributes"}
     assert boot.stack.pcr(15) == sealed["pcr15"]
+
+
+# --- what S3 stores is what was sealed
+
+def test_object_lock_takes_it(sealboot, stack, key, tmp_path):
+    """Under Object Lock S3 refuses every body that comes without a checksum, in parts or not."""
+    s3, bucket = stack.s3(), "sealed-and-locked"
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration={
+        "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}})
+    files = {"small": b"x", "large": data(20_000_000)}
+    succeed(sealboot("seal", "--key", key, write(tmp_path / "model", files), f"s3://{bucket}/m/"))
+    for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]:
+        where = {"Bucket": bucket, "Key": entry["Key"]}
+        stored = s3.get_object(**where)["Body"].read()
+        parts = [stored] if len(stored) < 8 << 20 else sealed_parts(stored)
+        values = [checksums.value_of("crc32c", [part]) for part in parts]
+        kept = s3.head_object(**where, ChecksumMode="ENABLED")["ChecksumCRC32C"]
+        assert kept == (values[0] if len(parts) == 1 else checksums.composite("crc32c", values)), entry
+    succeed(sealboot("unseal", f"s3://{bucket}/m/", tmp_path / "opened"))
+    assert read(tmp_path / "opened") == files
+
+
+def sealed_parts(stored: bytes) -> list[bytes]:
+    """Parts of eight frames of 1 MiB; the first has the header, too. 19 frames and a final one, whose length takes 8 bytes."""
+    frames = 8 * ((1 << 20) + 32)
+    header = len(stored) - 20_000_000 - 19 * 32 - 40
+    return [stored[:header + frames], *(stored[at:at + frames] for at in range(header + frames, len(stored), frames))]
+
+
+def test_damage_on_the_way_is_repaired(sealboot, stack, key, place, tmp_path):
+    model = write(tmp_path / "model", {"small": b"x", "large": data(20_000_000)})
+    for operation in ("PutObject", "UploadPart"):
+        stack.control.fault("error", service="s3", operation=operation, count=1, code="BadDigest", status=400,
+                            message="The CRC32C you specified did not match the calculated checksum.")
+    succeed(sealboot("seal", "--key", key, model, place))
+    succeed(sealboot("unseal", place, tmp_path / "opened"))
+    assert read(tmp_path / "opened") == read(model)
 
 
 # --- bookkeeping of the programs that brought the files

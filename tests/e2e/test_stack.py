@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import select
 import socket
 import ssl
@@ -17,13 +18,16 @@ import types
 import urllib.error
 import urllib.request
 
+import botocore.auth
+import botocore.credentials
 import pytest
+from botocore import awsrequest
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from esdk import esdk  # noqa: F401
-from stack import attestation_check, cbor, cms, malformed, nginx, pki, policy, sigv4, wire
+from stack import attestation_check, cbor, checksums, cms, malformed, nginx, pki, policy, sigv4, wire
 from stack.identity import Credentials, role_session, user
 from stack.session import end, start
 from stack.swtpm import receive_frame
@@ -345,6 +349,112 @@ def test_ranges_and_conditions(stack):
         s3.get_object(Bucket="absent", Key="absent")
     with refused("BadDigest"):
         s3.put_object(Bucket=stack.bucket, Key="ranges", Body=b"x", ContentMD5=base64.b64encode(bytes(16)).decode())
+
+
+@pytest.mark.parametrize("name", checksums.ALGORITHMS)
+def test_checksums(stack, name):
+    """S3's own words for each way to be wrong."""
+    s3, member, data = stack.s3(), "Checksum" + name.upper(), os.urandom(100_000)
+    right, wrong = checksums.value_of(name, [data]), checksums.value_of(name, [b"x"])
+    where = {"Bucket": stack.bucket, "Key": "checksum"}
+
+    def put(**headers):
+        return raw_put(stack, "checksum", data, headers)
+    assert put(**{f"x-amz-checksum-{name}": right})["x-amz-checksum-" + name] == right
+    assert s3.head_object(**where, ChecksumMode="ENABLED").get(member, right) == right
+    assert member not in s3.head_object(**where)
+    for headers, words in (
+            ({name: wrong}, f"BadDigest.*The {name.upper()} you specified did not match the calculated checksum."),
+            ({name: "AAAA"}, f"InvalidRequest.*Value for x-amz-checksum-{name} header is invalid."),
+            ({name: right, "crc32x": right}, "Multiple checksum Types are not allowed"),
+            ({"md4": right}, "The algorithm type you specified in x-amz-checksum- header is invalid")):
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            put(**{f"x-amz-checksum-{n}": v for n, v in headers.items()})
+        assert re.search(words, refusal.value.read().decode())
+
+
+def raw_put(stack, key: str, data: bytes, headers: dict, bucket: str | None = None) -> dict:
+    """botocore computes checksums of its own: this sends those that it is told."""
+    url = f"{stack.endpoints['s3']}/{bucket or stack.bucket}/{key}"
+    request = awsrequest.AWSRequest("PUT", url, headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD", **headers}, data=data)
+    keys = botocore.credentials.Credentials(stack.variables["AWS_ACCESS_KEY_ID"], stack.variables["AWS_SECRET_ACCESS_KEY"])
+    botocore.auth.S3SigV4Auth(keys, "s3", stack.region).add_auth(request)
+    sent = urllib.request.Request(url, data, dict(request.headers), method="PUT")
+    with urllib.request.urlopen(sent) as answer:
+        return dict(answer.headers)
+
+
+def test_multipart_checksums(stack):
+    s3, parts = stack.s3(), [os.urandom(5 << 20), b"last"]
+    where = {"Bucket": stack.bucket, "Key": "checked parts"}
+    values = [checksums.value_of("crc32", [part]) for part in parts]
+
+    def begin(**more):
+        return where | {"UploadId": s3.create_multipart_upload(**where, **more)["UploadId"]}
+
+    def complete(upload, tags, values):
+        return s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [
+            {"PartNumber": n, "ETag": tag} | ({"ChecksumCRC32": value} if value else {})
+            for n, (tag, value) in enumerate(zip(tags, values), 1)]})
+    upload = begin()
+    with refused("expected checksum Type: null, actual checksum Type: crc32"):
+        s3.upload_part(**upload, PartNumber=1, Body=parts[0], ChecksumCRC32=values[0])
+    upload = begin(ChecksumAlgorithm="CRC32")
+    with refused("expected checksum Type: crc32, actual checksum Type: null"):
+        s3.upload_part(**upload, PartNumber=1, Body=parts[0])
+    tags = [s3.upload_part(**upload, PartNumber=n, Body=part, ChecksumCRC32=value)["ETag"]
+            for n, (part, value) in enumerate(zip(parts, values), 1)]
+    with refused("created using a crc32 checksum. The complete request must include the checksum for each part. "
+                 "It was missing for part 2 in the request"):
+        complete(upload, tags, [values[0], None])
+    with refused("InvalidPart"):
+        complete(upload, tags, values[::-1])
+    done = complete(upload, tags, values)
+    assert done["ChecksumCRC32"] == checksums.composite("crc32", values)
+    assert s3.head_object(**where, ChecksumMode="ENABLED")["ChecksumCRC32"] == done["ChecksumCRC32"]
+    assert s3.get_object(**where)["Body"].read() == b"".join(parts)
+
+
+def test_object_lock(stack):
+    s3 = stack.s3()
+    with refused("InvalidBucketState"):
+        s3.put_object_lock_configuration(Bucket=stack.bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+    with refused("ObjectLockConfigurationNotFoundError"):
+        s3.get_object_lock_configuration(Bucket=stack.bucket)
+    locked_bucket(stack, "locked-away")
+    rule = s3.get_object_lock_configuration(Bucket="locked-away")["ObjectLockConfiguration"]["Rule"]
+    assert rule == {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+    where = {"Bucket": "locked-away", "Key": "x"}
+    upload = s3.create_multipart_upload(**where)["UploadId"]
+    for what, query in (("Put Object", ""), ("Put Part", f"?partNumber=1&uploadId={upload}")):
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            raw_put(stack, "x" + query, b"x", {}, bucket="locked-away")
+        assert f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} requests with Object Lock parameters" in \
+            refusal.value.read().decode()
+    s3.put_object(**where, Body=b"x", ContentMD5=base64.b64encode(hashlib.md5(b"x").digest()).decode())
+    with refused("InvalidDigest"):
+        s3.put_object(**where, Body=b"x", ContentMD5="short")
+    version = s3.put_object(**where, Body=b"x", ChecksumAlgorithm="SHA256")["VersionId"]
+    with refused("protected by object lock"):
+        s3.delete_object(**where, VersionId=version)
+    s3.delete_object(**where)
+    with refused("NoSuchKey"):
+        s3.get_object(**where)
+
+
+def locked_bucket(stack, name: str):
+    s3 = stack.s3()
+    s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    s3.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration={
+        "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}})
+
+
+def test_buckets_are_listed(stack):
+    s3 = stack.s3()
+    s3.create_bucket(Bucket="listed-too")
+    listed = {b["Name"]: b["CreationDate"] for b in s3.list_buckets()["Buckets"]}
+    assert {"listed-too", stack.bucket} <= set(listed) and abs(listed["listed-too"].timestamp() - time.time()) < 60
+    assert stack.s3(stack.control.credentials()).list_buckets()["Buckets"] == []      # another account
 
 
 def test_listing_pages_and_prefixes(stack):
