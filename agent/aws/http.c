@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <time.h>
 
-enum { MAX_HEADER_BYTES = 32 * 1024, MAX_IDLE = 16 };
+enum { MAX_HEADER_BYTES = 32 * 1024, MAX_IDLE = 16, MAX_REACHED = 8 };
 
 struct http {
         char *ca_bundle;
@@ -22,6 +22,8 @@ struct http {
         pthread_mutex_t idle_lock;
         CURL *idle[MAX_IDLE];
         size_t n_idle;
+        uint64_t reached[MAX_REACHED]; /* origins that answered once; under idle_lock, too */
+        size_t n_reached;
 };
 
 struct bytes {
@@ -520,9 +522,53 @@ static void wait_ms(unsigned ms) {
                 ;
 }
 
+/* FNV-1a of "scheme://host:port". */
+static uint64_t origin_of(const struct http_call *call) {
+        const char *url = effective_url(call), *host = strstr(url, "://");
+        size_t n = host ? (size_t) (host - url) + 3 + strcspn(host + 3, "/?") : 0;
+        uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+        for (size_t i = 0; i < n; i++)
+                hash = (hash ^ (unsigned char) url[i]) * UINT64_C(0x100000001b3);
+        return hash;
+}
+
+/* Whether this origin ever answered; one that just did is remembered. */
+static bool is_reached(struct http *http, const struct http_call *call, bool answered) {
+        uint64_t origin = origin_of(call);
+        bool found = false;
+
+        pthread_mutex_lock(&http->idle_lock);
+        for (size_t i = 0; i < http->n_reached && !found; i++)
+                found = http->reached[i] == origin;
+        if (answered && !found && http->n_reached < MAX_REACHED)
+                http->reached[http->n_reached++] = origin;
+        pthread_mutex_unlock(&http->idle_lock);
+        return found || answered;
+}
+
+static bool is_unreachable(const struct http_call *call, CURLcode code) {
+        long number = 0;
+
+        if (code == CURLE_COULDNT_RESOLVE_HOST)
+                return true;
+        curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &number);
+        return code == CURLE_COULDNT_CONNECT &&
+               (number == ECONNREFUSED || number == EHOSTUNREACH || number == ENETUNREACH);
+}
+
+/* True: there is nothing at this address, and it was tried for long enough. */
+static bool gives_up(struct http *http, const struct http_call *call, CURLcode code, const struct retry *retry) {
+        unsigned limit = http->options.unreachable_ms;
+
+        if (limit == 0 || is_reached(http, call, code == CURLE_OK) || !is_unreachable(call, code))
+                return false;
+        return retry_clock_ns() - retry->began_ns >= (int64_t) limit * 1000000;
+}
+
 /* The attempts on one handle. The first refresh of credentials costs no wait: that they expired is nobody's overload. */
-static int attempt(CURL *easy, const struct http_exchange *x, const struct retry_policy *policy, struct http_call **ret,
-                   struct error *e) {
+static int attempt(struct http *http, CURL *easy, const struct http_exchange *x, const struct retry_policy *policy,
+                   struct http_call **ret, struct error *e) {
         bool refreshed = false, refresh = false;
         struct retry retry;
 
@@ -531,6 +577,7 @@ static int attempt(CURL *easy, const struct http_exchange *x, const struct retry
                 _cleanup_http_call_ struct http_call *call = NULL;
                 struct error why = {};
                 enum http_verdict verdict;
+                bool unreachable;
                 unsigned ms;
                 CURLcode code;
                 int r;
@@ -539,6 +586,7 @@ static int attempt(CURL *easy, const struct http_exchange *x, const struct retry
                 if (r < 0)
                         return r;
                 code = curl_easy_perform(easy);
+                unreachable = gives_up(http, call, code, &retry);
                 verdict = x->judge ? x->judge(x->userdata, call, code, &why) : judge_2xx(call, code, &why);
                 if (verdict == HTTP_OK) {
                         *ret = TAKE(call);
@@ -548,7 +596,7 @@ static int attempt(CURL *easy, const struct http_exchange *x, const struct retry
                         *e = why;
                 if (verdict == HTTP_FINAL)
                         return -EIO;
-                if (!retry_next(&retry, &why, &ms)) {
+                if (!retry_next(&retry, &why, &ms) || unreachable) {
                         retry_explain(&retry, e);
                         return -ETIMEDOUT;
                 }
@@ -566,7 +614,7 @@ int http_perform(struct http *http, const struct http_exchange *exchange, const 
 
         if (!easy)
                 return fail_oom(e);
-        r = attempt(easy, exchange, policy, ret, e);
+        r = attempt(http, easy, exchange, policy, ret, e);
         if (r == 0) {
                 curl_easy_reset(easy);
                 (*ret)->easy = NULL;

@@ -271,13 +271,27 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
         return r;
 }
 
+/* All files of a model share one data key, so that a boot asks KMS once. */
+static int fail_mixed(const struct file *f, struct error *e) {
+        if (message_header_same_context(f->header, f->job->reference)) {
+                fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
+                     "its encryption context is the model's, but it is sealed under another data key (the encrypted data key in "
+                     "its header is not the one in the header that the model began with): files of different seals were mixed");
+                fail_advice(e, "All files of a model must be sealed under one data key: seal the directory in one run of "
+                               "`sealboot seal`, or, with an AWS Encryption SDK, through one caching materials manager.");
+        } else {
+                fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
+                     "its encryption context is not that of the header the model began with: files of different seals were mixed");
+                fail_advice(e, "Seal the whole model again, in one run, under a prefix of its own.");
+        }
+        return -EBADMSG;
+}
+
 int job_file_key(struct file *f, struct secret **ret, struct error *e) {
         const struct unseal *u = f->job;
 
         if (!message_header_same_key(f->header, u->reference))
-                return fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
-                            "its encryption context or encrypted data key is not the one the model "
-                            "began with: files of different seals were mixed");
+                return fail_mixed(f, e);
         return message_file_key(f->header, u->data_key, f->subject, ret, e);
 }
 

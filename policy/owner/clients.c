@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "owner/clients.h"
 
+enum { UNREACHABLE_MS = 3000 };
+
 /* Set but empty is as good as unset, as in the SDKs. */
 static const char *variable(const char *name, const char *fallback) {
         const char *value = getenv(name);
@@ -11,7 +13,7 @@ static const char *variable(const char *name, const char *fallback) {
 }
 
 int owner_new(struct owner **ret, struct error *e) {
-        const struct http_options http = { .ca_bundle = variable("AWS_CA_BUNDLE", NULL) };
+        const struct http_options http = { .ca_bundle = variable("AWS_CA_BUNDLE", NULL), .unreachable_ms = UNREACHABLE_MS };
         const char *region = variable("AWS_REGION", "AWS_DEFAULT_REGION");
         _cleanup_owner_ struct owner *o = calloc(1, sizeof *o);
         int r;

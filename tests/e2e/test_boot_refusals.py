@@ -308,7 +308,15 @@ def test_files_exchanged(boot):
 def test_file_sealed_under_another_data_key(boot):
     sealed_manifest(boot, json.dumps(GOOD).encode(), [("00000.sealed", b"1")])
     boot.put("p/00001.sealed", bytes(Sealed(b"2", boot.data_key())))
-    boot.refused(53, "different seals were mixed")
+    refused = boot.refused(53, "different seals were mixed", "sealed under another data key")
+    assert "All files of a model must be sealed under one data key" in refused.stderr
+
+
+def test_file_sealed_under_another_context(boot):
+    sealed_manifest(boot, json.dumps(GOOD).encode(), [("00000.sealed", b"1")])
+    boot.put("p/00001.sealed", bytes(Sealed(b"2", boot.data_key(CONTEXT | {"version": "2"}))))
+    refused = boot.refused(53, "different seals were mixed", "its encryption context is not that of the header")
+    assert "data key:" not in refused.stderr
 
 
 def test_model_is_not_among_those_allowed(boot):

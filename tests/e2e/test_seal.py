@@ -197,6 +197,23 @@ def test_damage_on_the_way_is_repaired(sealboot, stack, key, place, tmp_path):
     assert read(tmp_path / "opened") == read(model)
 
 
+# --- nobody there
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://no-such-host.invalid"])
+@pytest.mark.parametrize("service", ["S3", "KMS"])
+def test_an_endpoint_where_nothing_answers(sealboot, stack, key, place, tmp_path, service, endpoint):
+    """A mistyped endpoint is told in seconds; what a boot may wait for is minutes."""
+    model = write(tmp_path / "model", {"a": b"x"})
+    sealed = succeed(sealboot("seal", "--key", key, model, tmp_path / "local/"))
+    assert sealed.returncode == 0
+    calls = [("seal", "--key", key, model, place)]
+    calls += [("inspect", place), ("unseal", place, tmp_path / "o")] if service == "S3" else [("unseal", tmp_path / "local/", tmp_path / "o")]
+    for call in calls:
+        began = time.monotonic()
+        refused(sealboot(*call, env={f"AWS_ENDPOINT_URL_{service}": endpoint}), 15, "attempts in")
+        assert time.monotonic() - began < 15, call
+
+
 # --- bookkeeping of the programs that brought the files
 
 def repository() -> dict[str, bytes]:
