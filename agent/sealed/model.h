@@ -10,7 +10,7 @@
  *
  * Manifest: JSON {"sealboot": 1, "name": text, "version": text, "digest": "sha384:<hex>", "files": [{"path": text, "size":
  * bytes, "digest": "sha256:<hex>", "object": text}]}. It is sealed like any file, as `manifest.sealed`; "object" is a key
- * relative to its prefix. */
+ * relative to its prefix. sealboot-manifest(5) tells others how to write one. */
 
 #include "sealed/verity.h"
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import select
+import shutil
 import socket
 import ssl
 import struct
@@ -475,6 +476,38 @@ def test_instance_role_reads_but_does_not_write(stack):
     assert s3.get_object(Bucket=stack.bucket, Key="shared")["Body"].read() == b"x"
     with refused("AccessDenied"):
         s3.put_object(Bucket=stack.bucket, Key="shared", Body=b"y")
+
+
+# --- the AWS CLI
+
+def cli_version() -> tuple[int, ...]:
+    said = subprocess.run(["aws", "--version"], capture_output=True, text=True).stdout if shutil.which("aws") else ""
+    return tuple(map(int, re.match(r"aws-cli/(\d+)\.(\d+)", said).groups())) if said else (0, 0)
+
+
+def test_manual_of_attest_with_the_aws_cli(build, stack, tmp_path):
+    """The commands of sealboot-attest(1), word for word, as far as this CLI knows their syntax."""
+    version = cli_version()
+    if version < (1, 36) or (2, 0) <= version < (2, 11):
+        pytest.skip("no AWS CLI that knows kms decrypt --recipient, and a way to give it bytes")
+    manual = (pathlib.Path(__file__).parent.parent.parent / "policy/man/sealboot-attest.1").read_text()
+    page = manual[manual.index("$ openssl genpkey"):].replace("\\e\n", "\\\n").replace("\\(dq", '"')
+    commands = page.partition("\n.Ed")[0]
+    if (2, 0) <= version < (2, 20):
+        older = page[page.index(".Dl $ aws kms decrypt"):].partition(" --recipient")[2].partition(" ...")[0]
+        commands = re.sub(r"--recipient \\\s+\S+", lambda _: f"--cli-binary-format base64 --recipient {older}", commands)
+    context = {"model": "llama", "version": "3.1"}
+    key = stack.create_key(context=context)
+    issued = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)
+    (tmp_path / "encrypted-data-key").write_bytes(issued["CiphertextBlob"])
+    role = stack.control.credentials()
+    path = f"{build.resolve() / 'policy'}:{os.environ['PATH']}"
+    environment = {**stack.env, "PATH": path, "AWS_ACCESS_KEY_ID": role["AccessKeyId"],
+                   "AWS_SECRET_ACCESS_KEY": role["SecretAccessKey"], "AWS_SESSION_TOKEN": role["Token"],
+                   "AWS_DEFAULT_REGION": stack.region}
+    script = "aws() { command aws --endpoint-url \"$AWS_ENDPOINT_URL_KMS\" \"$@\"; }\n" + re.sub(r"(?m)^\$ ", "", commands)
+    ran = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=tmp_path, env=environment, capture_output=True)
+    assert ran.returncode == 0 and ran.stdout == issued["Plaintext"], ran
 
 
 # --- the SDK for JavaScript
