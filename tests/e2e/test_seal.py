@@ -197,6 +197,18 @@ def test_damage_on_the_way_is_repaired(sealboot, stack, key, place, tmp_path):
     assert read(tmp_path / "opened") == read(model)
 
 
+# --- which key
+
+def test_aliases_name_the_key(sealboot, stack, key, tmp_path):
+    """The sealed header has the key's ARN, which an image can pin; an alias can be pointed elsewhere."""
+    stack.kms().create_alias(AliasName="alias/models", TargetKeyId=key)
+    model = write(tmp_path / "model", {"a": b"x"})
+    for i, reference in enumerate(("alias/models", key.partition(":key/")[0] + ":alias/models", key.rsplit("/", 1)[1])):
+        assert succeed(sealboot("seal", "--json", "--key", reference, model, tmp_path / f"out{i}/")).json["key"] == key
+        succeed(sealboot("unseal", "--key", key, tmp_path / f"out{i}/", tmp_path / f"opened{i}"))
+    refused(sealboot("seal", "--key", "alias/none", model, tmp_path / "none/"), 31, "is not found")
+
+
 # --- nobody there
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://no-such-host.invalid"])

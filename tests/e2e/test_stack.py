@@ -102,6 +102,68 @@ def test_key_states(stack):
         kms.describe_key(KeyId="00000000-0000-0000-0000-000000000000")
 
 
+def test_aliases(stack):
+    kms, keys = stack.kms(), [stack.create_key(), stack.create_key()]
+    arn = keys[0].partition(":key/")[0] + ":alias/models/llama_1"
+    with refused("NotFoundException"):
+        kms.describe_key(KeyId="alias/models/llama_1")
+    kms.create_alias(AliasName="alias/models/llama_1", TargetKeyId=keys[0])
+    for reference in ("alias/models/llama_1", arn):
+        assert kms.describe_key(KeyId=reference)["KeyMetadata"]["Arn"] == keys[0]
+        issued = kms.generate_data_key(KeyId=reference, KeySpec="AES_256")
+        assert issued["KeyId"] == keys[0]
+        assert kms.decrypt(CiphertextBlob=issued["CiphertextBlob"], KeyId=reference)["Plaintext"] == issued["Plaintext"]
+        with refused("Invalid keyId"):
+            kms.disable_key(KeyId=reference)
+    listed = kms.list_aliases(KeyId=keys[0])["Aliases"]
+    assert [(a["AliasArn"], a["AliasName"], a["TargetKeyId"]) for a in listed] == [
+        (arn, "alias/models/llama_1", keys[0].rsplit("/", 1)[1])]
+    for bad in ("models", "alias/a b", "alias/aws/s3", "alias/"):
+        with refused("InvalidAliasNameException"):
+            kms.create_alias(AliasName=bad, TargetKeyId=keys[0])
+    with refused("AlreadyExistsException"):
+        kms.create_alias(AliasName="alias/models/llama_1", TargetKeyId=keys[1])
+    with refused("NotFoundException"):         # an alias's name alone is one of the caller's own account
+        stack.kms(stack.control.credentials()).generate_data_key(KeyId="alias/models/llama_1", KeySpec="AES_256")
+    with refused("AccessDeniedException"):
+        stack.kms(stack.control.credentials()).generate_data_key(KeyId=arn, KeySpec="AES_256")
+    kms.update_alias(AliasName="alias/models/llama_1", TargetKeyId=keys[1])
+    with refused("IncorrectKeyException"):
+        kms.decrypt(CiphertextBlob=issued["CiphertextBlob"], KeyId=arn)
+    kms.delete_alias(AliasName="alias/models/llama_1")
+    assert kms.list_aliases(KeyId=keys[1])["Aliases"] == []
+
+
+def test_request_alias_is_a_condition_key(stack):
+    policy = stack.key_policy(pcrs={})
+    policy["Statement"][1] |= {"Action": "kms:GenerateDataKey", "Condition": {"StringEquals": {"kms:RequestAlias": "alias/only"}}}
+    key = stack.kms().create_key(Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
+    stack.kms().create_alias(AliasName="alias/only", TargetKeyId=key)
+    role = stack.kms(stack.control.credentials())
+    assert role.generate_data_key(KeyId=key.partition(":key/")[0] + ":alias/only", KeySpec="AES_256")["KeyId"] == key
+    with refused("AccessDeniedException"):
+        role.generate_data_key(KeyId=key, KeySpec="AES_256")
+
+
+def test_dry_run(stack, recipient):
+    """All that would refuse the request does, and nothing else happens."""
+    key, context = stack.create_key(context={"model": "m"}), {"model": "m"}
+    blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)["CiphertextBlob"]
+    document = stack.control.document(public_key=public_der(recipient))
+    answer = decrypt_attested(stack, blob, context, document, DryRun=True)
+    assert (answer["status"], answer["__type"]) == (412, "DryRunOperationException") and set(answer) == {"status", "__type", "message"}
+    assert answer["message"] == "The request would have succeeded, but the DryRun option is set."
+    assert "CiphertextForRecipient" in decrypt_attested(stack, blob, context, document, DryRun=False)
+    assert decrypt_attested(stack, blob, {}, document, DryRun=True)["__type"] == "InvalidCiphertextException"
+    stack.control.tpm_extend(4, sha384=b"\1" * 48)
+    denied = stack.control.document(public_key=public_der(recipient))
+    assert decrypt_attested(stack, blob, context, denied, DryRun=True)["__type"] == "AccessDeniedException"
+    for operation, members in (("GenerateDataKey", {"KeySpec": "AES_256"}), ("Encrypt", {"Plaintext": "eA=="}),
+                               ("GenerateDataKeyWithoutPlaintext", {"NumberOfBytes": 32})):
+        answer = raw_kms(stack, operation, None, {"KeyId": key, "DryRun": True, **members})
+        assert answer["__type"] == "DryRunOperationException", operation
+
+
 def test_key_policies_are_checked(stack):
     kms, key = stack.kms(), stack.create_key()
     assert json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]) == stack.key_policy()
@@ -134,23 +196,26 @@ def test_decrypt_for_recipient(stack, recipient, tmp_path, shape):
     assert entry["pcrs"]["15"] == "0" * 96
 
 
-def decrypt_attested(stack, blob: bytes, context: dict, document: bytes) -> dict:
-    """A raw request, since the stock client here is older than Recipient on Decrypt."""
-    from botocore.auth import SigV4Auth
-    from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials
-    body = json.dumps({"CiphertextBlob": base64.b64encode(blob).decode(), "EncryptionContext": context, "Recipient": {
-        "KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": base64.b64encode(document).decode()}})
-    request = AWSRequest("POST", stack.endpoints["kms"] + "/", data=body, headers={
-        "Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "TrentService.Decrypt"})
-    issued = stack.control.credentials()
-    SigV4Auth(Credentials(issued["AccessKeyId"], issued["SecretAccessKey"], issued["Token"]), "kms",
-              stack.region).add_auth(request)
+def decrypt_attested(stack, blob: bytes, context: dict, document: bytes, **more) -> dict:
+    return raw_kms(stack, "Decrypt", stack.control.credentials(), {
+        "CiphertextBlob": base64.b64encode(blob).decode(), "EncryptionContext": context, "Recipient": {
+            "KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": base64.b64encode(document).decode()}, **more})
+
+
+def raw_kms(stack, operation: str, issued: dict | None, members: dict) -> dict:
+    """A raw request, since the stock client here is older than Recipient on Decrypt, and than DryRun."""
+    body = json.dumps(members)
+    request = awsrequest.AWSRequest("POST", stack.endpoints["kms"] + "/", data=body, headers={
+        "Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"TrentService.{operation}"})
+    issued = issued or {"AccessKeyId": stack.variables["AWS_ACCESS_KEY_ID"],
+                        "SecretAccessKey": stack.variables["AWS_SECRET_ACCESS_KEY"], "Token": None}
+    keys = botocore.credentials.Credentials(issued["AccessKeyId"], issued["SecretAccessKey"], issued["Token"])
+    botocore.auth.SigV4Auth(keys, "kms", stack.region).add_auth(request)
     try:
         with urllib.request.urlopen(urllib.request.Request(request.url, body.encode(), dict(request.headers))) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as e:
-        return json.load(e)
+        return {"status": e.code, **json.load(e)}
 
 
 def test_release_depends_on_pcrs(stack, recipient):
@@ -654,8 +719,26 @@ def test_vendor_command(stack):
     stack.nothing_left()
 
 
+def test_vendor_command_takes_arrays_of_integers(stack):
+    """As serde writes a vector of bytes that is not told to be a byte string."""
+    client, root = NVClient(stack), pki.x509.load_pem_x509_certificate(
+        pathlib.Path(stack.variables["SEALBOOT_ATTESTATION_ROOT"]).read_bytes())
+    document = client.ask(request(nonce=list(b"\0n\xff"), user_data=[], public_key=list(b"\1" * 200)))["Attestation"]["document"]
+    checked = attestation_check.verify(document, root.public_bytes(serialization.Encoding.DER), time.time())
+    assert (checked.nonce, checked.user_data, checked.public_key) == (b"\0n\xff", b"", b"\1" * 200)
+
+
+def test_tpm_names_itself_as_a_nitrotpm(stack):
+    said = stack.tpm("tpm2_getcap", "properties-fixed")
+    values = re.findall(r"TPM2_PT_(MANUFACTURER|VENDOR_STRING_\d|FIRMWARE_VERSION_1):\s+raw: (0x[0-9A-Fa-f]+)", said)
+    raw = {name: int(value, 16).to_bytes(4, "big") for name, value in values}
+    assert raw.pop("MANUFACTURER") == b"AMZN" and raw.pop("FIRMWARE_VERSION_1") == bytes.fromhex("20191023")
+    assert b"".join(raw[f"VENDOR_STRING_{n}"] for n in (1, 2, 3, 4)) == b"NitroTPMv1.0\0\0\0\0"
+
+
 @pytest.mark.parametrize("bad, code", [
-    ({"Attestation": {"nonce": None}}, "InvalidArgument"), (request(surprise=None), "InvalidArgument"),
+    (request(nonce=[256]), "InvalidArgument"), (request(nonce=[-1]), "InvalidArgument"), (request(nonce=[True]), "InvalidArgument"),
+    (request(nonce=[b"x"]), "InvalidArgument"), ({"Attestation": {"nonce": None}}, "InvalidArgument"), (request(surprise=None), "InvalidArgument"),
     (request(nonce="text"), "InvalidArgument"), ({"Describe": {}}, "InvalidOperation"), (b"\xff", "InvalidOperation"),
     ({"Attestation": []}, "InvalidArgument"), (cbor.Pairs([("Attestation", {})] * 2), "InvalidOperation")])
 def test_vendor_command_refuses_requests(stack, bad, code):
