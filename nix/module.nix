@@ -133,7 +133,7 @@ in
         where = "/run/sealboot/model";
         what = "tmpfs";
         type = "tmpfs";
-        options = "size=${cfg.modelSize},huge=always,noexec,nosuid,nodev,noatime,mode=0750,uid=sealboot,gid=sealboot";
+        options = "size=${cfg.modelSize},huge=within_size,noexec,nosuid,nodev,noatime,mode=0750,uid=sealboot,gid=sealboot";
       }
     ];
     systemd.targets.sealboot-model.wantedBy = [ "multi-user.target" ];

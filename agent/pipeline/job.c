@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "pipeline/room.h"
+
 enum { POPULATE_STEP = 4 * 1024 * 1024 }; /* mapped for that long, it counts as our memory */
 
 /* ---- failing */
@@ -165,18 +167,20 @@ int job_check_size(const struct file *f, const struct model_file *expected, stru
 
 static int reserve_locked(struct file *f, uint64_t size, struct error *e) {
         struct unseal *u = f->job;
-        uint64_t free_bytes = u->options.room - u->reserved;
+        uint64_t free_bytes = u->options.room - u->reserved, taken = room_taken(u->options.unit, size);
         int r;
 
         r = job_check_size(f, f->expected, e);
         if (r < 0)
                 return r;
-        if (size > free_bytes)
+        if (taken > free_bytes)
                 return fail(e, FAILURE_SPACE, -ENOSPC, f->subject,
-                            "needs %llu bytes, but %llu of %llu are left for the model", (unsigned long long) size,
-                            (unsigned long long) free_bytes, (unsigned long long) u->options.room);
-        f->reserved = size;
-        u->reserved += size;
+                            "needs %llu bytes and takes up %llu, but %llu of %llu are left for the model%s%s",
+                            (unsigned long long) size, (unsigned long long) taken, (unsigned long long) free_bytes,
+                            (unsigned long long) u->options.room, u->options.limit ? ": the limit is " : "",
+                            u->options.limit ?: "");
+        f->reserved = taken;
+        u->reserved += taken;
         return 0;
 }
 
@@ -190,7 +194,11 @@ static int reserve(struct file *f, uint64_t size, struct error *e) {
 }
 
 static int create_private(struct file *f, uint64_t size, struct error *e) {
+        int r;
+
         f->fd = openat(f->job->options.directory_fd, f->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (f->fd < 0 && (r = room_refused(f->job->options.directory_fd, errno, f->subject, "make a file on the model tmpfs", e)) < 0)
+                return r;
         if (f->fd < 0)
                 return fail(e, FAILURE_PUBLISH, -errno, f->name, "cannot create a file on the model tmpfs: %m");
         /* The size comes first: tmpfs with huge=within_size looks at it when it picks the size of a page. */

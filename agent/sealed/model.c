@@ -166,6 +166,19 @@ uint64_t model_size(const struct model *m) {
         return sum;
 }
 
+/* Bytewise sorted, all that lies in one directory stands together. */
+size_t model_directories(const struct model *m) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < m->n_files; i++) {
+                const char *path = m->files[i].path;
+
+                for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
+                        n += i == 0 || strncmp(m->files[i - 1].path, path, (size_t) (slash - path) + 1) != 0;
+        }
+        return n;
+}
+
 int model_single_name(const char *said, const char *key, const char *subject, char **ret, struct error *e) {
         const char *slash = strrchr(key, '/'), *name = said ?: slash ? slash + 1 : key, *problem;
         size_t n = strlen(name), suffix = strlen(".sealed");

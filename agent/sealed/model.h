@@ -57,6 +57,8 @@ int model_digest(const char *text, size_t n, uint8_t ret[static MODEL_DIGEST], s
 int model_pcr15(const uint8_t digest[static MODEL_DIGEST], uint8_t ret[static MODEL_DIGEST], struct error *e);
 
 uint64_t model_size(const struct model *m);
+/* How many directories the files lie in; they must be sorted. */
+size_t model_directories(const struct model *m);
 
 /* A single object without a manifest is a model of one file. Its name is what its sealer said in the encryption context
  * under "file" (`said`, or NULL), which the operator cannot change; or else the last part of the object's key, less
