@@ -22,9 +22,9 @@ struct http_options {
         unsigned connect_timeout_ms; /* name, TCP and TLS together; 0: 5000 */
         unsigned low_speed_bytes;    /* a transfer below this rate (bytes/s; 0: 1024) ... */
         unsigned low_speed_seconds;  /* ... for this long (0: 15) is a network fault */
-        /* How long http_perform() tries again where no server has answered yet and the connection is refused, the name
-         * unknown or the network unreachable; 0: as long as after any other fault. For people, who wait for the answer: an
-         * endpoint that they mistyped. A boot has time until the network is up. */
+        /* How long http_perform() tries again where no server has answered yet and the connection is refused, the
+         * name unknown or the network unreachable; 0: as long as after any other fault. For people, who may have
+         * mistyped the endpoint and wait for the answer. A boot has time until the network is up. */
         unsigned unreachable_ms;
 };
 

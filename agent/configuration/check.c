@@ -40,8 +40,8 @@ int config_check_bundle(const char *path, const char *root, struct error *e) {
 
         fd = open_below(root, path);
         if (fd < 0)
-                return fail(e, FAILURE_CONFIG, -errno, path, "\"ca_bundle\" cannot be opened%s%s: %m", root ? " below " : "",
-                            root ?: "");
+                return fail(e, FAILURE_CONFIG, -errno, path, "\"ca_bundle\" cannot be opened%s%s: %m",
+                            root ? " below " : "", root ?: "");
         f = fdopen(fd, "re");
         if (!f) {
                 close(fd);
@@ -56,12 +56,14 @@ int config_check_bundle(const char *path, const char *root, struct error *e) {
         ERR_clear_error();
         infos = PEM_X509_INFO_read_bio(bio, NULL, NULL, (void *) "");
         if (!infos)
-                return fail(e, FAILURE_CONFIG, -EBADMSG, path, "\"ca_bundle\" has something that is not a certificate: %s",
+                return fail(e, FAILURE_CONFIG, -EBADMSG, path,
+                            "\"ca_bundle\" has something that is not a certificate: %s",
                             ERR_reason_error_string(ERR_peek_last_error()) ?: "it cannot be read");
         for (int i = 0; i < sk_X509_INFO_num(infos); i++)
                 found += sk_X509_INFO_value(infos, i)->x509 != NULL;
         if (found == 0)
-                return fail(e, FAILURE_CONFIG, -ENOENT, path, "\"ca_bundle\" holds no certificate (PEM, -----BEGIN CERTIFICATE-----)");
+                return fail(e, FAILURE_CONFIG, -ENOENT, path,
+                            "\"ca_bundle\" holds no certificate (PEM, -----BEGIN CERTIFICATE-----)");
         return 0;
 }
 
@@ -71,11 +73,13 @@ void config_print_rest(const struct config *c, FILE *f) {
                 "  the directories of %s and %s must be there, and the agent must be able to write to them\n"
                 "  the TPM (%s) must be a NitroTPM, with PCR 15 all zero\n",
                 c->model_directory, c->report, c->measurement_log, c->tcti ?: "/dev/tpmrm0 or /dev/tpm0");
-        fprintf(f, "  the metadata service%s%s, KMS%s%s and S3%s%s must answer, and allow the instance's role what it needs\n",
-                c->endpoint_imds ? " at " : "", c->endpoint_imds ?: "", c->endpoint_kms ? " at " : "", c->endpoint_kms ?: "",
-                c->endpoint_s3 ? " at " : "", c->endpoint_s3 ?: "");
+        fprintf(f, "  the metadata service%s%s, KMS%s%s and S3%s%s must answer, "
+                "and allow the instance's role what it needs\n",
+                c->endpoint_imds ? " at " : "", c->endpoint_imds ?: "", c->endpoint_kms ? " at " : "",
+                c->endpoint_kms ?: "", c->endpoint_s3 ? " at " : "", c->endpoint_s3 ?: "");
         if (c->hook_name)
-                fprintf(f, "  the Auto Scaling group %s must have the lifecycle hook %s\n", c->hook_group, c->hook_name);
+                fprintf(f, "  the Auto Scaling group %s must have the lifecycle hook %s\n", c->hook_group,
+                        c->hook_name);
         if (!c->model)
                 fprintf(f, "  user data must name the model, as \"model\" is not set\n");
 }

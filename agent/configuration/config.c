@@ -119,7 +119,9 @@ static int check_model(const char *text, struct error *why) {
 }
 
 static int check_region(const char *text, struct error *why) {
-        return region_valid(text) ? 0 : fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%s\" is not the name of a Region", text);
+        if (region_valid(text))
+                return 0;
+        return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%s\" is not the name of a Region", text);
 }
 
 static int check_path(const char *text, struct error *why) {
@@ -132,7 +134,8 @@ static int check_path(const char *text, struct error *why) {
 
 static int check_file(const char *text, struct error *why) {
         if (text[strlen(text) - 1] == '/')
-                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" is the name of a directory, not of a file", text);
+                return fail(why, FAILURE_CONFIG, -EINVAL, text,
+                            "\"%.200s\" is the name of a directory, not of a file", text);
         return check_path(text, why);
 }
 
@@ -145,7 +148,8 @@ static int check_socket(const char *text, struct error *why) {
 
                 snprintf(value, sizeof value, "%.*s", (int) (n - MIN_OF(n, name + 1)), text + MIN_OF(n, name + 1));
                 if (name == n || !value[0] || n - name > sizeof value)
-                        return fail(why, FAILURE_CONFIG, -EINVAL, "", "\"%.*s\" is not NAME=VALUE", (int) MIN_OF(n, 200u), text);
+                        return fail(why, FAILURE_CONFIG, -EINVAL, "", "\"%.*s\" is not NAME=VALUE",
+                                    (int) MIN_OF(n, 200u), text);
                 if (name == 4 && strncmp(text, "port", name) == 0) {
                         if (decimal_parse(value, UINT16_MAX, &port) < 0 || port == 0)
                                 return fail(why, FAILURE_CONFIG, -EINVAL, "", "\"%s\" is not a port", value);
@@ -157,8 +161,8 @@ static int check_socket(const char *text, struct error *why) {
         return 0;
 }
 
-/* A module's name, and after a colon what the module makes of it. Modules are libraries of their own: which there are, only
- * the image can tell. */
+/* A module's name, and after a colon what the module makes of it. Modules are libraries of their own: which there
+ * are, only the image can tell. */
 static int check_tcti(const char *text, struct error *why) {
         const char *colon = strchrnul(text, ':'), *conf = *colon ? colon + 1 : "";
         size_t n = (size_t) (colon - text);
@@ -166,10 +170,11 @@ static int check_tcti(const char *text, struct error *why) {
         if (!utf8_printable(text))
                 return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" has control characters", text);
         if (n == 0)
-                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" has no module's name before the colon", text);
+                return fail(why, FAILURE_CONFIG, -EINVAL, text,
+                            "\"%.200s\" has no module's name before the colon", text);
         if (n == strlen("device") && strncmp(text, "device", n) == 0 && *colon && conf[0] != '/')
-                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" names no device: an absolute path follows the colon",
-                            text);
+                return fail(why, FAILURE_CONFIG, -EINVAL, text,
+                            "\"%.200s\" names no device: an absolute path follows the colon", text);
         if (n == strlen("swtpm") && (strncmp(text, "swtpm", n) == 0 || strncmp(text, "mssim", n) == 0))
                 return check_socket(conf, why);
         return 0;
@@ -212,6 +217,7 @@ static bool is_key_arn(const char *arn) {
 }
 
 static int take_keys(const struct setting *s, json_object *o, const struct reading *r) {
+        const int plain = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
         struct config *c = r->c;
         size_t n = o ? json_object_array_length(o) : 0;
 
@@ -225,7 +231,7 @@ static int take_keys(const struct setting *s, json_object *o, const struct readi
                 if (!arn || !is_key_arn(arn))
                         return BAD(r, "\"%s[%zu]\" must be a KMS key ARN such as arn:aws:kms:REGION:ACCOUNT:key/ID "
                                    "(an alias will not do), not %.200s", s->key, i,
-                                   json_object_to_json_string_ext(key, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+                                   json_object_to_json_string_ext(key, plain));
                 c->keys[i] = strdup(arn);
                 if (!c->keys[i])
                         return fail_oom(r->e);
@@ -235,7 +241,8 @@ static int take_keys(const struct setting *s, json_object *o, const struct readi
 }
 
 /* What no sealed message can hold is refused here: no model would ever be accepted. */
-static int take_pair(const struct setting *s, const char *key, json_object *value, const struct reading *r, size_t *size) {
+static int take_pair(const struct setting *s, const char *key, json_object *value, const struct reading *r,
+                     size_t *size) {
         struct message_pair *pair = &r->c->context[r->c->n_context];
         const char *text = whole_text(value);
 
@@ -244,7 +251,8 @@ static int take_pair(const struct setting *s, const char *key, json_object *valu
         if (!key[0])
                 return BAD(r, "\"%s\" has a pair whose key is empty", s->key);
         if (strncmp(key, "aws-crypto-", strlen("aws-crypto-")) == 0)
-                return BAD(r, "\"%s.%.100s\": keys that start with aws-crypto- belong to the AWS Encryption SDK", s->key, key);
+                return BAD(r, "\"%s.%.100s\": keys that start with aws-crypto- belong to the AWS Encryption SDK",
+                           s->key, key);
         *size += 2 + strlen(key) + 2 + strlen(text);
         if (*size > UINT16_MAX)
                 return BAD(r, "\"%s\" is longer than the %d bytes that a sealed file can hold", s->key, UINT16_MAX);
@@ -308,7 +316,8 @@ static int take_hook(const struct setting *s, json_object *o, const struct readi
 /* ---- the tables */
 
 /* Every value of an object that the table knows is taken, present or not, in the table's order. */
-static int take_settings(const struct setting *settings, size_t n, json_object *o, const char *object, const struct reading *r) {
+static int take_settings(const struct setting *settings, size_t n, json_object *o, const char *object,
+                         const struct reading *r) {
         struct json_field fields[SETTINGS_MAX];
         json_object *values[SETTINGS_MAX] = {};
         int result;
@@ -349,7 +358,8 @@ static const struct setting settings[] = {
         { "model", json_type_string, 1, 2048, "an s3:// URI", take_text, AT(model), check_model, NULL },
         { "measure", json_type_string, 0, 0, "\"model\" or \"sha384\"", take_measure, 0, NULL, NULL },
         { "region", json_type_string, 1, 64, "an AWS Region", take_text, AT(region), check_region, NULL },
-        { "endpoints", json_type_object, 0, 0, "an object with imds, kms, s3, autoscaling", take_endpoints, 0, NULL, NULL },
+        { "endpoints", json_type_object, 0, 0, "an object with imds, kms, s3, autoscaling", take_endpoints, 0, NULL,
+          NULL },
         { "ca_bundle", json_type_string, 1, 1024, "an absolute path", take_text, AT(ca_bundle), check_file, NULL },
         { "tcti", json_type_string, 1, 1024, "a TCTI string", take_text, AT(tcti), check_tcti, NULL },
         { "model_directory", json_type_string, 1, 1024, "an absolute path", take_text, AT(model_directory), check_path,
@@ -371,7 +381,8 @@ static int check_together(const struct reading *r) {
         const struct config *c = r->c;
 
         if (c->n_keys == 0 && !c->discovery)
-                return BAD(r, "\"keys\" is missing; expected a list of KMS key ARNs, or \"discovery\": true to accept any key");
+                return BAD(r, "\"keys\" is missing; expected a list of KMS key ARNs, or \"discovery\": true to accept "
+                           "any key");
         if (c->n_keys > 0 && c->discovery)
                 return BAD(r, "\"keys\" and \"discovery\" exclude each other");
         if (streq(c->report, c->measurement_log))

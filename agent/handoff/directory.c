@@ -134,7 +134,8 @@ static int make_parents(struct handoff *h, const char *path, struct error *e) {
                         int r = errno == EEXIST ? 0 : -errno;
 
                         if (r < 0 && room_refused(h->fd, -r, path, "make its directory", e) == 0)
-                                fail(e, FAILURE_PUBLISH, r, path, "cannot make the directory %s: %s", parent, strerror(-r));
+                                fail(e, FAILURE_PUBLISH, r, path, "cannot make the directory %s: %s", parent,
+                                     strerror(-r));
                         if (r < 0)
                                 return r;
                 } else if (fchmodat(h->publishing, parent, 0750, 0) < 0) /* a umask may take the group's rights away */

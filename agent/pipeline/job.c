@@ -197,10 +197,13 @@ static int create_private(struct file *f, uint64_t size, struct error *e) {
         int r;
 
         f->fd = openat(f->job->options.directory_fd, f->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (f->fd < 0 && (r = room_refused(f->job->options.directory_fd, errno, f->subject, "make a file on the model tmpfs", e)) < 0)
-                return r;
-        if (f->fd < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, f->name, "cannot create a file on the model tmpfs: %m");
+        if (f->fd < 0) {
+                r = -errno;
+                if (room_refused(f->job->options.directory_fd, -r, f->subject, "make a file on the model tmpfs", e) < 0)
+                        return r;
+                return fail(e, FAILURE_PUBLISH, r, f->name, "cannot create a file on the model tmpfs: %s",
+                            strerror(-r));
+        }
         /* The size comes first: tmpfs with huge=within_size looks at it when it picks the size of a page. */
         if (ftruncate(f->fd, (off_t) size) < 0)
                 return fail(e, FAILURE_SPACE, -errno, f->name, "cannot make room for %llu bytes: %m",
@@ -283,13 +286,16 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
 static int fail_mixed(const struct file *f, struct error *e) {
         if (message_header_same_context(f->header, f->job->reference)) {
                 fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
-                     "its encryption context is the model's, but it is sealed under another data key (the encrypted data key in "
-                     "its header is not the one in the header that the model began with): files of different seals were mixed");
-                fail_advice(e, "All files of a model must be sealed under one data key: seal the directory in one run of "
-                               "`sealboot seal`, or, with an AWS Encryption SDK, through one caching materials manager.");
+                     "its encryption context is the model's, but it is sealed under another data key (the encrypted "
+                     "data key in its header is not the one in the header that the model began with): files of "
+                     "different seals were mixed");
+                fail_advice(e, "All files of a model must be sealed under one data key: seal the directory in one run "
+                               "of `sealboot seal`, or, with an AWS Encryption SDK, through one caching materials "
+                               "manager.");
         } else {
                 fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
-                     "its encryption context is not that of the header the model began with: files of different seals were mixed");
+                     "its encryption context is not that of the header the model began with: files of different "
+                     "seals were mixed");
                 fail_advice(e, "Seal the whole model again, in one run, under a prefix of its own.");
         }
         return -EBADMSG;

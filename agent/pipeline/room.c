@@ -40,7 +40,8 @@ static uint64_t read_row(const char *path, const char *name) {
 
 /* Pages of files on disks are given back when memory is wanted; those of a tmpfs are not. */
 static uint64_t left_in_cgroup(const char *directory) {
-        uint64_t max = read_number(directory, "memory.max"), used = read_number(directory, "memory.current"), file, shmem;
+        uint64_t max = read_number(directory, "memory.max"), used = read_number(directory, "memory.current");
+        uint64_t file, shmem;
         char path[PATH_MAX];
 
         if (max == UINT64_MAX || used == UINT64_MAX ||
@@ -81,13 +82,13 @@ uint64_t room_of_cgroup(const char *root, const char *text, char *ret_name, size
 static void measure_memory(struct room *r) {
         uint64_t available = read_row("/proc/meminfo", "MemAvailable"), left;
         _cleanup_fclose_ FILE *f = fopen("/proc/self/cgroup", "re");
-        char text[4096], name[100];
-        size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+        char line[4096] = "", name[100];
 
-        text[n] = '\0';
+        while (f && fgets(line, sizeof line, f) && strncmp(line, "0::", 3) != 0)
+                ;
         r->memory = available > 0 ? available * 1024 : UINT64_MAX;
         snprintf(r->limit, sizeof r->limit, "the machine's memory (MemAvailable)");
-        left = room_of_cgroup("/sys/fs/cgroup", text, name, sizeof name);
+        left = room_of_cgroup("/sys/fs/cgroup", line, name, sizeof name);
         if (left < r->memory) {
                 r->memory = left;
                 snprintf(r->limit, sizeof r->limit, "MemoryMax= of %s", name);
@@ -96,8 +97,8 @@ static void measure_memory(struct room *r) {
 
 /* ---- the tmpfs */
 
-/* st_blksize of a file without bytes is a page, or a huge page where every file gets one (huge=always): the kernel may split
- * it when room is short, but nobody can count on that. */
+/* st_blksize of a file without bytes is a page, or a huge page where every file gets one (huge=always): the kernel may
+ * split it when room is short, but nobody can count on that. */
 static int measure_unit(int directory_fd, uint64_t *ret) {
         _cleanup_close_ int fd = openat(directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         struct stat st;
@@ -148,18 +149,20 @@ const char *room_limit(const struct room *r) {
 
 static void advise(const struct room *r, struct error *e) {
         if (r->memory < r->size && strncmp(r->limit, "MemoryMax=", 10) == 0)
-                fail_advice(e, "The model's pages count for the unit that writes them: raise %s, or leave it out.", r->limit);
+                fail_advice(e, "The model's pages count for the unit that writes them: raise %s, or leave it out.",
+                            r->limit);
         else if (r->unit > 1024 * 1024)
-                fail_advice(e, "Every file takes a multiple of %llu bytes there: mount the model tmpfs with huge=within_size instead "
-                               "of huge=always.", (unsigned long long) r->unit);
+                fail_advice(e, "Every file takes a multiple of %llu bytes there: mount the model tmpfs with "
+                               "huge=within_size instead of huge=always.", (unsigned long long) r->unit);
 }
 
 int room_check(const struct room *r, const struct model *m, const char *subject, struct error *e) {
         uint64_t taken = 0, inodes = m->n_files + model_directories(m), room = room_bytes(r);
 
         if (inodes > r->inodes) {
-                fail(e, FAILURE_SPACE, -ENOSPC, subject, "the model has %zu files in %zu directories, and the tmpfs takes %llu more of "
-                     "both (nr_inodes=)", m->n_files, model_directories(m), (unsigned long long) r->inodes);
+                fail(e, FAILURE_SPACE, -ENOSPC, subject,
+                     "the model has %zu files in %zu directories, and the tmpfs takes %llu more of both (nr_inodes=)",
+                     m->n_files, model_directories(m), (unsigned long long) r->inodes);
                 fail_advice(e, "Raise nr_inodes= of the model tmpfs in the image.");
                 return -ENOSPC;
         }
@@ -167,7 +170,8 @@ int room_check(const struct room *r, const struct model *m, const char *subject,
                 taken += room_taken(r->unit, m->files[i].size);
         if (taken <= r->size && taken <= r->memory && inodes * INODE_BYTES <= r->memory - taken)
                 return 0;
-        fail(e, FAILURE_SPACE, -ENOSPC, subject, "the model has %llu bytes and takes up %llu, and there is room for %llu: the limit is %s",
+        fail(e, FAILURE_SPACE, -ENOSPC, subject,
+             "the model has %llu bytes and takes up %llu, and there is room for %llu: the limit is %s",
              (unsigned long long) model_size(m), (unsigned long long) taken, (unsigned long long) room, room_limit(r));
         advise(r, e);
         return -ENOSPC;
@@ -179,10 +183,11 @@ int room_refused(int fd, int error, const char *subject, const char *doing, stru
         struct statvfs s = { 0 };
 
         if (error == ENOMEM) {
-                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: there is no memory left, of the machine or of a control group "
-                     "(MemoryMax=): %s", doing, strerror(error));
-                fail_advice(e, "Choose an instance type with more memory, or raise MemoryMax= of sealboot-agent.service and the "
-                               "slices above it.");
+                fail(e, FAILURE_SPACE, -error, subject,
+                     "cannot %s: there is no memory left, of the machine or of a control group (MemoryMax=): %s", doing,
+                     strerror(error));
+                fail_advice(e, "Choose an instance type with more memory, or raise MemoryMax= of the agent's service "
+                               "and of the slices above it.");
                 return -error;
         }
         if (error != ENOSPC && error != EDQUOT)
@@ -190,13 +195,16 @@ int room_refused(int fd, int error, const char *subject, const char *doing, stru
         if (fstatvfs(fd, &s) < 0)
                 s = (struct statvfs) { 0 };
         if (error == EDQUOT)
-                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: its quota is used up: %s", doing, strerror(error));
+                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: its quota is used up: %s", doing,
+                     strerror(error));
         else if (s.f_files > 0 && s.f_favail == 0) {
-                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: it has all the files it takes (nr_inodes=): %s", doing, strerror(error));
+                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: it has all the files it takes (nr_inodes=): %s",
+                     doing, strerror(error));
                 fail_advice(e, "Raise nr_inodes= of the model tmpfs in the image.");
         } else if (s.f_blocks == 0 || (uint64_t) s.f_bavail * s.f_frsize > 4 * 1024 * 1024) {
-                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: it has room, but the kernel gives no more memory away "
-                     "(vm.overcommit_memory=2): %s", doing, strerror(error));
+                fail(e, FAILURE_SPACE, -error, subject,
+                     "cannot %s: it has room, but the kernel gives no more memory away (vm.overcommit_memory=2): %s",
+                     doing, strerror(error));
                 fail_advice(e, "Set vm.overcommit_memory to 0, or raise vm.overcommit_ratio, in the image.");
         } else
                 fail(e, FAILURE_SPACE, -error, subject, "cannot %s: it is full (size=): %s", doing, strerror(error));

@@ -32,10 +32,12 @@ const char *room_limit(const struct room *r);
 /* FAILURE_SPACE, with the limit that is met and what to do about it, unless a model fits whose manifest is known. */
 int room_check(const struct room *r, const struct model *m, const char *subject, struct error *e);
 
-/* Fills e with FAILURE_SPACE and the words for a refusal that came all the same: errno `error` of making or writing a file on
- * the file system of `fd`. `doing` is "write to the model tmpfs". 0 and nothing else: it is no refusal of room. */
+/* Fills e with FAILURE_SPACE and the words for a refusal that came all the same: errno `error` of making or writing a
+ * file on the file system of `fd`; returns -error. `doing` is "write to the model tmpfs". 0: it is no refusal of room,
+ * and e is left alone. */
 int room_refused(int fd, int error, const char *subject, const char *doing, struct error *e);
 
-/* The least that a control group of the line "0::/PATH" in `text` (as /proc/self/cgroup has it) leaves, it and those above
- * it being directories below `root`; UINT64_MAX where there is no limit. For tests; `ret_name` may be left as it is. */
+/* The least that the control group of the line "0::/PATH" in `text` (as /proc/self/cgroup has it) and those above it
+ * leave, which are directories below `root`; *ret_name is the one that leaves it. UINT64_MAX: there is no limit, and
+ * *ret_name stays as it is. For tests. */
 uint64_t room_of_cgroup(const char *root, const char *text, char *ret_name, size_t name_size);

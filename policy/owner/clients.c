@@ -13,7 +13,9 @@ static const char *variable(const char *name, const char *fallback) {
 }
 
 int owner_new(struct owner **ret, struct error *e) {
-        const struct http_options http = { .ca_bundle = variable("AWS_CA_BUNDLE", NULL), .unreachable_ms = UNREACHABLE_MS };
+        const struct http_options http = {
+                .ca_bundle = variable("AWS_CA_BUNDLE", NULL), .unreachable_ms = UNREACHABLE_MS,
+        };
         const char *region = variable("AWS_REGION", "AWS_DEFAULT_REGION");
         _cleanup_owner_ struct owner *o = calloc(1, sizeof *o);
         int r;

@@ -31,8 +31,8 @@ static int checksum_of(const void *data, size_t n, struct checksum *ret) {
         return 0;
 }
 
-/* S3 compares what it received with the checksum of what we sent before it stores it, and says which checksum it stored. A
- * service that knows no checksums says nothing. */
+/* S3 compares what it received with the checksum of what we sent before it stores it, and says which checksum it
+ * stored. A service that knows no checksums says nothing. */
 static int check_stored(struct http_call *call, const char *stored, const char *sent, struct error *e) {
         if (!stored || streq(stored, sent))
                 return 0;
@@ -41,17 +41,19 @@ static int check_stored(struct http_call *call, const char *stored, const char *
 }
 
 /* Sends the bytes of a PUT, with their checksum. */
-static int put(struct s3 *s3, struct s3_request *request, struct checksum *ret, struct http_call **ret_call, struct error *e) {
+static int put(struct s3 *s3, const struct s3_request *what, struct checksum *ret, struct http_call **ret_call,
+               struct error *e) {
         struct http_header header = { CHECKSUM, ret->text };
+        struct s3_request request = *what;
         int r;
 
-        if (checksum_of(request->body, request->body_size, ret) < 0)
+        if (checksum_of(request.body, request.body_size, ret) < 0)
                 return fail_oom(e);
-        request->method = "PUT";
-        request->headers = &header;
-        request->n_headers = 1;
-        request->deadline_ms = WRITE_DEADLINE_MS;
-        r = s3_perform(s3, request, ret_call, e);
+        request.method = "PUT";
+        request.headers = &header;
+        request.n_headers = 1;
+        request.deadline_ms = WRITE_DEADLINE_MS;
+        r = s3_perform(s3, &request, ret_call, e);
         return r < 0 ? r : check_stored(*ret_call, http_call_header(*ret_call, CHECKSUM), ret->text, e);
 }
 
@@ -204,8 +206,8 @@ static int complete_body(const struct s3_upload *upload, char **ret, size_t *ret
                         return fail(e, FAILURE_INTERNAL, -EINVAL, upload->key, "part %zu of %zu is missing", i + 1,
                                     upload->n_parts);
                 }
-                fprintf(f, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag><ChecksumCRC32C>%s</ChecksumCRC32C></Part>", i + 1,
-                        part->etag, part->checksum.text);
+                fprintf(f, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag>", i + 1, part->etag);
+                fprintf(f, "<ChecksumCRC32C>%s</ChecksumCRC32C></Part>", part->checksum.text);
         }
         fputs("</CompleteMultipartUpload>", f);
         return fclose(f) == 0 ? 0 : fail_oom(e);

@@ -58,7 +58,7 @@ const char *const *source_bookkeeping(size_t *ret_n) {
         static const char *const patterns[] = {
                 ".cache/huggingface",                                  /* hf download --local-dir: times and locks */
                 ".msc", ".mdl", ".mv", "._____temp",                   /* modelscope download */
-                ".git", ".gitattributes", ".gitignore", ".gitmodules", /* a clone; .git/lfs has every weight a second time */
+                ".git", ".gitattributes", ".gitignore", ".gitmodules", /* a clone; .git/lfs has every weight again */
                 "*.swp", "*~", ".DS_Store",                            /* editors, file managers */
         };
 
@@ -138,8 +138,10 @@ static int scan_directory(struct scan *s, const char *path, const char *relative
                 if (asprintf(&below, "%s/%s", path, entry->d_name) < 0 ||
                     asprintf(&below_relative, "%s%s%s", relative, relative[0] ? "/" : "", entry->d_name) < 0)
                         return fail_oom(s->e);
-                r = s->files == SOURCE_FILES_MODEL && is_bookkeeping(below_relative) ? leave_out(s->source, below_relative, s->e) :
-                                                                                       scan_entry(s, below, below_relative, depth);
+                if (s->files == SOURCE_FILES_MODEL && is_bookkeeping(below_relative))
+                        r = leave_out(s->source, below_relative, s->e);
+                else
+                        r = scan_entry(s, below, below_relative, depth);
                 if (r < 0)
                         return r;
         }
@@ -172,7 +174,8 @@ static int compare_texts(const void *a, const void *b) {
         return strcmp(*(const char *const *) a, *(const char *const *) b);
 }
 
-int source_scan(const char *path, enum source_links links, enum source_files files, struct source **ret, struct error *e) {
+int source_scan(const char *path, enum source_links links, enum source_files files, struct source **ret,
+                struct error *e) {
         _cleanup_source_ struct source *source = calloc(1, sizeof *source);
         struct scan s = { .source = source, .links = links, .files = files, .e = e };
         size_t n = strlen(path);
@@ -186,7 +189,8 @@ int source_scan(const char *path, enum source_links links, enum source_files fil
         if (r == 0)
                 r = scan_root(&s);
         if (r == 0 && source->model->n_files == 0)
-                r = refuse(&s, path, -ENOENT, source->n_left_out > 0 ? "has no file in it but bookkeeping" : "has no file in it");
+                r = refuse(&s, path, -ENOENT,
+                           source->n_left_out > 0 ? "has no file in it but bookkeeping" : "has no file in it");
         if (r == 0)
                 r = model_sort(source->model, path, e);
         if (r < 0)

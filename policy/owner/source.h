@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A model as it lies on its owner's disk: one file, or the files below a directory. Empty directories are no part of a model, and
- * neither is the bookkeeping of the programs that brought the files there: see source_bookkeeping(). */
+/* A model as it lies on its owner's disk: one file, or the files below a directory. Empty directories are no part of a
+ * model, and neither is the bookkeeping of the programs that brought the files there: see source_bookkeeping(). */
 
 #include <sys/stat.h>
 
@@ -26,14 +26,15 @@ enum source_files {
         SOURCE_FILES_ALL,
 };
 
-/* The names that are bookkeeping, at any depth, as a file or a directory: fnmatch(3) patterns of the last part, or of the last two
- * where a pattern has a slash. What they hold differs from one download of a model to the next. The manuals state the same list;
- * a single file that is named by the caller is never bookkeeping. */
+/* The names that are bookkeeping, at any depth, as a file or a directory: fnmatch(3) patterns of the last part, or of
+ * the last two where a pattern has a slash. What they hold differs from one download of a model to the next. Manuals
+ * state the same list. A single file that is named by the caller is never bookkeeping. */
 const char *const *source_bookkeeping(size_t *ret_n);
 
 /* Refuses what cannot be a model (FAILURE_IO): sockets and devices, directories that contain themselves, no file at all; and
  * names that a manifest cannot hold (FAILURE_MANIFEST). */
-int source_scan(const char *path, enum source_links links, enum source_files files, struct source **ret, struct error *e);
+int source_scan(const char *path, enum source_links links, enum source_files files, struct source **ret,
+                struct error *e);
 void source_free(struct source *s);
 DEFINE_CLEANUP(struct source *, source_free, source_freep)
 #define _cleanup_source_ _cleanup_(source_freep)

@@ -511,7 +511,7 @@ def test_spoilt_objects_are_not_opened(sealboot, key, tmp_path, name, spoil, cod
     names = {f"{'n' * 60}-{i}": data(1000, i) for i in range(8)}
     model = write(tmp_path / "model", {**names, "0": data(100_000)})
     succeed(sealboot("seal", "--key", key, "--frame-length", "4096", model, tmp_path / "out/"))
-    sealed = tmp_path / f"out-{name}"
+    sealed = tmp_path / "out" / name
     sealed.write_bytes(spoil(sealed.read_bytes()))
     refused(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"), code, words)
     assert sorted(os.listdir(tmp_path)) == ["model", "out"]
