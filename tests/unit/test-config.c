@@ -4,7 +4,7 @@
 
 #include "unit.h"
 
-#include <sys/stat.h>
+#include <ftw.h>
 
 #include "basic/file.h"
 #include "configuration/config.h"
@@ -20,9 +20,11 @@ static int parse(const char *text, struct config **ret, struct error *e) {
 
 static void test_everything(void **state) {
         static const char text[] = "{" KEYS ", \"encryption_context\": {\"model\": \"m\", \"stage\": \"\"},"
-                "\"model_digests\": [\"sha384:" HEX96 "\"], \"model\": \"s3://bucket/prefix/\", \"measure\": \"sha384\","
-                "\"region\": \"eu-central-1\", \"endpoints\": {\"imds\": \"http://[fd00:ec2::254]\", \"kms\": \"https://kms.example\","
-                "\"s3\": \"https://s3.example:8443/\", \"autoscaling\": \"http://127.0.0.1:1\"}, \"ca_bundle\": \"/etc/ca.pem\","
+                "\"model_digests\": [\"sha384:" HEX96 "\"], \"model\": \"s3://bucket/prefix/\","
+                "\"measure\": \"sha384\", \"region\": \"eu-central-1\","
+                "\"endpoints\": {\"imds\": \"http://[fd00:ec2::254]\", \"kms\": \"https://kms.example\","
+                "\"s3\": \"https://s3.example:8443/\", \"autoscaling\": \"http://127.0.0.1:1\"},"
+                "\"ca_bundle\": \"/etc/ca.pem\","
                 "\"tcti\": \"device:/dev/tpmrm0\", \"model_directory\": \"/run/m\", \"measurement_log\": \"/run/log\","
                 "\"report\": \"/run/report\", \"lifecycle_hook\": {\"group\": \"g h\", \"name\": \"load-model_1/x\"},"
                 "\"workers\": 3, \"connections\": 1024, \"kms_deadline_seconds\": 3600, \"allow_any_iv\": true}";
@@ -260,7 +262,8 @@ static void test_long_context(void **state) {
         struct error e = {};
 
         (void) state;
-        assert_true(asprintf(&text, "{" KEYS ", \"encryption_context\": {\"a\": \"%040000d\", \"b\": \"%040000d\"}}", 0, 0) > 0);
+        assert_true(asprintf(&text, "{" KEYS ", \"encryption_context\": {\"a\": \"%040000d\", \"b\": \"%040000d\"}}", 0,
+                             0) > 0);
         assert_refused(parse(text, &c, &e), &e, FAILURE_CONFIG, "longer than the 65535 bytes");
 }
 
@@ -286,9 +289,20 @@ static void write_file(const char *directory, const char *name, const char *text
         assert_ok(file_write(path, text, strlen(text), 0644, &e), &e);
 }
 
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+        (void) st;
+        (void) type;
+        (void) ftw;
+        return remove(path);
+}
+
+static void remove_tree(const char *root) {
+        assert_int_equal(nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 static void test_ca_bundle(void **state) {
         static const char begin[] = "-----BEGIN CERTIFICATE-----\n", end[] = "-----END CERTIFICATE-----\n";
-        char root[] = "/tmp/sealboot-config-XXXXXX", command[128];
+        char root[] = "/tmp/sealboot-config-XXXXXX";
         _cleanup_free_ uint8_t *pem = NULL;
         _cleanup_free_ char *path = NULL, *broken = NULL, *link = NULL, *source = NULL;
         struct error e = {};
@@ -314,8 +328,7 @@ static void test_ca_bundle(void **state) {
         assert_refused(config_check_bundle("/empty.pem", root, &e), &e, FAILURE_CONFIG, "holds no certificate");
         assert_refused(config_check_bundle("/key.pem", root, &e), &e, FAILURE_CONFIG, "ca_bundle");
         assert_refused(config_check_bundle("/broken.pem", root, &e), &e, FAILURE_CONFIG, "not a certificate");
-        snprintf(command, sizeof command, "rm -r %s", root);
-        assert_int_equal(system(command), 0);
+        remove_tree(root);
 }
 
 /* ---- launch parameters */
@@ -331,8 +344,9 @@ static struct config *configuration(const char *member) {
 }
 
 static void test_launch(void **state) {
-        _cleanup_(config_freep) struct config *c = configuration(", \"model\": \"s3://bucket/default\","
-                                                                 "\"lifecycle_hook\": {\"group\": \"g\", \"name\": \"n\"}");
+        static const char members[] = ", \"model\": \"s3://bucket/default\","
+                                      "\"lifecycle_hook\": {\"group\": \"g\", \"name\": \"n\"}";
+        _cleanup_(config_freep) struct config *c = configuration(members);
         static const struct {
                 const char *text, *bucket, *key;
                 bool is_prefix;
@@ -344,7 +358,8 @@ static void test_launch(void **state) {
                 { "{\"sealboot\": {}}", "bucket", "default", false, "n" },
                 { "{\"sealboot\": {\"model\": \"s3://other/a/b/\"}}", "other", "a/b/", true, "n" },
                 { "{\"sealboot\": {\"model\": \"s3://other\"}}", "other", "", true, "n" },
-                { "{\"sealboot\": {\"lifecycle_hook\": {\"group\": \"x\", \"name\": \"y\"}}}", "bucket", "default", false, "y" },
+                { "{\"sealboot\": {\"lifecycle_hook\": {\"group\": \"x\", \"name\": \"y\"}}}", "bucket", "default", false,
+                  "y" },
         };
 
         (void) state;
@@ -376,7 +391,8 @@ static void test_launch_refused(void **state) {
                 { "{\"sealboot\": {\"model\": \"https://x/y\"}}", "is not of the form" },
                 { "{\"sealboot\": {\"model\": \"s3://x/y\\u0000z\"}}", "NUL" },
                 { "{\"sealboot\": {\"model\": \"s3://bucket/\\u001b[2J\"}}", "control characters" },
-                { "{\"sealboot\": {\"lifecycle_hook\": {\"group\": \"x\"}}}", "\"sealboot.lifecycle_hook.name\" is missing" },
+                { "{\"sealboot\": {\"lifecycle_hook\": {\"group\": \"x\"}}}",
+                  "\"sealboot.lifecycle_hook.name\" is missing" },
                 { "{\"sealboot\": {\"lifecycle_hook\": {\"group\": \"x\", \"name\": \"y z\"}}}", "lifecycle hook" },
                 { "{\"sealboot\": {}, \"sealboot\": {}}", "same key twice" },
         };
@@ -386,7 +402,8 @@ static void test_launch_refused(void **state) {
                 _cleanup_(launch_done) struct launch l = {};
                 struct error e = {};
 
-                assert_refused(launch_parse(table[i].text, strlen(table[i].text), c, &l, &e), &e, FAILURE_LAUNCH, table[i].words);
+                assert_refused(launch_parse(table[i].text, strlen(table[i].text), c, &l, &e), &e, FAILURE_LAUNCH,
+                               table[i].words);
                 assert_null(l.bucket);
                 assert_null(l.hook_name);
         }

@@ -220,7 +220,8 @@ static void test_unreachable_is_given_up(void **state) {
                 canned_stop(&c);
                 get.url = nowhere[i] ?: c.url;
                 began = retry_clock_ns();
-                assert_int_equal(http_perform(http, &x, &(struct retry_policy) { 120000, 20, 50 }, &call, &e), -ETIMEDOUT);
+                assert_int_equal(http_perform(http, &x, &(struct retry_policy) { 120000, 20, 50 }, &call, &e),
+                                 -ETIMEDOUT);
                 assert_true(retry_clock_ns() - began < INT64_C(20000000000));
                 assert_int_equal(e.failure, FAILURE_NETWORK);
         }

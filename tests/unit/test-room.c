@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -67,17 +68,21 @@ static void test_check(void **state) {
                 const char *words, *advice; /* NULL: it fits */
         } table[] = {
                 { { 12288, 4096, 4, 1 << 20, "x" }, 1, NULL, NULL },
-                { { 12287, 4096, 4, 1 << 20, "x" }, 1, "takes up 12288, and there is room for 12287: the limit is the tmpfs (size=)", NULL },
+                { { 12287, 4096, 4, 1 << 20, "x" }, 1,
+                  "takes up 12288, and there is room for 12287: the limit is the tmpfs (size=)", NULL },
                 { { 12288, 4096, 4, 1 << 20, "x" }, 4097, "has 12291 bytes and takes up 24576", NULL },
-                { { 12288, 4096, 3, 1 << 20, "x" }, 1, "3 files in 1 directories, and the tmpfs takes 3 more of both (nr_inodes=)",
-                  "nr_inodes=" },
+                { { 12288, 4096, 3, 1 << 20, "x" }, 1,
+                  "3 files in 1 directories, and the tmpfs takes 3 more of both (nr_inodes=)", "nr_inodes=" },
                 { { UINT64_MAX, 4096, UINT64_MAX, UINT64_MAX, "x" }, INT64_MAX / 3, NULL, NULL },
+                /* What the kernel keeps of each file counts, too. */
                 { { 1 << 20, 4096, 99, 12288, "the machine's memory (MemAvailable)" }, 1,
-                  "the limit is the machine's memory (MemAvailable)", NULL }, /* what the kernel keeps of each file counts, too */
+                  "the limit is the machine's memory (MemAvailable)", NULL },
                 { { 1 << 20, 4096, 99, 12288 + 4096, "x" }, 1, NULL, NULL },
                 { { 1 << 20, 4096, 99, 8192, "MemoryMax= of sealboot-agent.service" }, 1,
-                  "room for 8192: the limit is MemoryMax= of sealboot-agent.service", "raise MemoryMax= of sealboot-agent.service" },
-                { { 1 << 20, 2 << 20, 99, UINT64_MAX, "x" }, 1, "has 3 bytes and takes up 6291456", "huge=within_size" },
+                  "room for 8192: the limit is MemoryMax= of sealboot-agent.service",
+                  "raise MemoryMax= of sealboot-agent.service" },
+                { { 1 << 20, 2 << 20, 99, UINT64_MAX, "x" }, 1, "has 3 bytes and takes up 6291456",
+                  "huge=within_size" },
         };
 
         (void) state;
@@ -88,7 +93,8 @@ static void test_check(void **state) {
                 if (!table[i].words)
                         assert_ok(room_check(&table[i].room, m, "s3://b/m/", &e), &e);
                 else
-                        assert_refused(room_check(&table[i].room, m, "s3://b/m/", &e), &e, FAILURE_SPACE, table[i].words);
+                        assert_refused(room_check(&table[i].room, m, "s3://b/m/", &e), &e, FAILURE_SPACE,
+                                       table[i].words);
                 if (table[i].advice)
                         assert_non_null(strstr(e.advice, table[i].advice));
         }
@@ -102,6 +108,17 @@ static void put(const char *root, const char *name, const char *text) {
 
         snprintf(path, sizeof path, "%s/%s", root, name);
         assert_ok(file_write(path, text, strlen(text), 0644, &e), &e);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+        (void) st;
+        (void) type;
+        (void) ftw;
+        return remove(path);
+}
+
+static void remove_tree(const char *root) {
+        assert_int_equal(nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 static void test_cgroup(void **state) {
@@ -139,8 +156,7 @@ static void test_cgroup(void **state) {
         assert_true(room_of_cgroup(root, "4:memory:/system.slice\n", name, sizeof name) == UINT64_MAX);
         assert_true(room_of_cgroup(root, "", name, sizeof name) == UINT64_MAX);
         assert_string_equal(name, "none");
-        snprintf(path, sizeof path, "rm -r %s", root);
-        assert_int_equal(system(path), 0);
+        remove_tree(root);
 }
 
 /* ---- refusals that come all the same */
@@ -159,8 +175,8 @@ static void test_refused(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                assert_refused(room_refused(fd, table[i].error, "s3://b/k", "write to the model tmpfs", &e), &e, FAILURE_SPACE,
-                               table[i].words);
+                assert_refused(room_refused(fd, table[i].error, "s3://b/k", "write to the model tmpfs", &e), &e,
+                               FAILURE_SPACE, table[i].words);
                 assert_string_equal(e.subject, "s3://b/k");
         }
         e = (struct error) {};
@@ -195,7 +211,8 @@ static void test_full_tmpfs(void **state) {
         }
         snprintf(path, sizeof path, "%s/2", place);
         assert_int_equal(open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600), -1);
-        assert_refused(room_refused(directory, errno, "s3://b/k", "make a file", &e), &e, FAILURE_SPACE, "(nr_inodes=)");
+        assert_refused(room_refused(directory, errno, "s3://b/k", "make a file", &e), &e, FAILURE_SPACE,
+                       "(nr_inodes=)");
         assert_refused(room_measure(directory, place, &room, &e), &e, FAILURE_SPACE, "(nr_inodes=)");
         snprintf(path, sizeof path, "%s/0", place);
         assert_int_equal(unlink(path), 0);
