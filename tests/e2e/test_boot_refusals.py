@@ -563,7 +563,8 @@ def test_configuration(boot, build, tmp_path, change, words):
 
 
 def check_config(build, *arguments):
-    return subprocess.run([build / "agent/sealboot-agent", "--check-config", *arguments], capture_output=True, text=True)
+    command = [build / "agent/sealboot-agent", "--check-config", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_check_config_in_an_image(boot, build, tmp_path):
@@ -577,7 +578,8 @@ def test_check_config_in_an_image(boot, build, tmp_path):
     assert missing.returncode == 10 and f"below {root}" in missing.stderr
     shutil.copy(pathlib.Path(__file__).parent.parent / "fixtures/attestation/root.pem", root / "usr/share/ca/own.pem")
     good = check_config(build, "--root", root)
-    assert good.returncode == 0 and good.stdout.startswith(f"{root}/etc/sealboot/agent.json: valid\nWhat only a boot can tell:\n")
+    assert good.returncode == 0
+    assert good.stdout.startswith(f"{root}/etc/sealboot/agent.json: valid\nWhat only a boot can tell:\n")
     assert boot.config["model_directory"] in good.stdout and not good.stderr
     assert check_config(build, "--config", root / "etc/sealboot/agent.json").returncode == 10
     assert subprocess.run([build / "agent/sealboot-agent", "--root", root], capture_output=True).returncode == 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Room on the model tmpfs, on real mounts: what a model takes up, what is counted before it is fetched, and who refuses."""
+"""Room on the model tmpfs, on real mounts: what a model takes up, what is counted before the fetch, and who refuses."""
 
 import os
 import pathlib
@@ -36,7 +36,7 @@ def mounts(options: str) -> bool:
 
 @pytest.fixture
 def mounted(boot, tmp_path):
-    """mounted(options) makes the boots to come write to a tmpfs of their own; mounted.used() is what the last one took up."""
+    """mounted(options) makes boots write to a tmpfs of their own; mounted.used() is what the last one took up."""
     place, used = tmp_path / "memory", tmp_path / "used"
     place.mkdir()
     boot.config["model_directory"] = str(place)
@@ -57,8 +57,8 @@ def mounted(boot, tmp_path):
 
 def many(boot, n=200, size=60_000, directories=1):
     """Small files, as adapters, tokenizers and engine parts are; 15 pages of 4096 bytes each."""
-    put_model(boot.stack.s3(), boot.stack.bucket, "many/", {f"{i % directories}/adapter_{i:03}": data(size, i) for i in range(n)},
-              boot.data_key())
+    files = {f"{i % directories}/adapter_{i:03}": data(size, i) for i in range(n)}
+    put_model(boot.stack.s3(), boot.stack.bucket, "many/", files, boot.data_key())
     boot.launch("many/")
 
 
@@ -92,7 +92,8 @@ def test_a_huge_page_for_every_file_is_counted_as_such(boot, mounted):
     if not mounts("huge=always"):
         pytest.skip("the kernel has no huge pages")
     many(boot)
-    refused = boot.refused(57, "takes up 419430400", "the limit is the tmpfs (size=)", **mounted(shipped(size="64m", huge="always")))
+    refused = boot.refused(57, "takes up 419430400", "the limit is the tmpfs (size=)",
+                           **mounted(shipped(size="64m", huge="always")))
     assert "huge=within_size instead of huge=always" in refused.stderr
 
 
@@ -102,7 +103,8 @@ def test_files_and_directories_are_counted(boot, mounted):
     assert boot.run(**mounted(shipped(nr_inodes=38))).returncode == 0
     assert mounted.used()[1] == 37          # .unsealing is gone
     boot.stack.control.tpm_reset()
-    refused = boot.refused(57, "30 files in 5 directories", "takes 34 more of both (nr_inodes=)", **mounted(shipped(nr_inodes=37)))
+    refused = boot.refused(57, "30 files in 5 directories", "takes 34 more of both (nr_inodes=)",
+                           **mounted(shipped(nr_inodes=37)))
     assert "Raise nr_inodes=" in refused.stderr
     boot.refused(57, "it has all the files it takes (nr_inodes=)", **mounted(shipped(nr_inodes=2)))
 

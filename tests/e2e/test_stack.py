@@ -136,7 +136,8 @@ def test_aliases(stack):
 
 def test_request_alias_is_a_condition_key(stack):
     policy = stack.key_policy(pcrs={})
-    policy["Statement"][1] |= {"Action": "kms:GenerateDataKey", "Condition": {"StringEquals": {"kms:RequestAlias": "alias/only"}}}
+    policy["Statement"][1] |= {"Action": "kms:GenerateDataKey",
+                               "Condition": {"StringEquals": {"kms:RequestAlias": "alias/only"}}}
     key = stack.kms().create_key(Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
     stack.kms().create_alias(AliasName="alias/only", TargetKeyId=key)
     role = stack.kms(stack.control.credentials())
@@ -151,7 +152,8 @@ def test_dry_run(stack, recipient):
     blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)["CiphertextBlob"]
     document = stack.control.document(public_key=public_der(recipient))
     answer = decrypt_attested(stack, blob, context, document, DryRun=True)
-    assert (answer["status"], answer["__type"]) == (412, "DryRunOperationException") and set(answer) == {"status", "__type", "message"}
+    assert (answer["status"], answer["__type"]) == (412, "DryRunOperationException")
+    assert set(answer) == {"status", "__type", "message"}
     assert answer["message"] == "The request would have succeeded, but the DryRun option is set."
     assert "CiphertextForRecipient" in decrypt_attested(stack, blob, context, document, DryRun=False)
     assert decrypt_attested(stack, blob, {}, document, DryRun=True)["__type"] == "InvalidCiphertextException"
@@ -197,9 +199,10 @@ def test_decrypt_for_recipient(stack, recipient, tmp_path, shape):
 
 
 def decrypt_attested(stack, blob: bytes, context: dict, document: bytes, **more) -> dict:
+    recipient = {"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256",
+                 "AttestationDocument": base64.b64encode(document).decode()}
     return raw_kms(stack, "Decrypt", stack.control.credentials(), {
-        "CiphertextBlob": base64.b64encode(blob).decode(), "EncryptionContext": context, "Recipient": {
-            "KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": base64.b64encode(document).decode()}, **more})
+        "CiphertextBlob": base64.b64encode(blob).decode(), "EncryptionContext": context, "Recipient": recipient, **more})
 
 
 def raw_kms(stack, operation: str, issued: dict | None, members: dict) -> dict:
@@ -442,8 +445,9 @@ def test_checksums(stack, name):
 def raw_put(stack, key: str, data: bytes, headers: dict, bucket: str | None = None) -> dict:
     """botocore computes checksums of its own: this sends those that it is told."""
     url = f"{stack.endpoints['s3']}/{bucket or stack.bucket}/{key}"
-    request = awsrequest.AWSRequest("PUT", url, headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD", **headers}, data=data)
-    keys = botocore.credentials.Credentials(stack.variables["AWS_ACCESS_KEY_ID"], stack.variables["AWS_SECRET_ACCESS_KEY"])
+    headers = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD", **headers}
+    request = awsrequest.AWSRequest("PUT", url, headers=headers, data=data)
+    keys = botocore.credentials.Credentials(*(stack.variables[n] for n in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")))
     botocore.auth.S3SigV4Auth(keys, "s3", stack.region).add_auth(request)
     sent = urllib.request.Request(url, data, dict(request.headers), method="PUT")
     with urllib.request.urlopen(sent) as answer:
@@ -495,8 +499,8 @@ def test_object_lock(stack):
     for what, query in (("Put Object", ""), ("Put Part", f"?partNumber=1&uploadId={upload}")):
         with pytest.raises(urllib.error.HTTPError) as refusal:
             raw_put(stack, "x" + query, b"x", {}, bucket="locked-away")
-        assert f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} requests with Object Lock parameters" in \
-            refusal.value.read().decode()
+        words = f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} requests with Object Lock parameters"
+        assert words in refusal.value.read().decode()
     s3.put_object(**where, Body=b"x", ContentMD5=base64.b64encode(hashlib.md5(b"x").digest()).decode())
     with refused("InvalidDigest"):
         s3.put_object(**where, Body=b"x", ContentMD5="short")
@@ -560,7 +564,8 @@ def test_manual_of_attest_with_the_aws_cli(build, stack, tmp_path):
     commands = page.partition("\n.Ed")[0]
     if (2, 0) <= version < (2, 20):
         older = page[page.index(".Dl $ aws kms decrypt"):].partition(" --recipient")[2].partition(" ...")[0]
-        commands = re.sub(r"--recipient \\\s+\S+", lambda _: f"--cli-binary-format base64 --recipient {older}", commands)
+        older = f"--cli-binary-format base64 --recipient {older}"
+        commands = re.sub(r"--recipient \\\s+\S+", lambda _: older, commands)
     context = {"model": "llama", "version": "3.1"}
     key = stack.create_key(context=context)
     issued = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)
@@ -570,8 +575,9 @@ def test_manual_of_attest_with_the_aws_cli(build, stack, tmp_path):
     environment = {**stack.env, "PATH": path, "AWS_ACCESS_KEY_ID": role["AccessKeyId"],
                    "AWS_SECRET_ACCESS_KEY": role["SecretAccessKey"], "AWS_SESSION_TOKEN": role["Token"],
                    "AWS_DEFAULT_REGION": stack.region}
-    script = "aws() { command aws --endpoint-url \"$AWS_ENDPOINT_URL_KMS\" \"$@\"; }\n" + re.sub(r"(?m)^\$ ", "", commands)
-    ran = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=tmp_path, env=environment, capture_output=True)
+    script = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL_KMS" "$@"; }\n' + re.sub(r"(?m)^\$ ", "", commands)
+    ran = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=tmp_path, env=environment,
+                         capture_output=True)
     assert ran.returncode == 0 and ran.stdout == issued["Plaintext"], ran
 
 
@@ -723,7 +729,8 @@ def test_vendor_command_takes_arrays_of_integers(stack):
     """As serde writes a vector of bytes that is not told to be a byte string."""
     client, root = NVClient(stack), pki.x509.load_pem_x509_certificate(
         pathlib.Path(stack.variables["SEALBOOT_ATTESTATION_ROOT"]).read_bytes())
-    document = client.ask(request(nonce=list(b"\0n\xff"), user_data=[], public_key=list(b"\1" * 200)))["Attestation"]["document"]
+    answer = client.ask(request(nonce=list(b"\0n\xff"), user_data=[], public_key=list(b"\1" * 200)))
+    document = answer["Attestation"]["document"]
     checked = attestation_check.verify(document, root.public_bytes(serialization.Encoding.DER), time.time())
     assert (checked.nonce, checked.user_data, checked.public_key) == (b"\0n\xff", b"", b"\1" * 200)
 
@@ -737,8 +744,9 @@ def test_tpm_names_itself_as_a_nitrotpm(stack):
 
 
 @pytest.mark.parametrize("bad, code", [
-    (request(nonce=[256]), "InvalidArgument"), (request(nonce=[-1]), "InvalidArgument"), (request(nonce=[True]), "InvalidArgument"),
-    (request(nonce=[b"x"]), "InvalidArgument"), ({"Attestation": {"nonce": None}}, "InvalidArgument"), (request(surprise=None), "InvalidArgument"),
+    (request(nonce=[256]), "InvalidArgument"), (request(nonce=[-1]), "InvalidArgument"),
+    (request(nonce=[True]), "InvalidArgument"), (request(nonce=[b"x"]), "InvalidArgument"),
+    ({"Attestation": {"nonce": None}}, "InvalidArgument"), (request(surprise=None), "InvalidArgument"),
     (request(nonce="text"), "InvalidArgument"), ({"Describe": {}}, "InvalidOperation"), (b"\xff", "InvalidOperation"),
     ({"Attestation": []}, "InvalidArgument"), (cbor.Pairs([("Attestation", {})] * 2), "InvalidOperation")])
 def test_vendor_command_refuses_requests(stack, bad, code):

@@ -47,8 +47,8 @@ class CRC:
 
 
 crc32c, crc64nvme = reflected(CRC32C), reflected(CRC64NVME)
-ALGORITHMS = {"crc32": lambda: CRC(zlib.crc32, 4), "crc32c": lambda: CRC(crc32c, 4), "crc64nvme": lambda: CRC(crc64nvme, 8),
-              "sha1": hashlib.sha1, "sha256": hashlib.sha256}
+ALGORITHMS = {"crc32": lambda: CRC(zlib.crc32, 4), "crc32c": lambda: CRC(crc32c, 4),
+              "crc64nvme": lambda: CRC(crc64nvme, 8), "sha1": hashlib.sha1, "sha256": hashlib.sha256}
 PREFIX = "x-amz-checksum-"
 # x-amz-checksum-mode asks for them, -algorithm and -type announce them.
 OTHERS = ("mode", "algorithm", "type")
@@ -63,9 +63,9 @@ def value_of(name: str, chunks) -> str:
 
 def named(headers: dict) -> list[str]:
     """The algorithms that these headers name, trailers included."""
-    names = [header.removeprefix(PREFIX) for header in headers if header.startswith(PREFIX)]
-    trailer = headers.get("x-amz-trailer", "")
-    return [n for n in names if n not in OTHERS] + ([trailer.removeprefix(PREFIX)] if trailer.startswith(PREFIX) else [])
+    announced = [*headers, headers.get("x-amz-trailer", "")]
+    names = [header.removeprefix(PREFIX) for header in announced if header.startswith(PREFIX)]
+    return [name for name in names if name not in OTHERS]
 
 
 def well_formed(name: str, value: str) -> bool:

@@ -19,8 +19,8 @@ FIELD_MAXIMUM = 1024
 FIELDS = ("user_data", "nonce", "public_key")
 NAME_HASHES = {0x0004: "sha1", 0x000B: "sha256", 0x000C: "sha384", 0x000D: "sha512"}
 CAP_TPM_PROPERTIES = 6
-# What a NitroTPM says of itself where libtpms names itself: manufacturer "AMZN", vendor string "NitroTPMv1.0" in four parts,
-# firmware 8217.4131; and 8192 bytes where the real TPM says what it can hold.
+# What a NitroTPM says of itself where libtpms names itself: manufacturer "AMZN", vendor string "NitroTPMv1.0" in four
+# parts, firmware 8217.4131; and 8192 bytes where the real TPM says what it can hold.
 PROPERTIES = {0x105: int.from_bytes(b"AMZN", "big"), 0x106: int.from_bytes(b"Nitr", "big"),
               0x107: int.from_bytes(b"oTPM", "big"), 0x108: int.from_bytes(b"v1.0", "big"), 0x109: 0,
               0x10B: 0x20191023, 0x117: MAXIMUM}
@@ -31,7 +31,7 @@ class AttestationError(ValueError):
 
 
 def as_bytes(value):
-    """A CBOR library that is not told otherwise writes a vector of bytes as an array of integers; the NitroTPM takes both."""
+    """A CBOR library that is not told otherwise writes a vector of bytes as an array of integers; both are taken."""
     if isinstance(value, list) and all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 255 for n in value):
         return bytes(value)
     return value

@@ -209,7 +209,9 @@ class KMS:
         return reference.startswith("alias/") or reference.startswith("arn:") and ":alias/" in reference
 
     def alias_arn(self, reference: str, account: str) -> str:
-        return reference if reference.startswith("arn:") else ALIAS.format(region=self.region, account=account, name=reference)
+        if reference.startswith("arn:"):
+            return reference
+        return ALIAS.format(region=self.region, account=account, name=reference)
 
     def own_alias(self, call) -> str:
         """The ARN of the alias that the request names, checked as KMS does."""
@@ -249,8 +251,8 @@ class KMS:
         wanted = self.find(reference, call.principal.account).id if reference else None
         mine = [(arn, id) for arn, id in sorted(self.aliases.items()) if arn.split(":")[4] == call.principal.account
                 and wanted in (None, id)]
-        return {"Aliases": [{"AliasArn": arn, "AliasName": arn.split(":", 5)[5], "TargetKeyId": id} for arn, id in mine],
-                "Truncated": False}
+        aliases = [{"AliasArn": arn, "AliasName": arn.split(":", 5)[5], "TargetKeyId": id} for arn, id in mine]
+        return {"Aliases": aliases, "Truncated": False}
 
     def list_keys(self, call) -> dict:
         call.authorize(None, "kms:ListKeys")
@@ -466,7 +468,8 @@ class Call:
     def dry_run(self):
         """After everything that could refuse the request."""
         if member(self.body, "DryRun", bool):
-            raise KMSError("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
+            raise KMSError("DryRunOperationException",
+                           "The request would have succeeded, but the DryRun option is set.")
 
     def target(self, action: str, states: tuple | None = None, *, alias: bool = False, name: str = "KeyId") -> Key:
         """What uses a key takes its aliases, too; what administers it does not."""

@@ -152,7 +152,8 @@ class S3:
 OPERATIONS = [
     # method, has key, distinguishing query argument -> operation
     ("GET", False, "location", "GetBucketLocation"), ("GET", False, "policy", "GetBucketPolicy"),
-    ("GET", False, "object-lock", "GetObjectLockConfiguration"), ("PUT", False, "object-lock", "PutObjectLockConfiguration"),
+    ("GET", False, "object-lock", "GetObjectLockConfiguration"),
+    ("PUT", False, "object-lock", "PutObjectLockConfiguration"),
     ("GET", False, None, "ListObjectsV2"), ("HEAD", False, None, "HeadBucket"), ("PUT", False, "policy", "PutBucketPolicy"),
     ("PUT", False, None, "CreateBucket"), ("GET", True, None, "GetObject"), ("HEAD", True, None, "HeadObject"),
     ("PUT", True, "partNumber", "UploadPart"), ("PUT", True, None, "PutObject"),
@@ -230,7 +231,7 @@ class Call:
     def list_buckets(self) -> Response:
         """Those of the caller's account."""
         with self.store.lock:
-            mine = sorted((b for b in self.store.buckets.values() if b.owner == self.principal.account), key=lambda b: b.name)
+            mine = [b for name, b in sorted(self.store.buckets.items()) if b.owner == self.principal.account]
         buckets = [element("Bucket", leaf("Name", b.name), leaf("CreationDate", clock.iso(b.created))) for b in mine]
         owner = element("Owner", leaf("ID", self.principal.account), leaf("DisplayName", self.principal.account))
         return Response(200, document("ListAllMyBucketsResult", element("Buckets", *buckets), owner),
@@ -416,7 +417,8 @@ class Call:
         headers = self.request.headers
         names = checksums.named(headers)
         if len(names) > 1:
-            raise S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+            raise S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not "
+                                            "allowed.")
         if any(name not in checksums.ALGORITHMS for name in names):
             raise S3Error("InvalidRequest", "The algorithm type you specified in x-amz-checksum- header is invalid.")
         if "content-md5" in headers:
@@ -427,8 +429,8 @@ class Call:
                 raise S3Error("InvalidDigest") from None
         locked = self.bucket.retention or any(name.startswith("x-amz-object-lock-") for name in headers)
         if locked and not names and "content-md5" not in headers:
-            raise S3Error("InvalidRequest", f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} requests with "
-                                            "Object Lock parameters")
+            raise S3Error("InvalidRequest", f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} "
+                                            "requests with Object Lock parameters")
         return names
 
     @staticmethod
@@ -480,8 +482,8 @@ class Call:
         if algorithm and algorithm not in checksums.ALGORITHMS:
             raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
         upload.algorithm = algorithm or None
-        kind = self.request.headers.get("x-amz-checksum-type", "FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE")
-        upload.composite = kind == "COMPOSITE"
+        usual = "FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE"
+        upload.composite = self.request.headers.get("x-amz-checksum-type", usual) == "COMPOSITE"
         self.store.uploads[upload.id] = upload
         body = document("InitiateMultipartUploadResult", leaf("Bucket", upload.bucket), leaf("Key", upload.key),
                         leaf("UploadId", upload.id))
@@ -512,9 +514,9 @@ class Call:
             if part is None or etag != part.etag:
                 raise S3Error("InvalidPart")
             if upload.algorithm and upload.composite and given is None:
-                raise S3Error("InvalidRequest", f"The upload was created using a {upload.algorithm} checksum. The complete "
-                                                "request must include the checksum for each part. It was missing for part "
-                                                f"{number} in the request.")
+                raise S3Error("InvalidRequest", f"The upload was created using a {upload.algorithm} checksum. The "
+                                                "complete request must include the checksum for each part. It was "
+                                                f"missing for part {number} in the request.")
             if given not in (None, part.checksum.get(upload.algorithm)):
                 raise S3Error("InvalidPart")
             parts.append((number, part))
@@ -534,7 +536,8 @@ class Call:
         del self.store.uploads[upload.id]
         shown = [leaf(f"Checksum{name.upper()}", value) for name, value in checksum.items()]
         body = document("CompleteMultipartUploadResult", leaf("Location", f"/{self.bucket_name}/{self.key}"),
-                        leaf("Bucket", self.bucket_name), leaf("Key", self.key), leaf("ETag", f'"{version.etag}"'), *shown)
+                        leaf("Bucket", self.bucket_name), leaf("Key", self.key), leaf("ETag", f'"{version.etag}"'),
+                        *shown)
         return Response(200, body, {"Content-Type": "application/xml", "x-amz-version-id": version.id})
 
     def whole_checksum(self, upload: Upload, parts: list[Version], path: str) -> dict:

@@ -264,7 +264,8 @@ def test_files_that_differ_are_the_inference_servers_units_the_clock_and_the_pac
     assert files("root-al2023") == {units + name for name in ("vllm.service", "ollama.service", "inference-proxy.socket",
                                                               "inference-proxy.service")} | {
         "etc/chrony.conf", "image/exclude_files.yaml"}
-    assert files("root-debian") == {units + "llama-proxy.socket.d/image.conf", units + "run-sealboot-model.mount.d/image.conf"}
+    assert files("root-debian") == {units + "llama-proxy.socket.d/image.conf",
+                                    units + "run-sealboot-model.mount.d/image.conf"}
 
 
 ATTACHED = """
