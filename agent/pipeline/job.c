@@ -199,10 +199,11 @@ static int create_private(struct file *f, uint64_t size, struct error *e) {
         f->fd = openat(f->job->options.directory_fd, f->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (f->fd < 0) {
                 r = -errno;
-                if (room_refused(f->job->options.directory_fd, -r, f->subject, "make a file on the model tmpfs", e) < 0)
+                if (room_refused(f->job->options.directory_fd, -r, f->subject,
+                                 "make a file in the directory of the model", e) < 0)
                         return r;
-                return fail(e, FAILURE_PUBLISH, r, f->name, "cannot create a file on the model tmpfs: %s",
-                            strerror(-r));
+                return fail(e, FAILURE_PUBLISH, r, f->name,
+                            "cannot create a file in the directory of the model: %s", strerror(-r));
         }
         /* The size comes first: tmpfs with huge=within_size looks at it when it picks the size of a page. */
         if (ftruncate(f->fd, (off_t) size) < 0)

@@ -99,10 +99,11 @@ static int write_chunk(struct part *p, const uint8_t *data, size_t n, uint64_t o
                 if (put < 0) {
                         int r = -errno;
 
-                        if (room_refused(p->file->fd, -r, p->file->subject, "write to the model tmpfs", &p->error) < 0)
+                        if (room_refused(p->file->fd, -r, p->file->subject, "write to the directory of the model",
+                                         &p->error) < 0)
                                 return r;
-                        return fail(&p->error, FAILURE_IO, r, p->file->subject, "cannot write to the model tmpfs: %s",
-                                    strerror(-r));
+                        return fail(&p->error, FAILURE_IO, r, p->file->subject,
+                                    "cannot write to the directory of the model: %s", strerror(-r));
                 }
                 data += put;
                 offset += (uint64_t) put;

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 
 enum { INODE_BYTES = 1024 }; /* of kernel memory that a file or directory takes beside its pages, about */
 
@@ -122,7 +124,7 @@ int room_measure(int directory_fd, const char *path, struct room *ret, struct er
         result = measure_unit(directory_fd, &r.unit);
         if (result == -EOPNOTSUPP) /* ramfs */
                 r.unit = s.f_bsize;
-        else if (result < 0 && !room_refused(directory_fd, -result, path, "make a file on the model tmpfs", e))
+        else if (result < 0 && !room_refused(directory_fd, -result, path, "make a file there", e))
                 return fail(e, FAILURE_PUBLISH, result, path, "cannot make a file there: %s", strerror(-result));
         else if (result < 0)
                 return result;
@@ -179,9 +181,23 @@ int room_check(const struct room *r, const struct model *m, const char *subject,
 
 /* ---- refused all the same */
 
+/* On a disk, where an owner unseals a model. */
+static int refused_by_disk(int error, const char *subject, const char *doing, struct error *e) {
+        if (error == ENOMEM)
+                return 0;
+        fail(e, FAILURE_SPACE, -error, subject, "cannot %s: %s", doing, strerror(error));
+        fail_advice(e, "Make room on the file system of that directory, or unseal the model into another.");
+        return -error;
+}
+
 int room_refused(int fd, int error, const char *subject, const char *doing, struct error *e) {
         struct statvfs s = { 0 };
+        struct statfs type;
 
+        if (error != ENOMEM && error != ENOSPC && error != EDQUOT)
+                return 0;
+        if (fstatfs(fd, &type) == 0 && type.f_type != TMPFS_MAGIC && type.f_type != RAMFS_MAGIC)
+                return refused_by_disk(error, subject, doing, e);
         if (error == ENOMEM) {
                 fail(e, FAILURE_SPACE, -error, subject,
                      "cannot %s: there is no memory left, of the machine or of a control group (MemoryMax=): %s", doing,
@@ -190,23 +206,22 @@ int room_refused(int fd, int error, const char *subject, const char *doing, stru
                                "and of the slices above it.");
                 return -error;
         }
-        if (error != ENOSPC && error != EDQUOT)
-                return 0;
         if (fstatvfs(fd, &s) < 0)
                 s = (struct statvfs) { 0 };
         if (error == EDQUOT)
-                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: its quota is used up: %s", doing,
+                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: the quota of the tmpfs is used up: %s", doing,
                      strerror(error));
         else if (s.f_files > 0 && s.f_favail == 0) {
-                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: it has all the files it takes (nr_inodes=): %s",
-                     doing, strerror(error));
+                fail(e, FAILURE_SPACE, -error, subject,
+                     "cannot %s: the tmpfs has all the files it takes (nr_inodes=): %s", doing, strerror(error));
                 fail_advice(e, "Raise nr_inodes= of the model tmpfs in the image.");
         } else if (s.f_blocks == 0 || (uint64_t) s.f_bavail * s.f_frsize > 4 * 1024 * 1024) {
                 fail(e, FAILURE_SPACE, -error, subject,
-                     "cannot %s: it has room, but the kernel gives no more memory away (vm.overcommit_memory=2): %s",
-                     doing, strerror(error));
+                     "cannot %s: the tmpfs has room, but the kernel gives no more memory away "
+                     "(vm.overcommit_memory=2): %s", doing, strerror(error));
                 fail_advice(e, "Set vm.overcommit_memory to 0, or raise vm.overcommit_ratio, in the image.");
         } else
-                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: it is full (size=): %s", doing, strerror(error));
+                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: the tmpfs is full (size=): %s", doing,
+                     strerror(error));
         return -error;
 }

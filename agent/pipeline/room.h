@@ -33,8 +33,8 @@ const char *room_limit(const struct room *r);
 int room_check(const struct room *r, const struct model *m, const char *subject, struct error *e);
 
 /* Fills e with FAILURE_SPACE and the words for a refusal that came all the same: errno `error` of making or writing a
- * file on the file system of `fd`; returns -error. `doing` is "write to the model tmpfs". 0: it is no refusal of room,
- * and e is left alone. */
+ * file on the file system of `fd`; returns -error. `doing` is "write to the directory of the model". 0: it is no
+ * refusal of room, and e is left alone. */
 int room_refused(int fd, int error, const char *subject, const char *doing, struct error *e);
 
 /* The least that the control group of the line "0::/PATH" in `text` (as /proc/self/cgroup has it) and those above it

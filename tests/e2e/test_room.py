@@ -106,7 +106,7 @@ def test_files_and_directories_are_counted(boot, mounted):
     refused = boot.refused(57, "30 files in 5 directories", "takes 34 more of both (nr_inodes=)",
                            **mounted(shipped(nr_inodes=37)))
     assert "Raise nr_inodes=" in refused.stderr
-    boot.refused(57, "it has all the files it takes (nr_inodes=)", **mounted(shipped(nr_inodes=2)))
+    boot.refused(57, "the tmpfs has all the files it takes (nr_inodes=)", **mounted(shipped(nr_inodes=2)))
 
 
 def test_noswap_is_the_only_change_of_the_image():

@@ -162,26 +162,31 @@ static void test_cgroup(void **state) {
 /* ---- refusals that come all the same */
 
 static void test_refused(void **state) {
-        _cleanup_close_ int fd = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_close_ int fd = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC), disk = -1;
         static const struct {
                 int error;
                 const char *words;
         } table[] = {
                 { ENOMEM, "no memory left, of the machine or of a control group (MemoryMax=)" },
-                { EDQUOT, "its quota is used up" },
+                { EDQUOT, "the quota of the tmpfs is used up" },
                 { ENOSPC, "vm.overcommit_memory=2" }, /* there is room there */
         };
         struct error e = {};
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                assert_refused(room_refused(fd, table[i].error, "s3://b/k", "write to the model tmpfs", &e), &e,
+                assert_refused(room_refused(fd, table[i].error, "s3://b/k", "write to the directory of the model", &e), &e,
                                FAILURE_SPACE, table[i].words);
                 assert_string_equal(e.subject, "s3://b/k");
         }
         e = (struct error) {};
         assert_int_equal(room_refused(fd, EIO, "s3://b/k", "write", &e), 0);
         assert_int_equal(e.failure, FAILURE_NONE);
+        /* An owner unseals onto a disk: no word of mount options. */
+        disk = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_refused(room_refused(disk, ENOSPC, "s3://b/k", "write there", &e), &e, FAILURE_SPACE,
+                       "cannot write there: No space left on device");
+        assert_non_null(strstr(e.advice, "Make room on the file system"));
 }
 
 /* A tmpfs of our own, filled: first its inodes, then its pages. */
@@ -218,7 +223,7 @@ static void test_full_tmpfs(void **state) {
         assert_int_equal(unlink(path), 0);
         while (write(file, page, sizeof page) == (ssize_t) sizeof page)
                 ;
-        assert_refused(room_refused(file, errno, "s3://b/k", "write", &e), &e, FAILURE_SPACE, "it is full (size=)");
+        assert_refused(room_refused(file, errno, "s3://b/k", "write", &e), &e, FAILURE_SPACE, "the tmpfs is full (size=)");
         assert_ok(room_measure(directory, place, &room, &e), &e);
         assert_int_equal(room.size, 0);
         assert_string_equal(room_limit(&room), "the tmpfs (size=)");
