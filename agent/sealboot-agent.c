@@ -95,22 +95,33 @@ static int help(void) {
                "  --report FILE   where to write the boot report\n"
                "  --check-config  check the configuration and exit\n"
                "  --clean-up      remove what a run that was killed has left in the model directory, and exit\n"
+               "  --root DIR      with --check-config: the configuration, and the files that it\n"
+               "                  names, are those of the image whose root directory is DIR\n"
                "  --version       print the version and exit\n"
                "  --help          this text\n\n"
                "The exit code names the failure: see EXIT STATUS there.\n", PROGRAM);
         return 0;
 }
 
-static int check_config(const char *path) {
+/* `path` NULL: the default, below the root. */
+static int check_config(const char *path, const char *root) {
         _cleanup_(config_freep) struct config *c = NULL;
+        _cleanup_free_ char *below = NULL;
         struct error e = { 0 };
+        int r;
 
-        if (config_load(path, &c, &e) < 0) {
-                failure_print(stderr, PROGRAM, &e);
-                return (int) e.failure;
+        r = asprintf(&below, "%s%s", path ? "" : root ?: "", path ?: CONFIG_PATH) < 0 ? fail_oom(&e) : 0;
+        if (r == 0)
+                r = config_load(below, root, &c, &e);
+        if (r == 0) {
+                printf("%s: valid\n", below);
+                config_print_rest(c, stdout);
+                if (fflush(stdout) != 0)
+                        r = fail(&e, FAILURE_IO, -errno, "standard output", "cannot write: %m");
         }
-        printf("%s: valid\n", path);
-        return 0;
+        if (r < 0)
+                failure_print(stderr, PROGRAM, &e);
+        return r < 0 ? (int) e.failure : 0;
 }
 
 /* systemd runs this after every end of the agent: one that was killed cannot remove its plaintext itself. */
@@ -120,7 +131,7 @@ static int clean_up(const char *path) {
         bool found = false;
         int r;
 
-        r = config_load(path, &c, &e);
+        r = config_load(path, NULL, &c, &e);
         if (r == 0)
                 r = handoff_clean_up(c->model_directory, &found, &e);
         if (r < 0) {
@@ -140,17 +151,19 @@ static int parse_arguments(int argc, char *argv[], struct boot *b) {
                 { "report", required_argument, NULL, 'r' },
                 { "check-config", no_argument, NULL, 'C' },
                 { "clean-up", no_argument, NULL, 'U' },
+                { "root", required_argument, NULL, 'R' },
                 { "version", no_argument, NULL, 'V' },
                 { "help", no_argument, NULL, 'h' },
                 { 0 },
         };
+        const char *config = NULL, *root = NULL;
         bool check = false, clean = false;
         int o;
 
         while ((o = getopt_long(argc, argv, "h", options, NULL)) >= 0)
                 switch (o) {
                 case 'c':
-                        b->config_path = optarg;
+                        b->config_path = config = optarg;
                         break;
                 case 't':
                         b->tcti = optarg;
@@ -163,6 +176,9 @@ static int parse_arguments(int argc, char *argv[], struct boot *b) {
                         break;
                 case 'U':
                         clean = true;
+                        break;
+                case 'R':
+                        root = optarg;
                         break;
                 case 'V':
                         puts(PROGRAM " " SEALBOOT_VERSION);
@@ -178,7 +194,11 @@ static int parse_arguments(int argc, char *argv[], struct boot *b) {
         }
         if (clean)
                 return clean_up(b->config_path);
-        return check ? check_config(b->config_path) : -1;
+        if (root && !check) {
+                fprintf(stderr, PROGRAM ": --root is for --check-config; see --help\n");
+                return FAILURE_USAGE;
+        }
+        return check ? check_config(config, root) : -1;
 }
 
 int main(int argc, char *argv[]) {

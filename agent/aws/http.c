@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <time.h>
 
-enum { MAX_HEADER_BYTES = 32 * 1024, MAX_IDLE = 16 };
+enum { MAX_HEADER_BYTES = 32 * 1024, MAX_IDLE = 16, MAX_REACHED = 8 };
 
 struct http {
         char *ca_bundle;
@@ -22,6 +22,8 @@ struct http {
         pthread_mutex_t idle_lock;
         CURL *idle[MAX_IDLE];
         size_t n_idle;
+        uint64_t reached[MAX_REACHED]; /* origins that answered once; under idle_lock, too */
+        size_t n_reached;
 };
 
 struct bytes {
@@ -525,6 +527,50 @@ void http_tell_retry(const struct http *http, const struct error *why, unsigned 
                 http->options.on_retry(http->options.userdata, why, ms);
 }
 
+/* FNV-1a of "scheme://host:port". */
+static uint64_t origin_of(const struct http_call *call) {
+        const char *url = effective_url(call), *host = strstr(url, "://");
+        size_t n = host ? (size_t) (host - url) + 3 + strcspn(host + 3, "/?") : 0;
+        uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+        for (size_t i = 0; i < n; i++)
+                hash = (hash ^ (unsigned char) url[i]) * UINT64_C(0x100000001b3);
+        return hash;
+}
+
+/* Whether this origin ever answered; one that just did is remembered. */
+static bool is_reached(struct http *http, const struct http_call *call, bool answered) {
+        uint64_t origin = origin_of(call);
+        bool found = false;
+
+        pthread_mutex_lock(&http->idle_lock);
+        for (size_t i = 0; i < http->n_reached && !found; i++)
+                found = http->reached[i] == origin;
+        if (answered && !found && http->n_reached < MAX_REACHED)
+                http->reached[http->n_reached++] = origin;
+        pthread_mutex_unlock(&http->idle_lock);
+        return found || answered;
+}
+
+static bool is_unreachable(const struct http_call *call, CURLcode code) {
+        long number = 0;
+
+        if (code == CURLE_COULDNT_RESOLVE_HOST)
+                return true;
+        curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &number);
+        return code == CURLE_COULDNT_CONNECT &&
+               (number == ECONNREFUSED || number == EHOSTUNREACH || number == ENETUNREACH);
+}
+
+/* True: there is nothing at this address, and it was tried for long enough. */
+static bool gives_up(struct http *http, const struct http_call *call, CURLcode code, const struct retry *retry) {
+        unsigned limit = http->options.unreachable_ms;
+
+        if (limit == 0 || is_reached(http, call, code == CURLE_OK) || !is_unreachable(call, code))
+                return false;
+        return retry_clock_ns() - retry->began_ns >= (int64_t) limit * 1000000;
+}
+
 /* The attempts on one handle. The first refresh of credentials costs no wait: that they expired says nothing about
  * load. */
 static int attempt(struct http *http, CURL *easy, const struct http_exchange *x, const struct retry_policy *policy,
@@ -537,6 +583,7 @@ static int attempt(struct http *http, CURL *easy, const struct http_exchange *x,
                 _cleanup_http_call_ struct http_call *call = NULL;
                 struct error why = {};
                 enum http_verdict verdict;
+                bool unreachable;
                 unsigned ms;
                 CURLcode code;
                 int r;
@@ -548,6 +595,7 @@ static int attempt(struct http *http, CURL *easy, const struct http_exchange *x,
                         return r;
                 }
                 code = curl_easy_perform(easy);
+                unreachable = gives_up(http, call, code, &retry);
                 verdict = x->judge ? x->judge(x->userdata, call, code, &why) : judge_2xx(call, code, &why);
                 if (verdict == HTTP_OK) {
                         *ret = TAKE(call);
@@ -557,7 +605,7 @@ static int attempt(struct http *http, CURL *easy, const struct http_exchange *x,
                         *e = why;
                 if (verdict == HTTP_FINAL)
                         return -EIO;
-                if (!retry_next(&retry, &why, &ms)) {
+                if (!retry_next(&retry, &why, &ms) || unreachable) {
                         retry_explain(&retry, e);
                         return -ETIMEDOUT;
                 }

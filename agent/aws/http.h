@@ -25,6 +25,10 @@ struct http_options {
         /* Called before http_perform() waits to try again, and by http_tell_retry(), from that thread; may be NULL. */
         void (*on_retry)(void *userdata, const struct error *why, unsigned wait_ms);
         void *userdata;
+        /* How long http_perform() tries again where no server has answered yet and the connection is refused, the
+         * name unknown or the network unreachable; 0: as long as after any other fault. For people, who may have
+         * mistyped the endpoint and wait for the answer. A boot has time until the network is up. */
+        unsigned unreachable_ms;
 };
 
 /* Initialises libcurl, so the first call comes before threads. May be used from any thread afterwards. -ENOENT with

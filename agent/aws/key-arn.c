@@ -49,6 +49,7 @@ static bool split(const char *arn, struct part parts[static PARTS]) {
 }
 
 bool key_arn_valid(const char *arn) {
+        static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
         struct part parts[PARTS];
         const char *id;
 
@@ -56,10 +57,7 @@ bool key_arn_valid(const char *arn) {
             strncmp(parts[RESOURCE].text, "key/", 4) != 0)
                 return false;
         id = parts[RESOURCE].text + 4;
-        for (const char *p = id; *p; p++)
-                if (*p <= ' ' || *p > '~' || strchr(":*/?", *p))
-                        return false;
-        return *id;
+        return *id && !id[strspn(id, allowed)];
 }
 
 int key_arn_region(const char *arn, char **ret) {

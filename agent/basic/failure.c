@@ -96,7 +96,7 @@ static const struct failure_info failures[] = {
         { FAILURE_KEY_NOT_PINNED, "key-not-pinned", "the object is sealed under a KMS key that is not pinned",
           "Seal the model under a key the image pins, or add the key's ARN to \"keys\" in the measured configuration.",
           "27d0e69bd2d04b2d8150a76326ba96a4" },
-        { FAILURE_CONTEXT, "encryption-context", "the encryption context is not the one required",
+        { FAILURE_CONTEXT, "encryption-context", "the encryption context or the data key is not the one required",
           "Seal the model with the encryption context that the measured configuration names.",
           "b049e670096346fa859295295cf6f105" },
         { FAILURE_AUTHENTICATION, "authentication", "the sealed bytes do not verify",

@@ -48,7 +48,7 @@ struct boot {
         struct error recipient_error;
 
         struct unseal *unseal;
-        uint64_t room;        /* bytes the model may take */
+        struct room room;     /* what the model may take up */
         size_t first_file;    /* its index in the pipeline */
         char *single_name;    /* the file's, of a single object */
         uint8_t *manifest;    /* sealed, whole; NULL for a single object */

@@ -23,12 +23,7 @@ static int open_manifest(struct boot *b, struct error *e) {
         /* The manifest is authentic, so a model that must not be loaded is known before its first byte is opened. */
         if (r == 0 && b->config->measure == MEASURE_MODEL)
                 r = config_accept_digest(b->config, b->model->digest, b->source, e);
-        if (r != 0)
-                return r;
-        if (model_size(b->model) > b->room)
-                return fail(e, FAILURE_SPACE, -ENOSPC, b->source, "the model has %llu bytes, and there is room for %llu",
-                            (unsigned long long) model_size(b->model), (unsigned long long) b->room);
-        return 0;
+        return r < 0 ? r : room_check(&b->room, b->model, b->source, e);
 }
 
 /* The file that boot_prefetch() guessed to be there; NULL: it is not. */

@@ -46,7 +46,7 @@ int boot_configure(struct boot *b, struct error *e) {
         int r;
 
         boot_status("Reading the measured configuration");
-        r = config_load(b->config_path, &b->config, e);
+        r = config_load(b->config_path, NULL, &b->config, e);
         if (r == 0)
                 r = report_new(b->report_path ?: b->config->report, &b->report, e);
         if (r < 0)

@@ -25,7 +25,9 @@ static int start_pipeline(struct boot *b, struct error *e) {
         r = handoff_room(b->handoff, &b->room, e);
         if (r < 0)
                 return r;
-        options.room = b->room;
+        options.room = room_bytes(&b->room);
+        options.unit = b->room.unit;
+        options.limit = room_limit(&b->room);
         return unseal_new(&options, &b->unseal, e);
 }
 

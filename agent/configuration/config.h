@@ -44,9 +44,15 @@ struct config {
         bool allow_any_iv;
 };
 
-/* FAILURE_CONFIG, naming file, key and what was expected. */
-int config_load(const char *path, struct config **ret, struct error *e);
+/* FAILURE_CONFIG, naming file, key and what was expected. Each value is checked by the code that a boot checks it with
+ * when it uses it, so that a configuration which is accepted here is not refused later. config_load() also reads the
+ * files that the configuration names (ca_bundle), below the directory `root` if that is not NULL. */
+int config_load(const char *path, const char *root, struct config **ret, struct error *e);
 int config_parse(const char *text, size_t n, const char *subject, struct config **ret, struct error *e);
+/* There must be at least one certificate, and nothing that cannot be read. */
+int config_check_bundle(const char *path, const char *root, struct error *e);
+/* For people: what depends on the machine that boots, so that no check of the configuration finds it. */
+void config_print_rest(const struct config *c, FILE *f);
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free, config_freep)
 

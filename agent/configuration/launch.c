@@ -10,6 +10,7 @@ int lifecycle_hook_parse(json_object *object, enum failure failure, const char *
                 { "group", json_type_string, true, 1, 255, "an Auto Scaling group's name", &group },
                 { "name", json_type_string, true, 1, 255, "a lifecycle hook's name", &name },
         };
+        static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_/";
         _cleanup_free_ char *g = NULL, *n = NULL;
         int r;
 
@@ -18,6 +19,11 @@ int lifecycle_hook_parse(json_object *object, enum failure failure, const char *
         r = json_fields(object, fields, ELEMENTS(fields), failure, subject, where, e);
         if (r < 0)
                 return r;
+        /* No hook has another name: the instance would wait for nothing. Source: Amazon EC2 Auto Scaling API. */
+        if (json_text(name)[strspn(json_text(name), allowed)])
+                return fail(e, failure, -EINVAL, subject,
+                            "\"%s.name\" is \"%s\", expected the name of a lifecycle hook: letters, digits, - _ and /",
+                            where, json_text(name));
         g = strdup(json_text(group));
         n = strdup(json_text(name));
         if (!g || !n)

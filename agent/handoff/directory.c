@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/vfs.h>
 
 #define UNSEALING ".unsealing"
@@ -58,8 +57,12 @@ static int make_private(struct handoff *h, const char *name, int *ret, struct er
         if (r < 0)
                 return fail(e, FAILURE_PUBLISH, r, h->path, "cannot remove %s, left by an earlier run: %s", name,
                             strerror(-r));
-        if (mkdirat(h->fd, name, 0700) < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, h->path, "cannot create %s: %m", name);
+        if (mkdirat(h->fd, name, 0700) < 0) {
+                r = -errno;
+                if (room_refused(h->fd, -r, h->path, "make a directory there", e) < 0)
+                        return r;
+                return fail(e, FAILURE_PUBLISH, r, h->path, "cannot create %s: %s", name, strerror(-r));
+        }
         *ret = openat(h->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         return *ret < 0 ? fail(e, FAILURE_PUBLISH, -errno, h->path, "cannot open %s: %m", name) : 0;
 }
@@ -140,27 +143,8 @@ int handoff_private_fd(const struct handoff *h) {
         return h->unsealing;
 }
 
-/* MemAvailable; UINT64_MAX when the kernel does not say. */
-static uint64_t memory_available(void) {
-        _cleanup_fclose_ FILE *f = fopen("/proc/meminfo", "re");
-        unsigned long long kib;
-        char line[128];
-
-        while (f && fgets(line, sizeof line, f))
-                if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-                        return (uint64_t) kib * 1024;
-        return UINT64_MAX;
-}
-
-int handoff_room(const struct handoff *h, uint64_t *ret, struct error *e) {
-        struct statvfs s;
-
-        if (fstatvfs(h->fd, &s) < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, h->path, "cannot tell how much room there is: %m");
-        /* A tmpfs without a limit (size=0) has no blocks to count. */
-        *ret = s.f_blocks > 0 ? (uint64_t) s.f_bavail * s.f_frsize : UINT64_MAX;
-        *ret = MIN_OF(*ret, memory_available());
-        return 0;
+int handoff_room(const struct handoff *h, struct room *ret, struct error *e) {
+        return room_measure(h->unsealing, h->path, ret, e);
 }
 
 static int make_parents(struct handoff *h, const char *path, struct error *e) {
@@ -170,8 +154,15 @@ static int make_parents(struct handoff *h, const char *path, struct error *e) {
                 return fail(e, FAILURE_PUBLISH, -ENAMETOOLONG, path, "the path is too long");
         for (char *slash = strchr(parent, '/'); slash; slash = strchr(slash + 1, '/')) {
                 *slash = '\0';
-                /* Mode by fchmodat, since a umask may take the group's rights away. */
-                if (mkdirat(h->publishing, parent, 0750) == 0 && fchmodat(h->publishing, parent, 0750, 0) < 0)
+                if (mkdirat(h->publishing, parent, 0750) < 0) {
+                        int r = errno == EEXIST ? 0 : -errno;
+
+                        if (r < 0 && room_refused(h->fd, -r, path, "make its directory", e) == 0)
+                                fail(e, FAILURE_PUBLISH, r, path, "cannot make the directory %s: %s", parent,
+                                     strerror(-r));
+                        if (r < 0)
+                                return r;
+                } else if (fchmodat(h->publishing, parent, 0750, 0) < 0) /* a umask may take the group's rights away */
                         return fail(e, FAILURE_PUBLISH, -errno, path, "cannot open %s to the group: %m", parent);
                 *slash = '/';
         }

@@ -9,7 +9,7 @@
  *
  * It must be on a tmpfs or ramfs: plaintext weights never touch anything that outlives the power. */
 
-#include "basic/failure.h"
+#include "pipeline/room.h"
 
 struct handoff;
 
@@ -30,8 +30,8 @@ DEFINE_CLEANUP(struct handoff *, handoff_free, handoff_freep)
 
 /* Where private files are made; owned by h. */
 int handoff_private_fd(const struct handoff *h);
-/* Bytes a model may take: what the file system has free, or the machine, whichever is less. */
-int handoff_room(const struct handoff *h, uint64_t *ret, struct error *e);
+/* What a model may take up there. */
+int handoff_room(const struct handoff *h, struct room *ret, struct error *e);
 /* Gives a private file its own name. The path is safe (model_add() has refused others). */
 int handoff_place(struct handoff *h, const char *private_name, const char *path, struct error *e);
 /* Makes what was placed visible, in one rename, and says where it is (borrowed). */

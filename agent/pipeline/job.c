@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "pipeline/room.h"
+
 enum { POPULATE_STEP = 4 * 1024 * 1024 }; /* mapped for that long, it counts as our memory */
 
 /* ---- failing */
@@ -165,18 +167,20 @@ int job_check_size(const struct file *f, const struct model_file *expected, stru
 
 static int reserve_locked(struct file *f, uint64_t size, struct error *e) {
         struct unseal *u = f->job;
-        uint64_t free_bytes = u->options.room - u->reserved;
+        uint64_t free_bytes = u->options.room - u->reserved, taken = room_taken(u->options.unit, size);
         int r;
 
         r = job_check_size(f, f->expected, e);
         if (r < 0)
                 return r;
-        if (size > free_bytes)
+        if (taken > free_bytes)
                 return fail(e, FAILURE_SPACE, -ENOSPC, f->subject,
-                            "needs %llu bytes, but %llu of %llu are left for the model", (unsigned long long) size,
-                            (unsigned long long) free_bytes, (unsigned long long) u->options.room);
-        f->reserved = size;
-        u->reserved += size;
+                            "needs %llu bytes and takes up %llu, but %llu of %llu are left for the model%s%s",
+                            (unsigned long long) size, (unsigned long long) taken, (unsigned long long) free_bytes,
+                            (unsigned long long) u->options.room, u->options.limit ? ": the limit is " : "",
+                            u->options.limit ?: "");
+        f->reserved = taken;
+        u->reserved += taken;
         return 0;
 }
 
@@ -190,9 +194,17 @@ static int reserve(struct file *f, uint64_t size, struct error *e) {
 }
 
 static int create_private(struct file *f, uint64_t size, struct error *e) {
+        int r;
+
         f->fd = openat(f->job->options.directory_fd, f->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (f->fd < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, f->name, "cannot create a file in the directory of the model: %m");
+        if (f->fd < 0) {
+                r = -errno;
+                if (room_refused(f->job->options.directory_fd, -r, f->subject,
+                                 "make a file in the directory of the model", e) < 0)
+                        return r;
+                return fail(e, FAILURE_PUBLISH, r, f->name,
+                            "cannot create a file in the directory of the model: %s", strerror(-r));
+        }
         /* The size comes first: tmpfs with huge=within_size looks at it when it picks the size of a page. */
         if (ftruncate(f->fd, (off_t) size) < 0)
                 return fail(e, FAILURE_SPACE, -errno, f->name, "cannot make room for %llu bytes: %m",
@@ -271,13 +283,30 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
         return r;
 }
 
+/* All files of a model share one data key, so that a boot asks KMS once. */
+static int fail_mixed(const struct file *f, struct error *e) {
+        if (message_header_same_context(f->header, f->job->reference)) {
+                fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
+                     "its encryption context is the model's, but it is sealed under another data key (the encrypted "
+                     "data key in its header is not the one in the header that the model began with): files of "
+                     "different seals were mixed");
+                fail_advice(e, "All files of a model must be sealed under one data key: seal the directory in one run "
+                               "of `sealboot seal`, or, with an AWS Encryption SDK, through one caching materials "
+                               "manager.");
+        } else {
+                fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
+                     "its encryption context is not that of the header the model began with: files of different "
+                     "seals were mixed");
+                fail_advice(e, "Seal the whole model again, in one run, under a prefix of its own.");
+        }
+        return -EBADMSG;
+}
+
 int job_file_key(struct file *f, struct secret **ret, struct error *e) {
         const struct unseal *u = f->job;
 
         if (!message_header_same_key(f->header, u->reference))
-                return fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
-                            "its encryption context or encrypted data key is not the one the model "
-                            "began with: files of different seals were mixed");
+                return fail_mixed(f, e);
         return message_file_key(f->header, u->data_key, f->subject, ret, e);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline/part.h"
 
+#include "pipeline/room.h"
+
 static int refuse(struct part *p, int r, const char *what) {
         return fail(&p->error, FAILURE_INTERNAL, r, p->file->subject, "%s: %s", what, strerror(-r));
 }
@@ -94,9 +96,15 @@ static int write_chunk(struct part *p, const uint8_t *data, size_t n, uint64_t o
 
                 if (put < 0 && errno == EINTR)
                         continue;
-                if (put < 0)
-                        return fail(&p->error, errno == ENOSPC || errno == ENOMEM ? FAILURE_SPACE : FAILURE_IO, -errno,
-                                    p->file->subject, "cannot write to the directory of the model: %m");
+                if (put < 0) {
+                        int r = -errno;
+
+                        if (room_refused(p->file->fd, -r, p->file->subject, "write to the directory of the model",
+                                         &p->error) < 0)
+                                return r;
+                        return fail(&p->error, FAILURE_IO, r, p->file->subject,
+                                    "cannot write to the directory of the model: %s", strerror(-r));
+                }
                 data += put;
                 offset += (uint64_t) put;
                 n -= (size_t) put;

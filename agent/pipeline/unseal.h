@@ -24,7 +24,9 @@ struct unseal_options {
         const char *bucket;
         int source_fd;          /* ... or, with s3 NULL, a local directory */
         int directory_fd;       /* where the private files are made; borrowed, must outlive the job */
-        uint64_t room;          /* bytes the files may take in all */
+        uint64_t room;          /* bytes the files may take up in all */
+        uint64_t unit;          /* each takes up a multiple of it; 0: what it holds */
+        const char *limit;      /* what limits the room, for the error; NULL: nothing to say */
         unsigned workers;       /* threads; 0: one for each CPU we may run on */
         unsigned connections;   /* in all; 0: chosen from the number of workers */
         bool any_iv;            /* see frame_head_check() */

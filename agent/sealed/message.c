@@ -257,12 +257,18 @@ int message_header_parse(const uint8_t *data, size_t size, const char *subject, 
         return 0;
 }
 
-bool message_header_same_key(const struct message_header *a, const struct message_header *b) {
-        if (a->n_context != b->n_context || a->n_data_keys != b->n_data_keys)
+bool message_header_same_context(const struct message_header *a, const struct message_header *b) {
+        if (a->n_context != b->n_context)
                 return false;
         for (size_t i = 0; i < a->n_context; i++)
                 if (!streq(a->context[i].key, b->context[i].key) || !streq(a->context[i].value, b->context[i].value))
                         return false;
+        return true;
+}
+
+bool message_header_same_key(const struct message_header *a, const struct message_header *b) {
+        if (!message_header_same_context(a, b) || a->n_data_keys != b->n_data_keys)
+                return false;
         for (size_t i = 0; i < a->n_data_keys; i++) {
                 const struct message_data_key *x = &a->data_keys[i], *y = &b->data_keys[i];
 

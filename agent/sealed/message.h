@@ -86,6 +86,7 @@ int message_header_new(const struct message_pair *context, size_t n_context, con
                        size_t n_data_keys, uint32_t frame_length, const struct secret *data_key, struct message_header **ret,
                        struct secret **ret_file_key, struct error *e);
 
+bool message_header_same_context(const struct message_header *a, const struct message_header *b);
 /* True when both carry the same encryption context and encrypted data keys: one KMS call opens both. */
 bool message_header_same_key(const struct message_header *a, const struct message_header *b);
 /* The value of a context key, or NULL. */

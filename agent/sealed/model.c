@@ -166,6 +166,19 @@ uint64_t model_size(const struct model *m) {
         return sum;
 }
 
+/* Bytewise sorted, all that lies in one directory stands together. */
+size_t model_directories(const struct model *m) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < m->n_files; i++) {
+                const char *path = m->files[i].path;
+
+                for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
+                        n += i == 0 || strncmp(m->files[i - 1].path, path, (size_t) (slash - path) + 1) != 0;
+        }
+        return n;
+}
+
 /* ---- a single object */
 
 static const char single_advice[] = "Name the model by its prefix, with a slash at the end, as in s3://BUCKET/PREFIX/.";

@@ -10,7 +10,7 @@
  *
  * Manifest: JSON {"sealboot": 1, "name": text, "version": text, "digest": "sha384:<hex>", "files": [{"path": text, "size":
  * bytes, "digest": "sha256:<hex>", "object": text}]}. It is sealed like any file, as `manifest.sealed`; "object" is a key
- * relative to its prefix. */
+ * relative to its prefix. sealboot-manifest(5) tells others how to write one. */
 
 #include "sealed/message.h"
 #include "sealed/verity.h"
@@ -58,6 +58,8 @@ int model_digest(const char *text, size_t n, uint8_t ret[static MODEL_DIGEST], s
 int model_pcr15(const uint8_t digest[static MODEL_DIGEST], uint8_t ret[static MODEL_DIGEST], struct error *e);
 
 uint64_t model_size(const struct model *m);
+/* How many directories the files lie in; they must be sorted. */
+size_t model_directories(const struct model *m);
 
 /* What an object is, by its sealer's word in the encryption context, which the operator cannot change:
  *

@@ -5,6 +5,8 @@
 
 #include "owner/environment.h"
 
+enum { UNREACHABLE_MS = 3000 };
+
 /* Set but empty is as good as unset, as in the SDKs. */
 static const char *variable(const char *name, const char *fallback) {
         const char *value = getenv(name);
@@ -62,7 +64,9 @@ static int choose_endpoints(struct endpoint_choice *ret_kms, struct endpoint_cho
 }
 
 int owner_new(struct owner **ret, struct error *e) {
-        const struct http_options http = { .ca_bundle = variable("AWS_CA_BUNDLE", NULL) };
+        const struct http_options http = {
+                .ca_bundle = variable("AWS_CA_BUNDLE", NULL), .unreachable_ms = UNREACHABLE_MS,
+        };
         const char *region = variable("AWS_REGION", "AWS_DEFAULT_REGION");
         _cleanup_owner_ struct owner *o = calloc(1, sizeof *o);
         struct endpoint_choice kms, s3;

@@ -7,15 +7,62 @@
 #include "aws/sigv4.h"
 #include "aws/xml.h"
 #include "basic/encode.h"
+#include "owner/crc32c.h"
 
 enum { WRITE_DEADLINE_MS = 5 * 60 * 1000, MAX_LIST_ANSWER = 8 * 1024 * 1024 };
 
-int s3_put(struct s3 *s3, const char *bucket, const char *key, const void *data, size_t n, struct error *e) {
-        struct s3_request request = { .method = "PUT", .bucket = bucket, .key = key, .body = data, .body_size = n,
-                                      .deadline_ms = WRITE_DEADLINE_MS };
-        _cleanup_http_call_ struct http_call *call = NULL;
+#define CHECKSUM "x-amz-checksum-crc32c"
 
-        return s3_perform(s3, &request, &call, e);
+/* As S3 writes it: the value in big-endian order, in base64. */
+struct checksum {
+        uint8_t value[4];
+        char text[12];
+};
+
+static int checksum_of(const void *data, size_t n, struct checksum *ret) {
+        _cleanup_free_ char *text = NULL;
+        uint32_t crc = crc32c(data, n);
+
+        for (size_t i = 0; i < sizeof ret->value; i++)
+                ret->value[i] = (uint8_t) (crc >> (24 - 8 * i));
+        if (base64_encode(ret->value, sizeof ret->value, &text) < 0)
+                return -ENOMEM;
+        snprintf(ret->text, sizeof ret->text, "%s", text);
+        return 0;
+}
+
+/* S3 compares what it received with the checksum of what we sent before it stores it, and says which checksum it
+ * stored. A service that knows no checksums says nothing. */
+static int check_stored(struct http_call *call, const char *stored, const char *sent, struct error *e) {
+        if (!stored || streq(stored, sent))
+                return 0;
+        return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call),
+                    "S3 stored bytes with the CRC32C \"%.40s\", but those that were sent have \"%s\"", stored, sent);
+}
+
+/* Sends the bytes of a PUT, with their checksum. */
+static int put(struct s3 *s3, const struct s3_request *what, struct checksum *ret, struct http_call **ret_call,
+               struct error *e) {
+        struct http_header header = { CHECKSUM, ret->text };
+        struct s3_request request = *what;
+        int r;
+
+        if (checksum_of(request.body, request.body_size, ret) < 0)
+                return fail_oom(e);
+        request.method = "PUT";
+        request.headers = &header;
+        request.n_headers = 1;
+        request.deadline_ms = WRITE_DEADLINE_MS;
+        r = s3_perform(s3, &request, ret_call, e);
+        return r < 0 ? r : check_stored(*ret_call, http_call_header(*ret_call, CHECKSUM), ret->text, e);
+}
+
+int s3_put(struct s3 *s3, const char *bucket, const char *key, const void *data, size_t n, struct error *e) {
+        struct s3_request request = { .bucket = bucket, .key = key, .body = data, .body_size = n };
+        _cleanup_http_call_ struct http_call *call = NULL;
+        struct checksum unused;
+
+        return put(s3, &request, &unused, &call, e);
 }
 
 int s3_delete(struct s3 *s3, const char *bucket, const char *key, struct error *e) {
@@ -25,13 +72,18 @@ int s3_delete(struct s3 *s3, const char *bucket, const char *key, struct error *
         return s3_perform(s3, &request, &call, e);
 }
 
+struct s3_part {
+        char *etag; /* NULL: not there yet */
+        struct checksum checksum;
+};
+
 struct s3_upload {
         struct s3 *s3;
         char *bucket, *key;
         char *id; /* encoded, for the query; NULL once the upload is over */
         pthread_mutex_t lock;
-        char **etags; /* etags[number - 1]; NULL: not there yet */
-        size_t n_etags;
+        struct s3_part *parts; /* parts[number - 1] */
+        size_t n_parts;
 };
 
 static int read_upload_id(struct http_call *call, char **ret, struct error *e) {
@@ -47,7 +99,9 @@ static int read_upload_id(struct http_call *call, char **ret, struct error *e) {
 }
 
 int s3_upload_begin(struct s3 *s3, const char *bucket, const char *key, struct s3_upload **ret, struct error *e) {
-        struct s3_request request = { .method = "POST", .bucket = bucket, .key = key, .query = "uploads=" };
+        struct s3_request request = { .method = "POST", .bucket = bucket, .key = key, .query = "uploads=",
+                                      .headers = &(struct http_header) { "x-amz-checksum-algorithm", "CRC32C" },
+                                      .n_headers = 1 };
         _cleanup_(s3_upload_freep) struct s3_upload *upload = calloc(1, sizeof *upload);
         _cleanup_http_call_ struct http_call *call = NULL;
         int r;
@@ -79,24 +133,24 @@ static enum http_verdict judge_part(struct http_call *call, struct error *e) {
         return HTTP_OK;
 }
 
-static int keep_etag(struct s3_upload *upload, unsigned number, const char *etag) {
+static int keep_part(struct s3_upload *upload, unsigned number, const char *etag, const struct checksum *checksum) {
         char *copy = strdup(etag);
         int r = copy ? 0 : -ENOMEM;
 
         pthread_mutex_lock(&upload->lock);
-        if (r == 0 && number > upload->n_etags) {
-                char **larger = reallocarray(upload->etags, number, sizeof *larger);
+        if (r == 0 && number > upload->n_parts) {
+                struct s3_part *larger = reallocarray(upload->parts, number, sizeof *larger);
 
                 if (larger) {
-                        memset(larger + upload->n_etags, 0, (number - upload->n_etags) * sizeof *larger);
-                        upload->etags = larger;
-                        upload->n_etags = number;
+                        memset(larger + upload->n_parts, 0, (number - upload->n_parts) * sizeof *larger);
+                        upload->parts = larger;
+                        upload->n_parts = number;
                 } else
                         r = -ENOMEM;
         }
         if (r == 0) {
-                free(upload->etags[number - 1]);
-                upload->etags[number - 1] = TAKE(copy);
+                free(upload->parts[number - 1].etag);
+                upload->parts[number - 1] = (struct s3_part) { TAKE(copy), *checksum };
         }
         pthread_mutex_unlock(&upload->lock);
         free(copy);
@@ -104,10 +158,11 @@ static int keep_etag(struct s3_upload *upload, unsigned number, const char *etag
 }
 
 int s3_upload_part(struct s3_upload *upload, unsigned number, const void *data, size_t n, struct error *e) {
-        struct s3_request request = { .method = "PUT", .bucket = upload->bucket, .key = upload->key, .body = data,
-                                      .body_size = n, .deadline_ms = WRITE_DEADLINE_MS, .judge = judge_part };
+        struct s3_request request = { .bucket = upload->bucket, .key = upload->key, .body = data, .body_size = n,
+                                      .judge = judge_part };
         _cleanup_http_call_ struct http_call *call = NULL;
         _cleanup_free_ char *query = NULL;
+        struct checksum checksum;
         int r;
 
         if (number < 1 || number > S3_PARTS_MAX)
@@ -116,10 +171,10 @@ int s3_upload_part(struct s3_upload *upload, unsigned number, const void *data, 
         if (asprintf(&query, "partNumber=%u&uploadId=%s", number, upload->id) < 0)
                 return fail_oom(e);
         request.query = query;
-        r = s3_perform(upload->s3, &request, &call, e);
+        r = put(upload->s3, &request, &checksum, &call, e);
         if (r < 0)
                 return r;
-        return keep_etag(upload, number, http_call_header(call, "etag")) < 0 ? fail_oom(e) : 0;
+        return keep_part(upload, number, http_call_header(call, "etag"), &checksum) < 0 ? fail_oom(e) : 0;
 }
 
 /* S3 answers 200 at once, and may find out later that it fails. */
@@ -144,18 +199,37 @@ static int complete_body(const struct s3_upload *upload, char **ret, size_t *ret
         if (!f)
                 return fail_oom(e);
         fputs("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">", f);
-        for (size_t i = 0; i < upload->n_etags; i++) {
-                const char *etag = upload->etags[i];
+        for (size_t i = 0; i < upload->n_parts; i++) {
+                const struct s3_part *part = &upload->parts[i];
 
-                if (!etag) {
+                if (!part->etag) {
                         fclose(f);
                         return fail(e, FAILURE_INTERNAL, -EINVAL, upload->key, "part %zu of %zu is missing", i + 1,
-                                    upload->n_etags);
+                                    upload->n_parts);
                 }
-                fprintf(f, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag></Part>", i + 1, etag);
+                fprintf(f, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag>", i + 1, part->etag);
+                fprintf(f, "<ChecksumCRC32C>%s</ChecksumCRC32C></Part>", part->checksum.text);
         }
         fputs("</CompleteMultipartUpload>", f);
         return fclose(f) == 0 ? 0 : fail_oom(e);
+}
+
+/* The object's checksum is that of its parts' checksums, and their number follows. */
+static int check_complete(const struct s3_upload *upload, struct http_call *call, struct error *e) {
+        _cleanup_free_ uint8_t *values = malloc(upload->n_parts * sizeof upload->parts->checksum.value);
+        struct checksum whole;
+        char expected[32], *text;
+        size_t n;
+
+        if (!values)
+                return fail_oom(e);
+        for (size_t i = 0; i < upload->n_parts; i++)
+                memcpy(values + i * sizeof whole.value, upload->parts[i].checksum.value, sizeof whole.value);
+        if (checksum_of(values, upload->n_parts * sizeof whole.value, &whole) < 0)
+                return fail_oom(e);
+        snprintf(expected, sizeof expected, "%s-%zu", whole.text, upload->n_parts);
+        text = http_call_text(call, &n);
+        return check_stored(call, xml_find(text, n, "CompleteMultipartUploadResult/ChecksumCRC32C"), expected, e);
 }
 
 int s3_upload_complete(struct s3_upload *upload, struct error *e) {
@@ -178,7 +252,7 @@ int s3_upload_complete(struct s3_upload *upload, struct error *e) {
                 return r;
         free(upload->id);
         upload->id = NULL;
-        return 0;
+        return check_complete(upload, call, e);
 }
 
 static void upload_abort(struct s3_upload *upload) {
@@ -197,9 +271,9 @@ void s3_upload_free(struct s3_upload *upload) {
                 return;
         if (upload->id)
                 upload_abort(upload);
-        for (size_t i = 0; i < upload->n_etags; i++)
-                free(upload->etags[i]);
-        free(upload->etags);
+        for (size_t i = 0; i < upload->n_parts; i++)
+                free(upload->parts[i].etag);
+        free(upload->parts);
         free(upload->id);
         free(upload->bucket);
         free(upload->key);

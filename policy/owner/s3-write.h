@@ -2,6 +2,8 @@
 #pragma once
 
 /* What an owner does to a bucket, beside aws/s3.h: put, multipart upload, delete, list. Errors and retries as there.
+ * Every body is sent with its CRC32C, which S3 checks before it stores the bytes, keeps with the object, and demands
+ * where Object Lock is on; what it says it stored is compared with what was sent.
  * Source: Amazon S3 API Reference. */
 
 #include "aws/s3.h"

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 
 #include "basic/utf8.h"
@@ -14,6 +15,7 @@ enum { DEPTH_MAX = 64 };
 struct scan {
         struct source *source;
         enum source_links links;
+        enum source_files files;
         char root[PATH_MAX]; /* resolved */
         struct {
                 dev_t dev;
@@ -50,6 +52,46 @@ static int add_file(struct scan *s, const char *path, const char *relative, cons
         if (!utf8_valid(relative, strlen(relative)))
                 return fail(s->e, FAILURE_MANIFEST, -EILSEQ, path, "has a name that is not UTF-8");
         return model_add(s->source->model, s->source->path, relative, NULL, (uint64_t) st->st_size, NULL, s->e);
+}
+
+const char *const *source_bookkeeping(size_t *ret_n) {
+        static const char *const patterns[] = {
+                ".cache/huggingface",                                  /* hf download --local-dir: times and locks */
+                ".msc", ".mdl", ".mv", "._____temp",                   /* modelscope download */
+                ".git", ".gitattributes", ".gitignore", ".gitmodules", /* a clone; .git/lfs has every weight again */
+                "*.swp", "*~", ".DS_Store",                            /* editors, file managers */
+        };
+
+        *ret_n = ELEMENTS(patterns);
+        return patterns;
+}
+
+static bool is_bookkeeping(const char *relative) {
+        const char *name = strrchr(relative, '/'), *two = name;
+        const char *const *patterns;
+        size_t n;
+
+        while (two && two > relative && two[-1] != '/')
+                two--;
+        name = name ? name + 1 : relative;
+        patterns = source_bookkeeping(&n);
+        for (size_t i = 0; i < n; i++)
+                if (fnmatch(patterns[i], strchr(patterns[i], '/') && two ? two : name, 0) == 0)
+                        return true;
+        return false;
+}
+
+static int leave_out(struct source *source, const char *relative, struct error *e) {
+        char **larger = reallocarray(source->left_out, source->n_left_out + 1, sizeof *larger);
+
+        if (!larger)
+                return fail_oom(e);
+        source->left_out = larger;
+        larger[source->n_left_out] = strdup(relative);
+        if (!larger[source->n_left_out])
+                return fail_oom(e);
+        source->n_left_out++;
+        return 0;
 }
 
 static int scan_directory(struct scan *s, const char *path, const char *relative, size_t depth, const struct stat *st);
@@ -96,7 +138,10 @@ static int scan_directory(struct scan *s, const char *path, const char *relative
                 if (asprintf(&below, "%s/%s", path, entry->d_name) < 0 ||
                     asprintf(&below_relative, "%s%s%s", relative, relative[0] ? "/" : "", entry->d_name) < 0)
                         return fail_oom(s->e);
-                r = scan_entry(s, below, below_relative, depth);
+                if (s->files == SOURCE_FILES_MODEL && is_bookkeeping(below_relative))
+                        r = leave_out(s->source, below_relative, s->e);
+                else
+                        r = scan_entry(s, below, below_relative, depth);
                 if (r < 0)
                         return r;
         }
@@ -125,9 +170,14 @@ static int scan_root(struct scan *s) {
         return scan_directory(s, path, "", 0, &st);
 }
 
-int source_scan(const char *path, enum source_links links, struct source **ret, struct error *e) {
+static int compare_texts(const void *a, const void *b) {
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+int source_scan(const char *path, enum source_links links, enum source_files files, struct source **ret,
+                struct error *e) {
         _cleanup_source_ struct source *source = calloc(1, sizeof *source);
-        struct scan s = { .source = source, .links = links, .e = e };
+        struct scan s = { .source = source, .links = links, .files = files, .e = e };
         size_t n = strlen(path);
         int r;
 
@@ -139,7 +189,8 @@ int source_scan(const char *path, enum source_links links, struct source **ret, 
         if (r == 0)
                 r = scan_root(&s);
         if (r == 0 && source->model->n_files == 0)
-                r = refuse(&s, path, -ENOENT, "has no file in it");
+                r = refuse(&s, path, -ENOENT,
+                           source->n_left_out > 0 ? "has no file in it but bookkeeping" : "has no file in it");
         if (r == 0)
                 r = model_sort(source->model, path, e);
         if (r < 0 && e && e->failure == FAILURE_MANIFEST && !e->advice[0])
@@ -148,6 +199,8 @@ int source_scan(const char *path, enum source_links links, struct source **ret, 
                                              "each must be one line of text that any file system can hold.");
         if (r < 0)
                 return r;
+        if (source->n_left_out > 0)
+                qsort(source->left_out, source->n_left_out, sizeof *source->left_out, compare_texts);
         *ret = TAKE(source);
         return 0;
 }
@@ -156,6 +209,9 @@ void source_free(struct source *s) {
         if (!s)
                 return;
         model_free(s->model);
+        for (size_t i = 0; i < s->n_left_out; i++)
+                free(s->left_out[i]);
+        free(s->left_out);
         free(s->path);
         free(s);
 }

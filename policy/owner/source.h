@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A model as it lies on its owner's disk: one file, or every file below a directory. Empty directories are no part of a model. */
+/* A model as it lies on its owner's disk: one file, or the files below a directory. Empty directories are no part of a
+ * model, and neither is the bookkeeping of the programs that brought the files there: see source_bookkeeping(). */
 
 #include <sys/stat.h>
 
@@ -11,6 +12,8 @@ struct source {
         char *path;         /* as given, without trailing slashes */
         bool is_directory;
         struct model *model; /* paths and sizes; sorted. One file: its name is the path */
+        char **left_out;     /* paths of bookkeeping, files or directories; sorted */
+        size_t n_left_out;
 };
 
 enum source_links {
@@ -18,9 +21,20 @@ enum source_links {
         SOURCE_LINKS_ALL,    /* all are followed: a Hugging Face snapshot links to ../../blobs */
 };
 
+enum source_files {
+        SOURCE_FILES_MODEL, /* without bookkeeping */
+        SOURCE_FILES_ALL,
+};
+
+/* The names that are bookkeeping, at any depth, as a file or a directory: fnmatch(3) patterns of the last part, or of
+ * the last two where a pattern has a slash. What they hold differs from one download of a model to the next. Manuals
+ * state the same list. A single file that is named by the caller is never bookkeeping. */
+const char *const *source_bookkeeping(size_t *ret_n);
+
 /* Refuses what cannot be a model (FAILURE_IO): sockets and devices, directories that contain themselves, no file at all; and
  * names that a manifest cannot hold (FAILURE_MANIFEST). */
-int source_scan(const char *path, enum source_links links, struct source **ret, struct error *e);
+int source_scan(const char *path, enum source_links links, enum source_files files, struct source **ret,
+                struct error *e);
 void source_free(struct source *s);
 DEFINE_CLEANUP(struct source *, source_free, source_freep)
 #define _cleanup_source_ _cleanup_(source_freep)

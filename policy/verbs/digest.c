@@ -12,8 +12,14 @@ static void help(void) {
         puts("Usage: sealboot digest [OPTION...] FILE|DIRECTORY\n\n"
              "Compute a model's digest, and the PCR15 (SHA-384 bank) of a machine that has loaded it.\n\n"
              "The digest is the SHA-384 of one line \"sha256:<fs-verity digest> <path>\" for each file, sorted by path.\n"
-             "Anybody can check it without sealboot:\n"
-             "  (cd DIRECTORY; find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum\n\n"
+             "Anybody can check it without sealboot; the names are the bookkeeping of downloads, git and editors,\n"
+             "which is left out:\n"
+             "  (cd DIRECTORY; find -L . \\( -path '*/.cache/huggingface' -o -name .msc -o -name .mdl -o -name .mv \\\n"
+             "     -o -name ._____temp -o -name .git -o -name .gitattributes -o -name .gitignore \\\n"
+             "     -o -name .gitmodules -o -name '*.swp' -o -name '*~' -o -name .DS_Store \\) -prune \\\n"
+             "     -o -type f -printf '%P\\0' |\n"
+             "     LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum\n\n"
+             "  -a, --all              take every file, bookkeeping too (above: without \\( to -prune -o)\n"
              "  -f, --files            print only those lines, as the digest is taken of them\n"
              "  -v, --verbose          print them before the digest\n"
              "      --measure sha384   of a single file, what images with \"measure\": \"sha384\" extend instead: its SHA-384\n"
@@ -30,6 +36,7 @@ struct arguments {
         const char *path;
         bool files, verbose, json, quiet, sha384;
         enum source_links links;
+        enum source_files all;
 };
 
 /* 0, or an exit code; -1 after --help. */
@@ -38,12 +45,13 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
         static const struct option options[] = {
                 { "files", no_argument, NULL, 'f' },       { "verbose", no_argument, NULL, 'v' },
                 { "measure", required_argument, NULL, MEASURE }, { "dereference", no_argument, NULL, 'L' },
+                { "all", no_argument, NULL, 'a' },
                 { "json", no_argument, NULL, JSON },       { "quiet", no_argument, NULL, 'q' },
                 { "help", no_argument, NULL, 'h' },        {},
         };
         int c;
 
-        while ((c = getopt_long(argc, argv, "fvLqh", options, NULL)) >= 0)
+        while ((c = getopt_long(argc, argv, "fvLaqh", options, NULL)) >= 0)
                 switch (c) {
                 case 'f':
                         a->files = true;
@@ -58,6 +66,9 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
                         break;
                 case 'L':
                         a->links = SOURCE_LINKS_ALL;
+                        break;
+                case 'a':
+                        a->all = SOURCE_FILES_ALL;
                         break;
                 case JSON:
                         a->json = true;
@@ -106,6 +117,8 @@ static int print_model(const struct arguments *a, struct source *s, struct progr
         progress_end(progress);
         if (r == 0 && a->json) {
                 r = model_to_json(s->model, &o, e);
+                if (r == 0)
+                        r = left_out_to_json(s, o, e);
                 return r < 0 ? r : json_print(stdout, o, e);
         }
         if (r == 0)
@@ -127,9 +140,10 @@ int cmd_digest(int argc, char *argv[]) {
         r = parse_arguments(argc, argv, &a);
         if (r != 0)
                 return MAX_OF(r, 0);
-        r = source_scan(a.path, a.links, &s, &e);
+        r = source_scan(a.path, a.links, a.all, &s, &e);
         if (r < 0)
                 return command_failed(&e);
+        left_out_print("digest", s);
         if (a.sha384 && s->is_directory)
                 return command_usage("digest", "--measure sha384 is for a single file; %s is a directory", a.path);
         progress_begin(&progress, "hashing", model_size(s->model), a.quiet ? PROGRESS_QUIET : PROGRESS_AUTO);

@@ -2,6 +2,8 @@
 #include "verbs/model-report.h"
 
 #include "basic/encode.h"
+#include "basic/utf8.h"
+#include "verbs/command.h"
 
 static json_object *hex_string(const char *prefix, const uint8_t *digest, size_t n) {
         char text[8 + 2 * MODEL_DIGEST];
@@ -70,6 +72,43 @@ int measured_print(FILE *f, const uint8_t digest[static MODEL_DIGEST], struct er
         hex_encode(digest, MODEL_DIGEST, hex);
         hex_encode(pcr, sizeof pcr, pcr_hex);
         fprintf(f, "digest  sha384:%s\nPCR15   %s\n", hex, pcr_hex);
+        return 0;
+}
+
+enum { LEFT_OUT_NAMED = 8 };
+
+void left_out_print(const char *verb, const struct source *s) {
+        if (s->n_left_out == 0)
+                return;
+        fprintf(stderr, PROGRAM " %s: left out as bookkeeping:", verb);
+        for (size_t i = 0; i < MIN_OF(s->n_left_out, (size_t) LEFT_OUT_NAMED); i++) {
+                char name[256];
+
+                snprintf(name, sizeof name, "%s", s->left_out[i]);
+                utf8_make_printable(name);
+                fprintf(stderr, "%s %s", i > 0 ? "," : "", name);
+        }
+        if (s->n_left_out > LEFT_OUT_NAMED)
+                fprintf(stderr, " and %zu more", s->n_left_out - LEFT_OUT_NAMED);
+        fprintf(stderr, " (--all takes every file)\n");
+}
+
+int left_out_to_json(const struct source *s, json_object *o, struct error *e) {
+        json_object *list = json_object_new_array();
+
+        if (!list)
+                return fail_oom(e);
+        for (size_t i = 0; i < s->n_left_out; i++) {
+                _cleanup_free_ char *name = strdup(s->left_out[i]);
+
+                if (!name) {
+                        json_object_put(list);
+                        return fail_oom(e);
+                }
+                utf8_make_printable(name);
+                json_object_array_add(list, json_object_new_string(name));
+        }
+        json_object_object_add(o, "left_out", list);
         return 0;
 }
 

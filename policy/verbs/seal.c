@@ -29,6 +29,9 @@ static void help(void) {
              "      --frame-length BYTES  a power of two from 4096 to 16777216 (default: 1048576)\n"
              "      --connections N       uploads at the same time (default: 4 for each CPU, 8 to 64)\n"
              "  -L, --dereference         follow symbolic links out of the directory, too (Hugging Face snapshots have them)\n"
+             "  -a, --all                 take every file. Without it the bookkeeping of downloads, git and editors\n"
+             "                            is left out: .cache/huggingface .msc .mdl .mv ._____temp .git\n"
+             "                            .gitattributes .gitignore .gitmodules *.swp *~ .DS_Store\n"
              "      --force               replace what is sealed at the destination\n"
              "      --json                print the result as JSON\n"
              "  -q, --quiet               show no progress\n"
@@ -46,6 +49,7 @@ struct arguments {
         uint32_t frame_length;
         unsigned connections;
         enum source_links links;
+        enum source_files files;
         bool force, json, quiet;
 };
 
@@ -96,13 +100,14 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
                 { "key", required_argument, NULL, 'k' },     { "name", required_argument, NULL, 'n' },
                 { "version", required_argument, NULL, 'V' }, { "context", required_argument, NULL, 'c' },
                 { "frame-length", required_argument, NULL, FRAME_LENGTH }, { "connections", required_argument, NULL, CONNECTIONS },
-                { "dereference", no_argument, NULL, 'L' },   { "force", no_argument, NULL, FORCE },
+                { "dereference", no_argument, NULL, 'L' },   { "all", no_argument, NULL, 'a' },
+                { "force", no_argument, NULL, FORCE },
                 { "json", no_argument, NULL, JSON },         { "quiet", no_argument, NULL, 'q' },
                 { "help", no_argument, NULL, 'h' },          {},
         };
         int c, r = 0;
 
-        while (r == 0 && (c = getopt_long(argc, argv, "k:n:V:c:Lqh", options, NULL)) >= 0)
+        while (r == 0 && (c = getopt_long(argc, argv, "k:n:V:c:Laqh", options, NULL)) >= 0)
                 switch (c) {
                 case 'k':
                         a->key = optarg;
@@ -124,6 +129,9 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a) {
                         break;
                 case 'L':
                         a->links = SOURCE_LINKS_ALL;
+                        break;
+                case 'a':
+                        a->files = SOURCE_FILES_ALL;
                         break;
                 case FORCE:
                         a->force = true;
@@ -214,9 +222,11 @@ static int prepare(struct command_seal *c, struct error *e) {
         struct arguments *a = c->arguments;
         int r;
 
-        r = source_scan(a->from, a->links, &c->source, e);
-        if (r == 0)
-                r = name_model(c, e);
+        r = source_scan(a->from, a->links, a->files, &c->source, e);
+        if (r < 0)
+                return r;
+        left_out_print("seal", c->source);
+        r = name_model(c, e);
         if (r == 0)
                 r = parse_destination(c, e);
         if (r < 0)
@@ -279,7 +289,8 @@ static int print_json(const struct command_seal *c, struct error *e) {
         json_object_object_add(o, "encryption_context", context);
         json_object_object_add(o, "key", json_object_new_string(c->key.key_arn));
         json_object_object_add(o, "destination", json_object_new_string(a->to));
-        return json_print(stdout, o, e);
+        r = left_out_to_json(c->source, o, e);
+        return r < 0 ? r : json_print(stdout, o, e);
 }
 
 static int print_text(const struct command_seal *c, struct error *e) {

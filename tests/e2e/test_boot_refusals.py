@@ -4,10 +4,11 @@
 import copy
 import json
 import os
+import pathlib
 import re
+import shutil
 import signal
 import socket
-
 import subprocess
 import time
 
@@ -509,7 +510,15 @@ def test_files_exchanged(boot):
 def test_file_sealed_under_another_data_key(boot):
     sealed_manifest(boot, json.dumps(GOOD).encode(), [("00000.sealed", b"1")])
     boot.put("p/00001.sealed", bytes(Sealed(b"2", boot.data_key())))
-    boot.refused(53, "different seals were mixed")
+    refused = boot.refused(53, "different seals were mixed", "sealed under another data key")
+    assert "All files of a model must be sealed under one data key" in refused.stderr
+
+
+def test_file_sealed_under_another_context(boot):
+    sealed_manifest(boot, json.dumps(GOOD).encode(), [("00000.sealed", b"1")])
+    boot.put("p/00001.sealed", bytes(Sealed(b"2", boot.data_key(CONTEXT | {"version": "2"}))))
+    refused = boot.refused(53, "different seals were mixed", "its encryption context is not that of the header")
+    assert "data key:" not in refused.stderr
 
 
 def test_model_is_not_among_those_allowed(boot):
@@ -896,13 +905,47 @@ def test_cleaning_up_where_nothing_was(boot, tmp_path):
     ({"use_fips_endpoint": "true"}, "use_fips_endpoint"),
     ({"use_dualstack_endpoint": 1}, "use_dualstack_endpoint"),
     ({"endpoints": {"sts": "https://x"}}, 'unknown key "endpoints.sts"'),
+    ({"endpoints": {"imds": "http://169.254.169.254/latest"}}, "more than a scheme, a host and a port"),
+    ({"endpoints": {"autoscaling": "https://user@autoscaling.example"}}, "endpoints.autoscaling"),
+    ({"region": "EU-WEST-1"}, "is not the name of a Region"),
+    ({"model": "https://bucket.s3.amazonaws.com/x/"}, "is not of the form s3://bucket/key"),
+    ({"tcti": "device:tpm0"}, "names no device"),
+    ({"ca_bundle": "/nowhere/ca.pem"}, '"ca_bundle" cannot be opened'),
+    ({"ca_bundle": "/dev/null"}, "holds no certificate"),
+    ({"lifecycle_hook": {"group": "g", "name": "a b"}}, "lifecycle hook"),
     ({"model_directory": "model"}, "absolute path"),
     ({"model_digests": ["00"]}, "96 hex digits"),
     ({"encryption_context": {"model": 1}}, "encryption_context.model"),
 ])
-def test_configuration(boot, change, words):
+def test_configuration(boot, build, tmp_path, change, words):
     boot.config |= change
-    boot.refused(10, "agent.json", words)
+    refused = boot.refused(10, words)
+    assert "ca_bundle" in change or "agent.json" in refused.stderr
+    checked = check_config(build, "--config", tmp_path / "agent.json")
+    assert checked.returncode == 10 and checked.stderr == refused.stderr and not checked.stdout
+
+
+def check_config(build, *arguments):
+    command = [build / "agent/sealboot-agent", "--check-config", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_check_config_in_an_image(boot, build, tmp_path):
+    """A path of the configuration is one of the image, also where symbolic links of the image lead."""
+    root = tmp_path / "root"
+    (root / "etc/sealboot").mkdir(parents=True)
+    (root / "usr/share/ca").mkdir(parents=True)
+    (root / "etc/ssl").symlink_to("/usr/share/ca")
+    (root / "etc/sealboot/agent.json").write_text(json.dumps(boot.config | {"ca_bundle": "/etc/ssl/own.pem"}))
+    missing = check_config(build, "--root", root)
+    assert missing.returncode == 10 and f"below {root}" in missing.stderr
+    shutil.copy(pathlib.Path(__file__).parent.parent / "fixtures/attestation/root.pem", root / "usr/share/ca/own.pem")
+    good = check_config(build, "--root", root)
+    assert good.returncode == 0
+    assert good.stdout.startswith(f"{root}/etc/sealboot/agent.json: valid\nWhat only a boot can tell:\n")
+    assert boot.config["model_directory"] in good.stdout and not good.stderr
+    assert check_config(build, "--config", root / "etc/sealboot/agent.json").returncode == 10
+    assert subprocess.run([build / "agent/sealboot-agent", "--root", root], capture_output=True).returncode == 2
 
 
 def test_configuration_without_keys(boot):

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import pty
 import shutil
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from boots import data, sharded
 from sealer import DataKey, Sealed, model_text, pcr15
+from stack import checksums
 
 ONE_LINER = r"(cd '%s'; find -L . -type f -printf '%%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum"
 
@@ -64,7 +66,8 @@ def test_sharded_model_round_trip(sealboot, stack, key, place, tmp_path):
     files = sharded()
     model = write(tmp_path / "model", files)
     stack.control.clear_audit()
-    sealed = succeed(sealboot("seal", "--json", "--key", key, "--name", "hf", "--version", "7", "--context", "team=a=b", model, place)).json
+    sealed = succeed(sealboot("seal", "--json", "--key", key, "--name", "hf", "--version", "7", "--context", "team=a=b",
+                              "--all", model, place)).json
     context = {"model": "hf", "version": "7", "team": "a=b", "sealboot": "manifest-model"}
     assert sealed["encryption_context"] == context and sealed["key"] == key and sealed["destination"] == place
     assert sealed["bytes"] == sum(map(len, files.values()))
@@ -80,9 +83,9 @@ def test_sharded_model_round_trip(sealboot, stack, key, place, tmp_path):
     expected = subprocess.run(["bash", "-c", ONE_LINER % model], capture_output=True, text=True, check=True).stdout.split()[0]
     assert sealed["digest"] == "sha384:" + expected == "sha384:" + hashlib.sha384(model_text(files)).hexdigest()
     assert sealed["pcr15"] == pcr15(model_text(files))
-    digested = succeed(sealboot("digest", "--json", model)).json
+    digested = succeed(sealboot("digest", "--json", "--all", model)).json
     assert (digested["digest"], digested["pcr15"], digested["files"]) == (sealed["digest"], sealed["pcr15"], sealed["files"])
-    assert hashlib.sha384(sealboot("digest", "--files", model).stdout.encode()).hexdigest() == expected
+    assert hashlib.sha384(sealboot("digest", "--files", "--all", model).stdout.encode()).hexdigest() == expected
 
     stack.control.clear_audit()
     opened = succeed(sealboot("unseal", "--json", "--key", key, "--digest", sealed["digest"], place, tmp_path / "opened")).json
@@ -95,7 +98,7 @@ def test_sharded_model_round_trip(sealboot, stack, key, place, tmp_path):
 def test_local_round_trip(sealboot, key, tmp_path):
     files = sharded()
     model = write(tmp_path / "model", files)
-    sealed = succeed(sealboot("seal", "--key", key, "--frame-length", "65536", model, tmp_path / "out/"))
+    sealed = succeed(sealboot("seal", "--key", key, "--frame-length", "65536", "--all", model, tmp_path / "out/"))
     opened = succeed(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"))
     assert read(tmp_path / "opened") == files
     assert sealed.stdout.splitlines()[-2:] == opened.stdout.splitlines()[-2:] == [
@@ -175,8 +178,155 @@ def test_the_agent_boots_it(sealboot, boot, tmp_path, single):
                               model / "llama.gguf" if single else model, place + ("x" if single else ""))).json
     boot.launch(f"booted-{single}/" + ("x" if single else ""))
     succeed(boot.run())
-    assert boot.published() == files
+    assert boot.published() == {path: content for path, content in files.items() if path != ".gitattributes"}
     assert boot.stack.pcr(15) == sealed["pcr15"]
+
+
+# --- what S3 stores is what was sealed
+
+def test_object_lock_takes_it(sealboot, stack, key, tmp_path):
+    """Under Object Lock S3 refuses every body that comes without a checksum, in parts or not."""
+    s3, bucket = stack.s3(), "sealed-and-locked"
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration={
+        "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}})
+    files = {"small": b"x", "large": data(20_000_000)}
+    succeed(sealboot("seal", "--key", key, write(tmp_path / "model", files), f"s3://{bucket}/m/"))
+    for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]:
+        where = {"Bucket": bucket, "Key": entry["Key"]}
+        stored = s3.get_object(**where)["Body"].read()
+        parts = [stored] if len(stored) < 8 << 20 else sealed_parts(stored)
+        values = [checksums.value_of("crc32c", [part]) for part in parts]
+        kept = s3.head_object(**where, ChecksumMode="ENABLED")["ChecksumCRC32C"]
+        assert kept == (values[0] if len(parts) == 1 else checksums.composite("crc32c", values)), entry
+    succeed(sealboot("unseal", f"s3://{bucket}/m/", tmp_path / "opened"))
+    assert read(tmp_path / "opened") == files
+
+
+def sealed_parts(stored: bytes) -> list[bytes]:
+    """Parts of eight frames of 1 MiB; the first has the header, too. 19 frames and a final one, 8 bytes longer."""
+    frames = 8 * ((1 << 20) + 32)
+    header = len(stored) - 20_000_000 - 19 * 32 - 40
+    return [stored[:header + frames], *(stored[at:at + frames] for at in range(header + frames, len(stored), frames))]
+
+
+def test_damage_on_the_way_is_repaired(sealboot, stack, key, place, tmp_path):
+    model = write(tmp_path / "model", {"small": b"x", "large": data(20_000_000)})
+    for operation in ("PutObject", "UploadPart"):
+        stack.control.fault("error", service="s3", operation=operation, count=1, code="BadDigest", status=400,
+                            message="The CRC32C you specified did not match the calculated checksum.")
+    succeed(sealboot("seal", "--key", key, model, place))
+    succeed(sealboot("unseal", place, tmp_path / "opened"))
+    assert read(tmp_path / "opened") == read(model)
+
+
+# --- which key
+
+def test_aliases_name_the_key(sealboot, stack, key, tmp_path):
+    """The sealed header has the key's ARN, which an image can pin; an alias can be pointed elsewhere."""
+    stack.kms().create_alias(AliasName="alias/models", TargetKeyId=key)
+    model = write(tmp_path / "model", {"a": b"x"})
+    for i, reference in enumerate(("alias/models", key.partition(":key/")[0] + ":alias/models", key.rsplit("/", 1)[1])):
+        assert succeed(sealboot("seal", "--json", "--key", reference, model, tmp_path / f"out{i}/")).json["key"] == key
+        succeed(sealboot("unseal", "--key", key, tmp_path / f"out{i}/", tmp_path / f"opened{i}"))
+    refused(sealboot("seal", "--key", "alias/none", model, tmp_path / "none/"), 31, "is not found")
+
+
+# --- nobody there
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://no-such-host.invalid"])
+@pytest.mark.parametrize("service", ["S3", "KMS"])
+def test_an_endpoint_where_nothing_answers(sealboot, stack, key, place, tmp_path, service, endpoint):
+    """A mistyped endpoint is told in seconds; what a boot may wait for is minutes."""
+    model = write(tmp_path / "model", {"a": b"x"})
+    sealed = succeed(sealboot("seal", "--key", key, model, tmp_path / "local/"))
+    assert sealed.returncode == 0
+    calls = [("seal", "--key", key, model, place)]
+    if service == "S3":
+        calls += [("inspect", place), ("unseal", place, tmp_path / "o")]
+    else:
+        calls.append(("unseal", tmp_path / "local/", tmp_path / "o"))
+    for call in calls:
+        began = time.monotonic()
+        refused(sealboot(*call, env={f"AWS_ENDPOINT_URL_{service}": endpoint}), 15, "attempts in")
+        assert time.monotonic() - began < 15, call
+
+
+# --- bookkeeping of the programs that brought the files
+
+def repository() -> dict[str, bytes]:
+    return {"config.json": b"{}", "model-00001-of-00002.safetensors": data(70_000), "onnx/model.onnx": data(5000, 2),
+            ".cache/other": b"kept", "huggingface/x": b"kept", "a.git": b"kept", "-leading": b"kept",
+            "git/x~y": b"kept"}
+
+
+def downloaded(directory, now: float):
+    """What `hf download --local-dir` leaves: the time of each file's download, and locks."""
+    write(directory, repository() | {".gitattributes": b"*.safetensors filter=lfs\n"})
+    for path in repository():
+        write(directory / ".cache/huggingface/download",
+              {f"{path}.metadata": b"0123\n4567\n%f\n" % now, f"{path}.lock": b""})
+    return write(directory, {".cache/huggingface/.gitignore": b"*", "onnx/.cache/huggingface/x": b"%f" % now})
+
+
+def cloned(directory):
+    write(directory, repository() | {".gitattributes": b"*.safetensors filter=lfs\n", ".gitignore": b"x",
+                                     ".gitmodules": b""})
+    return write(directory, {".git/lfs/objects/ab/cd/abcd": data(70_000), ".git/HEAD": b"ref: x",
+                             "onnx/.git": b"gitdir: ../x"})
+
+
+def edited(directory):
+    (write(directory, repository()) / "sub.swp").mkdir()
+    return write(directory, {".config.json.swp": b"1", "config.json~": b"2", ".DS_Store": b"3", "onnx/.DS_Store": b"4",
+                             ".msc": b"5", ".mdl": b"6", ".mv": b"7", "._____temp/x": b"8", "sub.swp/x": b"9"})
+
+
+def test_bookkeeping_is_left_out(sealboot, key, tmp_path):
+    expected = "sha384:" + hashlib.sha384(model_text(repository())).hexdigest()
+    sources = {"first": downloaded(tmp_path / "first", 1760000000.1),
+               "again": downloaded(tmp_path / "again", 1760000061.2),
+               "clone": cloned(tmp_path / "clone"), "edited": edited(tmp_path / "edited"),
+               "plain": write(tmp_path / "plain", repository())}
+    for name, model in sources.items():
+        digested = succeed(sealboot("digest", "--quiet", "--json", model))
+        assert digested.json["digest"] == expected, name
+        sealed = succeed(sealboot("seal", "--quiet", "--json", "--key", key, model, tmp_path / f"out-{name}"))
+        assert sealed.json["digest"] == expected
+        assert [f["path"] for f in sealed.json["files"]] == sorted(repository(), key=str.encode)
+        assert sealed.json["left_out"] == digested.json["left_out"]
+        assert all(("left out as bookkeeping:" in said.stderr) == (name != "plain") for said in (digested, sealed))
+        succeed(sealboot("unseal", tmp_path / f"out-{name}", tmp_path / f"opened-{name}"))
+        assert read(tmp_path / f"opened-{name}") == repository()
+    left = succeed(sealboot("digest", "--json", sources["first"]))
+    assert left.json["left_out"] == [".cache/huggingface", ".gitattributes", "onnx/.cache/huggingface"]
+    assert ".cache/huggingface" in left.stderr and "(--all takes every file)" in left.stderr
+    assert "and 1 more" in sealboot("digest", sources["edited"]).stderr
+    refused(sealboot("digest", write(tmp_path / "empty", {".git/HEAD": b"x"})), 61, "no file in it but bookkeeping")
+
+
+def test_all_takes_bookkeeping(sealboot, key, tmp_path):
+    model = cloned(tmp_path / "clone")
+    everything = "sha384:" + hashlib.sha384(model_text(read(model))).hexdigest()
+    digested = succeed(sealboot("digest", "--all", "--json", model))
+    sealed = succeed(sealboot("seal", "-a", "--json", "--key", key, model, tmp_path / "out/"))
+    assert digested.json["digest"] == sealed.json["digest"] == everything
+    assert digested.json["left_out"] == [] and "left out" not in digested.stderr + sealed.stderr
+    single = write(tmp_path / "s", {"x.swp": b"1"})
+    assert succeed(sealboot("digest", "--files", single / "x.swp")).stdout.encode() == model_text({"x.swp": b"1"})
+
+
+@pytest.mark.parametrize("make", [lambda d: downloaded(d, 1.5), cloned, edited])
+def test_auditors_commands_leave_out_the_same(sealboot, tmp_path, make):
+    """The commands that --help gives, and the manual: word for word."""
+    model = make(tmp_path / "model")
+    shown = succeed(sealboot("digest", "--help")).stdout
+    commands = shown[shown.index("  (cd DIRECTORY"):shown.index("| sha384sum")] + "| sha384sum"
+    manual = (pathlib.Path(__file__).parent.parent.parent / "policy/man/sealboot-digest.1").read_text()
+    page = manual[manual.index("$ (cd model; find"):].partition("\n.Ed")[0].removeprefix("$ ").replace("\\e", "\\")
+    for text in (commands.replace("DIRECTORY", "model"), page):
+        ran = subprocess.run(["bash", "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert succeed(sealboot("digest", "--json", model)).json["digest"] == "sha384:" + ran.stdout.split()[0]
 
 
 # --- what inspect does

@@ -7,7 +7,9 @@ import io
 import json
 import os
 import pathlib
+import re
 import select
+import shutil
 import socket
 import ssl
 import struct
@@ -17,13 +19,16 @@ import types
 import urllib.error
 import urllib.request
 
+import botocore.auth
+import botocore.credentials
 import pytest
+from botocore import awsrequest
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from esdk import esdk  # noqa: F401
-from stack import attestation_check, cbor, cms, malformed, nginx, pki, policy, sigv4, wire
+from stack import attestation_check, cbor, checksums, cms, malformed, nginx, pki, policy, sigv4, wire
 from stack.identity import Credentials, role_session, user
 from stack.session import end, start
 from stack.swtpm import receive_frame
@@ -97,6 +102,70 @@ def test_key_states(stack):
         kms.describe_key(KeyId="00000000-0000-0000-0000-000000000000")
 
 
+def test_aliases(stack):
+    kms, keys = stack.kms(), [stack.create_key(), stack.create_key()]
+    arn = keys[0].partition(":key/")[0] + ":alias/models/llama_1"
+    with refused("NotFoundException"):
+        kms.describe_key(KeyId="alias/models/llama_1")
+    kms.create_alias(AliasName="alias/models/llama_1", TargetKeyId=keys[0])
+    for reference in ("alias/models/llama_1", arn):
+        assert kms.describe_key(KeyId=reference)["KeyMetadata"]["Arn"] == keys[0]
+        issued = kms.generate_data_key(KeyId=reference, KeySpec="AES_256")
+        assert issued["KeyId"] == keys[0]
+        assert kms.decrypt(CiphertextBlob=issued["CiphertextBlob"], KeyId=reference)["Plaintext"] == issued["Plaintext"]
+        with refused("Invalid keyId"):
+            kms.disable_key(KeyId=reference)
+    listed = kms.list_aliases(KeyId=keys[0])["Aliases"]
+    assert [(a["AliasArn"], a["AliasName"], a["TargetKeyId"]) for a in listed] == [
+        (arn, "alias/models/llama_1", keys[0].rsplit("/", 1)[1])]
+    for bad in ("models", "alias/a b", "alias/aws/s3", "alias/"):
+        with refused("InvalidAliasNameException"):
+            kms.create_alias(AliasName=bad, TargetKeyId=keys[0])
+    with refused("AlreadyExistsException"):
+        kms.create_alias(AliasName="alias/models/llama_1", TargetKeyId=keys[1])
+    with refused("NotFoundException"):         # an alias's name alone is one of the caller's own account
+        stack.kms(stack.control.credentials()).generate_data_key(KeyId="alias/models/llama_1", KeySpec="AES_256")
+    with refused("AccessDeniedException"):
+        stack.kms(stack.control.credentials()).generate_data_key(KeyId=arn, KeySpec="AES_256")
+    kms.update_alias(AliasName="alias/models/llama_1", TargetKeyId=keys[1])
+    with refused("IncorrectKeyException"):
+        kms.decrypt(CiphertextBlob=issued["CiphertextBlob"], KeyId=arn)
+    kms.delete_alias(AliasName="alias/models/llama_1")
+    assert kms.list_aliases(KeyId=keys[1])["Aliases"] == []
+
+
+def test_request_alias_is_a_condition_key(stack):
+    policy = stack.key_policy(pcrs={})
+    policy["Statement"][1] |= {"Action": "kms:GenerateDataKey",
+                               "Condition": {"StringEquals": {"kms:RequestAlias": "alias/only"}}}
+    key = stack.kms().create_key(Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
+    stack.kms().create_alias(AliasName="alias/only", TargetKeyId=key)
+    role = stack.kms(stack.control.credentials())
+    assert role.generate_data_key(KeyId=key.partition(":key/")[0] + ":alias/only", KeySpec="AES_256")["KeyId"] == key
+    with refused("AccessDeniedException"):
+        role.generate_data_key(KeyId=key, KeySpec="AES_256")
+
+
+def test_dry_run(stack, recipient):
+    """All that would refuse the request does, and nothing else happens."""
+    key, context = stack.create_key(context={"model": "m"}), {"model": "m"}
+    blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)["CiphertextBlob"]
+    document = stack.control.document(public_key=public_der(recipient))
+    answer = decrypt_attested(stack, blob, context, document, DryRun=True)
+    assert (answer["status"], answer["__type"]) == (412, "DryRunOperationException")
+    assert set(answer) == {"status", "__type", "message"}
+    assert answer["message"] == "The request would have succeeded, but the DryRun option is set."
+    assert "CiphertextForRecipient" in decrypt_attested(stack, blob, context, document, DryRun=False)
+    assert decrypt_attested(stack, blob, {}, document, DryRun=True)["__type"] == "InvalidCiphertextException"
+    stack.control.tpm_extend(4, sha384=b"\1" * 48)
+    denied = stack.control.document(public_key=public_der(recipient))
+    assert decrypt_attested(stack, blob, context, denied, DryRun=True)["__type"] == "AccessDeniedException"
+    for operation, members in (("GenerateDataKey", {"KeySpec": "AES_256"}), ("Encrypt", {"Plaintext": "eA=="}),
+                               ("GenerateDataKeyWithoutPlaintext", {"NumberOfBytes": 32})):
+        answer = raw_kms(stack, operation, None, {"KeyId": key, "DryRun": True, **members})
+        assert answer["__type"] == "DryRunOperationException", operation
+
+
 def test_key_policies_are_checked(stack):
     kms, key = stack.kms(), stack.create_key()
     assert json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]) == stack.key_policy()
@@ -129,23 +198,27 @@ def test_decrypt_for_recipient(stack, recipient, tmp_path, shape):
     assert entry["pcrs"]["15"] == "0" * 96
 
 
-def decrypt_attested(stack, blob: bytes, context: dict, document: bytes) -> dict:
-    """A raw request, since the stock client here is older than Recipient on Decrypt."""
-    from botocore.auth import SigV4Auth
-    from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials
-    body = json.dumps({"CiphertextBlob": base64.b64encode(blob).decode(), "EncryptionContext": context, "Recipient": {
-        "KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": base64.b64encode(document).decode()}})
-    request = AWSRequest("POST", stack.endpoints["kms"] + "/", data=body, headers={
-        "Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "TrentService.Decrypt"})
-    issued = stack.control.credentials()
-    SigV4Auth(Credentials(issued["AccessKeyId"], issued["SecretAccessKey"], issued["Token"]), "kms",
-              stack.region).add_auth(request)
+def decrypt_attested(stack, blob: bytes, context: dict, document: bytes, **more) -> dict:
+    recipient = {"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256",
+                 "AttestationDocument": base64.b64encode(document).decode()}
+    return raw_kms(stack, "Decrypt", stack.control.credentials(), {
+        "CiphertextBlob": base64.b64encode(blob).decode(), "EncryptionContext": context, "Recipient": recipient, **more})
+
+
+def raw_kms(stack, operation: str, issued: dict | None, members: dict) -> dict:
+    """A raw request, since the stock client here is older than Recipient on Decrypt, and than DryRun."""
+    body = json.dumps(members)
+    request = awsrequest.AWSRequest("POST", stack.endpoints["kms"] + "/", data=body, headers={
+        "Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"TrentService.{operation}"})
+    issued = issued or {"AccessKeyId": stack.variables["AWS_ACCESS_KEY_ID"],
+                        "SecretAccessKey": stack.variables["AWS_SECRET_ACCESS_KEY"], "Token": None}
+    keys = botocore.credentials.Credentials(issued["AccessKeyId"], issued["SecretAccessKey"], issued["Token"])
+    botocore.auth.SigV4Auth(keys, "kms", stack.region).add_auth(request)
     try:
         with urllib.request.urlopen(urllib.request.Request(request.url, body.encode(), dict(request.headers))) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as e:
-        return json.load(e)
+        return {"status": e.code, **json.load(e)}
 
 
 def test_release_depends_on_pcrs(stack, recipient):
@@ -347,6 +420,113 @@ def test_ranges_and_conditions(stack):
         s3.put_object(Bucket=stack.bucket, Key="ranges", Body=b"x", ContentMD5=base64.b64encode(bytes(16)).decode())
 
 
+@pytest.mark.parametrize("name", checksums.ALGORITHMS)
+def test_checksums(stack, name):
+    """S3's own words for each way to be wrong."""
+    s3, member, data = stack.s3(), "Checksum" + name.upper(), os.urandom(100_000)
+    right, wrong = checksums.value_of(name, [data]), checksums.value_of(name, [b"x"])
+    where = {"Bucket": stack.bucket, "Key": "checksum"}
+
+    def put(**headers):
+        return raw_put(stack, "checksum", data, headers)
+    assert put(**{f"x-amz-checksum-{name}": right})["x-amz-checksum-" + name] == right
+    assert s3.head_object(**where, ChecksumMode="ENABLED").get(member, right) == right
+    assert member not in s3.head_object(**where)
+    for headers, words in (
+            ({name: wrong}, f"BadDigest.*The {name.upper()} you specified did not match the calculated checksum."),
+            ({name: "AAAA"}, f"InvalidRequest.*Value for x-amz-checksum-{name} header is invalid."),
+            ({name: right, "crc32x": right}, "Multiple checksum Types are not allowed"),
+            ({"md4": right}, "The algorithm type you specified in x-amz-checksum- header is invalid")):
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            put(**{f"x-amz-checksum-{n}": v for n, v in headers.items()})
+        assert re.search(words, refusal.value.read().decode())
+
+
+def raw_put(stack, key: str, data: bytes, headers: dict, bucket: str | None = None) -> dict:
+    """botocore computes checksums of its own: this sends those that it is told."""
+    url = f"{stack.endpoints['s3']}/{bucket or stack.bucket}/{key}"
+    headers = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD", **headers}
+    request = awsrequest.AWSRequest("PUT", url, headers=headers, data=data)
+    keys = botocore.credentials.Credentials(*(stack.variables[n] for n in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")))
+    botocore.auth.S3SigV4Auth(keys, "s3", stack.region).add_auth(request)
+    sent = urllib.request.Request(url, data, dict(request.headers), method="PUT")
+    with urllib.request.urlopen(sent) as answer:
+        return dict(answer.headers)
+
+
+def test_multipart_checksums(stack):
+    s3, parts = stack.s3(), [os.urandom(5 << 20), b"last"]
+    where = {"Bucket": stack.bucket, "Key": "checked parts"}
+    values = [checksums.value_of("crc32", [part]) for part in parts]
+
+    def begin(**more):
+        return where | {"UploadId": s3.create_multipart_upload(**where, **more)["UploadId"]}
+
+    def complete(upload, tags, values):
+        return s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [
+            {"PartNumber": n, "ETag": tag} | ({"ChecksumCRC32": value} if value else {})
+            for n, (tag, value) in enumerate(zip(tags, values), 1)]})
+    upload = begin()
+    with refused("expected checksum Type: null, actual checksum Type: crc32"):
+        s3.upload_part(**upload, PartNumber=1, Body=parts[0], ChecksumCRC32=values[0])
+    upload = begin(ChecksumAlgorithm="CRC32")
+    with refused("expected checksum Type: crc32, actual checksum Type: null"):
+        s3.upload_part(**upload, PartNumber=1, Body=parts[0])
+    tags = [s3.upload_part(**upload, PartNumber=n, Body=part, ChecksumCRC32=value)["ETag"]
+            for n, (part, value) in enumerate(zip(parts, values), 1)]
+    with refused("created using a crc32 checksum. The complete request must include the checksum for each part. "
+                 "It was missing for part 2 in the request"):
+        complete(upload, tags, [values[0], None])
+    with refused("InvalidPart"):
+        complete(upload, tags, values[::-1])
+    done = complete(upload, tags, values)
+    assert done["ChecksumCRC32"] == checksums.composite("crc32", values)
+    assert s3.head_object(**where, ChecksumMode="ENABLED")["ChecksumCRC32"] == done["ChecksumCRC32"]
+    assert s3.get_object(**where)["Body"].read() == b"".join(parts)
+
+
+def test_object_lock(stack):
+    s3 = stack.s3()
+    with refused("InvalidBucketState"):
+        s3.put_object_lock_configuration(Bucket=stack.bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+    with refused("ObjectLockConfigurationNotFoundError"):
+        s3.get_object_lock_configuration(Bucket=stack.bucket)
+    locked_bucket(stack, "locked-away")
+    rule = s3.get_object_lock_configuration(Bucket="locked-away")["ObjectLockConfiguration"]["Rule"]
+    assert rule == {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+    where = {"Bucket": "locked-away", "Key": "x"}
+    upload = s3.create_multipart_upload(**where)["UploadId"]
+    for what, query in (("Put Object", ""), ("Put Part", f"?partNumber=1&uploadId={upload}")):
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            raw_put(stack, "x" + query, b"x", {}, bucket="locked-away")
+        words = f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} requests with Object Lock parameters"
+        assert words in refusal.value.read().decode()
+    s3.put_object(**where, Body=b"x", ContentMD5=base64.b64encode(hashlib.md5(b"x").digest()).decode())
+    with refused("InvalidDigest"):
+        s3.put_object(**where, Body=b"x", ContentMD5="short")
+    version = s3.put_object(**where, Body=b"x", ChecksumAlgorithm="SHA256")["VersionId"]
+    with refused("protected by object lock"):
+        s3.delete_object(**where, VersionId=version)
+    s3.delete_object(**where)
+    with refused("NoSuchKey"):
+        s3.get_object(**where)
+
+
+def locked_bucket(stack, name: str):
+    s3 = stack.s3()
+    s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    s3.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration={
+        "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}})
+
+
+def test_buckets_are_listed(stack):
+    s3 = stack.s3()
+    s3.create_bucket(Bucket="listed-too")
+    listed = {b["Name"]: b["CreationDate"] for b in s3.list_buckets()["Buckets"]}
+    assert {"listed-too", stack.bucket} <= set(listed) and abs(listed["listed-too"].timestamp() - time.time()) < 60
+    assert stack.s3(stack.control.credentials()).list_buckets()["Buckets"] == []      # another account
+
+
 def test_listing_pages_and_prefixes(stack):
     s3 = stack.s3()
     s3.create_bucket(Bucket="listing")
@@ -365,6 +545,40 @@ def test_instance_role_reads_but_does_not_write(stack):
     assert s3.get_object(Bucket=stack.bucket, Key="shared")["Body"].read() == b"x"
     with refused("AccessDenied"):
         s3.put_object(Bucket=stack.bucket, Key="shared", Body=b"y")
+
+
+# --- the AWS CLI
+
+def cli_version() -> tuple[int, ...]:
+    said = subprocess.run(["aws", "--version"], capture_output=True, text=True).stdout if shutil.which("aws") else ""
+    return tuple(map(int, re.match(r"aws-cli/(\d+)\.(\d+)", said).groups())) if said else (0, 0)
+
+
+def test_manual_of_attest_with_the_aws_cli(build, stack, tmp_path):
+    """The commands of sealboot-attest(1), word for word, as far as this CLI knows their syntax."""
+    version = cli_version()
+    if version < (1, 36) or (2, 0) <= version < (2, 11):
+        pytest.skip("no AWS CLI that knows kms decrypt --recipient, and a way to give it bytes")
+    manual = (pathlib.Path(__file__).parent.parent.parent / "policy/man/sealboot-attest.1").read_text()
+    page = manual[manual.index("$ openssl genpkey"):].replace("\\e\n", "\\\n").replace("\\(dq", '"')
+    commands = page.partition("\n.Ed")[0]
+    if (2, 0) <= version < (2, 20):
+        older = page[page.index(".Dl $ aws kms decrypt"):].partition(" --recipient")[2].partition(" ...")[0]
+        older = f"--cli-binary-format base64 --recipient {older}"
+        commands = re.sub(r"--recipient \\\s+\S+", lambda _: older, commands)
+    context = {"model": "llama", "version": "3.1"}
+    key = stack.create_key(context=context)
+    issued = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)
+    (tmp_path / "encrypted-data-key").write_bytes(issued["CiphertextBlob"])
+    role = stack.control.credentials()
+    path = f"{build.resolve() / 'policy'}:{os.environ['PATH']}"
+    environment = {**stack.env, "PATH": path, "AWS_ACCESS_KEY_ID": role["AccessKeyId"],
+                   "AWS_SECRET_ACCESS_KEY": role["SecretAccessKey"], "AWS_SESSION_TOKEN": role["Token"],
+                   "AWS_DEFAULT_REGION": stack.region}
+    script = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL_KMS" "$@"; }\n' + re.sub(r"(?m)^\$ ", "", commands)
+    ran = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=tmp_path, env=environment,
+                         capture_output=True)
+    assert ran.returncode == 0 and ran.stdout == issued["Plaintext"], ran
 
 
 # --- the SDK for JavaScript
@@ -511,7 +725,27 @@ def test_vendor_command(stack):
     stack.nothing_left()
 
 
+def test_vendor_command_takes_arrays_of_integers(stack):
+    """As serde writes a vector of bytes that is not told to be a byte string."""
+    client, root = NVClient(stack), pki.x509.load_pem_x509_certificate(
+        pathlib.Path(stack.variables["SEALBOOT_ATTESTATION_ROOT"]).read_bytes())
+    answer = client.ask(request(nonce=list(b"\0n\xff"), user_data=[], public_key=list(b"\1" * 200)))
+    document = answer["Attestation"]["document"]
+    checked = attestation_check.verify(document, root.public_bytes(serialization.Encoding.DER), time.time())
+    assert (checked.nonce, checked.user_data, checked.public_key) == (b"\0n\xff", b"", b"\1" * 200)
+
+
+def test_tpm_names_itself_as_a_nitrotpm(stack):
+    said = stack.tpm("tpm2_getcap", "properties-fixed")
+    values = re.findall(r"TPM2_PT_(MANUFACTURER|VENDOR_STRING_\d|FIRMWARE_VERSION_1):\s+raw: (0x[0-9A-Fa-f]+)", said)
+    raw = {name: int(value, 16).to_bytes(4, "big") for name, value in values}
+    assert raw.pop("MANUFACTURER") == b"AMZN" and raw.pop("FIRMWARE_VERSION_1") == bytes.fromhex("20191023")
+    assert b"".join(raw[f"VENDOR_STRING_{n}"] for n in (1, 2, 3, 4)) == b"NitroTPMv1.0\0\0\0\0"
+
+
 @pytest.mark.parametrize("bad, code", [
+    (request(nonce=[256]), "InvalidArgument"), (request(nonce=[-1]), "InvalidArgument"),
+    (request(nonce=[True]), "InvalidArgument"), (request(nonce=[b"x"]), "InvalidArgument"),
     ({"Attestation": {"nonce": None}}, "InvalidArgument"), (request(surprise=None), "InvalidArgument"),
     (request(nonce="text"), "InvalidArgument"), ({"Describe": {}}, "InvalidOperation"), (b"\xff", "InvalidOperation"),
     ({"Attestation": []}, "InvalidArgument"), (cbor.Pairs([("Attestation", {})] * 2), "InvalidOperation")])

@@ -18,11 +18,23 @@ REAL_MAXIMUM, MAXIMUM, BUFFER = 2048, 8192, 1024
 FIELD_MAXIMUM = 1024
 FIELDS = ("user_data", "nonce", "public_key")
 NAME_HASHES = {0x0004: "sha1", 0x000B: "sha256", 0x000C: "sha384", 0x000D: "sha512"}
-CAP_TPM_PROPERTIES, PT_NV_INDEX_MAX = 6, 0x117
+CAP_TPM_PROPERTIES = 6
+# What a NitroTPM says of itself where libtpms names itself: manufacturer "AMZN", vendor string "NitroTPMv1.0" in four
+# parts, firmware 8217.4131; and 8192 bytes where the real TPM says what it can hold.
+PROPERTIES = {0x105: int.from_bytes(b"AMZN", "big"), 0x106: int.from_bytes(b"Nitr", "big"),
+              0x107: int.from_bytes(b"oTPM", "big"), 0x108: int.from_bytes(b"v1.0", "big"), 0x109: 0,
+              0x10B: 0x20191023, 0x117: MAXIMUM}
 
 
 class AttestationError(ValueError):
     """The code that the NitroTPM answers with instead of a document."""
+
+
+def as_bytes(value):
+    """A CBOR library that is not told otherwise writes a vector of bytes as an array of integers; both are taken."""
+    if isinstance(value, list) and all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 255 for n in value):
+        return bytes(value)
+    return value
 
 
 def read_request(contents: bytes) -> dict[str, bytes | None]:
@@ -35,6 +47,7 @@ def read_request(contents: bytes) -> dict[str, bytes | None]:
     fields = request["Attestation"]
     if not isinstance(fields, dict) or set(fields) != set(FIELDS):
         raise AttestationError("InvalidArgument")
+    fields = {name: as_bytes(value) for name, value in fields.items()}
     for value in fields.values():
         if value is not None and not isinstance(value, bytes):
             raise AttestationError("InvalidArgument")
@@ -153,14 +166,15 @@ class NitroTPM:
         return struct.pack(">HII", wire.NO_SESSIONS, 10 + len(body), 0) + body
 
     def capability(self, command, data):
-        """Says 8192 where the real TPM says what it can hold itself."""
+        """What the real TPM says, but for the properties that are the NitroTPM's own."""
         response = bytearray(self.real.command(data))
         if len(response) < 19 or wire.code_of(response) != 0 or command.tag != wire.NO_SESSIONS:
             return bytes(response)
         capability, count = struct.unpack_from(">II", response, 11)
         for at in range(19, 19 + 8 * count, 8) if capability == CAP_TPM_PROPERTIES else ():
-            if struct.unpack_from(">I", response, at)[0] == PT_NV_INDEX_MAX:
-                struct.pack_into(">I", response, at + 4, MAXIMUM)
+            name, = struct.unpack_from(">I", response, at)
+            if name in PROPERTIES:
+                struct.pack_into(">I", response, at + 4, PROPERTIES[name])
         return bytes(response)
 
     # --- attestation

@@ -6,6 +6,7 @@ import binascii
 import hashlib
 import json
 import os
+import re
 import threading
 import time
 import uuid
@@ -30,9 +31,10 @@ SIGNATURE_ERRORS = {
     "payload": "InvalidSignatureException",
 }
 STATUS = {"KMSInternalException": 500, "DependencyTimeoutException": 503, "KeyUnavailableException": 500,
-          "ServiceUnavailableException": 503, "InternalFailure": 500}
+          "ServiceUnavailableException": 503, "InternalFailure": 500, "DryRunOperationException": 412}
 OTHER_REGIONS = ("eu-west-1", "eu-north-1")
 REFERENCE = "arn:aws:kms:{region}:{account}:key/{id}"
+ALIAS = "arn:aws:kms:{region}:{account}:{name}"
 BLOB_HEAD = bytes.fromhex("0102020078")
 
 
@@ -140,6 +142,7 @@ class KMS:
         self.region, self.registry, self.clock, self.faults, self.audit = region, registry, clock, faults, audit
         self.root_der, self.settings = root_der, settings
         self.lock, self.keys, self.answers = threading.RLock(), {}, 0
+        self.aliases: dict[str, str] = {}          # ARN -> id of the key
         self.operations = {name: getattr(self, method) for name, method in {
             "CreateKey": "create_key", "DescribeKey": "describe_key", "PutKeyPolicy": "put_key_policy",
             "GetKeyPolicy": "get_key_policy", "DisableKey": "disable_key", "EnableKey": "enable_key",
@@ -147,6 +150,8 @@ class KMS:
             "Encrypt": "encrypt", "GenerateDataKey": "generate_data_key", "Decrypt": "decrypt",
             "GenerateDataKeyWithoutPlaintext": "generate_data_key_without_plaintext", "ListKeys": "list_keys",
             "ReplicateKey": "replicate_key",
+            "CreateAlias": "create_alias", "UpdateAlias": "update_alias", "DeleteAlias": "delete_alias",
+            "ListAliases": "list_aliases",
         }.items()}
 
     # --- transport
@@ -204,7 +209,13 @@ class KMS:
     def of_region(self, region: str) -> list[Key]:
         return [key for key in self.keys.values() if key.region == region]
 
-    def find(self, reference: str, region: str) -> Key:
+    def find(self, reference: str, account: str, region: str) -> Key:
+        """A key's id or ARN; an alias's name, which is one of the caller's account, or ARN."""
+        if self.is_alias(reference):
+            arn = self.alias_arn(reference, account, region)
+            if arn not in self.aliases:
+                raise KMSError("NotFoundException", f"Alias {arn} is not found.")
+            return self.keys[region, self.aliases[arn]]
         id = reference.rsplit("/", 1)[-1] if reference.startswith("arn:") else reference
         key = self.keys.get((region, id))
         if key is None or reference not in (key.id, key.arn):
@@ -212,13 +223,65 @@ class KMS:
             raise KMSError("NotFoundException", f"Key '{arn}' does not exist")
         return key
 
+    # --- aliases
+
+    @staticmethod
+    def is_alias(reference: str) -> bool:
+        return reference.startswith("alias/") or reference.startswith("arn:") and ":alias/" in reference
+
+    def alias_arn(self, reference: str, account: str, region: str) -> str:
+        if reference.startswith("arn:"):
+            return reference
+        return ALIAS.format(region=region, account=account, name=reference)
+
+    def own_alias(self, call) -> str:
+        """The ARN of the alias that the request names, checked as KMS does."""
+        name = member(call.body, "AliasName", str, required=True, maximum=256)
+        if not re.fullmatch(r"alias/[a-zA-Z0-9/_-]+", name) or name.startswith("alias/aws/"):
+            raise KMSError("InvalidAliasNameException", f"{name} is not a valid alias name")
+        return self.alias_arn(name, call.principal.account, call.region)
+
+    def existing_alias(self, call) -> tuple[str, Key]:
+        arn = self.own_alias(call)
+        if arn not in self.aliases:
+            raise KMSError("NotFoundException", f"Alias {arn} is not found.")
+        return arn, self.keys[call.region, self.aliases[arn]]
+
+    def create_alias(self, call) -> dict:
+        arn, key = self.own_alias(call), call.target("kms:CreateAlias", name="TargetKeyId")
+        if arn in self.aliases:
+            raise KMSError("AlreadyExistsException", f"An alias with the name {arn} already exists")
+        self.aliases[arn] = key.id
+        return {}
+
+    def update_alias(self, call) -> dict:
+        arn, old = self.existing_alias(call)
+        call.authorize(old, "kms:UpdateAlias")
+        self.aliases[arn] = call.target("kms:UpdateAlias", name="TargetKeyId").id
+        return {}
+
+    def delete_alias(self, call) -> dict:
+        arn, key = self.existing_alias(call)
+        call.authorize(key, "kms:DeleteAlias")
+        del self.aliases[arn]
+        return {}
+
+    def list_aliases(self, call) -> dict:
+        call.authorize(None, "kms:ListAliases")
+        reference = member(call.body, "KeyId", str)
+        wanted = self.find(reference, call.principal.account, call.region).id if reference else None
+        mine = [(arn, id) for arn, id in sorted(self.aliases.items()) if arn.split(":")[3:5] == [call.region, call.principal.account]
+                and wanted in (None, id)]
+        aliases = [{"AliasArn": arn, "AliasName": arn.split(":", 5)[5], "TargetKeyId": id} for arn, id in mine]
+        return {"Aliases": aliases, "Truncated": False}
+
     def list_keys(self, call) -> dict:
         call.authorize(None, "kms:ListKeys")
         mine = [k for k in self.of_region(call.region) if k.account == call.principal.account]
         return {"Keys": [{"KeyId": k.id, "KeyArn": k.arn} for k in mine], "Truncated": False}
 
     def describe_key(self, call) -> dict:
-        return {"KeyMetadata": self.metadata(call.target("kms:DescribeKey"))}
+        return {"KeyMetadata": self.metadata(call.target("kms:DescribeKey", alias=True))}
 
     def get_key_policy(self, call) -> dict:
         key = call.target("kms:GetKeyPolicy")
@@ -257,7 +320,8 @@ class KMS:
 
     def encrypt(self, call) -> dict:
         plaintext = blob(call.body, "Plaintext", 4096)
-        key = call.target("kms:Encrypt", states=("Enabled",))
+        key = call.target("kms:Encrypt", states=("Enabled",), alias=True)
+        call.dry_run()
         return {"CiphertextBlob": encoded(seal(key, plaintext, call.context)), "KeyId": key.arn,
                 "EncryptionAlgorithm": "SYMMETRIC_DEFAULT"}
 
@@ -267,7 +331,8 @@ class KMS:
             raise KMSError("ValidationException", "Please specify either number of bytes or key spec.")
         if spec is not None and spec not in ("AES_256", "AES_128") or size is not None and not 1 <= size <= 1024:
             raise KMSError("ValidationException", "KeySpec or NumberOfBytes is out of range")
-        key = call.target(action, states=("Enabled",))
+        key = call.target(action, states=("Enabled",), alias=True)
+        call.dry_run()
         plaintext = os.urandom(size or {"AES_256": 32, "AES_128": 16}[spec])
         return key, plaintext, seal(key, plaintext, call.context)
 
@@ -286,7 +351,7 @@ class KMS:
         if algorithm not in (None, "SYMMETRIC_DEFAULT"):
             raise KMSError("ValidationException", f"EncryptionAlgorithm {algorithm} is not for this key")
         if reference is not None:
-            call.target("kms:Decrypt", states=("Enabled",))
+            call.target("kms:Decrypt", states=("Enabled",), alias=True)
         key, plaintext = unseal(self.of_region(call.region), ciphertext, call.context)
         if reference is None:
             call.body["KeyId"] = key.arn
@@ -294,6 +359,7 @@ class KMS:
         elif call.key is not key:
             raise KMSError("IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform "
                                                     "this operation.")
+        call.dry_run()
         return {"KeyId": key.arn, "EncryptionAlgorithm": "SYMMETRIC_DEFAULT", **call.deliver(plaintext)}
 
 
@@ -304,7 +370,7 @@ class Call:
         self.kms, self.request = kms, request
         self.operation = request.headers.get("x-amz-target", "").removeprefix("TrentService.")
         self.body, self.context, self.principal, self.key, self.document = {}, {}, None, None, None
-        self.struck, self.reason = {}, None
+        self.struck, self.reason, self.alias = {}, None, None
         asked = sigv4.scope_region(request)
         self.region = asked if asked in OTHER_REGIONS else kms.region
 
@@ -378,6 +444,8 @@ class Call:
         keys = {f"kms:EncryptionContext:{name}": value for name, value in self.context.items()}
         if self.context:
             keys["kms:EncryptionContextKeys"] = sorted(self.context)
+        if self.alias:
+            keys["kms:RequestAlias"] = "alias/" + self.alias.partition("alias/")[2]
         if self.document and self.document.kind == "nitrotpm_pcrs":
             keys |= {f"kms:RecipientAttestation:NitroTPMPCR{n}": v.hex() for n, v in self.document.pcrs.items()}
         elif self.document:
@@ -422,8 +490,19 @@ class Call:
         if member(self.body, "PolicyName", str) not in (None, "default"):
             raise KMSError("NotFoundException", "No such policy exists")
 
-    def target(self, action: str, states: tuple | None = None) -> Key:
-        self.key = self.kms.find(member(self.body, "KeyId", str, required=True, maximum=2048), self.region)
+    def dry_run(self):
+        """After everything that could refuse the request."""
+        if member(self.body, "DryRun", bool):
+            raise KMSError("DryRunOperationException",
+                           "The request would have succeeded, but the DryRun option is set.")
+
+    def target(self, action: str, states: tuple | None = None, *, alias: bool = False, name: str = "KeyId") -> Key:
+        """What uses a key takes its aliases, too; what administers it does not."""
+        reference = member(self.body, name, str, required=True, maximum=2048)
+        if self.kms.is_alias(reference) and not alias:
+            raise KMSError("NotFoundException", f"Invalid keyId '{reference}'")
+        self.key = self.kms.find(reference, self.principal.account, self.region)
+        self.alias = reference if self.kms.is_alias(reference) else None
         self.authorize(self.key, action)
         if states and self.key.state not in states:
             code = "DisabledException" if self.key.state == "Disabled" else "KMSInvalidStateException"

@@ -9,10 +9,9 @@ import re
 import secrets
 import urllib.parse
 import xml.etree.ElementTree as xml
-import zlib
 from xml.sax.saxutils import escape
 
-from . import clock, identity, policy, sigv4
+from . import checksums, clock, identity, policy, sigv4
 from .faults import READING, WIRE
 from .store import Upload, Version
 from .web import FilePart, Request, Response
@@ -28,7 +27,7 @@ SIGNATURE_ERRORS = {
 ERRORS = {
     "AccessDenied": (403, "Access Denied"),
     "AuthorizationHeaderMalformed": (400, "The authorization header is malformed."),
-    "BadDigest": (400, "The digest you specified did not match what we received."),
+    "BadDigest": (400, "The Content-MD5 you specified did not match what we received."),
     "BucketAlreadyOwnedByYou": (409, "Your previous request to create the named bucket succeeded and you already own it."),
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
     "ExpiredToken": (400, "The provided token has expired."),
@@ -39,6 +38,8 @@ ERRORS = {
     "InvalidArgument": (400, "Invalid Argument"),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidObjectState": (403, "The operation is not valid for the object's storage class"),
+    "InvalidBucketState": (409, "Object Lock configuration cannot be enabled on existing buckets"),
+    "InvalidDigest": (400, "The Content-MD5 you specified was invalid."),
     "InvalidPart": (400, "One or more of the specified parts could not be found."),
     "InvalidPartOrder": (400, "The list of parts was not in ascending order."),
     "InvalidRange": (416, "The requested range is not satisfiable"),
@@ -53,6 +54,7 @@ ERRORS = {
     "NoSuchBucketPolicy": (404, "The bucket policy does not exist"),
     "MalformedPolicy": (400, "Policies must be valid JSON"),
     "NoSuchKey": (404, "The specified key does not exist."),
+    "ObjectLockConfigurationNotFoundError": (404, "Object Lock configuration does not exist for this bucket"),
     "NoSuchUpload": (404, "The specified upload does not exist. The upload ID may be invalid, or the upload may have been "
                           "aborted or completed."),
     "NoSuchVersion": (404, "The specified version does not exist."),
@@ -157,6 +159,8 @@ class S3:
 OPERATIONS = [
     # method, has key, distinguishing query argument -> operation
     ("GET", False, "location", "GetBucketLocation"), ("GET", False, "policy", "GetBucketPolicy"),
+    ("GET", False, "object-lock", "GetObjectLockConfiguration"),
+    ("PUT", False, "object-lock", "PutObjectLockConfiguration"),
     ("GET", False, None, "ListObjectsV2"), ("HEAD", False, None, "HeadBucket"), ("PUT", False, "policy", "PutBucketPolicy"),
     ("PUT", False, None, "CreateBucket"), ("GET", True, None, "GetObject"), ("HEAD", True, None, "HeadObject"),
     ("PUT", True, "partNumber", "UploadPart"), ("PUT", True, None, "PutObject"),
@@ -165,7 +169,9 @@ OPERATIONS = [
 ]
 PERMISSIONS = {
     "HeadObject": "GetObject", "ListObjectsV2": "ListBucket", "HeadBucket": "ListBucket", "UploadPart": "PutObject",
-    "CreateMultipartUpload": "PutObject", "CompleteMultipartUpload": "PutObject",
+    "CreateMultipartUpload": "PutObject", "CompleteMultipartUpload": "PutObject", "ListBuckets": "ListAllMyBuckets",
+    "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
+    "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
 }
 
 
@@ -178,6 +184,8 @@ class Call:
         arguments = {key for key, _ in request.query}
         self.operation = next((op for method, has_key, argument, op in OPERATIONS if method == request.method
                                and has_key == bool(self.key) and (argument is None or argument in arguments)), None)
+        if not name:
+            self.operation = "ListBuckets" if request.method == "GET" else None
 
     def run(self) -> Response:
         kinds = WIRE + ("denied",) + (READING if self.operation in ("GetObject", "HeadObject") else ())
@@ -193,11 +201,13 @@ class Call:
             key = "arn:aws:kms:us-east-1:111122223333:key/0a1b2c3d" if action.startswith("kms:") else self.resource()
             raise S3Error("AccessDenied", identity.denial(self.struck["denied"].get("how"), self.principal.arn, action,
                                                           f' on resource: "{key}"'))
-        if self.operation is None or not self.bucket_name:
+        if self.operation is None:
             raise S3Error("MethodNotAllowed")
         if len(self.key.encode("utf-8", "surrogateescape")) > 1024:
             raise S3Error("KeyTooLongError")
-        if self.operation != "CreateBucket":
+        if self.operation == "ListBuckets":
+            self.authorize()
+        elif self.operation != "CreateBucket":
             self.bucket = self.store.buckets.get(self.bucket_name)
             if self.bucket is None:
                 raise S3Error("NoSuchBucket", BucketName=self.bucket_name)
@@ -210,15 +220,16 @@ class Call:
         return "s3:" + PERMISSIONS.get(self.operation, self.operation)
 
     def resource(self) -> str:
-        return f"arn:aws:s3:::{self.bucket_name}" + (f"/{self.key}" if self.key else "")
+        return f"arn:aws:s3:::{self.bucket_name or '*'}" + (f"/{self.key}" if self.key else "")
 
     def authorize(self):
         action, resource = self.action(), self.resource()
         context = policy.Context(action, self.principal, resource, {
             "aws:SecureTransport": "true" if self.request.secure else "false", "aws:PrincipalArn": self.principal.arn})
         by_identity = [policy.evaluate(p, context) for p in self.principal.policies]
-        on_bucket = policy.evaluate(self.bucket.policy, context) if self.bucket.policy else policy.Decision("None", "")
-        allowed = any(by_identity) and (self.principal.account == self.bucket.owner or bool(on_bucket))
+        document, owner = (self.bucket.policy, self.bucket.owner) if self.bucket else (None, self.principal.account)
+        on_bucket = policy.evaluate(document, context) if document else policy.Decision("None", "")
+        allowed = any(by_identity) and (self.principal.account == owner or bool(on_bucket))
         if any(d.effect == "Deny" for d in [*by_identity, on_bucket]) or not allowed:
             raise S3Error("AccessDenied", f"User: {self.principal.arn} is not authorized to perform: {action} on resource: "
                                           f'"{resource}" because no resource-based policy allows the {action} action')
@@ -232,8 +243,37 @@ class Call:
         with self.store.lock:
             if self.bucket_name in self.store.buckets:
                 raise S3Error("BucketAlreadyOwnedByYou")
-            self.store.create(self.bucket_name, self.principal.account)
+            bucket = self.store.create(self.bucket_name, self.principal.account)
+            bucket.object_lock = self.request.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true"
         return Response(200, b"", {"Location": f"/{self.bucket_name}"})
+
+    def list_buckets(self) -> Response:
+        """Those of the caller's account."""
+        with self.store.lock:
+            mine = [b for name, b in sorted(self.store.buckets.items()) if b.owner == self.principal.account]
+        buckets = [element("Bucket", leaf("Name", b.name), leaf("CreationDate", clock.iso(b.created))) for b in mine]
+        owner = element("Owner", leaf("ID", self.principal.account), leaf("DisplayName", self.principal.account))
+        return Response(200, document("ListAllMyBucketsResult", element("Buckets", *buckets), owner),
+                        {"Content-Type": "application/xml"})
+
+    def get_object_lock_configuration(self) -> Response:
+        if not self.bucket.object_lock:
+            raise S3Error("ObjectLockConfigurationNotFoundError", BucketName=self.bucket_name)
+        mode, days = self.bucket.retention or (None, None)
+        rule = element("Rule", element("DefaultRetention", leaf("Mode", mode), leaf("Days", days))) if mode else ""
+        return Response(200, document("ObjectLockConfiguration", leaf("ObjectLockEnabled", "Enabled"), rule),
+                        {"Content-Type": "application/xml"})
+
+    def put_object_lock_configuration(self) -> Response:
+        if not self.bucket.object_lock:
+            raise S3Error("InvalidBucketState")
+        try:
+            retention = xml.fromstring(self.request.body()).find("{*}Rule/{*}DefaultRetention")
+            self.bucket.retention = None if retention is None else (retention.findtext("{*}Mode"),
+                                                                    int(retention.findtext("{*}Days")))
+        except (xml.ParseError, TypeError, ValueError):
+            raise S3Error("MalformedXML") from None
+        return Response(200)
 
     def head_bucket(self) -> Response:
         return Response(200, b"", {"x-amz-bucket-region": self.s3.region})
@@ -325,7 +365,13 @@ class Call:
     def object_headers(self, version: Version) -> dict:
         return {"ETag": f'"{version.etag}"', "Last-Modified": clock.http(version.modified), "Accept-Ranges": "bytes",
                 "x-amz-version-id": version.id, "Content-Type": version.content_type,
-                "x-amz-server-side-encryption": "AES256", **version.metadata}
+                "x-amz-server-side-encryption": "AES256", **version.metadata, **self.checksum_headers(version)}
+
+    def checksum_headers(self, version: Version) -> dict:
+        """Of the whole object only: a range has none."""
+        if self.request.headers.get("x-amz-checksum-mode") != "ENABLED" or "range" in self.request.headers:
+            return {}
+        return {checksums.PREFIX + name: value for name, value in version.checksum.items()}
 
     def get_object(self) -> Response:
         if "replace" in self.struck and self.store.latest(self.bucket, self.key):
@@ -356,33 +402,61 @@ class Call:
 
     # --- writing
 
-    def receive(self) -> tuple[str, int, bytes]:
-        """The body in a file, checked against every digest that came with it."""
+    def receive(self, what: str) -> tuple[str, int, bytes, dict]:
+        """The body in a file, checked against every digest that came with it: path, size, MD5 and the checksum."""
         headers, trailers = self.request.headers, {}
-        signed = headers["x-amz-content-sha256"]
+        signed, names = headers["x-amz-content-sha256"], self.expected_checksums(what)
+        states = {name: checksums.ALGORITHMS[name]() for name in names}
         chunks = self.request.chunks()
         if signed == sigv4.STREAMING:
             chunks = aws_chunks(chunks, trailers)
-        crc = [0]
-        path, size, md5, sha256 = self.store.save(self.watch(chunks, crc), sha256=len(signed) == 64)
+        path, size, md5, sha256 = self.store.save(self.watch(chunks, states), sha256=len(signed) == 64)
         given = {**headers, **trailers}
-        checks = [
-            ("XAmzContentSHA256Mismatch", sha256 is None or sha256 == signed),
-            ("BadDigest", given.get("content-md5") in (None, base64.b64encode(md5).decode())),
-            ("BadDigest", given.get("x-amz-checksum-crc32") in (None, base64.b64encode(crc[0].to_bytes(4, "big")).decode())),
-        ]
-        for code, passed in checks:
-            if not passed:
-                os.unlink(path)
-                raise S3Error(code)
-        return path, size, md5
+        try:
+            if sha256 is not None and sha256 != signed:
+                raise S3Error("XAmzContentSHA256Mismatch")
+            if given.get("content-md5") not in (None, base64.b64encode(md5).decode()):
+                raise S3Error("BadDigest")
+            return path, size, md5, {name: self.check(name, state, given) for name, state in states.items()}
+        except S3Error:
+            os.unlink(path)
+            raise
 
-    def watch(self, chunks, crc: list):
-        wanted = "x-amz-checksum-crc32" in self.request.headers or \
-            self.request.headers.get("x-amz-trailer") == "x-amz-checksum-crc32"
+    @staticmethod
+    def check(name: str, state, given: dict) -> str:
+        value, computed = given.get(checksums.PREFIX + name, ""), base64.b64encode(state.digest()).decode()
+        if not checksums.well_formed(name, value):
+            raise S3Error("InvalidRequest", f"Value for {checksums.PREFIX}{name} header is invalid.")
+        if value != computed:
+            raise S3Error("BadDigest", f"The {name.upper()} you specified did not match the calculated checksum.")
+        return computed
+
+    def expected_checksums(self, what: str) -> list[str]:
+        """What is named before a byte of the body is read; Object Lock demands some digest for every body ("what")."""
+        headers = self.request.headers
+        names = checksums.named(headers)
+        if len(names) > 1:
+            raise S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not "
+                                            "allowed.")
+        if any(name not in checksums.ALGORITHMS for name in names):
+            raise S3Error("InvalidRequest", "The algorithm type you specified in x-amz-checksum- header is invalid.")
+        if "content-md5" in headers:
+            try:
+                if len(base64.b64decode(headers["content-md5"], validate=True)) != 16:
+                    raise S3Error("InvalidDigest")
+            except ValueError:
+                raise S3Error("InvalidDigest") from None
+        locked = self.bucket.retention or any(name.startswith("x-amz-object-lock-") for name in headers)
+        if locked and not names and "content-md5" not in headers:
+            raise S3Error("InvalidRequest", f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} "
+                                            "requests with Object Lock parameters")
+        return names
+
+    @staticmethod
+    def watch(chunks, states: dict):
         for chunk in chunks:
-            if wanted:
-                crc[0] = zlib.crc32(chunk, crc[0])
+            for state in states.values():
+                state.update(chunk)
             yield chunk
 
     def described(self) -> tuple[str, dict]:
@@ -399,12 +473,23 @@ class Call:
     def put_object(self) -> Response:
         if "x-amz-copy-source" in self.request.headers:
             raise S3Error("NotImplemented")
-        path, size, md5 = self.receive()
+        path, size, md5, checksum = self.receive("Put Object")
         self.check_write_conditions()
         version = self.store.put(self.bucket, self.key, path, size, md5.hex(), *self.described())
-        return Response(200, b"", {"ETag": f'"{version.etag}"', "x-amz-version-id": version.id})
+        version.checksum = checksum
+        self.lock(version)
+        return Response(200, b"", {"ETag": f'"{version.etag}"', "x-amz-version-id": version.id,
+                                   **{checksums.PREFIX + name: value for name, value in checksum.items()}})
+
+    def lock(self, version: Version):
+        if self.bucket.retention:
+            version.locked_until = self.s3.clock.now() + 86400 * self.bucket.retention[1]
 
     def delete_object(self) -> Response:
+        id = self.request.argument("versionId")
+        version = self.store.version(self.bucket, self.key, id) if id else None
+        if version and version.locked_until > self.s3.clock.now():
+            raise S3Error("AccessDenied", "Access Denied because object protected by object lock.")
         gone = self.store.remove(self.bucket, self.key, self.request.argument("versionId"))
         return Response(204, b"", {"x-amz-version-id": gone.id} if gone else {})
 
@@ -412,6 +497,12 @@ class Call:
 
     def create_multipart_upload(self) -> Response:
         upload = Upload(secrets.token_urlsafe(48), self.bucket_name, self.key, *self.described())
+        algorithm = self.request.headers.get("x-amz-checksum-algorithm", "").lower()
+        if algorithm and algorithm not in checksums.ALGORITHMS:
+            raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
+        upload.algorithm = algorithm or None
+        usual = "FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE"
+        upload.composite = self.request.headers.get("x-amz-checksum-type", usual) == "COMPOSITE"
         self.store.uploads[upload.id] = upload
         body = document("InitiateMultipartUploadResult", leaf("Bucket", upload.bucket), leaf("Key", upload.key),
                         leaf("UploadId", upload.id))
@@ -427,15 +518,25 @@ class Call:
         upload, number = self.upload(), self.request.argument("partNumber")
         if not number.isdigit() or not 1 <= int(number) <= 10000:
             raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
-        path, size, md5 = self.receive()
-        upload.parts[int(number)] = Version("", path, size, md5.hex(), self.s3.clock.now(), "")
-        return Response(200, b"", {"ETag": f'"{md5.hex()}"'})
+        named = next(iter(checksums.named(self.request.headers)), None)
+        if named != upload.algorithm and (named or upload.composite):
+            raise S3Error("InvalidRequest", "Checksum Type mismatch occurred, expected checksum Type: "
+                                            f"{upload.algorithm or 'null'}, actual checksum Type: {named or 'null'}")
+        path, size, md5, checksum = self.receive("Put Part")
+        upload.parts[int(number)] = Version("", path, size, md5.hex(), self.s3.clock.now(), "", checksum=checksum)
+        return Response(200, b"", {"ETag": f'"{md5.hex()}"', **{checksums.PREFIX + n: v for n, v in checksum.items()}})
 
     def complete_multipart_upload(self) -> Response:
         upload, parts = self.upload(), []
-        for number, etag in self.listed_parts():
+        for number, etag, given in self.listed_parts(upload.algorithm):
             part = upload.parts.get(number)
             if part is None or etag != part.etag:
+                raise S3Error("InvalidPart")
+            if upload.algorithm and upload.composite and given is None:
+                raise S3Error("InvalidRequest", f"The upload was created using a {upload.algorithm} checksum. The "
+                                                "complete request must include the checksum for each part. It was "
+                                                f"missing for part {number} in the request.")
+            if given not in (None, part.checksum.get(upload.algorithm)):
                 raise S3Error("InvalidPart")
             parts.append((number, part))
         numbers = [number for number, _ in parts]
@@ -446,17 +547,38 @@ class Call:
         self.check_write_conditions()
         path, size = self.store.concatenate([part for _, part in parts])
         digest = hashlib.md5(b"".join(bytes.fromhex(part.etag) for _, part in parts)).hexdigest()
+        checksum = self.whole_checksum(upload, [part for _, part in parts], path)
         version = self.store.put(self.bucket, self.key, path, size, f"{digest}-{len(parts)}", upload.content_type,
                                  upload.metadata)
+        version.checksum = checksum
+        self.lock(version)
         del self.store.uploads[upload.id]
+        shown = [leaf(f"Checksum{name.upper()}", value) for name, value in checksum.items()]
         body = document("CompleteMultipartUploadResult", leaf("Location", f"/{self.bucket_name}/{self.key}"),
-                        leaf("Bucket", self.bucket_name), leaf("Key", self.key), leaf("ETag", f'"{version.etag}"'))
+                        leaf("Bucket", self.bucket_name), leaf("Key", self.key), leaf("ETag", f'"{version.etag}"'),
+                        *shown)
         return Response(200, body, {"Content-Type": "application/xml", "x-amz-version-id": version.id})
 
-    def listed_parts(self) -> list[tuple[int, str]]:
+    def whole_checksum(self, upload: Upload, parts: list[Version], path: str) -> dict:
+        name = upload.algorithm
+        if name is None:
+            return {}
+        if upload.composite:
+            value = checksums.composite(name, [part.checksum[name] for part in parts])
+        else:
+            with open(path, "rb") as f:
+                value = checksums.value_of(name, iter(lambda: f.read(1 << 20), b""))
+        if self.request.headers.get(checksums.PREFIX + name) not in (None, value, value.partition("-")[0]):
+            os.unlink(path)
+            raise S3Error("BadDigest", f"The {name} you specified did not match the calculated checksum.")
+        return {name: value}
+
+    def listed_parts(self, algorithm: str | None) -> list[tuple[int, str, str | None]]:
+        """Number, ETag, and checksum where there is one."""
         try:
             root = xml.fromstring(self.request.body())
-            parts = [(int(part.findtext("{*}PartNumber")), part.findtext("{*}ETag").strip('"'))
+            parts = [(int(part.findtext("{*}PartNumber")), part.findtext("{*}ETag").strip('"'),
+                      part.findtext(f"{{*}}Checksum{algorithm.upper()}") if algorithm else None)
                      for part in root.findall("{*}Part")]
         except (xml.ParseError, TypeError, ValueError, AttributeError):
             raise S3Error("MalformedXML") from None
@@ -489,4 +611,4 @@ class Call:
 
 
 METHODS = {operation: getattr(Call, re.sub("(?<!^)(?=[A-Z])", "_", operation.removesuffix("V2")).lower())
-           for *_, operation in OPERATIONS}
+           for operation in [*(operation for *_, operation in OPERATIONS), "ListBuckets"]}

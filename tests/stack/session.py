@@ -11,7 +11,8 @@ from .client import Control
 DIRECTORY = pathlib.Path(__file__).resolve().parent
 ADMINISTRATION = ["kms:CreateKey", "kms:DescribeKey", "kms:PutKeyPolicy", "kms:GetKeyPolicy", "kms:EnableKey",
                   "kms:DisableKey", "kms:ScheduleKeyDeletion", "kms:CancelKeyDeletion", "kms:ReplicateKey", "kms:Encrypt",
-                  "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:Decrypt"]
+                  "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:Decrypt", "kms:CreateAlias",
+                  "kms:UpdateAlias", "kms:DeleteAlias"]
 
 
 def run(arguments, *, env: dict, timeout: float = 120, input: str | None = None, cwd=None) -> subprocess.CompletedProcess:

@@ -18,6 +18,8 @@ class Version:
     modified: float
     content_type: str
     metadata: dict = field(default_factory=dict)
+    checksum: dict = field(default_factory=dict)   # algorithm -> value
+    locked_until: float = 0
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Upload:
     key: str
     content_type: str
     metadata: dict
+    algorithm: str | None = None                   # of the checksums that parts must have
+    composite: bool = True                         # the object's checksum is one of its parts' checksums
     parts: dict = field(default_factory=dict)      # number -> Version
 
 
@@ -35,6 +39,9 @@ class Bucket:
     name: str
     owner: str
     policy: dict | None = None
+    created: float = 0
+    object_lock: bool = False
+    retention: tuple[str, int] | None = None       # mode and days: the default of Object Lock
     keys: dict = field(default_factory=dict)       # key -> [Version, ...], newest last
 
 
@@ -46,7 +53,7 @@ class Store:
         os.makedirs(directory, exist_ok=True)
 
     def create(self, name: str, owner: str) -> Bucket:
-        bucket = Bucket(name, owner)
+        bucket = Bucket(name, owner, created=self.clock.now())
         self.buckets[name] = bucket
         return bucket
 

@@ -82,7 +82,7 @@ def test_mount_options(booted):
     kind, options = options.split()
     assert kind == "tmpfs"
     uid, gid = booted.run("sh", "-c", "id -u sealboot; id -g sealboot").stdout.split()
-    assert {"noexec", "nosuid", "nodev", "mode=750", "huge=always", f"uid={uid}", f"gid={gid}"} <= set(options.split(","))
+    assert {"noexec", "nosuid", "nodev", "mode=750", "huge=within_size", f"uid={uid}", f"gid={gid}"} <= set(options.split(","))
     memory = int(re.search(r"MemTotal: *(\d+)", open("/proc/meminfo").read())[1])
     size = int(re.search(r"size=(\d+)k", options)[1])
     assert 0.85 * memory < size < 0.95 * memory

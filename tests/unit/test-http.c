@@ -204,6 +204,43 @@ static void test_gives_up_at_the_deadline(void **state) {
         assert_int_equal(get.refreshes, 0);
 }
 
+/* An address where nothing ever answered is given up soon, whatever the policy; one that answered once is not. */
+static void test_unreachable_is_given_up(void **state) {
+        static const char *const nowhere[] = { NULL, "http://no-such-host.invalid/" };
+        const struct http_options options = { .unreachable_ms = 200 };
+        const struct canned_reply reply = { .status = "200 OK" };
+        _cleanup_(http_freep) struct http *http = NULL;
+        struct http_call *call = NULL;
+        struct error e = {};
+        struct get get;
+        struct http_exchange x = { .prepare = prepare, .userdata = &get };
+        struct canned c;
+        int64_t began;
+
+        (void) state;
+        assert_ok(http_new(&options, &http, &e), &e);
+        get = (struct get) { .http = http };
+        for (size_t i = 0; i < ELEMENTS(nowhere); i++) {
+                canned_start(&c, NULL, 0);
+                canned_stop(&c);
+                get.url = nowhere[i] ?: c.url;
+                began = retry_clock_ns();
+                assert_int_equal(http_perform(http, &x, &(struct retry_policy) { 120000, 20, 50 }, &call, &e),
+                                 -ETIMEDOUT);
+                assert_true(retry_clock_ns() - began < INT64_C(20000000000));
+                assert_int_equal(e.failure, FAILURE_NETWORK);
+        }
+        canned_start(&c, &reply, 1);
+        get.url = c.url;
+        assert_ok(http_perform(http, &x, &(struct retry_policy) { 2000, 20, 50 }, &call, &e), &e);
+        http_call_free(TAKE(call));
+        canned_stop(&c);
+        canned_done(&c);
+        began = retry_clock_ns();
+        assert_int_equal(http_perform(http, &x, &(struct retry_policy) { 1500, 20, 50 }, &call, &e), -ETIMEDOUT);
+        assert_true(retry_clock_ns() - began > INT64_C(1000000000));
+}
+
 static enum http_verdict judge_refresh(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
         (void) userdata;
         if (http_judge(call, code, e) == HTTP_OK && http_call_status(call) == 200)
@@ -408,6 +445,7 @@ int main(void) {
                 cmocka_unit_test(test_verdicts),
                 cmocka_unit_test(test_bounds),
                 cmocka_unit_test(test_gives_up_at_the_deadline),
+                cmocka_unit_test(test_unreachable_is_given_up),
                 cmocka_unit_test(test_refresh_reaches_prepare),
                 cmocka_unit_test(test_streaming),
                 cmocka_unit_test(test_options),

@@ -21,7 +21,24 @@ static char *source(const char *name) {
 
 static void expect(const char *page, const char *row) {
         if (!strstr(page, row))
-                fail_msg("sealboot-agent.8 lacks:%s", row);
+                fail_msg("the manual lacks:%s", row);
+}
+
+/* A row for every key of the json_field tables in `code`; returns how many there are. */
+static size_t expect_keys(const char *page, const char *code) {
+        size_t keys = 0;
+
+        for (const char *p = code; (p = strstr(p, "{ \"")); p++) {
+                const char *end = strstr(p, "\", json_type_");
+                char row[100];
+
+                if (!end || memchr(p, '\n', (size_t) (end - p)))
+                        continue;
+                snprintf(row, sizeof row, "\n.It Cm %.*s\n", (int) (end - p - 3), p + 3);
+                expect(page, row);
+                keys++;
+        }
+        return keys;
 }
 
 /* Exit codes and message ids are a promise: the man page has every row of failure_table(), word for word, and no other. */
@@ -46,22 +63,26 @@ static void test_exit_codes_are_documented(void **state) {
 /* So is every key of the configuration: the table that config.c reads with is what there is. */
 static void test_configuration_is_documented(void **state) {
         _cleanup_free_ char *page = source(PAGE), *code = source("agent/configuration/config.c");
-        const char *table = strstr(code, "int config_parse(");
-        size_t keys = 0;
+        const char *table = strstr(code, "struct setting settings[]");
 
         (void) state;
         assert_non_null(table);
-        for (const char *p = table; (p = strstr(p, "{ \"")); p++) {
-                const char *end = strstr(p, "\", json_type_");
-                char row[100];
+        assert_true(expect_keys(page, table) > 10);
+}
 
-                if (!end || memchr(p, '\n', (size_t) (end - p)))
-                        continue;
-                snprintf(row, sizeof row, "\n.It Cm %.*s\n", (int) (end - p - 3), p + 3);
-                expect(page, row);
-                keys++;
-        }
-        assert_true(keys > 10);
+/* The manifest is what other programs may write: its page has every key that is read, and its example is one. */
+static void test_manifest_is_documented(void **state) {
+        _cleanup_free_ char *page = source("policy/man/sealboot-manifest.5"), *code = source("agent/sealed/model.c");
+        char *example = strstr(page, "\n.Bd -literal\n"), *end = example ? strstr(example, "\n.Ed\n") : NULL;
+        _cleanup_model_ struct model *m = NULL;
+        struct error e = {};
+
+        (void) state;
+        assert_int_equal(expect_keys(page, code), 9);
+        assert_non_null(end);
+        example += strlen("\n.Bd -literal\n");
+        assert_ok(manifest_parse(example, (size_t) (end - example), "example", &m, &e), &e);
+        assert_int_equal(m->n_files, 2);
 }
 
 static void test_journal_is_documented(void **state) {
@@ -87,6 +108,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_exit_codes_are_documented), cmocka_unit_test(test_configuration_is_documented),
                 cmocka_unit_test(test_journal_is_documented),     cmocka_unit_test(test_example_is_valid),
+                cmocka_unit_test(test_manifest_is_documented),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -528,8 +528,8 @@ static void test_upload(void **state) {
                 { .status = "200 OK",
                   .body = "<?xml version=\"1.0\"?>\n  <Error><Code>InternalError</Code><Message>again</Message></Error>" },
                 { .status = "200 OK",
-                  .body = "  <?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult><ETag>\"x-2\"</ETag></"
-                          "CompleteMultipartUploadResult>" },
+                  .body = "  <?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult><ETag>\"x-2\"</ETag>"
+                          "<ChecksumCRC32C>Hlh8ag==-2</ChecksumCRC32C></CompleteMultipartUploadResult>" },
         };
         _cleanup_(s3_upload_freep) struct s3_upload *upload = NULL;
         struct error e = {};
@@ -547,9 +547,48 @@ static void test_upload(void **state) {
         assert_non_null(strstr(f.canned.requests[1], "\r\n\r\nsecond"));
         assert_non_null(strstr(f.canned.requests[3], "\r\n\r\nfirst"));
         assert_non_null(strstr(f.canned.requests[5],
-                               "<Part><PartNumber>1</PartNumber><ETag>\"one\"</ETag></Part><Part><PartNumber>2</PartNumber>"
-                                                     "<ETag>\"two\"</ETag></Part></CompleteMultipartUpload>"));
+                               "<Part><PartNumber>1</PartNumber><ETag>\"one\"</ETag>"
+                               "<ChecksumCRC32C>ij6hUA==</ChecksumCRC32C></Part>"
+                               "<Part><PartNumber>2</PartNumber><ETag>\"two\"</ETag>"
+                               "<ChecksumCRC32C>ev2UKA==</ChecksumCRC32C></Part></CompleteMultipartUpload>"));
+        /* What S3 checks before it stores the bytes, and demands under Object Lock. */
+        assert_non_null(strstr(f.canned.requests[0], "\r\nx-amz-checksum-algorithm: CRC32C\r\n"));
+        assert_non_null(strstr(f.canned.requests[1], "\r\nx-amz-checksum-crc32c: ev2UKA==\r\n"));
+        assert_non_null(strstr(f.canned.requests[3], "\r\nx-amz-checksum-crc32c: ij6hUA==\r\n"));
         assert_int_equal(stop(&f), 6);
+}
+
+/* S3 says of each body which checksum it stored: anything else than what was sent is an error. */
+static void test_upload_is_stored_differently(void **state) {
+        static const struct canned_reply replies[] = {
+                { .status = "200 OK", .headers = "ETag: \"x\"\r\nx-amz-checksum-crc32c: qTxfkw==\r\n" },
+                { .status = "200 OK", .headers = "ETag: \"x\"\r\nx-amz-checksum-crc32c: AAAAAA==\r\n" },
+                { .status = "400 Bad Request",
+                  .body = "<Error><Code>BadDigest</Code><Message>The CRC32C you specified did not match the calculated "
+                          "checksum.</Message></Error>" },
+                { .status = "200 OK", .headers = "ETag: \"x\"\r\n" },
+                { .status = "200 OK",
+                  .body = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>" },
+                { .status = "200 OK", .headers = "ETag: \"one\"\r\n" },
+                { .status = "200 OK",
+                  .body = "<CompleteMultipartUploadResult><ChecksumCRC32C>Hlh8ag==-2</ChecksumCRC32C>"
+                          "</CompleteMultipartUploadResult>" },
+        };
+        struct s3_upload *upload = NULL;
+        struct error e = {};
+        struct fixture f;
+
+        (void) state;
+        start(&f, NULL, replies, 7);
+        assert_ok(s3_put(f.s3, "bucket", "k", "x", 1, &e), &e);
+        assert_refused(s3_put(f.s3, "bucket", "k", "x", 1, &e), &e, FAILURE_S3_ANSWER,
+                       "S3 stored bytes with the CRC32C \"AAAAAA==\"");
+        assert_ok(s3_put(f.s3, "bucket", "k", "x", 1, &e), &e); /* damaged on the way: sent again */
+        assert_ok(s3_upload_begin(f.s3, "bucket", "k", &upload, &e), &e);
+        assert_ok(s3_upload_part(upload, 1, "first", 5, &e), &e);
+        assert_refused(s3_upload_complete(upload, &e), &e, FAILURE_S3_ANSWER, "S3 stored bytes with the CRC32C");
+        s3_upload_free(upload);
+        assert_int_equal(stop(&f), 7);
 }
 
 static void test_upload_is_aborted(void **state) {
@@ -646,6 +685,7 @@ int main(void) {
                 cmocka_unit_test(test_get_and_head),
                 cmocka_unit_test(test_upload),
                 cmocka_unit_test(test_upload_is_aborted),
+                cmocka_unit_test(test_upload_is_stored_differently),
                 cmocka_unit_test(test_list),
                 cmocka_unit_test(test_parse_list_refuses),
         };

@@ -57,7 +57,7 @@ static struct source *source_of(char directory[static 32], uint64_t size) {
         assert_true(fd >= 0);
         assert_true(write(fd, data, size) == (ssize_t) size);
         close(fd);
-        assert_ok(source_scan(directory, SOURCE_LINKS_INSIDE, &source, &e), &e);
+        assert_ok(source_scan(directory, SOURCE_LINKS_INSIDE, SOURCE_FILES_MODEL, &source, &e), &e);
         return source;
 }
 

@@ -261,7 +261,7 @@ def test_files_that_differ_are_the_inference_servers_units_and_the_clock():
             "multi-user.target.wants/chronyd.service", "multi-user.target.wants/vllm.service", "multi-user.target.wants/ollama.service",
             "sockets.target.wants/inference-proxy.socket")}
     assert files("root-debian") == {units + name for name in (
-        "llama-proxy.socket.d/image.conf", "multi-user.target.wants/llama-server.service", "sockets.target.wants/llama-proxy.socket",
+        "llama-proxy.socket.d/image.conf", "run-sealboot-model.mount.d/image.conf", "multi-user.target.wants/llama-server.service", "sockets.target.wants/llama-proxy.socket",
         "sysinit.target.wants/systemd-timesyncd.service")}
 
 
