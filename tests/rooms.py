@@ -161,6 +161,21 @@ def library(tree):
             if room(path) not in VERIFY_ROOMS and path not in VERIFY_FILES]
 
 
+def documented(tree):
+    """Faults of the pages that list rooms, and the tests of each."""
+    rooms = [name for name in [*ORDER, *APART] if "/" in name]
+    faults = [f"CONTRIBUTING.md has no row for {name}" for name in rooms
+              if name != "policy/examples" and f"`{name}`" not in (tree / "CONTRIBUTING.md").read_text()]
+    rows = dict(re.findall(r"^\| `([^`]+)` \|(.*)\|$", (tree / "tests/README.md").read_text(), re.M))
+    faults += [f"tests/README.md has no row for {name}" for name in rooms if name not in rows]
+    for name in rooms:
+        unit, fuzz, end = (re.findall(r"`([^`]+)`", cell) for cell in rows.get(name, "||").split("|"))
+        files = [f"unit/test-{test}.c" for test in unit] + [f"fuzz/fuzz-{test}.c" for test in fuzz] + \
+                [test if "/" in test else f"e2e/{test}" for test in end]
+        faults += [f"tests/README.md names {file} for {name}, which is not there" for file in files if not (tree / "tests" / file).exists()]
+    return faults
+
+
 def check_rules():
     """The rules find what they are for, in trees of two or three files."""
     a, b, c = "agent/aws/a", "agent/aws/b", "agent/sealed/c"
@@ -192,7 +207,7 @@ def main():
     tree = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent.parent)
     check_rules()
     files = sources(tree)
-    faults = examine(files, KNOWN) + library(tree)
+    faults = examine(files, KNOWN) + library(tree) + documented(tree)
     for fault in faults:
         print(f"rooms: {fault}", file=sys.stderr)
     if faults:
