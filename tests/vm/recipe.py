@@ -61,6 +61,7 @@ def files(profile="debian", overlays=()):
         "usr/lib/sysusers.d/sealboot.conf": (units / "sysusers.conf").read_bytes(),
         "usr/lib/tmpfiles.d/sealboot.conf": (units / "tmpfiles.conf").read_bytes(),
         "usr/lib/udev/rules.d/60-sealboot.rules": (units / "udev.rules").read_bytes(),
+        "usr/share/sealboot/amazon-roots.pem": (units / "amazon-roots.pem").read_bytes(),
     }
     said |= {UNITS + name: (units / name).read_bytes() for name in ("run-sealboot-model.mount", "sealboot-model.target")}
     if profile == "debian":

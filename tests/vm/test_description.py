@@ -191,14 +191,17 @@ mkdir -p base/lib && ln -sfn /output/modules base/lib/modules && depmod --basedi
 """
 
 
-def built(directory, key):
+PINNED = {"keys": ["arn:aws:kms:us-east-1:111122223333:key/5ea1b007"], "ca_bundle": "/usr/share/sealboot/amazon-roots.pem"}
+
+
+def built(directory, key, configuration=PINNED):
     """kiwi/build of al2023 with nvidia whose modules KEY signed. A Debian root stands in for Amazon Linux, and a script for KIWI."""
     (directory / "bin").mkdir()
     (directory / "bin/kiwi-ng").write_text(STAND_IN)
     (directory / "bin/rpm").write_text(RPM)
     for name in ("kiwi-ng", "rpm"):
         (directory / "bin" / name).chmod(0o755)
-    (directory / "agent.json").write_text("{}")
+    (directory / "agent.json").write_text(json.dumps(configuration))
     (directory / "an image").mkdir()
     (directory / "an image/sealboot.raw.pcr_measurements.json").write_text("of an earlier build that was signed")
     in_amazon = [KIWI / "chroot", "--bind", f"{SOURCE}:/tree", "--bind", f"{directory}:/output", "forky", KIWI / "packages", "env"]
@@ -225,6 +228,14 @@ def test_product_is_built_by_the_machines_own_tools(tmp_path):
     assert (image / "packages").read_text() == "a-package-1-1.x86_64\n"
     assert len((image / "SHA256SUMS").read_text().splitlines()) == 5
     assert {p.name for p in image.iterdir()} == {"sealboot.raw", "sealboot.efi", "pcr_measurements.json", "packages", "files", "SHA256SUMS"}
+
+
+@pytest.mark.parametrize("configuration, why", [
+    ({}, '"keys" is missing'), ({**PINNED, "ca_bundle": "/etc/no-such.pem"}, "no-such.pem"), ({**PINNED, "region": "eu_west"}, "Region")])
+def test_a_configuration_that_no_boot_would_take_is_refused_before_the_build(tmp_path, configuration, why):
+    done = built(tmp_path, "kernel", configuration)
+    assert done.returncode == 1 and why in done.stderr and "no image with this configuration would boot" in done.stderr, done.stderr
+    assert not (tmp_path / "asked").exists()
 
 
 def test_modules_that_the_locked_down_kernel_would_refuse_are_refused(tmp_path):
@@ -257,7 +268,7 @@ def test_files_that_differ_are_the_inference_servers_units_and_the_clock():
     units = "usr/lib/systemd/system/"
     assert files("root-al2023") == {units + name for name in ("vllm.service", "ollama.service", "inference-proxy.socket",
                                                               "inference-proxy.service")} | {
-        "etc/chrony.conf"} | {units + name for name in (
+        "etc/chrony.conf", "etc/pki/tls/certs/ca-bundle.crt"} | {units + name for name in (
             "multi-user.target.wants/chronyd.service", "multi-user.target.wants/vllm.service", "multi-user.target.wants/ollama.service",
             "sockets.target.wants/inference-proxy.socket")}
     assert files("root-debian") == {units + name for name in (
