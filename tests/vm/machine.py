@@ -76,14 +76,16 @@ class Report:
 
 
 class Machine:
-    """One boot of a disk. `tpm` is the control socket of a running TPM; by default the machine starts its own swtpm."""
+    """One boot of a disk. `tpm` is the control socket of a running TPM; by default the machine starts its own swtpm. Without
+    `first` QEMU leaves the order of boot options to the variable store."""
 
-    def __init__(self, directory, disk, variables=VARIABLES, tpm=None, memory=1024, extra=()):
+    def __init__(self, directory, disk, variables=VARIABLES, tpm=None, memory=1024, extra=(), first=True):
         self.directory = directory
         self.disk = disk
         self.tpm = tpm
         self.memory = memory
         self.extra = list(extra)
+        self.order = ",bootindex=0" if first else ""
         self.variables = variables
         self.processes = []
         self.console = directory / "console.log"
@@ -104,7 +106,7 @@ class Machine:
             "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE}",
             "-drive", f"if=pflash,unit=1,format=raw,file={d}/variables.fd",
             "-drive", f"if=none,id=disk,format=raw,snapshot=on,file={self.disk}",
-            "-device", "virtio-blk-pci,drive=disk,bootindex=0", "-device", "virtio-rng-pci",
+            "-device", f"virtio-blk-pci,drive=disk{self.order}", "-device", "virtio-rng-pci",
             "-chardev", f"socket,id=tpm,path={self.tpm}", "-tpmdev", "emulator,id=tpm0,chardev=tpm",
             "-device", "tpm-crb,tpmdev=tpm0", "-serial", "chardev:console", "-chardev",
             f"socket,id=console,path={d}/console.socket,server=on,wait=off,logfile={self.console}", *self.extra])
