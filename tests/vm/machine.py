@@ -6,6 +6,7 @@ Everything runs in the tool chroot of tests/vm/packages; KVM is never used, so t
 
 import base64
 import contextlib
+import json
 import pathlib
 import re
 import signal
@@ -146,6 +147,19 @@ class Machine:
             s.connect(str(self.directory / "console.socket"))
             s.sendall(text.encode())
             time.sleep(1)
+
+    def monitor(self, *commands):
+        """QMP: each command is (name, arguments) or a name; the machine needs "-qmp unix:DIRECTORY/qmp.socket,server=on,wait=off"."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(self.directory / "qmp.socket"))
+            with s.makefile("rw") as f:
+                for command in ("qmp_capabilities", *commands):
+                    name, arguments = command if isinstance(command, tuple) else (command, {})
+                    f.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+                    f.flush()
+                    answers = (json.loads(line) for line in f)
+                    answer = next(a for a in answers if "return" in a or "error" in a)
+                    assert "return" in answer, (command, answer)
 
     def report(self, seconds=240):
         """The tiny guest's report. A guest that panics also ends QEMU with status 0: only the end marker counts."""
