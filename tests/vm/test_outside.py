@@ -457,9 +457,9 @@ def decisions(stack):  # noqa: F811
 
 
 def test_a_clock_of_the_operator(image, stack, released, tmp_path):  # noqa: F811
-    """A clock of 2001: the machine may refuse, and says why; it may not take anything for valid that is not."""
+    """A clock of 2001, and no time service: the agent says that it is the clock, and nothing is released."""
     released(image / "pcr_measurements.json")
     with Instance(tmp_path, image / "sealboot.raw", stack, extra=["-rtc", "base=2001-01-01T00:00:00"]) as instance:
         _, guest = instance.told()
-        print(guest.fact("agent-journal"), guest.fact("clock"))
-        assert guest.fact("agent-state") == "active" or "clock" in guest.fact("agent-journal")
+        assert guest.fact("agent-state") == "failed" and "the system clock is wrong" in guest.fact("agent-journal")
+        assert "ok" not in decisions(stack) and "model.gguf" not in guest.fact("models")
