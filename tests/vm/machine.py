@@ -6,6 +6,7 @@ Everything runs in the tool chroot of tests/vm/packages; KVM is never used, so t
 
 import base64
 import contextlib
+import json
 import pathlib
 import re
 import signal
@@ -77,14 +78,16 @@ class Report:
 
 
 class Machine:
-    """One boot of a disk. `tpm` is the control socket of a running TPM; by default the machine starts its own swtpm."""
+    """One boot of a disk. `tpm` is the control socket of a running TPM; by default the machine starts its own swtpm. Without
+    `first` QEMU leaves the order of boot options to the variable store."""
 
-    def __init__(self, directory, disk, variables=VARIABLES, tpm=None, memory=1024, extra=()):
+    def __init__(self, directory, disk, variables=VARIABLES, tpm=None, memory=1024, extra=(), first=True):
         self.directory = directory
         self.disk = disk
         self.tpm = tpm
         self.memory = memory
         self.extra = list(extra)
+        self.order = ",bootindex=0" if first else ""
         self.variables = variables
         self.processes = []
         self.console = directory / "console.log"
@@ -105,7 +108,7 @@ class Machine:
             "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE}",
             "-drive", f"if=pflash,unit=1,format=raw,file={d}/variables.fd",
             "-drive", f"if=none,id=disk,format=raw,snapshot=on,file={self.disk}",
-            "-device", "virtio-blk-pci,drive=disk,bootindex=0", "-device", "virtio-rng-pci",
+            "-device", f"virtio-blk-pci,drive=disk{self.order}", "-device", "virtio-rng-pci",
             "-chardev", f"socket,id=tpm,path={self.tpm}", "-tpmdev", "emulator,id=tpm0,chardev=tpm",
             "-device", "tpm-crb,tpmdev=tpm0", "-serial", "chardev:console", "-chardev",
             f"socket,id=console,path={d}/console.socket,server=on,wait=off,logfile={self.console}", *self.extra])
@@ -145,6 +148,19 @@ class Machine:
             s.connect(str(self.directory / "console.socket"))
             s.sendall(text.encode())
             time.sleep(1)
+
+    def monitor(self, *commands):
+        """QMP: each command is (name, arguments) or a name; the machine needs "-qmp unix:DIRECTORY/qmp.socket,server=on,wait=off"."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(self.directory / "qmp.socket"))
+            with s.makefile("rw") as f:
+                for command in ("qmp_capabilities", *commands):
+                    name, arguments = command if isinstance(command, tuple) else (command, {})
+                    f.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+                    f.flush()
+                    answers = (json.loads(line) for line in f)
+                    answer = next(a for a in answers if "return" in a or "error" in a)
+                    assert "return" in answer, (command, answer)
 
     def report(self, seconds=240):
         """The tiny guest's report. A guest that panics also ends QEMU with status 0: only the end marker counts."""

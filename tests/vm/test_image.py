@@ -93,29 +93,36 @@ def model(stack, key, sealboot, tmp_path_factory):
     return json.loads(sealed)
 
 
+def release(stack, key, sealboot, measurements):
+    """Makes `sealboot policy`'s one-shot policy for these measurements the key's policy."""
+    text = sealboot("policy", "--reference", measurements, "--principal", stack.role_arn, "--admin", stack.info["owner_arn"],
+                    "--sealer", stack.info["owner_arn"], "--context", "model=tiny", "--one-shot")
+    stack.kms().put_key_policy(KeyId=key, PolicyName="default", Policy=text)
+    stack.control.clear_audit()
+
+
 @pytest.fixture
 def released(stack, key, sealboot, model):
-    """released(measurements) makes `sealboot policy`'s one-shot policy for them the key's policy."""
-    def put(measurements):
-        text = sealboot("policy", "--reference", measurements, "--principal", stack.role_arn, "--admin", stack.info["owner_arn"],
-                        "--sealer", stack.info["owner_arn"], "--context", "model=tiny", "--one-shot")
-        stack.kms().put_key_policy(KeyId=key, PolicyName="default", Policy=text)
-        stack.control.clear_audit()
-    return put
+    """released(measurements): that policy, once there is a model."""
+    return lambda measurements: release(stack, key, sealboot, measurements)
 
 
 class Instance(Machine):
-    """A machine of the image with the local stack for a network, a NitroTPM and a port for the report."""
+    """A machine of the image with the local stack for a network, a NitroTPM and a port for the report. `network` puts a
+    network.Network between the two."""
 
-    def __init__(self, directory, disk, stack, extra=(), **options):
+    def __init__(self, directory, disk, stack, extra=(), network=None, **options):
         self.report_file = directory / "report"
         self.port = free_port()
         endpoints = stack.endpoints
         forwards = "".join(f",guestfwd=tcp:{ip}:{port}-cmd:socat - TCP:{endpoints[name].split('//')[1]}"
                            for name, (ip, port) in (("imds", IMDS), ("kms", KMS), ("s3", S3)))
+        user = (f"user,id=user,net=169.254.0.0/16,host=169.254.0.2,dns=169.254.0.3,restrict=on,"
+                f"hostfwd=tcp:127.0.0.1:{self.port}-:8080{forwards}")
         super().__init__(directory, disk, tpm=stack.directory / "qemu-tpm.socket", memory=2048, **options, extra=[
-            "-netdev", f"user,id=net,net=169.254.0.0/16,host=169.254.0.2,dns=169.254.0.3,restrict=on,"
-            f"hostfwd=tcp:127.0.0.1:{self.port}-:8080{forwards}", "-device", "virtio-net-pci,netdev=net,romfile=",
+            *(network.qemu(user) if network else ["-netdev", user]),
+            # No option ROM: the firmware would load and measure it, and EC2's interfaces have none.
+            "-device", f"virtio-net-pci,netdev={'guest' if network else 'user'},romfile=",
             "-chardev", f"file,id=report,path={self.report_file}", "-device", "virtio-serial-pci",
             "-device", "virtserialport,chardev=report,name=sealboot.report", *extra])
 
@@ -199,29 +206,24 @@ def test_boots_to_a_served_answer(image, stack, model, released, sealboot, tmp_p
     assert not failures, failures
 
 
-def test_boots_with_secure_boot(image, stack, model, released, owner_keys, sealboot, tmp_path):
-    disk = tmp_path / "signed.raw"
-    script(f"""cp --sparse=always {image}/sealboot.raw {disk}
-        SEALBOOT=true {SOURCE}/kiwi/secure-boot sign {owner_keys} {disk}
+def sign(disk, keys, sealboot):
+    """Signs the UKI of a raw disk as kiwi/secure-boot does; the measurements of what firmware with those keys boots."""
+    signed, measurements = disk.parent / "signed.efi", disk.parent / "pcr_measurements.json"
+    script(f"""SEALBOOT=true {SOURCE}/kiwi/secure-boot sign {keys} {disk}
         start=$(sgdisk --info=1 {disk} | awk '/First sector/ {{ print $3 }}')
-        mcopy -i {disk}@@$((start * 512)) ::/EFI/BOOT/BOOTX64.EFI {tmp_path}/signed.efi""", binds=["--bind", str(image)])
-    lists = [argument for name in ("PK", "KEK", "db", "dbx") if (owner_keys / f"{name}.esl").exists()
-             for argument in (f"--{name}", owner_keys / f"{name}.esl")]
-    measurements = tmp_path / "pcr_measurements.json"
-    measurements.write_text(sealboot("measure", "--json", *lists, tmp_path / "signed.efi"))
-    released(measurements)
-    with Instance(tmp_path, disk, stack, variables=owner_keys / "OVMF_VARS.fd") as instance:
-        report, guest = instance.told()
-        assert {f"PCR{i}": report.pcrs["sha384"][i] for i in (2, 3, 4, 7, 12)} == \
-            {name: value for name, value in references(measurements).items() if name.startswith("PCR")}
-        assert_serves(instance, report, guest, model)
+        mcopy -i {disk}@@$((start * 512)) ::/EFI/BOOT/BOOTX64.EFI {signed}""")
+    lists = [argument for name in ("PK", "KEK", "db", "dbx") if (keys / f"{name}.esl").exists()
+             for argument in (f"--{name}", keys / f"{name}.esl")]
+    measurements.write_text(sealboot("measure", "--json", *lists, signed))
+    return measurements
 
 
 # --- what must not work
 
 def injections(directory):
     """QEMU's options that bring credentials, and so units, from outside: SMBIOS type 11 and fw_cfg."""
-    unit = "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/usr/lib/sealboot/test/sh -c 'echo {} >/dev/console'\n"
+    say = "".join(f"ExecStart=-{shell} -c 'echo {{0}} >/dev/console'\n" for shell in ("/bin/sh", "/usr/lib/sealboot/test/sh"))
+    unit = f"[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\n{say}"
     credentials = {"extra-unit.smbios.service": unit.format("brought by SMBIOS"),
                    "unit-dropin.sysinit.target": "[Unit]\nWants=smbios.service x.service\n"}
     (directory / "unit").write_text(unit.format("brought by fw_cfg"))
@@ -229,17 +231,6 @@ def injections(directory):
               for name, text in credentials.items()]
     return ["-fw_cfg", f"name=opt/io.systemd.credentials/systemd.extra-unit.x.service,file={directory}/unit",
             *(word for value in smbios for word in ("-smbios", value))]
-
-
-def test_credentials_and_units_from_outside_have_no_effect(image, stack, model, released, tmp_path):
-    """They move no PCR that a policy binds: only the measured command line keeps them out."""
-    released(image / "pcr_measurements.json")
-    with Instance(tmp_path, image / "sealboot.raw", stack, extra=injections(tmp_path)) as instance:
-        report, guest = instance.told()
-        assert report.pcrs["sha384"][4] == references(image / "pcr_measurements.json")["PCR4"]
-        assert report.pcrs["sha384"][12] == ZEROS
-        assert guest.fact("agent-state") == "active", guest.fact("agent-journal")
-        assert not re.search(r"^(smbios|x)\.service", guest.fact("units"), re.MULTILINE) and "brought by" not in instance.text()
 
 
 def test_appended_command_line_is_denied(image, stack, model, released, tmp_path):
@@ -303,22 +294,28 @@ def test_wrong_secure_boot_key_is_refused_by_the_firmware(image, stack, owner_ke
         assert "Linux version" not in instance.text() and not instance.raw()
 
 
-def test_one_changed_byte_of_the_root_does_not_boot_to_service(image, stack, model, released, tmp_path):
-    """In the first compressed block of systemd itself, which every boot reads."""
-    disk = tmp_path / "corrupt.raw"
-    changed_esp(image, disk, f"""
+def corrupt(disk):
+    """Flips a bit in the first compressed block of systemd itself, which every boot reads."""
+    extents = disk.parent / "extents"
+    root = int(script(f"""cd {disk.parent}
         root=$(sgdisk --info=2 {disk} | awk '/First sector/ {{ print $3 * 512 }}')
         dd if={disk} of=root.erofs bs=1M iflag=skip_bytes skip=$root conv=sparse status=none
-        dump.erofs -e --path=/usr/lib/systemd/systemd root.erofs > extents
-        echo $root > offset""")
-    root = int((tmp_path / "offset").read_text())
-    first = re.search(r"^ *0: .*\| *\d+ : *(\d+)\.\.", (tmp_path / "extents").read_text(), re.MULTILINE)
-    assert first, (tmp_path / "extents").read_text()
+        dump.erofs -e --path=/usr/lib/systemd/systemd root.erofs > {extents}; rm root.erofs
+        echo $root"""))
+    first = re.search(r"^ *0: .*\| *\d+ : *(\d+)\.\.", extents.read_text(), re.MULTILINE)
+    assert first, extents.read_text()
     with open(disk, "r+b") as f:
         f.seek(root + int(first[1]) + 100)
         byte = f.read(1)
         f.seek(-1, 1)
         f.write(bytes([byte[0] ^ 1]))
+
+
+def test_one_changed_byte_of_the_root_does_not_boot_to_service(image, stack, model, released, tmp_path):
+    """In the first compressed block of systemd itself, which every boot reads."""
+    disk = tmp_path / "corrupt.raw"
+    changed_esp(image, disk, "")
+    corrupt(disk)
     released(image / "pcr_measurements.json")
     with Instance(tmp_path, disk, stack) as instance:
         wait_until(lambda: instance.qemu.poll() is not None or "panic" in instance.text(), BOOT, "panic", instance.tail)

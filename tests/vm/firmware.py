@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator can write into the firmware's variables: boot options, drivers, options of the loader and of systemd."""
+
+import json
+import re
+import struct
+import subprocess
+import uuid
+
+from machine import SOURCE, VARIABLES, script
+
+GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+DATABASE = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"  # of db and dbx
+SYSTEMD = "8cf2644b-4b0b-428f-9387-6d876050dc67"
+LOADER = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+SHIM = "605dab50-e046-4300-abb6-3dd810dd8b23"
+SWITCH = "f0a30bc7-af08-4556-99c4-001009c93a44"  # EDK2's own SecureBootEnable
+KEPT, BOOT = 7, 3  # non-volatile, with and without access at run time
+ACTIVE = 1
+
+
+def utf16(text):
+    return (text + "\0").encode("utf-16-le")
+
+
+def variable(name, data, guid=GLOBAL, attributes=KEPT):
+    return {"name": name, "guid": guid, "attr": attributes, "data": data.hex()}
+
+
+def numbers(*options):
+    """BootOrder, DriverOrder, ...; BootNext is a list of one."""
+    return struct.pack(f"<{len(options)}H", *options)
+
+
+def store(directory, variables, source=VARIABLES):
+    """A copy of the variable store SOURCE with VARIABLES in it."""
+    directory.mkdir(exist_ok=True)
+    (directory / "operator.json").write_text(json.dumps({"version": 2, "variables": variables}))
+    script(f"virt-fw-vars --input {source} --set-json {directory}/operator.json --output {directory}/operator.fd")
+    return directory / "operator.fd"
+
+
+def device_path(disk, file, partition=1):
+    """The path of FILE on a partition of a raw disk, as a boot option has it: HD(...)/FILE."""
+    told = script(f"sgdisk --info={partition} {disk}", binds=["--bind", disk.parent])
+    identity = uuid.UUID(re.search(r"unique GUID: (\S+)", told)[1])
+    first, size = (int(re.search(rf"{what}: (\d+)", told)[1]) for what in ("First sector", "Partition size"))
+    name = utf16(file.replace("/", "\\"))
+    return (struct.pack("<BBHIQQ16sBB", 4, 1, 42, partition, first, size, identity.bytes_le, 2, 2) +
+            struct.pack("<BBH", 4, 4, 4 + len(name)) + name + b"\x7f\xff\4\0")
+
+
+def load_option(disk, file, data=b"", description="operator"):
+    """The content of Boot####, Driver####, SysPrep####, ...; `data` is the optional data: an application's LoadOptions."""
+    path = device_path(disk, file)
+    return struct.pack("<IH", ACTIVE, len(path)) + utf16(description) + path + data
+
+
+def program(directory, name, subsystem, *defines):
+    """tests/vm/operator.c as a PE image: an application (10) or a boot service driver (11)."""
+    built = directory / f"{name}.efi"
+    subprocess.run(["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Os", "-mabi=ms", "-ffreestanding", "-fpie", "-fno-ident",
+                    "-fno-stack-protector", "-fshort-wchar", "-mno-red-zone", "-fno-asynchronous-unwind-tables",
+                    "-fcf-protection=none", f"-I{SOURCE}/tests/fixtures/measure", *(f"-D{d}" for d in defines), "-c",
+                    SOURCE / "tests/vm/operator.c", "-o", built.with_suffix(".o")], check=True)
+    subprocess.run(["ld", "-m", "i386pep", "--subsystem", str(subsystem), "--entry", "efi_main", "--image-base", "0x100000",
+                    "--dynamicbase", "--no-insert-timestamp", "--strip-all", "-o", built, built.with_suffix(".o")], check=True)
+    return built
