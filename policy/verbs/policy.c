@@ -261,6 +261,17 @@ static void warn_of_secure_boot(const struct composition *c) {
                                 c->images.items[i].source);
 }
 
+/* The stub takes credentials and an SMBIOS command line with Secure Boot on, too, and PCR12 alone tells. */
+static void warn_of_pcr12(const struct composition *c) {
+        for (size_t i = 0; i < c->images.n; i++)
+                if (reference_is_nitrotpm(&c->images.items[i]) && reference_has(&c->images.items[i], 4) &&
+                    !reference_has(&c->images.items[i], 12))
+                        fprintf(stderr,
+                                "sealboot policy: %s has no PCR12, which tells of credentials and command lines that a "
+                                "stub takes even with Secure Boot on; measure the image again and bind it\n",
+                                c->images.items[i].source);
+}
+
 /* As from a machine whose firmware did not measure. */
 static void warn_of_zeros(const struct composition *c) {
         static const uint8_t zeros[REFERENCE_SIZE];
@@ -308,6 +319,7 @@ static int write_policy(int argc, char *argv[]) {
         if (add_pcr2(&a, &e) < 0)
                 return command_failed(&e);
         warn_of_secure_boot(&a.c);
+        warn_of_pcr12(&a.c);
         warn_of_zeros(&a.c);
         if (a.as_json || streq(a.target, "key"))
                 warn_of_openers(&a.c);

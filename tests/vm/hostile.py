@@ -79,7 +79,8 @@ version = 1
 def raid(size):
     """The one member of an array of one: assembled as soon as it is seen."""
     head = struct.pack("<IIII16s32sQIIQIIi", 0xa92b4efc, 1, 0, 0, b"o" * 16, b"operator:0", 0, 1, 0, size // 512 - 2048, 0, 1, 0)
-    head += bytes(128 - len(head)) + struct.pack("<QQQQII16sBBHiQQ", 2048, size // 512 - 2048, 8, 0, 0, 0, b"m" * 16, 0, 0, 0, 0, 0, 1)
+    head += bytes(128 - len(head))
+    head += struct.pack("<QQQQII16sBBHiQQ", 2048, size // 512 - 2048, 8, 0, 0, 0, b"m" * 16, 0, 0, 0, 0, 0, 1)
     head += struct.pack("<QII", 0xffffffffffffffff, 0, 1) + bytes(32)
     head += struct.pack("<H", 0)
     words = struct.unpack(f"<{len(head) // 4}I", head[:len(head) // 4 * 4])
@@ -91,8 +92,8 @@ def raid(size):
 def luks(_size):
     """Version 1, no usable key slot."""
     slots = struct.pack(">II32sII", 0x0000dead, 1000, bytes(32), 8, 4000) * 8
-    return struct.pack(">6sH32s32s32sII20s32sI40s", b"LUKS\xba\xbe", 1, b"aes", b"xts-plain64", b"sha256", 4096, 64, bytes(20), bytes(32),
-                       1000, b"5ea1b007-0000-4000-8000-0000000000a5") + slots
+    return struct.pack(">6sH32s32s32sII20s32sI40s", b"LUKS\xba\xbe", 1, b"aes", b"xts-plain64", b"sha256", 4096, 64, bytes(20),
+                       bytes(32), 1000, b"5ea1b007-0000-4000-8000-0000000000a5") + slots
 
 
 def crc32c(data):
@@ -108,8 +109,8 @@ def btrfs(number, size):
     """Device NUMBER of a file system of two: a kernel that is told of both could mount it."""
     fsid, device = uuid.UUID(ESP[:-2] + "b0").bytes, uuid.UUID(f"{ESP[:-2]}b{number}").bytes
     item = struct.pack("<QQQIIIQQQIBB16s16s", number, size, 0, 4096, 4096, 4096, 0, 0, 0, 0, 0, 0, device, fsid)
-    head = fsid + struct.pack("<QQ8sQQQQQQQQQIIIIIQQQQHBBB", 65536, 1, b"_BHRfS_M", 1, MEGABYTE, MEGABYTE, 0, 0, 2 * size, 4096, 6, 2,
-                              4096, 16384, 16384, 4096, 0, 1, 0, 0, 0, 0, 0, 0, 0)
+    head = fsid + struct.pack("<QQ8sQQQQQQQQQIIIIIQQQQHBBB", 65536, 1, b"_BHRfS_M", 1, MEGABYTE, MEGABYTE, 0, 0, 2 * size, 4096,
+                              6, 2, 4096, 16384, 16384, 4096, 0, 1, 0, 0, 0, 0, 0, 0, 0)
     head += item + b"operator".ljust(256, b"\0")
     head += bytes(4096 - 32 - len(head))
     return bytes(65536) + struct.pack("<I", crc32c(head)).ljust(32, b"\0") + head
@@ -137,7 +138,8 @@ def partitions(size):
         ("var", VAR, erofs.format("var"), "erofs"), ("tmp", TMP, erofs.format("tmp"), "erofs"),
         ("xbootldr", "ea00", "mkfs.vfat -n XBOOTLDR $file >/dev/null", "vfat"),
         ("swap", "8200", f"mkswap -U {SWAP} -L swap $file >/dev/null", "swap"),
-        ("suspended", "8200", hibernated(b"S1SUSPEND"), "swsuspend"), ("hibernated", "8200", hibernated(b"LINHIB0001"), "swsuspend"),
+        ("suspended", "8200", hibernated(b"S1SUSPEND"), "swsuspend"),
+        ("hibernated", "8200", hibernated(b"LINHIB0001"), "swsuspend"),
         ("lvm", "8e00", lvm(size), "LVM2_member"), ("md", "fd00", raid(size), "linux_raid_member"),
         ("luks", "8309", luks(size), "crypto_LUKS"),
         ("btrfs-1", LINUX, btrfs(1, size), "btrfs"), ("btrfs-2", LINUX, btrfs(2, size), "btrfs"),
@@ -158,7 +160,8 @@ def build(directory, name="hostile", megabytes=4):
             content = ""
         start = (number * megabytes) - megabytes + 1
         identity = f" --partition-guid={number}:{ESP}" if label == "esp" else ""
-        options.append(f"--new={number}:{start}M:+{megabytes}M --typecode={number}:{type_} --change-name={number}:{label}{identity}")
+        options.append(f"--new={number}:{start}M:+{megabytes}M --typecode={number}:{type_} "
+                       f"--change-name={number}:{label}{identity}")
         commands.append(f"""file={file}; truncate -s {size} $file; {content}
             truncate -s {size} $file
             found=$(blkid --probe --match-tag TYPE --output value $file || true)

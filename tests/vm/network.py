@@ -26,7 +26,8 @@ def names(*domains):
 
 
 OPTIONS = {
-    6: address(DNS), 12: NAME.encode(), 15: DOMAIN.encode(), 26: struct.pack(">H", 1400), 33: address(METADATA) + address(GATEWAY),
+    6: address(DNS), 12: NAME.encode(), 15: DOMAIN.encode(), 26: struct.pack(">H", 1400),
+    33: address(METADATA) + address(GATEWAY),
     40: DOMAIN.encode(), 42: address(NTP), 44: address(DNS), 66: NAME.encode(), 67: b"operator.efi", 100: b"EST5EDT",
     101: b"America/New_York", 114: b"http://operator.example/", 119: names(DOMAIN), 120: b"\1" + address(DNS),
     # Classless static routes: the metadata service by a gateway of the operator's, and everything else.
@@ -80,7 +81,8 @@ def advertisement():
     source, target = (socket.inet_pton(socket.AF_INET6, a) for a in ("fe80::66", "ff02::1"))
     pseudo = source + target + struct.pack(">II", len(body), 58)
     body = body[:2] + struct.pack(">H", checksum(pseudo + body)) + body[4:]
-    return b"\x33\x33\0\0\0\1" + GATEWAY_MAC + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(body), 58, 255) + source + target + body
+    head = struct.pack(">IHBB", 6 << 28, len(body), 58, 255)
+    return b"\x33\x33\0\0\0\1" + GATEWAY_MAC + b"\x86\xdd" + head + source + target + body
 
 
 class Network(threading.Thread):

@@ -206,7 +206,8 @@ row("PK", {7}, secure_boot=True)(lambda operator: enrol(operator, "--set-pk {pem
 @row("dbx", {7}, secure_boot=True)
 def another_dbx(operator):
     sha256 = uuid.UUID("c1c41626-504c-4092-aca9-41f936934328").bytes_le
-    operator.set("dbx", sha256 + struct.pack("<III", 28 + 48, 0, 48) + bytes(16) + b"o" * 32, guid=DATABASE, attributes=KEPT | 0x20)
+    entry = struct.pack("<III", 28 + 48, 0, 48) + bytes(16) + b"o" * 32
+    operator.set("dbx", sha256 + entry, guid=DATABASE, attributes=KEPT | 0x20)
 
 
 @row("db", {7}, secure_boot=True)
@@ -242,8 +243,8 @@ row("sysext")(lambda o: o.write("/EFI/BOOT/BOOTX64.EFI.extra.d/operator.raw", by
 @row("devicetree", {4, 12})
 def devicetree(operator):
     """In an addon: the stub takes none from a file."""
-    (operator.directory / "operator.dtb").write_bytes(struct.pack(">10I", 0xd00dfeed, 72, 56, 72, 40, 17, 16, 0, 0, 16) + bytes(16) +
-                                                      struct.pack(">4I", 1, 0, 2, 9))
+    tree = struct.pack(">10I", 0xd00dfeed, 72, 56, 72, 40, 17, 16, 0, 0, 16) + bytes(16) + struct.pack(">4I", 1, 0, 2, 9)
+    (operator.directory / "operator.dtb").write_bytes(tree)
     script(f"""cd {operator.directory}; ukify build --devicetree=operator.dtb --stub={STUBS}/addonx64.efi.stub \
         --output=operator.addon.efi""")
     operator.put(operator.directory / "operator.addon.efi", "/EFI/BOOT/BOOTX64.EFI.extra.d/operator.addon.efi")
@@ -299,8 +300,10 @@ def unread_variables():
             ("LoaderConfigTimeout", LOADER, utf16("60")), ("LoaderConfigTimeoutOneShot", LOADER, utf16("menu-force")),
             ("LoaderConfigConsoleMode", LOADER, utf16("max")), ("LoaderSystemToken", LOADER, b"o" * 32),
             ("LoaderDevicePartUUID", LOADER, utf16("5EA1B007-0000-4000-8000-0000000000FE")),
-            ("LoaderBootCountPath", LOADER, utf16("\\EFI\\Linux\\other+3.efi")), ("LoaderTpm2ActivePcrBanks", LOADER, utf16("0x2")),
-            *((name, SHIM, b"\1") for name in ("MokSBState", "MokSBStateRT", "MokIgnoreDB", "MokListTrusted", "MokListTrustedRT")),
+            ("LoaderBootCountPath", LOADER, utf16("\\EFI\\Linux\\other+3.efi")),
+            ("LoaderTpm2ActivePcrBanks", LOADER, utf16("0x2")),
+            *((name, SHIM, b"\1") for name in (
+                "MokSBState", "MokSBStateRT", "MokIgnoreDB", "MokListTrusted", "MokListTrustedRT")),
             ("Timeout", GLOBAL, numbers(0)), ("PlatformLang", GLOBAL, b"fr\0")]
 
 
