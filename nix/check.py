@@ -401,7 +401,7 @@ WHOLE = {
     "model": "s3://bucket/prefix/", "region": "eusc-de-east-1", "tcti": "device:/dev/tpm0", "ca_bundle": "/etc/ca.pem",
     "endpoints": {"imds": "http://[fd00:ec2::254]", "kms": "https://k", "s3": "https://s", "autoscaling": "https://a"},
     "model_directory": "/run/sealboot/model", "measurement_log": "/run/log/m", "report": "/run/r", "workers": 4, "connections": 9,
-    "lifecycle_hook": {"group": "g", "name": "n"}, "kms_deadline_seconds": 30, "allow_any_iv": True,
+    "lifecycle_hook": {"group": "g", "name": "n"}, "kms_deadline_seconds": 30, "allow_any_iv": True, "use_fips_endpoint": True, "use_dualstack_endpoint": True,
 }
 
 
@@ -412,10 +412,10 @@ def every_key_can_be_said():
     assert configuration_of(image_of(given)) == WHOLE
     given = f"""{{ services.sealboot = {{
         modelDigests = [ "{WHOLE['model_digests'][0]}" ]; lifecycleHook = {{ group = "g"; name = "n"; }}; kmsDeadlineSeconds = 30;
-        allowAnyIv = true; endpoints.autoscaling = "https://a"; caBundle = "/etc/ca.pem"; measure = "sha384"; }}; }}"""
+        allowAnyIv = true; useFipsEndpoint = true; useDualstackEndpoint = true; endpoints.autoscaling = "https://a"; caBundle = "/etc/ca.pem"; measure = "sha384"; }}; }}"""
     said = configuration_of(image_of(given))
     others = {key: WHOLE[key] for key in said if key != "endpoints"}
-    assert said == others | {"endpoints": {"autoscaling": "https://a"}} and len(said) == 9, said
+    assert said == others | {"endpoints": {"autoscaling": "https://a"}} and len(said) == 11, said
     assert configuration_of(image_of("{ services.sealboot.settings.of_tomorrow.a = [ 1 ]; }"))["of_tomorrow"] == {"a": [1]}
     manual = (HERE / "../units/man/sealboot-agent.8").read_text().partition(".Sh CONFIGURATION")[2].partition(".Sh LAUNCH")[0]
     documented = set(re.findall(r"^\.It Cm (\w+)$", manual, re.M))

@@ -48,6 +48,8 @@ let
     workers = key (types.ints.between 1 1024) "Threads that decrypt; by default one for each CPU.";
     connections = key (types.ints.between 1 1024) "Connections to S3; by default chosen by the number of CPUs.";
     kms_deadline_seconds = key (types.ints.between 1 3600) "How long to try to get the data key.";
+    use_fips_endpoint = key types.bool "Whether to use AWS's FIPS endpoints for KMS, S3 and Auto Scaling.";
+    use_dualstack_endpoint = key types.bool "Whether to use AWS's endpoints that have IPv6 addresses, too.";
     allow_any_iv = key types.bool
       "Whether to accept frames whose IV is not their sequence number, as other encryptors may write.";
   };
@@ -67,6 +69,8 @@ let
     connections = "connections";
     kmsDeadlineSeconds = "kms_deadline_seconds";
     allowAnyIv = "allow_any_iv";
+    useFipsEndpoint = "use_fips_endpoint";
+    useDualstackEndpoint = "use_dualstack_endpoint";
   };
   # agent.json holds only what was set: the agent's own defaults are in sealboot-agent(8).
   said = lib.filterAttrs (_: value: value != null && value != { } && value != [ ] && value != false);
