@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "basic/environment.h"
+#include "basic/output.h"
 #include "basic/secret.h"
 #include "boot/stop.h"
 
@@ -116,8 +117,6 @@ static int check_config(const char *path, const char *root) {
         if (r == 0) {
                 printf("%s: valid\n", below);
                 config_print_rest(c, stdout);
-                if (fflush(stdout) != 0)
-                        r = fail(&e, FAILURE_IO, -errno, "standard output", "cannot write: %m");
         }
         if (r < 0)
                 failure_print(stderr, PROGRAM, &e);
@@ -201,6 +200,16 @@ static int parse_arguments(int argc, char *argv[], struct boot *b) {
         return check ? check_config(config, root) : -1;
 }
 
+/* What was printed instead of a boot is what was asked for: the exit code. */
+static int printed(int code) {
+        struct error e;
+
+        if (output_end(&e) == 0)
+                return code;
+        failure_print(stderr, PROGRAM, &e);
+        return code ?: (int) e.failure;
+}
+
 int main(int argc, char *argv[]) {
         /* Static, since the thread that waits for a stop outlives this function. */
         static struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
@@ -210,11 +219,13 @@ int main(int argc, char *argv[]) {
 
         /* First of all: what is not in the measured configuration must not reach a library. */
         r = environment_keep(environment);
+        if (r == 0)
+                r = output_begin();
         if (r < 0)
                 return FAILURE_INTERNAL;
         r = parse_arguments(argc, argv, &b);
         if (r >= 0)
-                return r;
+                return printed(r);
         tpm_quiet();
         r = secret_init();
         if (r < 0)

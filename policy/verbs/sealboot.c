@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "basic/encode.h"
+#include "basic/output.h"
 #include "basic/secret.h"
 #include "owner/remote-name.h"
 #include "verbs/command.h"
@@ -79,7 +80,7 @@ static void help(FILE *f) {
         fprintf(f, "\n'" PROGRAM " VERB --help' explains a verb; 'man sealboot-VERB' tells it all.\n");
 }
 
-int main(int argc, char *argv[]) {
+static int run(int argc, char *argv[]) {
         int r;
 
         if (argc < 2 || streq(argv[1], "--help") || streq(argv[1], "-h") || streq(argv[1], "help")) {
@@ -100,4 +101,22 @@ int main(int argc, char *argv[]) {
                         return c->run(argc - 1, argv + 1);
         fprintf(stderr, PROGRAM ": there is no verb '%s'\nTry '" PROGRAM " --help'.\n", argv[1]);
         return FAILURE_USAGE;
+}
+
+int main(int argc, char *argv[]) {
+        struct error e;
+        int code, r;
+
+        r = output_begin();
+        if (r < 0) {
+                fprintf(stderr, PROGRAM ": cannot set up the standard streams: %s\n", strerror(-r));
+                return FAILURE_INTERNAL;
+        }
+        code = run(argc, argv);
+        /* A verb that failed, or found something, keeps its own exit code. */
+        if (output_end(&e) < 0) {
+                r = command_failed(&e);
+                code = code ?: r;
+        }
+        return code;
 }
