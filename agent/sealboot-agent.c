@@ -93,14 +93,17 @@ struct arguments {
 };
 
 static const struct option_row option_rows[] = {
-        { 0, "config", "FILE", "measured configuration (default: " CONFIG_PATH ")", OPTION_TEXT(struct arguments, config) },
-        { 0, "tcti", "TCTI", "TPM to use, as in tpm2-tools (default: the machine's)", OPTION_TEXT(struct arguments, tcti) },
+        { 0, "config", "FILE", "measured configuration (default: " CONFIG_PATH ")",
+          OPTION_TEXT(struct arguments, config) },
+        { 0, "tcti", "TCTI", "TPM to use, as in tpm2-tools (default: the machine's)",
+          OPTION_TEXT(struct arguments, tcti) },
         { 0, "report", "FILE", "where to write the boot report", OPTION_TEXT(struct arguments, report) },
         { 0, "check-config", NULL, "check the configuration and exit", OPTION_FLAG(struct arguments, check) },
         { 0, "clean-up", NULL, "remove what a run that was killed has left in the model directory, and exit",
           OPTION_FLAG(struct arguments, clean_up) },
         { 0, "root", "DIR",
-          "with --check-config: the configuration, and the files that it names, are those of the image whose root directory is DIR",
+          "with --check-config: the configuration, and the files that it names, are those of the image whose "
+          "root directory is DIR",
           OPTION_TEXT(struct arguments, root) },
         OPTION_VERSION,
         OPTION_HELP,

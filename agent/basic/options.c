@@ -50,14 +50,16 @@ static int make_tables(const struct option_row *rows, struct getopt_tables *ret,
         *letter++ = ':';
         for (const struct option_row *row = rows; !row_is_last(row); row++) {
                 if (row - rows >= ROWS_MAX)
-                        return fail(e, FAILURE_INTERNAL, -E2BIG, "", "the table of options has more than %d rows", ROWS_MAX);
+                        return fail(e, FAILURE_INTERNAL, -E2BIG, "",
+                                    "the table of options has more than %d rows", ROWS_MAX);
                 if (!row->name)
                         continue;
                 *name++ = (struct option) { row->name, value_kind(row), NULL, NAMED + (int) (row - rows) };
                 if (!row->letter)
                         continue;
                 *letter++ = row->letter;
-                for (int colons = value_kind(row); colons > 0; colons--) /* one: required_argument, two: optional_argument */
+                /* One for required_argument, two for optional_argument: their numbers. */
+                for (int colons = value_kind(row); colons > 0; colons--)
                         *letter++ = ':';
         }
         *name = (struct option) {};
@@ -85,7 +87,8 @@ static int refuse_name(const struct option_row *rows, const char *word, struct e
                         continue;
                 matching++;
                 if (used < sizeof names)
-                        used += (size_t) snprintf(names + used, sizeof names - used, "%s--%s", used > 0 ? ", " : "", row->name);
+                        used += (size_t) snprintf(names + used, sizeof names - used, "%s--%s", used > 0 ? ", " : "",
+                                                  row->name);
         }
         if (matching > 1)
                 return fail(e, FAILURE_USAGE, -EINVAL, "", "option '%s' is ambiguous: %s", word, names);
@@ -113,7 +116,8 @@ static int check_operands(const struct command_line *c, const struct operands *o
         return fail(e, FAILURE_USAGE, -EINVAL, "", "'%s' is one argument too many", operands->items[c->operands_max]);
 }
 
-int options_parse(const struct command_line *c, int argc, char *argv[], void *to, struct operands *ret, struct error *e) {
+int options_parse(const struct command_line *c, int argc, char *argv[], void *to, struct operands *ret,
+                  struct error *e) {
         struct getopt_tables tables;
         struct operands operands;
         int r, option;

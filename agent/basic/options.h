@@ -16,8 +16,8 @@
 
 struct option_row;
 
-/* Stores one option. `field` is the field that the row names; `value` is NULL where none is taken or given, and is otherwise
- * borrowed from argv. 0 or a negative errno; FAILURE_USAGE for a value that makes no sense. */
+/* Stores one option. `field` is the field that the row names; `value` is NULL where none is taken or given, and is
+ * otherwise borrowed from argv. 0 or a negative errno; FAILURE_USAGE for a value that makes no sense. */
 typedef int (*option_setter)(void *field, const struct option_row *row, char *value, struct error *e);
 
 struct option_row {
@@ -34,13 +34,14 @@ struct option_row {
         (offsetof(type, field) + \
          0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((type *) NULL)->field), wanted) ? 1 : -1]))
 
-/* What a row does: a const char * is set to the value, a bool to true or false, an enum or an int to a number; or the setter
- * is called, for a field or for the whole structure. */
+/* What a row does: a const char * is set to the value, a bool to true or false, an enum or an int to a number; or the
+ * setter is called, for a field or for the whole structure. */
 #define OPTION_TEXT(type, field) option_text, OPTION_FIELD(type, field, const char *), 0
 #define OPTION_FLAG(type, field) option_flag, OPTION_FIELD(type, field, bool), true
 #define OPTION_NO_FLAG(type, field) option_flag, OPTION_FIELD(type, field, bool), false
 #define OPTION_NUMBER(type, field, number) \
-        option_number, offsetof(type, field) + 0 * sizeof(char[sizeof(((type *) NULL)->field) == sizeof(int) ? 1 : -1]), number
+        option_number, \
+        offsetof(type, field) + 0 * sizeof(char[sizeof(((type *) NULL)->field) == sizeof(int) ? 1 : -1]), number
 #define OPTION_CALL(setter, type, field) setter, offsetof(type, field), 0
 #define OPTION_CALL_WHOLE(setter, number) setter, 0, number
 #define OPTION_HEADING(text) { 0, NULL, NULL, text, NULL, 0, 0 }
@@ -70,9 +71,10 @@ struct operands {
         size_t n;
 };
 
-/* 0, or OPTIONS_HELP or OPTIONS_VERSION as soon as that is asked for, or a negative errno: FAILURE_USAGE, or what a setter
- * says. Reorders argv. */
-int options_parse(const struct command_line *c, int argc, char *argv[], void *to, struct operands *ret, struct error *e);
+/* 0, or OPTIONS_HELP or OPTIONS_VERSION as soon as that is asked for, or a negative errno: FAILURE_USAGE, or what a
+ * setter says. Reorders argv. */
+int options_parse(const struct command_line *c, int argc, char *argv[], void *to, struct operands *ret,
+                  struct error *e);
 
 /* The text of --help. */
 void options_help(FILE *f, const struct command_line *c);

@@ -12,8 +12,8 @@ int output_begin(void) {
 
                 if (fcntl(fd, F_GETFD) >= 0)
                         continue;
-                /* The wrong way round, so that reading or writing fails with EBADF, as it does where nothing is open. The
-                 * lowest free number is this one, as those below are open. */
+                /* The wrong way round, so that reading or writing fails with EBADF, as it does where nothing is open.
+                 * The lowest free number is this one, as those below are open. */
                 held = open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_NOCTTY);
                 if (held < 0)
                         return -errno;

@@ -68,7 +68,8 @@ int inputs_option(void *inputs, const struct option_row *row, char *value, struc
                 return 0;
         case INPUT_SECURE_BOOT:
                 if (!streq(value, "on") && !streq(value, "off"))
-                        return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot", "\"%s\" is neither \"on\" nor \"off\"", value);
+                        return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot",
+                                    "\"%s\" is neither \"on\" nor \"off\"", value);
                 i->secure_boot = streq(value, "on") ? 1 : -1;
                 return 0;
         case INPUT_STUB_VERSION:
@@ -88,7 +89,8 @@ int inputs_option(void *inputs, const struct option_row *row, char *value, struc
                 return 0;
         case INPUT_ARCH:
                 if (!streq(value, "x64") && !streq(value, "aa64"))
-                        return fail(e, FAILURE_USAGE, -EINVAL, "--arch", "\"%s\" is neither \"x64\" nor \"aa64\"", value);
+                        return fail(e, FAILURE_USAGE, -EINVAL, "--arch",
+                                    "\"%s\" is neither \"x64\" nor \"aa64\"", value);
                 i->arch = streq(value, "x64") ? "BOOTX64.EFI" : "BOOTAA64.EFI";
                 return 0;
         }

@@ -30,10 +30,14 @@ enum input_option {
         { 0, "disk", "IMAGE", "the boot image and addons of a raw disk image", INPUT_ROW(type, field, INPUT_DISK) }, \
         { 0, "arch", "x64|aa64", "which of two boot images on the disk", INPUT_ROW(type, field, INPUT_ARCH) }, \
         { 0, "addon", "FILE", "an addon beside the UKI, in load order", INPUT_ROW(type, field, INPUT_ADDON) }, \
-        { 0, "command-line", "TEXT", "a command line that the boot option brings", INPUT_ROW(type, field, INPUT_COMMAND_LINE) }, \
-        { 0, "failed-boot-options", "N", "boot options that fail before this one", INPUT_ROW(type, field, INPUT_FAILED_OPTIONS) }, \
-        { 0, "pcr2", "none|VALUE", "PCR2 of an instance type that loads option ROMs; default: none", INPUT_ROW(type, field, INPUT_PCR2) }, \
-        { 0, "stub-version", "N", "systemd version of a stub that does not tell", INPUT_ROW(type, field, INPUT_STUB_VERSION) }, \
+        { 0, "command-line", "TEXT", "a command line that the boot option brings", \
+          INPUT_ROW(type, field, INPUT_COMMAND_LINE) }, \
+        { 0, "failed-boot-options", "N", "boot options that fail before this one", \
+          INPUT_ROW(type, field, INPUT_FAILED_OPTIONS) }, \
+        { 0, "pcr2", "none|VALUE", "PCR2 of an instance type that loads option ROMs; default: none", \
+          INPUT_ROW(type, field, INPUT_PCR2) }, \
+        { 0, "stub-version", "N", "systemd version of a stub that does not tell", \
+          INPUT_ROW(type, field, INPUT_STUB_VERSION) }, \
         OPTION_HEADING("Secure Boot (EFI signature lists, as the variables hold them):"), \
         { 0, "PK", "FILE", "the platform key", INPUT_ROW(type, field, INPUT_PK) }, \
         { 0, "KEK", "FILE", "the key exchange keys", INPUT_ROW(type, field, INPUT_KEK) }, \

@@ -49,7 +49,8 @@ int command_connections(void *field, const struct option_row *row, char *value, 
         uint64_t n;
 
         if (decimal_parse(value, CONNECTIONS_MAX, &n) < 0 || n < 1)
-                return fail(e, FAILURE_USAGE, -EINVAL, "", "--%s is a number from 1 to %d, not '%s'", row->name, CONNECTIONS_MAX, value);
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "--%s is a number from 1 to %d, not '%s'", row->name, CONNECTIONS_MAX, value);
         *(unsigned *) field = (unsigned) n;
         return 0;
 }
@@ -61,7 +62,8 @@ int command_misused(const struct command_line *c, const struct error *e) {
         return FAILURE_USAGE;
 }
 
-bool command_parse(const struct command_line *c, int argc, char *argv[], void *to, struct operands *ret, int *ret_code) {
+bool command_parse(const struct command_line *c, int argc, char *argv[], void *to, struct operands *ret,
+                   int *ret_code) {
         struct error e = {};
         int r;
 

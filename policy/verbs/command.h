@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What every verb of `sealboot` is: one cmd_<verb>() in its own file, with a table of its options, which returns the exit
- * code: 0, an enum failure, or what its man page documents beyond that. */
+/* What every verb of `sealboot` is: one cmd_<verb>() in its own file, with a table of its options, which returns the
+ * exit code: 0, an enum failure, or what its man page documents beyond that. */
 
 #include "basic/options.h"
 
@@ -43,7 +43,8 @@ int command_digest(const char *text, uint8_t ret[static 48]);
 /* The setter of --connections, 1 to 256, into an unsigned. */
 int command_connections(void *field, const struct option_row *row, char *value, struct error *e);
 
-/* Parses a verb's command line into `to`. False: the verb ends with *ret_code, and --help or what is wrong has been printed. */
+/* Parses a verb's command line into `to`. False: the verb ends with *ret_code, and --help or what is wrong has been
+ * printed. */
 bool command_parse(const struct command_line *c, int argc, char *argv[], void *to, struct operands *ret, int *ret_code);
 /* The same exit code and words for a fault of the command line that is found later. */
 int command_misused(const struct command_line *c, const struct error *e);

@@ -23,11 +23,14 @@ static int set_measure(void *field, const struct option_row *row, char *value, s
 static const struct option_row option_rows[] = {
         { 'a', "all", NULL, "take every file, bookkeeping too (above: without \\( to -prune -o)",
           OPTION_NUMBER(struct arguments, all, SOURCE_FILES_ALL) },
-        { 'f', "files", NULL, "print only those lines, as the digest is taken of them", OPTION_FLAG(struct arguments, files) },
+        { 'f', "files", NULL, "print only those lines, as the digest is taken of them",
+          OPTION_FLAG(struct arguments, files) },
         { 'v', "verbose", NULL, "print them before the digest", OPTION_FLAG(struct arguments, verbose) },
-        { 0, "measure", "sha384", "of a single file, what images with \"measure\": \"sha384\" extend instead: its SHA-384",
+        { 0, "measure", "sha384",
+          "of a single file, what images with \"measure\": \"sha384\" extend instead: its SHA-384",
           OPTION_CALL(set_measure, struct arguments, sha384) },
-        { 'L', "dereference", NULL, "follow symbolic links out of the directory, too (Hugging Face snapshots have them)",
+        { 'L', "dereference", NULL,
+          "follow symbolic links out of the directory, too (Hugging Face snapshots have them)",
           OPTION_NUMBER(struct arguments, links, SOURCE_LINKS_ALL) },
         { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
         { 'q', "quiet", NULL, "show no progress", OPTION_FLAG(struct arguments, quiet) },
@@ -48,8 +51,8 @@ static const struct command_line command_line = {
                  "     -o -type f -printf '%P\\0' |\n"
                  "     LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum",
         .rows = option_rows,
-        .more = "Exit codes: 0; 2 usage; 55 a file has a name that no manifest can hold; 61 a file cannot be read, or\n"
-                "changed meanwhile.\n\n"
+        .more = "Exit codes: 0; 2 usage; 55 a file has a name that no manifest can hold; 61 a file cannot be\n"
+                "read, or changed meanwhile.\n\n"
                 "Example: sealboot digest ~/models/llama-3.1-8b",
         .operands_min = 1,
         .operands_max = 1,
@@ -99,7 +102,8 @@ static int check_arguments(const struct arguments *a, const char *path) {
         if (a->json + a->files + a->verbose > 1)
                 return command_usage("digest", "--json, --files and --verbose exclude each other");
         return command_local("digest", path,
-                             "The digest is taken of the plain files. Of a sealed model, 'sealboot seal' printed it, and "
+                             "The digest is taken of the plain files. Of a sealed model, 'sealboot seal' printed "
+                             "it, and "
                              "'sealboot unseal' prints it.");
 }
 
@@ -111,14 +115,16 @@ int cmd_digest(int argc, char *argv[]) {
         struct error e = {};
         int code, r;
 
-        if (!command_parse(&command_line, argc, argv, &a, &operands, &code) || (code = check_arguments(&a, operands.items[0])) != 0)
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code) ||
+            (code = check_arguments(&a, operands.items[0])) != 0)
                 return code;
         r = source_scan(operands.items[0], a.links, a.all, &s, &e);
         if (r < 0)
                 return command_failed(&e);
         left_out_print("digest", s);
         if (a.sha384 && s->is_directory)
-                return command_usage("digest", "--measure sha384 is for a single file; %s is a directory", operands.items[0]);
+                return command_usage("digest",
+                                     "--measure sha384 is for a single file; %s is a directory", operands.items[0]);
         progress_begin(&progress, "hashing", model_size(s->model), a.quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
         r = a.sha384 ? print_sha384(&a, s, &progress, &e) : print_model(&a, s, &progress, &e);
         return r < 0 ? command_failed(&e) : 0;

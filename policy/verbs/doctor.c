@@ -49,13 +49,14 @@ static const struct option_row option_rows[] = {
 static const struct command_line command_line = {
         .program = PROGRAM " doctor",
         .usage = "Usage: sealboot doctor [OPTION...] [REPORT]\n\n"
-                 "Turn a refused boot into an answer: its outcome, the clock, the identity, the key, the PCRs that were\n"
-                 "presented and the condition of the key policy that they fail, each with what to do.\n\n"
-                 "REPORT is the agent's boot report, copied from the instance or its console; '-' reads standard input. On the\n"
-                 "instance itself leave it out: /run/sealboot/report.json, the event log and the clock are looked at.",
+                 "Turn a refused boot into an answer: its outcome, the clock, the identity, the key, the PCRs\n"
+                 "that were presented and the condition of the key policy that they fail, each with what to do.\n\n"
+                 "REPORT is the agent's boot report, copied from the instance or its console; '-' reads standard\n"
+                 "input. On the instance itself leave it out: /run/sealboot/report.json, the event log and the\n"
+                 "clock are looked at.",
         .rows = option_rows,
-        .more = "Exit codes: 0 no problem was found; 73 problems were found; 74 not a key policy; 71 not an event log;\n"
-                "2 usage, or not a boot report; 61 a file cannot be read.",
+        .more = "Exit codes: 0 no problem was found; 73 problems were found; 74 not a key policy; 71 not an event\n"
+                "log; 2 usage, or not a boot report; 61 a file cannot be read.",
         .operands_max = 1,
         .needed = "one report at most",
 };

@@ -23,12 +23,14 @@ static const struct option_row option_rows[] = {
 static const struct command_line command_line = {
         .program = PROGRAM " inspect",
         .usage = "Usage: sealboot inspect [OPTION...] s3://BUCKET/OBJECT | s3://BUCKET/PREFIX/ | FILE | DIRECTORY/\n\n"
-                 "Show what a sealed object says about itself: key, encryption context, frames. Of a sealed model, its manifest\n"
-                 "is shown. Needs no key and reads the header and the last frame's head alone; so nothing of this is authenticated.\n"
-                 "Of what is no sealed object, it says what it is (base64, gzip, ...), or how many bytes are missing or left over.",
+                 "Show what a sealed object says about itself: key, encryption context, frames. Of a sealed\n"
+                 "model, its manifest is shown. Needs no key and reads the header and the last frame's head\n"
+                 "alone; so nothing of this is authenticated. Of what is no sealed object, it says what it is\n"
+                 "(base64, gzip, ...), or how many bytes are missing or left over.",
         .rows = option_rows,
-        .more = "Exit codes: 0; 2 usage; 13-15 credentials, clock, network; 40-44 S3; 50 not a sealed object, truncated, or\n"
-                "with bytes behind it; 51 sealed in a way that sealboot does not open; 61 local files.\n\n"
+        .more = "Exit codes: 0; 2 usage; 13-15 credentials, clock, network; 40-44 S3; 50 not a sealed object,\n"
+                "truncated, or with bytes behind it; 51 sealed in a way that sealboot does not open; 61 local\n"
+                "files.\n\n"
                 "Example: sealboot inspect s3://models/llama/3.1/",
         .operands_min = 1,
         .operands_max = 1,

@@ -18,8 +18,10 @@ static void arguments_done(struct arguments *a) {
 static const struct option_row option_rows[] = {
         INPUT_ROWS(struct arguments, inputs),
         OPTION_HEADING("Output:"),
-        { 0, "event-log", NULL, "every event with its digest and why it is there", OPTION_FLAG(struct arguments, events) },
-        { 0, "json", NULL, "print the result as JSON, as nitro-tpm-pcr-compute does, and PCR2, 3: for `sealboot policy`",
+        { 0, "event-log", NULL, "every event with its digest and why it is there",
+          OPTION_FLAG(struct arguments, events) },
+        { 0, "json", NULL,
+          "print the result as JSON, as nitro-tpm-pcr-compute does, and PCR2, 3: for `sealboot policy`",
           OPTION_FLAG(struct arguments, json) },
         OPTION_HELP,
         {},
@@ -32,7 +34,8 @@ static const struct command_line command_line = {
                  "Predicts PCR2, 3, 4, 12 and, where Secure Boot's key lists are given, 7 (SHA-384 bank) of a boot.\n"
                  "Several images are given in the order they are loaded.",
         .rows = option_rows,
-        .more = "Exit codes: 0; 2 usage; 61 a file cannot be read; 70 the image cannot be measured or would not start.\n\n"
+        .more = "Exit codes: 0; 2 usage; 61 a file cannot be read; 70 the image cannot be measured or would not\n"
+                "start.\n\n"
                 "Examples:\n"
                 "  sealboot measure --json image.efi > reference.json\n"
                 "  sealboot measure --event-log --PK PK.esl --KEK KEK.esl --db db.esl --dbx dbx.esl --disk image.raw",

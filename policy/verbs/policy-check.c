@@ -42,16 +42,21 @@ static int add_pair(void *arguments, const struct option_row *row, char *value, 
 }
 
 static const struct option_row option_rows[] = {
-        { 0, "principal", "ARN", "who asks: a role, a role session or a user", OPTION_TEXT(struct arguments, principal) },
-        { 0, "reference", "FILE", "what the request presents instead of a document: the PCRs that an image is expected to have",
+        { 0, "principal", "ARN", "who asks: a role, a role session or a user",
+          OPTION_TEXT(struct arguments, principal) },
+        { 0, "reference", "FILE",
+          "what the request presents instead of a document: the PCRs that an image is expected to have",
           OPTION_TEXT(struct arguments, reference) },
-        { 0, "context", "NAME=VALUE", "encryption context of the request; repeatable", OPTION_CALL_WHOLE(add_pair, true) },
+        { 0, "context", "NAME=VALUE", "encryption context of the request; repeatable",
+          OPTION_CALL_WHOLE(add_pair, true) },
         { 0, "action", "ACTION", "default kms:Decrypt", OPTION_TEXT(struct arguments, action) },
-        { 0, "key", "ARN", "the key that is asked about, where statements name one", OPTION_TEXT(struct arguments, key) },
+        { 0, "key", "ARN", "the key that is asked about, where statements name one",
+          OPTION_TEXT(struct arguments, key) },
         { 0, "set", "NAME=VALUE", "another condition key, such as aws:SourceVpce=vpce-1; repeatable",
           OPTION_CALL_WHOLE(add_pair, false) },
         { 0, "root", "PEM", "root of the document's certificates, for emulators", OPTION_TEXT(struct arguments, root) },
-        { 0, "secure-boot", NULL, "PCR7 in the policy is the value of Secure Boot on", OPTION_FLAG(struct arguments, secure_boot) },
+        { 0, "secure-boot", NULL, "PCR7 in the policy is the value of Secure Boot on",
+          OPTION_FLAG(struct arguments, secure_boot) },
         { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, as_json) },
         OPTION_HELP,
         {},
@@ -62,14 +67,16 @@ static const struct command_line command_line = {
         .usage = "Usage: sealboot policy check [OPTION...] POLICY DOCUMENT\n"
                  "       sealboot policy check [OPTION...] POLICY --reference FILE\n"
                  "       sealboot policy check POLICY\n\n"
-                 "Evaluate a key policy as KMS would for a request that presents this attestation document, and name every\n"
-                 "condition that is not met; KMS itself says no more than AccessDenied. With --reference the request presents\n"
-                 "the PCRs an image is expected to have; with the policy alone only its weaknesses are listed.",
+                 "Evaluate a key policy as KMS would for a request that presents this attestation document, and\n"
+                 "name every condition that is not met; KMS itself says no more than AccessDenied. With\n"
+                 "--reference the request presents the PCRs an image is expected to have; with the policy alone\n"
+                 "only its weaknesses are listed.",
         .rows = option_rows,
-        .more = "The document is verified as of its own time. Only the key policy is judged: a caller of another account\n"
-                "also needs an IAM policy of its own.\n\n"
-                "Exit codes: 0 released (or, for the policy alone, no weakness); 73 not released, or not decidable here;\n"
-                "72 the document does not verify; 74 not a key policy (or, alone, weak); 2 usage; 61 a file cannot be read.",
+        .more = "The document is verified as of its own time. Only the key policy is judged: a caller of another\n"
+                "account also needs an IAM policy of its own.\n\n"
+                "Exit codes: 0 released (or, for the policy alone, no weakness); 73 not released, or not\n"
+                "decidable here; 72 the document does not verify; 74 not a key policy (or, alone, weak); 2 usage;\n"
+                "61 a file cannot be read.",
         .operands_min = 1,
         .operands_max = 2,
         .needed = NEEDED,

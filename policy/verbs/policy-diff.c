@@ -19,8 +19,8 @@ static const struct option_row option_rows[] = {
 static const struct command_line command_line = {
         .program = PROGRAM " policy diff",
         .usage = "Usage: sealboot policy diff [OPTION...] BEFORE AFTER\n\n"
-                 "Compare two key policies by what they mean: the order of statements and values, notation and Sids do\n"
-                 "not matter. Takes policies as JSON, or as 'aws kms get-key-policy' prints them.",
+                 "Compare two key policies by what they mean: the order of statements and values, notation and\n"
+                 "Sids do not matter. Takes policies as JSON, or as 'aws kms get-key-policy' prints them.",
         .rows = option_rows,
         .more = "Exit codes: 0 the same; 73 they differ; 74 not a key policy; 2 usage; 61 a file cannot be read.",
         .operands_min = 2,

@@ -83,7 +83,8 @@ static const struct option_row option_rows[] = {
           OPTION_CALL(add_name, struct arguments, c.principals) },
         { 0, "admin", "ARN", "who manages the key and its policy, without using it; repeatable",
           OPTION_CALL(add_name, struct arguments, c.admins) },
-        { 0, "sealer", "ARN", "who may seal models under the key; repeatable", OPTION_CALL(add_name, struct arguments, c.sealers) },
+        { 0, "sealer", "ARN", "who may seal models under the key; repeatable",
+          OPTION_CALL(add_name, struct arguments, c.sealers) },
         { 0, "opener", "ARN", "who may open models with `sealboot unseal`, without attestation; repeatable",
           OPTION_CALL(add_name, struct arguments, c.openers) },
         { 0, "context", "NAME=VALUE", "encryption context the model was sealed with; repeatable",
@@ -93,12 +94,13 @@ static const struct option_row option_rows[] = {
         { 0, "secure-boot", NULL, "the references' PCR7 is of Secure Boot on, and may stand in for PCR2 and PCR12",
           OPTION_FLAG(struct arguments, c.secure_boot) },
         { 0, "pcr2", "none|VALUE",
-          "PCR2 for references without one, as nitro-tpm-pcr-compute writes them: none where no option ROMs are loaded, otherwise "
-          "96 hex digits",
+          "PCR2 for references without one, as nitro-tpm-pcr-compute writes them: none where no option ROMs are "
+          "loaded, otherwise 96 hex digits",
           OPTION_CALL_WHOLE(set_pcr2, 0) },
         { 0, "deny-unattested", NULL, NULL, OPTION_NO_FLAG(struct arguments, c.allow_unattested) }, /* the default */
         { 0, "no-deny-unattested", NULL,
-          "leave out the statements that deny to everyone, administrators included, what no accepted image asks for, and grants",
+          "leave out the statements that deny to everyone, administrators included, what no accepted image asks "
+          "for, and grants",
           OPTION_FLAG(struct arguments, c.allow_unattested) },
         OPTION_HEADING("Output:"),
         { 0, "for", "key|role|bucket", "which policy: the key's (default), the instance role's, the model bucket's",
@@ -117,12 +119,13 @@ static const struct command_line command_line = {
         .usage = "Usage: sealboot policy [OPTION...]             write a policy\n"
                  "       sealboot policy check POLICY DOCUMENT   would KMS release the key, and if not, why?\n"
                  "       sealboot policy diff BEFORE AFTER       what changes, whatever the notation\n\n"
-                 "Write the KMS key policy that releases a model's key to attested images, and denies it outright to\n"
-                 "everything else, administrators included. A policy that would protect less than it seems to is refused:\n"
-                 "an administrator or sealer in an account that the key is released to, wildcard principals, PCR4 without\n"
-                 "PCR2 or PCR12, firmware PCRs.",
+                 "Write the KMS key policy that releases a model's key to attested images, and denies it outright\n"
+                 "to everything else, administrators included. A policy that would protect less than it seems to\n"
+                 "is refused: an administrator or sealer in an account that the key is released to, wildcard\n"
+                 "principals, PCR4 without PCR2 or PCR12, firmware PCRs.",
         .rows = option_rows,
-        .more = "The key belongs in an account of the model's owner: whoever administers its account can rewrite this.\n\n"
+        .more = "The key belongs in an account of the model's owner: whoever administers its account can rewrite\n"
+                "this.\n\n"
                 "Example: sealboot policy --reference image.json --principal arn:aws:iam::222222222222:role/inference \\\n"
                 "           --admin arn:aws:iam::111111111111:role/owner --context model=llama --one-shot > key-policy.json\n"
                 "         aws kms put-key-policy --key-id ... --policy-name default --policy file://key-policy.json",

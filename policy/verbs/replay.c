@@ -613,7 +613,8 @@ static const struct option_row option_rows[] = {
           OPTION_CALL(add_image, struct arguments, inputs) },
         INPUT_ROWS(struct arguments, inputs),
         OPTION_HEADING("Output:"),
-        { 0, "bank", "NAME", "sha256, sha384, ... (default: sha384 where the logs have it)", OPTION_TEXT(struct arguments, bank) },
+        { 0, "bank", "NAME", "sha256, sha384, ... (default: sha384 where the logs have it)",
+          OPTION_TEXT(struct arguments, bank) },
         { 0, "pcr", "N[,N...]", "only these PCRs", OPTION_CALL(parse_pcrs, struct arguments, pcrs) },
         { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
         OPTION_HELP,
@@ -623,13 +624,14 @@ static const struct option_row option_rows[] = {
 static const struct command_line command_line = {
         .program = PROGRAM " replay",
         .usage = "Usage: sealboot replay [OPTION...] [LOG...]\n\n"
-                 "Replays event logs (the firmware's, then userspace's CEL-JSON) into PCR values, and names each event.\n"
+                 "Replays event logs (the firmware's, then userspace's CEL-JSON) into PCR values, and names each "
+                 "event.\n"
                  "Without LOG: this machine's own, " FIRMWARE_LOG_PATH "\n"
                  "and " MEASUREMENT_LOG_PATH ".",
         .rows = option_rows,
-        .more = "Exit codes: 0 all comparisons hold, or none was asked for; 73 something differs, or an event's text\n"
-                "is not what was measured; 71 a log is not well-formed; 70 an image is not; 72 a document is not; 2 usage, or\n"
-                "nothing could be compared; 61 a file cannot be read; 20-22 TPM.\n\n"
+        .more = "Exit codes: 0 all comparisons hold, or none was asked for; 73 something differs, or an event's\n"
+                "text is not what was measured; 71 a log is not well-formed; 70 an image is not; 72 a document is\n"
+                "not; 2 usage, or nothing could be compared; 61 a file cannot be read; 20-22 TPM.\n\n"
                 "Example: sealboot replay --pcr 2,4,7,12 --reference reference.json binary_bios_measurements",
         .operands_max = LOGS_MAX,
         .needed = "more than 16 logs",

@@ -36,10 +36,12 @@ static int add_context(void *arguments, const struct option_row *row, char *text
         *equals = '\0';
         for (size_t i = 0; i < ELEMENTS(ours); i++)
                 if (streq(text, ours[i]))
-                        return fail(e, FAILURE_USAGE, -EINVAL, "", "'%s' is put into the encryption context by itself%s", text,
+                        return fail(e, FAILURE_USAGE, -EINVAL, "",
+                                    "'%s' is put into the encryption context by itself%s", text,
                                     i < 2 ? ": use --name and --version" : "");
         if (strncmp(text, "aws-crypto-", strlen("aws-crypto-")) == 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "", "names that start with 'aws-crypto-' belong to the AWS Encryption SDK");
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "names that start with 'aws-crypto-' belong to the AWS Encryption SDK");
         for (size_t i = 0; i < a->n_context; i++)
                 if (streq(a->context[i].name, text))
                         return fail(e, FAILURE_USAGE, -EINVAL, "", "'%s' is given twice", text);
@@ -54,7 +56,8 @@ static int set_frame_length(void *field, const struct option_row *row, char *val
 
         (void) row;
         if (decimal_parse(value, SEAL_FRAME_LENGTH_MAX, &n) < 0 || n < SEAL_FRAME_LENGTH_MIN || (n & (n - 1)) != 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "", "--frame-length is a power of two from 4096 to 16777216, not '%s'", value);
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "--frame-length is a power of two from 4096 to 16777216, not '%s'", value);
         *(uint32_t *) field = (uint32_t) n;
         return 0;
 }
@@ -62,29 +65,34 @@ static int set_frame_length(void *field, const struct option_row *row, char *val
 /* A name or a version. */
 static int set_text(void *field, const struct option_row *row, char *value, struct error *e) {
         if (!value[0] || strlen(value) > TEXT_MAX || !utf8_valid(value, strlen(value)))
-                return fail(e, FAILURE_USAGE, -EINVAL, "", "--%s takes 1 to %d bytes of UTF-8 text", row->name, TEXT_MAX);
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "--%s takes 1 to %d bytes of UTF-8 text", row->name, TEXT_MAX);
         *(const char **) field = value;
         return 0;
 }
 
 static const struct option_row option_rows[] = {
         { 'k', "key", "KEY", "the KMS key: ARN, id, alias/NAME or alias ARN", OPTION_TEXT(struct arguments, key) },
-        { 'n', "name", "NAME", "the model's name (default: that of FILE or DIRECTORY)", OPTION_CALL(set_text, struct arguments, name) },
-        { 'V', "version", "VERSION", "the model's version (default: 1)", OPTION_CALL(set_text, struct arguments, version) },
+        { 'n', "name", "NAME", "the model's name (default: that of FILE or DIRECTORY)",
+          OPTION_CALL(set_text, struct arguments, name) },
+        { 'V', "version", "VERSION", "the model's version (default: 1)",
+          OPTION_CALL(set_text, struct arguments, version) },
         { 'c', "context", "NAME=VALUE",
-          "more of the encryption context, which key policies can ask for and CloudTrail shows; repeatable. Name and version are "
-          "always in it, as \"model\" and \"version\"; a model with a manifest has \"sealboot\", a single object \"file\", its "
-          "file's name",
+          "more of the encryption context, which key policies can ask for and CloudTrail shows; repeatable. "
+          "Name and version are always in it, as \"model\" and \"version\"; a model with a manifest has "
+          "\"sealboot\", a single object \"file\", its file's name",
           OPTION_CALL_WHOLE(add_context, 0) },
         { 0, "frame-length", "BYTES", "a power of two from 4096 to 16777216 (default: 1048576)",
           OPTION_CALL(set_frame_length, struct arguments, frame_length) },
         { 0, "connections", "N", "uploads at the same time (default: 4 for each CPU, 8 to 64)",
           OPTION_CALL(command_connections, struct arguments, connections) },
-        { 'L', "dereference", NULL, "follow symbolic links out of the directory, too (Hugging Face snapshots have them)",
+        { 'L', "dereference", NULL,
+          "follow symbolic links out of the directory, too (Hugging Face snapshots have them)",
           OPTION_NUMBER(struct arguments, links, SOURCE_LINKS_ALL) },
         { 'a', "all", NULL,
           "take every file. Without it the bookkeeping of downloads, git and editors is left out: "
-          ".cache/huggingface .msc .mdl .mv ._____temp .git .gitattributes .gitignore .gitmodules *.swp *~ .DS_Store",
+          ".cache/huggingface .msc .mdl .mv ._____temp .git .gitattributes .gitignore .gitmodules *.swp *~ "
+          ".DS_Store",
           OPTION_NUMBER(struct arguments, files, SOURCE_FILES_ALL) },
         { 0, "force", NULL, "replace what is sealed at the destination", OPTION_FLAG(struct arguments, force) },
         { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
@@ -97,15 +105,17 @@ static const struct command_line command_line = {
         .program = PROGRAM " seal",
         .usage = "Usage: sealboot seal --key KEY [OPTION...] FILE|DIRECTORY s3://BUCKET/PREFIX/\n"
                  "       sealboot seal --key KEY [OPTION...] FILE s3://BUCKET/OBJECT\n\n"
-                 "Encrypt a model under an AWS KMS key and upload it, in the message format of the AWS Encryption SDK.\n"
-                 "A destination that ends in '/' becomes a model: one object for each file, and a manifest, which is written\n"
-                 "last. One that does not becomes a single object. Local paths do as well as s3:// ones.",
+                 "Encrypt a model under an AWS KMS key and upload it, in the message format of the AWS Encryption\n"
+                 "SDK. A destination that ends in '/' becomes a model: one object for each file, and a manifest,\n"
+                 "which is written last. One that does not becomes a single object. Local paths do as well as\n"
+                 "s3:// ones.",
         .rows = option_rows,
         .more = "Prints the model's digest, and the PCR15 (SHA-384 bank) that a machine which loads it attests to.\n"
                 "On any failure, nothing stays at the destination. Exit codes: 0; 2 usage; 10 environment;\n"
                 "13-15 credentials, clock, network; 30-34 KMS; 40-44 S3; 55 names that no manifest can hold;\n"
                 "60 something is there already; 61 local files.\n\n"
-                "Example: sealboot seal --key alias/models --name llama --version 3.1 ~/models/llama s3://models/llama/3.1/",
+                "Example: sealboot seal --key alias/models --name llama --version 3.1 ~/models/llama \\\n"
+                "         s3://models/llama/3.1/",
         .operands_max = OPERANDS_ANY, /* counted below: the key is asked for first */
 };
 
@@ -273,7 +283,8 @@ int cmd_seal(int argc, char *argv[]) {
         struct operands operands;
         int code, r;
 
-        if (!command_parse(&command_line, argc, argv, &a, &operands, &code) || (code = check_arguments(&a, &operands)) != 0)
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code) ||
+            (code = check_arguments(&a, &operands)) != 0)
                 return code;
         r = prepare(&c, &e);
         if (r == 0)

@@ -40,15 +40,18 @@ static int set_digest(void *arguments, const struct option_row *row, char *value
 
         (void) row;
         if (command_digest(value, a->digest) < 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "", "--digest is sha384: and 96 hex digits, or these alone, not '%s'", value);
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "--digest is sha384: and 96 hex digits, or these alone, not '%s'", value);
         a->has_digest = true;
         return 0;
 }
 
 static const struct option_row option_rows[] = {
         { 'k', "key", "ARN", "accept no other KMS key, or replica of it; repeatable", OPTION_CALL_WHOLE(add_key, 0) },
-        { 'd', "digest", "DIGEST", "accept no other model: sha384:HEX, as 'sealboot seal' printed it", OPTION_CALL_WHOLE(set_digest, 0) },
-        { 0, "connections", "N", "transfers at the same time", OPTION_CALL(command_connections, struct arguments, connections) },
+        { 'd', "digest", "DIGEST", "accept no other model: sha384:HEX, as 'sealboot seal' printed it",
+          OPTION_CALL_WHOLE(set_digest, 0) },
+        { 0, "connections", "N", "transfers at the same time",
+          OPTION_CALL(command_connections, struct arguments, connections) },
         { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
         { 'q', "quiet", NULL, "show no progress", OPTION_FLAG(struct arguments, quiet) },
         OPTION_HELP,
@@ -57,12 +60,15 @@ static const struct option_row option_rows[] = {
 
 static const struct command_line command_line = {
         .program = PROGRAM " unseal",
-        .usage = "Usage: sealboot unseal [OPTION...] s3://BUCKET/PREFIX/ | s3://BUCKET/OBJECT | DIRECTORY/ | FILE  TO-DIRECTORY\n\n"
-                 "Open a sealed model, or a single sealed object, into a new directory. Asks KMS for the data key with your own\n"
-                 "credentials, checks every frame and digest, and leaves nothing behind unless all of it is right.",
+        .usage = "Usage: sealboot unseal [OPTION...] s3://BUCKET/PREFIX/ | s3://BUCKET/OBJECT | DIRECTORY/ | FILE "
+                 "TO-DIRECTORY\n\n"
+                 "Open a sealed model, or a single sealed object, into a new directory. Asks KMS for the data key\n"
+                 "with your own credentials, checks every frame and digest, and leaves nothing behind unless all\n"
+                 "of it is right.",
         .rows = option_rows,
-        .more = "Exit codes: 0; 2 usage; 3 stopped by a signal; 13-15 credentials, clock, network; 30-34 KMS; 40-44 S3;\n"
-                "50-57 what is sealed is not right, or does not fit; 60 TO-DIRECTORY is there already; 61 local files.\n\n"
+        .more = "Exit codes: 0; 2 usage; 3 stopped by a signal; 13-15 credentials, clock, network; 30-34 KMS;\n"
+                "40-44 S3; 50-57 what is sealed is not right, or does not fit; 60 TO-DIRECTORY is there already;\n"
+                "61 local files.\n\n"
                 "Example: sealboot unseal s3://models/llama/3.1/ llama-3.1",
         .operands_min = 2,
         .operands_max = 2,

@@ -86,7 +86,8 @@ static int add_digest(void *field, const struct option_row *row, char *text, str
 
         (void) row;
         if (command_digest(text, digest) < 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "", "a model digest is sha384: and 96 hex digits, or these alone, not '%s'", text);
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "a model digest is sha384: and 96 hex digits, or these alone, not '%s'", text);
         r = sealboot_verifier_add_model_digest(v, digest);
         return r < 0 ? refused(v, r, e) : 0;
 }
@@ -129,7 +130,8 @@ static int set_time(void *field, const struct option_row *row, char *text, struc
                 seconds = (int64_t) number;
         else if (!parse_date(text, &seconds))
                 return fail(e, FAILURE_USAGE, -EINVAL, "",
-                            "'%s' is not a time: --at takes now, document, one such as 2026-02-03T10:12:02Z, or seconds since 1970",
+                            "'%s' is not a time: --at takes now, document, one such as 2026-02-03T10:12:02Z, or "
+                            "seconds since 1970",
                             text);
         return sealboot_verifier_set_time(v, seconds) < 0 ? refused(v, -EINVAL, e) : 0;
 }
@@ -221,12 +223,12 @@ static void print_text(const struct sealboot_verifier *v, const char *path, int 
 
 static const struct option_row option_rows[] = {
         { 0, "reference", "FILE",
-          "PCRs must equal these reference measurements ('sealboot measure' writes them); several files or an array of sets: any "
-          "one set, whole",
+          "PCRs must equal these reference measurements ('sealboot measure' writes them); several files or an "
+          "array of sets: any one set, whole",
           OPTION_CALL(add_file, struct arguments, v) },
         { 0, "partial-reference", NULL,
-          "accept a reference with PCR4 but without PCR12 or PCR2: an appended command line, or a UEFI driver that changes the "
-          "image in memory, then goes unnoticed",
+          "accept a reference with PCR4 but without PCR12 or PCR2: an appended command line, or a UEFI driver "
+          "that changes the image in memory, then goes unnoticed",
           OPTION_CALL(allow_partial_reference, struct arguments, v) },
         { 0, "model-digest", "DIGEST", "PCR15 must be extended with this model digest, once; several: any one",
           OPTION_CALL(add_digest, struct arguments, v) },
@@ -236,8 +238,8 @@ static const struct option_row option_rows[] = {
         { 0, "public-key", "VALUE", "likewise the public key", OPTION_CALL(add_expectation, struct arguments, v) },
         { 0, "max-age", "SECONDS", "signed at most this long ago", OPTION_CALL(set_max_age, struct arguments, v) },
         { 0, "at", "now|document|TIME",
-          "when certificates must be valid: now (default), when the document says it was signed (for old documents), or a time such "
-          "as 2026-02-03T10:12:02Z",
+          "when certificates must be valid: now (default), when the document says it was signed (for old "
+          "documents), or a time such as 2026-02-03T10:12:02Z",
           OPTION_CALL(set_time, struct arguments, v) },
         { 0, "root", "PEM", "another root certificate, for emulators", OPTION_CALL(add_file, struct arguments, v) },
         { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, as_json) },
@@ -248,12 +250,14 @@ static const struct option_row option_rows[] = {
 static const struct command_line command_line = {
         .program = PROGRAM " verify",
         .usage = "Usage: sealboot verify [OPTION...] DOCUMENT\n\n"
-                 "Check an attestation document of a NitroTPM or a Nitro Enclave (raw, base64, hex or in JSON; '-': standard input):\n"
-                 "its form, its certificates up to the pinned AWS root, its signature, and whatever you name below.\n"
-                 "Each check is listed as passed, FAILED or not checked; what is not checked is not vouched for.",
+                 "Check an attestation document of a NitroTPM or a Nitro Enclave (raw, base64, hex or in JSON;\n"
+                 "'-': standard input): its form, its certificates up to the pinned AWS root, its signature, and\n"
+                 "whatever you name below. Each check is listed as passed, FAILED or not checked; what is not\n"
+                 "checked is not vouched for.",
         .rows = option_rows,
-        .more = "Exit codes: 0 all that was asked for holds; 72 not authentic (malformed, wrong root, expired or not yet\n"
-                "valid, bad signature); 73 authentic but not what was expected; 2 usage; 61 a file cannot be read.\n\n"
+        .more = "Exit codes: 0 all that was asked for holds; 72 not authentic (malformed, wrong root, expired or\n"
+                "not yet valid, bad signature); 73 authentic but not what was expected; 2 usage; 61 a file cannot\n"
+                "be read.\n\n"
                 "Example: sealboot verify --reference image.json --nonce 8f3a... --max-age 300 document.cbor",
         .operands_min = 1,
         .operands_max = 1,

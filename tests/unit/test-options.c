@@ -59,7 +59,8 @@ static const struct command_line none = { .program = "test", .usage = "", .rows 
 
 enum { WORDS_MAX = 8 };
 
-static int parse(const struct command_line *c, const char *const *words, struct arguments *ret, struct operands *operands,
+static int parse(const struct command_line *c, const char *const *words, struct arguments *ret,
+                 struct operands *operands,
                  struct error *e) {
         static char text[WORDS_MAX][64];
         static char *argv[WORDS_MAX + 2];
@@ -118,7 +119,8 @@ static void test_accepted(void **state) {
                 struct error e = {};
 
                 assert_ok(parse(&two, table[i].words, &a, &operands, &e), &e);
-                if (!same(a.text, w->text) || !same(a.maybe, w->maybe) || !same(a.inner.text, w->inner.text) || a.flag != w->flag ||
+                if (!same(a.text, w->text) || !same(a.maybe, w->maybe) || !same(a.inner.text, w->inner.text) ||
+                    a.flag != w->flag ||
                     a.on != w->on || a.maybe_given != w->maybe_given || a.kind != w->kind || a.calls != w->calls)
                         fail_msg("row %zu: not what was given", i);
                 for (size_t k = 0; k <= operands.n; k++)
@@ -149,7 +151,8 @@ static void test_refused(void **state) {
                 { { "a", "-ft" }, FAILURE_USAGE, "option '--text' needs a value: TEXT" },
                 { { "--flag=x", "a" }, FAILURE_USAGE, "option '--flag' takes no value" },
                 { { "--help=x", "a" }, FAILURE_USAGE, "option '--help' takes no value" },
-                { { "--inner", "a" }, FAILURE_USAGE, "option '--inner' is ambiguous: --inner-text, --inner-most-of-all-texts-there-are" },
+                { { "--inner", "a" }, FAILURE_USAGE,
+                  "option '--inner' is ambiguous: --inner-text, --inner-most-of-all-texts-there-are" },
                 { { "--even", "odd", "a" }, FAILURE_USAGE, "--even takes an even number" },
                 { { "--even", "gone", "a" }, FAILURE_IO, "is not there" },
                 { { "--frob", "--help" }, FAILURE_USAGE, "unrecognized option '--frob'" }, /* the first word counts */
@@ -179,7 +182,8 @@ static void test_no_operands(void **state) {
 }
 
 static void test_asked(void **state) {
-        static const char *const help[] = { "--flag", "-h", "--frob", NULL }, *const version[] = { "--version", "--help", NULL };
+        static const char *const help[] = { "--flag", "-h", "--frob", NULL };
+        static const char *const version[] = { "--version", "--help", NULL };
         struct operands operands;
         struct arguments a;
         struct error e = {};
@@ -236,7 +240,8 @@ static void test_help(void **state) {
                 "\n"
                 "How:\n"
                 "      --no-on            off\n"
-                "  -2, --second           a text that is so long that it does not fit into one line of the help, but it goes on\n"
+                "  -2, --second           a text that is so long that it does not fit into one line of the help, "
+                "but it goes on\n"
                 "                         in a second line\n"
                 "  -e, --even EVEN        called\n"
                 "  -m, --maybe[=HOW]      with a value or without\n"
@@ -265,9 +270,10 @@ static void test_complaints(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_accepted),      cmocka_unit_test(test_refused), cmocka_unit_test(test_no_operands),
-                cmocka_unit_test(test_asked),         cmocka_unit_test(test_help),    cmocka_unit_test(test_complaints),
-                cmocka_unit_test(test_too_many_rows),
+                cmocka_unit_test(test_accepted),   cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_asked),      cmocka_unit_test(test_no_operands),
+                cmocka_unit_test(test_help),       cmocka_unit_test(test_too_many_rows),
+                cmocka_unit_test(test_complaints),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
