@@ -4,10 +4,11 @@
  *
  * It runs once per boot, before the inference server, and exits when the model is published: no key outlives it. */
 
-#include <getopt.h>
 #include <systemd/sd-daemon.h>
 
 #include "basic/environment.h"
+#include "basic/options.h"
+#include "basic/output.h"
 #include "basic/secret.h"
 #include "boot/stop.h"
 
@@ -86,22 +87,37 @@ static int boot_succeeded(struct boot *b) {
         return 0;
 }
 
-static int help(void) {
-        printf("Usage: " PROGRAM " [OPTION...]\n\n"
-               "Unseal the model that this instance was launched with, measure it into PCR 15\n"
-               "and publish it to the inference server. Started by systemd; see %s(8).\n\n"
-               "  --config FILE   measured configuration (default: " CONFIG_PATH ")\n"
-               "  --tcti TCTI     TPM to use, as in tpm2-tools (default: the machine's)\n"
-               "  --report FILE   where to write the boot report\n"
-               "  --check-config  check the configuration and exit\n"
-               "  --clean-up      remove what a run that was killed has left in the model directory, and exit\n"
-               "  --root DIR      with --check-config: the configuration, and the files that it\n"
-               "                  names, are those of the image whose root directory is DIR\n"
-               "  --version       print the version and exit\n"
-               "  --help          this text\n\n"
-               "The exit code names the failure: see EXIT STATUS there.\n", PROGRAM);
-        return 0;
-}
+struct arguments {
+        const char *config, *tcti, *report, *root;
+        bool check, clean_up;
+};
+
+static const struct option_row option_rows[] = {
+        { 0, "config", "FILE", "measured configuration (default: " CONFIG_PATH ")",
+          OPTION_TEXT(struct arguments, config) },
+        { 0, "tcti", "TCTI", "TPM to use, as in tpm2-tools (default: the machine's)",
+          OPTION_TEXT(struct arguments, tcti) },
+        { 0, "report", "FILE", "where to write the boot report", OPTION_TEXT(struct arguments, report) },
+        { 0, "check-config", NULL, "check the configuration and exit", OPTION_FLAG(struct arguments, check) },
+        { 0, "clean-up", NULL, "remove what a run that was killed has left in the model directory, and exit",
+          OPTION_FLAG(struct arguments, clean_up) },
+        { 0, "root", "DIR",
+          "with --check-config: the configuration, and the files that it names, are those of the image whose "
+          "root directory is DIR",
+          OPTION_TEXT(struct arguments, root) },
+        OPTION_VERSION,
+        OPTION_HELP,
+        {},
+};
+
+static const struct command_line command_line = {
+        .program = PROGRAM,
+        .usage = "Usage: " PROGRAM " [OPTION...]\n\n"
+                 "Unseal the model that this instance was launched with, measure it into PCR 15\n"
+                 "and publish it to the inference server. Started by systemd; see " PROGRAM "(8).",
+        .rows = option_rows,
+        .more = "The exit code names the failure: see EXIT STATUS there.",
+};
 
 /* `path` NULL: the default, below the root. */
 static int check_config(const char *path, const char *root) {
@@ -116,8 +132,6 @@ static int check_config(const char *path, const char *root) {
         if (r == 0) {
                 printf("%s: valid\n", below);
                 config_print_rest(c, stdout);
-                if (fflush(stdout) != 0)
-                        r = fail(&e, FAILURE_IO, -errno, "standard output", "cannot write: %m");
         }
         if (r < 0)
                 failure_print(stderr, PROGRAM, &e);
@@ -143,78 +157,68 @@ static int clean_up(const char *path) {
         return 0;
 }
 
-/* An exit code, or -1: go on. */
-static int parse_arguments(int argc, char *argv[], struct boot *b) {
-        static const struct option options[] = {
-                { "config", required_argument, NULL, 'c' },
-                { "tcti", required_argument, NULL, 't' },
-                { "report", required_argument, NULL, 'r' },
-                { "check-config", no_argument, NULL, 'C' },
-                { "clean-up", no_argument, NULL, 'U' },
-                { "root", required_argument, NULL, 'R' },
-                { "version", no_argument, NULL, 'V' },
-                { "help", no_argument, NULL, 'h' },
-                { 0 },
-        };
-        const char *config = NULL, *root = NULL;
-        bool check = false, clean = false;
-        int o;
+/* 0 or a negative errno, which options_complain() explains. */
+static int parse_arguments(int argc, char *argv[], struct arguments *a, struct error *e) {
+        struct operands none;
+        int r;
 
-        while ((o = getopt_long(argc, argv, "h", options, NULL)) >= 0)
-                switch (o) {
-                case 'c':
-                        b->config_path = config = optarg;
-                        break;
-                case 't':
-                        b->tcti = optarg;
-                        break;
-                case 'r':
-                        b->report_path = optarg;
-                        break;
-                case 'C':
-                        check = true;
-                        break;
-                case 'U':
-                        clean = true;
-                        break;
-                case 'R':
-                        root = optarg;
-                        break;
-                case 'V':
-                        puts(PROGRAM " " SEALBOOT_VERSION);
-                        return 0;
-                case 'h':
-                        return help();
-                default:
-                        return FAILURE_USAGE;
-                }
-        if (optind < argc) {
-                fprintf(stderr, PROGRAM ": unexpected argument '%s'; see --help\n", argv[optind]);
-                return FAILURE_USAGE;
+        r = options_parse(&command_line, argc, argv, a, &none, e);
+        if (r == 0 && a->root && !a->check && !a->clean_up)
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "--root is for --check-config");
+        return r;
+}
+
+/* What is asked for instead of a boot: its exit code, or -1: a boot. */
+static int other_task(int argc, char *argv[], struct arguments *a) {
+        struct error e = { 0 };
+        int r;
+
+        r = parse_arguments(argc, argv, a, &e);
+        if (r < 0) {
+                options_complain(stderr, &command_line, &e);
+                return (int) e.failure;
         }
-        if (clean)
-                return clean_up(b->config_path);
-        if (root && !check) {
-                fprintf(stderr, PROGRAM ": --root is for --check-config; see --help\n");
-                return FAILURE_USAGE;
-        }
-        return check ? check_config(config, root) : -1;
+        if (r == OPTIONS_HELP)
+                options_help(stdout, &command_line);
+        else if (r == OPTIONS_VERSION)
+                puts(PROGRAM " " SEALBOOT_VERSION);
+        else if (a->clean_up)
+                return clean_up(a->config ?: CONFIG_PATH);
+        else
+                return a->check ? check_config(a->config, a->root) : -1;
+        return 0;
+}
+
+/* What was printed instead of a boot is what was asked for: the exit code. */
+static int printed(int code) {
+        struct error e;
+
+        if (output_end(&e) == 0)
+                return code;
+        failure_print(stderr, PROGRAM, &e);
+        return code ?: (int) e.failure;
 }
 
 int main(int argc, char *argv[]) {
         /* Static, since the thread that waits for a stop outlives this function. */
-        static struct boot b = { .config_path = CONFIG_PATH, .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
+        static struct boot b = { .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
         static const char *const environment[] = { "NOTIFY_SOCKET", NULL };
+        struct arguments a = { 0 };
         struct error e = { 0 };
         int r;
 
         /* First of all: what is not in the measured configuration must not reach a library. */
         r = environment_keep(environment);
+        if (r == 0)
+                r = output_begin();
         if (r < 0)
                 return FAILURE_INTERNAL;
-        r = parse_arguments(argc, argv, &b);
+        r = other_task(argc, argv, &a);
         if (r >= 0)
-                return r;
+                return printed(r);
+        b.config_path = a.config ?: CONFIG_PATH;
+        b.tcti = a.tcti;
+        b.report_path = a.report;
         tpm_quiet();
         r = secret_init();
         if (r < 0)

@@ -34,8 +34,6 @@ KNOWN = {
         "log.c holds both the log that each parser fills and the choice of the parser: the choice is to move into a file of its own",
     "policy/replay/log.c calls policy/replay/eventlog.c":
         "as for cel.c",
-    "policy/verbs/* calls policy/verbs/sealboot.c":
-        "sealboot.c holds both the table of verbs and what the verbs share: the latter is to move into command.c",
 }
 
 

@@ -9,19 +9,6 @@ enum {
         FAILED_OPTIONS_MAX = 64,
 };
 
-const char input_help[] =
-        "The boot:\n"
-        "      --disk=IMAGE             the boot image and addons of a raw disk image\n"
-        "      --arch=x64|aa64          which of two boot images on the disk\n"
-        "      --addon=FILE             an addon beside the UKI, in load order\n"
-        "      --command-line=TEXT      a command line that the boot option brings\n"
-        "      --failed-boot-options=N  boot options that fail before this one\n"
-        "      --pcr2=VALUE             PCR2 of an instance type that loads option ROMs; default: none\n"
-        "      --stub-version=N         systemd version of a stub that does not tell\n"
-        "Secure Boot (EFI signature lists, as the variables hold them):\n"
-        "      --PK=FILE --KEK=FILE --db=FILE --dbx=FILE\n"
-        "      --secure-boot=on|off     default: on when there is a PK\n";
-
 static int parse_number(const char *text, unsigned min, unsigned max, const char *option, unsigned *ret, struct error *e) {
         uint64_t v;
 
@@ -64,47 +51,50 @@ static int append(char ***list, size_t *n, char *value, struct error *e) {
 }
 
 int inputs_add_image(struct inputs *i, char *path, struct error *e) {
+        i->given = true;
         return append(&i->image_paths, &i->n_image_paths, path, e);
 }
 
-int inputs_option(struct inputs *i, int option, char *argument, struct error *e) {
-        switch ((enum input_option) option) {
+int inputs_option(void *inputs, const struct option_row *row, char *value, struct error *e) {
+        struct inputs *i = inputs;
+
+        i->given = true;
+        switch ((enum input_option) row->number) {
         case INPUT_PK:
         case INPUT_KEK:
         case INPUT_DB:
         case INPUT_DBX:
-                i->paths[option - INPUT_PK] = argument;
+                i->paths[row->number - INPUT_PK] = value;
                 return 0;
         case INPUT_SECURE_BOOT:
-                if (!streq(argument, "on") && !streq(argument, "off"))
-                        return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot", "\"%s\" is neither \"on\" nor \"off\"",
-                                    argument);
-                i->secure_boot = streq(argument, "on") ? 1 : -1;
+                if (!streq(value, "on") && !streq(value, "off"))
+                        return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot",
+                                    "\"%s\" is neither \"on\" nor \"off\"", value);
+                i->secure_boot = streq(value, "on") ? 1 : -1;
                 return 0;
         case INPUT_STUB_VERSION:
-                return parse_number(argument, 1, 100000, "--stub-version", &i->boot.stub_version, e);
+                return parse_number(value, 1, 100000, "--stub-version", &i->boot.stub_version, e);
         case INPUT_ADDON:
-                return append(&i->addon_paths, &i->n_addon_paths, argument, e);
+                return append(&i->addon_paths, &i->n_addon_paths, value, e);
         case INPUT_COMMAND_LINE:
-                i->boot.command_line = argument;
+                i->boot.command_line = value;
                 return 0;
         case INPUT_FAILED_OPTIONS:
-                return parse_number(argument, 0, FAILED_OPTIONS_MAX, "--failed-boot-options", &i->boot.failed_options, e);
+                return parse_number(value, 0, FAILED_OPTIONS_MAX, "--failed-boot-options", &i->boot.failed_options, e);
         case INPUT_PCR2:
-                i->boot.pcr2 = streq(argument, "none") ? NULL : i->pcr2;
-                return parse_pcr2(argument, i->pcr2, e);
+                i->boot.pcr2 = streq(value, "none") ? NULL : i->pcr2;
+                return parse_pcr2(value, i->pcr2, e);
         case INPUT_DISK:
-                i->disk = argument;
+                i->disk = value;
                 return 0;
         case INPUT_ARCH:
-                if (!streq(argument, "x64") && !streq(argument, "aa64"))
-                        return fail(e, FAILURE_USAGE, -EINVAL, "--arch", "\"%s\" is neither \"x64\" nor \"aa64\"", argument);
-                i->arch = streq(argument, "x64") ? "BOOTX64.EFI" : "BOOTAA64.EFI";
+                if (!streq(value, "x64") && !streq(value, "aa64"))
+                        return fail(e, FAILURE_USAGE, -EINVAL, "--arch",
+                                    "\"%s\" is neither \"x64\" nor \"aa64\"", value);
+                i->arch = streq(value, "x64") ? "BOOTX64.EFI" : "BOOTAA64.EFI";
                 return 0;
-        case INPUT_END:
-                break;
         }
-        return fail(e, FAILURE_INTERNAL, -EINVAL, "", "option %d is not known", option);
+        return fail(e, FAILURE_INTERNAL, -EINVAL, "", "option %s is not known", row->name);
 }
 
 static int load_keys(struct inputs *i, struct error *e) {

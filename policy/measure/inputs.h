@@ -4,13 +4,12 @@
 /* The command-line options that describe a boot, shared by `measure` (which predicts it) and `replay` (which compares a log
  * with the prediction), and the files they name. */
 
-#include <getopt.h>
-
+#include "basic/options.h"
 #include "measure/disk.h"
 #include "measure/events.h"
 
 enum input_option {
-        INPUT_PK = 0x100, /* in the order of enum key_list */
+        INPUT_PK, /* in the order of enum key_list */
         INPUT_KEK,
         INPUT_DB,
         INPUT_DBX,
@@ -22,28 +21,33 @@ enum input_option {
         INPUT_PCR2,
         INPUT_DISK,
         INPUT_ARCH,
-        INPUT_END,
 };
 
-#define INPUT_LONG_OPTIONS \
-        { "PK", required_argument, NULL, INPUT_PK }, \
-        { "KEK", required_argument, NULL, INPUT_KEK }, \
-        { "db", required_argument, NULL, INPUT_DB }, \
-        { "dbx", required_argument, NULL, INPUT_DBX }, \
-        { "secure-boot", required_argument, NULL, INPUT_SECURE_BOOT }, \
-        { "stub-version", required_argument, NULL, INPUT_STUB_VERSION }, \
-        { "addon", required_argument, NULL, INPUT_ADDON }, \
-        { "command-line", required_argument, NULL, INPUT_COMMAND_LINE }, \
-        { "failed-boot-options", required_argument, NULL, INPUT_FAILED_OPTIONS }, \
-        { "pcr2", required_argument, NULL, INPUT_PCR2 }, \
-        { "disk", required_argument, NULL, INPUT_DISK }, \
-        { "arch", required_argument, NULL, INPUT_ARCH }
-
-/* What --help says about them. */
-extern const char input_help[];
+/* The rows of a table of options, for a struct inputs that is this field. */
+#define INPUT_ROW(type, field, option) inputs_option, OPTION_FIELD(type, field, struct inputs), option
+#define INPUT_ROWS(type, field) \
+        OPTION_HEADING("The boot:"), \
+        { 0, "disk", "IMAGE", "the boot image and addons of a raw disk image", INPUT_ROW(type, field, INPUT_DISK) }, \
+        { 0, "arch", "x64|aa64", "which of two boot images on the disk", INPUT_ROW(type, field, INPUT_ARCH) }, \
+        { 0, "addon", "FILE", "an addon beside the UKI, in load order", INPUT_ROW(type, field, INPUT_ADDON) }, \
+        { 0, "command-line", "TEXT", "a command line that the boot option brings", \
+          INPUT_ROW(type, field, INPUT_COMMAND_LINE) }, \
+        { 0, "failed-boot-options", "N", "boot options that fail before this one", \
+          INPUT_ROW(type, field, INPUT_FAILED_OPTIONS) }, \
+        { 0, "pcr2", "none|VALUE", "PCR2 of an instance type that loads option ROMs; default: none", \
+          INPUT_ROW(type, field, INPUT_PCR2) }, \
+        { 0, "stub-version", "N", "systemd version of a stub that does not tell", \
+          INPUT_ROW(type, field, INPUT_STUB_VERSION) }, \
+        OPTION_HEADING("Secure Boot (EFI signature lists, as the variables hold them):"), \
+        { 0, "PK", "FILE", "the platform key", INPUT_ROW(type, field, INPUT_PK) }, \
+        { 0, "KEK", "FILE", "the key exchange keys", INPUT_ROW(type, field, INPUT_KEK) }, \
+        { 0, "db", "FILE", "what may start", INPUT_ROW(type, field, INPUT_DB) }, \
+        { 0, "dbx", "FILE", "what must not start", INPUT_ROW(type, field, INPUT_DBX) }, \
+        { 0, "secure-boot", "on|off", "default: on when there is a PK", INPUT_ROW(type, field, INPUT_SECURE_BOOT) }
 
 /* Zero-initialise. */
 struct inputs {
+        bool given; /* an option or an image */
         const char *paths[KEY_LISTS]; /* of the key lists */
         const char *disk, *arch;
         int secure_boot; /* 0: as the key lists say; 1: on; -1: off */
@@ -62,8 +66,8 @@ struct inputs {
 /* The value of --pcr2: 96 hex digits, or "none" where nothing from outside the firmware is loaded. FAILURE_USAGE. */
 int parse_pcr2(const char *text, uint8_t ret[static REFERENCE_SIZE], struct error *e);
 
-/* An option of INPUT_LONG_OPTIONS; FAILURE_USAGE when its argument makes no sense. */
-int inputs_option(struct inputs *i, int option, char *argument, struct error *e);
+/* The setter of INPUT_ROWS. */
+int inputs_option(void *inputs, const struct option_row *row, char *value, struct error *e);
 int inputs_add_image(struct inputs *i, char *path, struct error *e);
 /* Reads and parses the files; then i->boot is ready for predict(). */
 int inputs_load(struct inputs *i, struct error *e);

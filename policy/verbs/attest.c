@@ -2,8 +2,6 @@
 
 /* sealboot attest: a fresh attestation document, with the flags of AWS's nitro-tpm-attest. */
 
-#include <getopt.h>
-
 #include "basic/encode.h"
 #include "basic/file.h"
 #include "evidence/nitrotpm.h"
@@ -13,79 +11,49 @@ enum { BUSY_WAIT_MS = 10000 };
 
 enum form { FORM_RAW, FORM_HEX, FORM_JSON };
 
-struct options {
+struct arguments {
         const char *user_data, *nonce, *public_key, *tcti, *output;
         enum form form;
 };
 
-static void help(void) {
-        puts("Usage: sealboot attest [OPTION...]\n\n"
-             "Ask this instance's NitroTPM for a fresh attestation document and write it to standard output.\n\n"
-             "  -u, --user-data FILE   include this file's bytes (at most 1024; '-' reads standard input)\n"
-             "  -n, --nonce FILE       likewise, as the nonce that a verifier gave\n"
-             "  -p, --public-key FILE  likewise, a public key in DER, to which AWS KMS encrypts its answer\n"
-             "  -o, --output FILE      write there instead\n"
-             "      --hex              write hex digits\n"
-             "      --json             write JSON that is KMS's Recipient parameter:\n"
-             "                         aws kms decrypt --recipient \"$(sealboot attest -p key.der --json)\" ...\n"
-             "      --tcti TCTI        the TPM, as in tpm2-tools; otherwise $TPM2TOOLS_TCTI, or this machine's own\n"
-             "  -h, --help             show this text\n\n"
-             "Exit codes: 0 written; 20 no TPM; 21 the TPM stayed busy; 22 a TPM command failed; 24 no document;\n"
-             "2 usage; 61 a file cannot be read or written.\n\n"
-             "Example: head -c 32 /dev/urandom > nonce; sealboot attest -n nonce -o document.cbor;\n"
-             "         sealboot verify --nonce @nonce document.cbor");
-}
+static int set_form(void *field, const struct option_row *row, char *value, struct error *e) {
+        enum form *form = field;
 
-static int parse(int argc, char *argv[], struct options *o) {
-        enum { OPT_HEX = 256, OPT_JSON, OPT_TCTI };
-        static const struct option options[] = {
-                { "user-data", required_argument, NULL, 'u' },
-                { "nonce", required_argument, NULL, 'n' },
-                { "public-key", required_argument, NULL, 'p' },
-                { "output", required_argument, NULL, 'o' },
-                { "hex", no_argument, NULL, OPT_HEX },
-                { "json", no_argument, NULL, OPT_JSON },
-                { "tcti", required_argument, NULL, OPT_TCTI },
-                { "help", no_argument, NULL, 'h' },
-                {},
-        };
-        int c;
-
-        while ((c = getopt_long(argc, argv, "u:n:p:o:h", options, NULL)) >= 0)
-                switch (c) {
-                case 'u':
-                        o->user_data = optarg;
-                        break;
-                case 'n':
-                        o->nonce = optarg;
-                        break;
-                case 'p':
-                        o->public_key = optarg;
-                        break;
-                case 'o':
-                        o->output = optarg;
-                        break;
-                case OPT_HEX:
-                case OPT_JSON:
-                        if (o->form != FORM_RAW)
-                                return command_usage("attest", "--hex and --json exclude each other");
-                        o->form = c == OPT_HEX ? FORM_HEX : FORM_JSON;
-                        break;
-                case OPT_TCTI:
-                        o->tcti = optarg;
-                        break;
-                case 'h':
-                        help();
-                        return -1;
-                default:
-                        return command_usage("attest", "what is wrong is said above");
-                }
-        if (optind < argc)
-                return command_usage("attest", "'%s' is one argument too many", argv[optind]);
-        if (!o->output && o->form == FORM_RAW && isatty(STDOUT_FILENO))
-                return command_usage("attest", "a document is binary and this is a terminal: use --output or --hex");
+        (void) value;
+        if (*form != FORM_RAW)
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "--hex and --json exclude each other");
+        *form = streq(row->name, "hex") ? FORM_HEX : FORM_JSON;
         return 0;
 }
+
+static const struct option_row option_rows[] = {
+        { 'u', "user-data", "FILE", "include this file's bytes (at most 1024; '-' reads standard input)",
+          OPTION_TEXT(struct arguments, user_data) },
+        { 'n', "nonce", "FILE", "likewise, as the nonce that a verifier gave", OPTION_TEXT(struct arguments, nonce) },
+        { 'p', "public-key", "FILE", "likewise, a public key in DER, to which AWS KMS encrypts its answer",
+          OPTION_TEXT(struct arguments, public_key) },
+        { 'o', "output", "FILE", "write there instead", OPTION_TEXT(struct arguments, output) },
+        { 0, "hex", NULL, "write hex digits", OPTION_CALL(set_form, struct arguments, form) },
+        { 0, "json", NULL,
+          "write JSON that is KMS's Recipient parameter:\n"
+          "aws kms decrypt --recipient \"$(sealboot attest -p key.der --json)\" ...",
+          OPTION_CALL(set_form, struct arguments, form) },
+        { 0, "tcti", "TCTI", "the TPM, as in tpm2-tools; otherwise $TPM2TOOLS_TCTI, or this machine's own",
+          OPTION_TEXT(struct arguments, tcti) },
+        OPTION_HELP,
+        {},
+};
+
+static const struct command_line command_line = {
+        .program = PROGRAM " attest",
+        .usage = "Usage: sealboot attest [OPTION...]\n\n"
+                 "Ask this instance's NitroTPM for a fresh attestation document and write it to standard output.",
+        .rows = option_rows,
+        .more = "Exit codes: 0 written; 20 no TPM; 21 the TPM stayed busy; 22 a TPM command failed; 24 no document;\n"
+                "2 usage; 61 a file cannot be read or written.\n\n"
+                "Example: head -c 32 /dev/urandom > nonce; sealboot attest -n nonce -o document.cbor;\n"
+                "         sealboot verify --nonce @nonce document.cbor",
+};
 
 static int read_field(const char *path, uint8_t **ret, size_t *ret_n, struct error *e) {
         int r;
@@ -131,7 +99,7 @@ static int encode(enum form form, const uint8_t *document, size_t n, char **ret)
         return 0;
 }
 
-static int write_document(const struct options *o, const uint8_t *document, size_t n, struct error *e) {
+static int write_document(const struct arguments *o, const uint8_t *document, size_t n, struct error *e) {
         _cleanup_free_ char *text = NULL;
         const void *data = document;
         int r;
@@ -146,15 +114,11 @@ static int write_document(const struct options *o, const uint8_t *document, size
         }
         if (o->output)
                 return file_write(o->output, data, n, 0644, e);
-        r = write_all(STDOUT_FILENO, data, n);
-        if (r < 0) {
-                errno = -r;
-                return fail(e, FAILURE_IO, r, "standard output", "cannot write: %m");
-        }
+        fwrite(data, 1, n, stdout); /* main() checks that it arrives */
         return 0;
 }
 
-static int attest(const struct options *o, struct error *e) {
+static int attest(const struct arguments *o, struct error *e) {
         _cleanup_free_ uint8_t *user_data = NULL, *nonce = NULL, *public_key = NULL, *document = NULL;
         struct attestation_request q = { .user_data = NULL };
         _cleanup_tpm_ struct tpm *t = NULL;
@@ -178,13 +142,15 @@ static int attest(const struct options *o, struct error *e) {
 }
 
 int cmd_attest(int argc, char *argv[]) {
-        struct options o = { .tcti = NULL };
+        struct arguments a = {};
+        struct operands none;
         struct error e;
-        int r;
+        int code;
 
-        r = parse(argc, argv, &o);
-        if (r != 0)
-                return r < 0 ? 0 : r;
+        if (!command_parse(&command_line, argc, argv, &a, &none, &code))
+                return code;
+        if (!a.output && a.form == FORM_RAW && isatty(STDOUT_FILENO))
+                return command_usage("attest", "a document is binary and this is a terminal: use --output or --hex");
         tpm_quiet();
-        return attest(&o, &e) < 0 ? command_failed(&e) : 0;
+        return attest(&a, &e) < 0 ? command_failed(&e) : 0;
 }

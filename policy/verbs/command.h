@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What every verb of `sealboot` is: one cmd_<verb>() in its own file, parsing its own options with getopt_long and
- * returning the exit code: 0, an enum failure, or what its man page documents beyond that. */
+/* What every verb of `sealboot` is: one cmd_<verb>() in its own file, with a table of its options, which returns the
+ * exit code: 0, an enum failure, or what its man page documents beyond that. */
 
-#include "basic/failure.h"
+#include "basic/options.h"
 
 #define PROGRAM "sealboot"
 
@@ -40,5 +40,11 @@ int command_local(const char *verb, const char *path, const char *why);
 void command_advise(struct error *e, enum failure failure, const char *advice);
 /* A model digest as `sealboot seal` and `digest` print it, sha384:HEX, or its hex digits alone: 0 or -EINVAL. */
 int command_digest(const char *text, uint8_t ret[static 48]);
-/* The value of --connections, 1 to 256: 0, or an exit code after command_usage(). */
-int command_connections(const char *verb, const char *text, unsigned *ret);
+/* The setter of --connections, 1 to 256, into an unsigned. */
+int command_connections(void *field, const struct option_row *row, char *value, struct error *e);
+
+/* Parses a verb's command line into `to`. False: the verb ends with *ret_code, and --help or what is wrong has been
+ * printed. */
+bool command_parse(const struct command_line *c, int argc, char *argv[], void *to, struct operands *ret, int *ret_code);
+/* The same exit code and words for a fault of the command line that is found later. */
+int command_misused(const struct command_line *c, const struct error *e);

@@ -2,7 +2,6 @@
 
 /* sealboot doctor: why a boot was refused, and what to do. */
 
-#include <getopt.h>
 #include <sys/timex.h>
 
 #include "basic/file.h"
@@ -15,23 +14,6 @@ enum { REPORT_MAX = 1024 * 1024 };
 static const char default_report[] = "/run/sealboot/report.json";
 static const char kernel_event_log[] = "/sys/kernel/security/tpm0/binary_bios_measurements";
 
-static void help(void) {
-        puts("Usage: sealboot doctor [OPTION...] [REPORT]\n\n"
-             "Turn a refused boot into an answer: its outcome, the clock, the identity, the key, the PCRs that were\n"
-             "presented and the condition of the key policy that they fail, each with what to do.\n\n"
-             "REPORT is the agent's boot report, copied from the instance or its console; '-' reads standard input. On the\n"
-             "instance itself leave it out: /run/sealboot/report.json, the event log and the clock are looked at.\n\n"
-             "  --policy FILE      the key policy ('aws kms get-key-policy --policy-name default --key-id ...' prints it)\n"
-             "  --reference FILE   reference measurements of the image that was meant to boot; repeatable\n"
-             "  --key FILE         what 'aws kms describe-key --key-id ...' printed to the key's owner\n"
-             "  --event-log FILE   the instance's binary_bios_measurements: finds the first event that differs\n"
-             "  --principal ARN    the instance's role, where KMS did not name it in its refusal\n"
-             "  --json             print the result as JSON\n"
-             "  -h, --help         show this text\n\n"
-             "Exit codes: 0 no problem was found; 73 problems were found; 74 not a key policy; 71 not an event log;\n"
-             "2 usage, or not a boot report; 61 a file cannot be read.");
-}
-
 struct arguments {
         const char *policy, *key, *event_log, *principal;
         struct references references;
@@ -43,42 +25,41 @@ static void arguments_done(struct arguments *a) {
 }
 #define _cleanup_arguments_ _cleanup_(arguments_done)
 
-enum { OPT_POLICY = 256, OPT_REFERENCE, OPT_KEY, OPT_EVENT_LOG, OPT_PRINCIPAL, OPT_JSON };
+static int add_reference(void *field, const struct option_row *row, char *value, struct error *e) {
+        (void) row;
+        return references_read(field, value, e);
+}
 
-static const struct option options[] = {
-        { "policy", required_argument, NULL, OPT_POLICY },
-        { "reference", required_argument, NULL, OPT_REFERENCE },
-        { "key", required_argument, NULL, OPT_KEY },
-        { "event-log", required_argument, NULL, OPT_EVENT_LOG },
-        { "principal", required_argument, NULL, OPT_PRINCIPAL },
-        { "json", no_argument, NULL, OPT_JSON },
-        { "help", no_argument, NULL, 'h' },
+static const struct option_row option_rows[] = {
+        { 0, "policy", "FILE", "the key policy ('aws kms get-key-policy --policy-name default --key-id ...' prints it)",
+          OPTION_TEXT(struct arguments, policy) },
+        { 0, "reference", "FILE", "reference measurements of the image that was meant to boot; repeatable",
+          OPTION_CALL(add_reference, struct arguments, references) },
+        { 0, "key", "FILE", "what 'aws kms describe-key --key-id ...' printed to the key's owner",
+          OPTION_TEXT(struct arguments, key) },
+        { 0, "event-log", "FILE", "the instance's binary_bios_measurements: finds the first event that differs",
+          OPTION_TEXT(struct arguments, event_log) },
+        { 0, "principal", "ARN", "the instance's role, where KMS did not name it in its refusal",
+          OPTION_TEXT(struct arguments, principal) },
+        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, as_json) },
+        OPTION_HELP,
         {},
 };
 
-static int apply(struct arguments *a, int option, const char *value, struct error *e) {
-        switch (option) {
-        case OPT_POLICY:
-                a->policy = value;
-                return 0;
-        case OPT_REFERENCE:
-                return references_read(&a->references, value, e);
-        case OPT_KEY:
-                a->key = value;
-                return 0;
-        case OPT_EVENT_LOG:
-                a->event_log = value;
-                return 0;
-        case OPT_PRINCIPAL:
-                a->principal = value;
-                return 0;
-        case OPT_JSON:
-                a->as_json = true;
-                return 0;
-        default:
-                return fail(e, FAILURE_USAGE, -EINVAL, "doctor", "an option is not known");
-        }
-}
+static const struct command_line command_line = {
+        .program = PROGRAM " doctor",
+        .usage = "Usage: sealboot doctor [OPTION...] [REPORT]\n\n"
+                 "Turn a refused boot into an answer: its outcome, the clock, the identity, the key, the PCRs\n"
+                 "that were presented and the condition of the key policy that they fail, each with what to do.\n\n"
+                 "REPORT is the agent's boot report, copied from the instance or its console; '-' reads standard\n"
+                 "input. On the instance itself leave it out: /run/sealboot/report.json, the event log and the\n"
+                 "clock are looked at.",
+        .rows = option_rows,
+        .more = "Exit codes: 0 no problem was found; 73 problems were found; 74 not a key policy; 71 not an event\n"
+                "log; 2 usage, or not a boot report; 61 a file cannot be read.",
+        .operands_max = 1,
+        .needed = "one report at most",
+};
 
 static int read_json(const char *path, json_object **ret, struct error *e) {
         _cleanup_free_ uint8_t *text = NULL;
@@ -189,21 +170,12 @@ int cmd_doctor(int argc, char *argv[]) {
         _cleanup_diagnosis_ struct diagnosis d = {};
         size_t problems = 0;
         struct error e;
-        int option;
+        struct operands operands;
+        int code;
 
-        while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                if (option == 'h') {
-                        help();
-                        return 0;
-                }
-                if (option == '?')
-                        return command_usage("doctor", "the options are not understood");
-                if (apply(&a, option, optarg, &e) < 0)
-                        return command_failed(&e);
-        }
-        if (argc - optind > 1)
-                return command_usage("doctor", "one report at most");
-        if (examine(&a, optind < argc ? argv[optind] : NULL, &d, &policy, &e) < 0)
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
+                return code;
+        if (examine(&a, operands.items[0], &d, &policy, &e) < 0)
                 return command_failed(&e);
         if (a.as_json)
                 print_json(&d);

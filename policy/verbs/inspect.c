@@ -2,8 +2,6 @@
 
 /* sealboot inspect: what a sealed object says about itself, without any key. */
 
-#include <getopt.h>
-
 #include "basic/encode.h"
 #include "basic/utf8.h"
 #include "owner/message-end.h"
@@ -12,17 +10,32 @@
 #include "verbs/command.h"
 #include "verbs/model-report.h"
 
-static void help(void) {
-        puts("Usage: sealboot inspect [--json] s3://BUCKET/OBJECT | s3://BUCKET/PREFIX/ | FILE | DIRECTORY/\n\n"
-             "Show what a sealed object says about itself: key, encryption context, frames. Of a sealed model, its manifest\n"
-             "is shown. Needs no key and reads the header and the last frame's head alone; so nothing of this is authenticated.\n"
-             "Of what is no sealed object, it says what it is (base64, gzip, ...), or how many bytes are missing or left over.\n\n"
-             "      --json   print the result as JSON\n"
-             "  -h, --help   show this text\n\n"
-             "Exit codes: 0; 2 usage; 13-15 credentials, clock, network; 40-44 S3; 50 not a sealed object, truncated, or\n"
-             "with bytes behind it; 51 sealed in a way that sealboot does not open; 61 local files.\n\n"
-             "Example: sealboot inspect s3://models/llama/3.1/");
-}
+struct arguments {
+        bool json;
+};
+
+static const struct option_row option_rows[] = {
+        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
+        OPTION_HELP,
+        {},
+};
+
+static const struct command_line command_line = {
+        .program = PROGRAM " inspect",
+        .usage = "Usage: sealboot inspect [OPTION...] s3://BUCKET/OBJECT | s3://BUCKET/PREFIX/ | FILE | DIRECTORY/\n\n"
+                 "Show what a sealed object says about itself: key, encryption context, frames. Of a sealed\n"
+                 "model, its manifest is shown. Needs no key and reads the header and the last frame's head\n"
+                 "alone; so nothing of this is authenticated. Of what is no sealed object, it says what it is\n"
+                 "(base64, gzip, ...), or how many bytes are missing or left over.",
+        .rows = option_rows,
+        .more = "Exit codes: 0; 2 usage; 13-15 credentials, clock, network; 40-44 S3; 50 not a sealed object,\n"
+                "truncated, or with bytes behind it; 51 sealed in a way that sealboot does not open; 61 local\n"
+                "files.\n\n"
+                "Example: sealboot inspect s3://models/llama/3.1/",
+        .operands_min = 1,
+        .operands_max = 1,
+        .needed = "one sealed object or model is needed",
+};
 
 struct inspected {
         char *subject;
@@ -151,26 +164,17 @@ static json_object *report_json(const struct inspected *i) {
 }
 
 int cmd_inspect(int argc, char *argv[]) {
-        enum { JSON = 256 };
-        static const struct option options[] = { { "json", no_argument, NULL, JSON }, { "help", no_argument, NULL, 'h' }, {} };
         _cleanup_(inspected_done) struct inspected i = {};
         _cleanup_json_ json_object *o = NULL;
+        struct arguments a = {};
+        struct operands operands;
         struct error e = {};
-        bool json = false;
-        int c, r;
+        int code, r;
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
-                if (c == JSON)
-                        json = true;
-                else if (c == 'h') {
-                        help();
-                        return 0;
-                } else
-                        return command_usage("inspect", "what is wrong is said above");
-        if (argc - optind != 1)
-                return command_usage("inspect", "one sealed object or model is needed");
-        r = inspect(argv[optind], &i, &e);
-        if (r == 0 && json) {
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
+                return code;
+        r = inspect(operands.items[0], &i, &e);
+        if (r == 0 && a.json) {
                 o = report_json(&i);
                 r = json_print(stdout, o, &e);
         } else if (r == 0)

@@ -6,23 +6,41 @@
 #include "measure/inputs.h"
 #include "verbs/command.h"
 
-static void help(FILE *f) {
-        fprintf(f,
-                "Usage: " PROGRAM " measure [OPTION...] UKI.efi...\n"
-                "       " PROGRAM " measure [OPTION...] --disk=IMAGE\n\n"
-                "Predicts PCR2, 3, 4, 12 and, where Secure Boot's key lists are given, 7 (SHA-384 bank) of a boot.\n"
-                "Several images are given in the order they are loaded.\n\n"
-                "%s"
-                "Output:\n"
-                "      --event-log              every event with its digest and why it is there\n"
-                "      --json                   the JSON of nitro-tpm-pcr-compute, and PCR2, 3: for `sealboot policy`\n"
-                "  -h, --help                   this text\n\n"
-                "Exit codes: 0; 2 usage; 61 a file cannot be read; 70 the image cannot be measured or would not start.\n\n"
-                "Examples:\n"
-                "  " PROGRAM " measure --json image.efi > reference.json\n"
-                "  " PROGRAM " measure --event-log --PK=PK.esl --KEK=KEK.esl --db=db.esl --dbx=dbx.esl --disk=image.raw\n",
-                input_help);
+struct arguments {
+        struct inputs inputs;
+        bool events, json;
+};
+
+static void arguments_done(struct arguments *a) {
+        inputs_done(&a->inputs);
 }
+
+static const struct option_row option_rows[] = {
+        INPUT_ROWS(struct arguments, inputs),
+        OPTION_HEADING("Output:"),
+        { 0, "event-log", NULL, "every event with its digest and why it is there",
+          OPTION_FLAG(struct arguments, events) },
+        { 0, "json", NULL,
+          "print the result as JSON, as nitro-tpm-pcr-compute does, and PCR2, 3: for `sealboot policy`",
+          OPTION_FLAG(struct arguments, json) },
+        OPTION_HELP,
+        {},
+};
+
+static const struct command_line command_line = {
+        .program = PROGRAM " measure",
+        .usage = "Usage: sealboot measure [OPTION...] UKI.efi...\n"
+                 "       sealboot measure [OPTION...] --disk IMAGE\n\n"
+                 "Predicts PCR2, 3, 4, 12 and, where Secure Boot's key lists are given, 7 (SHA-384 bank) of a boot.\n"
+                 "Several images are given in the order they are loaded.",
+        .rows = option_rows,
+        .more = "Exit codes: 0; 2 usage; 61 a file cannot be read; 70 the image cannot be measured or would not\n"
+                "start.\n\n"
+                "Examples:\n"
+                "  sealboot measure --json image.efi > reference.json\n"
+                "  sealboot measure --event-log --PK PK.esl --KEK KEK.esl --db db.esl --dbx dbx.esl --disk image.raw",
+        .operands_max = OPERANDS_ANY,
+};
 
 static int event_to_json(const struct predicted_event *event, json_object *array) {
         json_object *o = json_object_new_object();
@@ -94,51 +112,39 @@ static void print_text(const struct prediction *p, const struct reference *refer
         print_notes(boot);
 }
 
-int cmd_measure(int argc, char *argv[]) {
-        enum { OPTION_EVENT_LOG = INPUT_END, OPTION_JSON };
-        static const struct option options[] = {
-                INPUT_LONG_OPTIONS,
-                { "event-log", no_argument, NULL, OPTION_EVENT_LOG },
-                { "json", no_argument, NULL, OPTION_JSON },
-                { "help", no_argument, NULL, 'h' },
-                {},
-        };
+static int measure(struct arguments *a, struct error *e) {
         _cleanup_prediction_ struct prediction prediction = {};
-        _cleanup_inputs_ struct inputs inputs = {};
+        const struct boot *boot = &a->inputs.boot;
         struct reference reference = {};
-        bool events = false, json = false;
-        struct error e;
-        int c, k;
+        int k;
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
-                if (c == 'h')
-                        return help(stdout), 0;
-                if (c == '?')
-                        return command_usage("measure", "the option is not known, or lacks its value");
-                if (c == OPTION_EVENT_LOG)
-                        events = true;
-                else if (c == OPTION_JSON)
-                        json = true;
-                else if (inputs_option(&inputs, c, optarg, &e) < 0)
-                        return command_failed(&e);
-        }
-        for (; optind < argc; optind++)
-                if (inputs_add_image(&inputs, argv[optind], &e) < 0)
-                        return command_failed(&e);
-        if (!inputs.disk && inputs.n_image_paths == 0)
-                return command_usage("measure", "name a UKI, or a disk with --disk");
-        k = inputs_load(&inputs, &e);
+        k = inputs_load(&a->inputs, e);
         if (k == 0)
-                k = predict(&inputs.boot, &prediction, &e);
+                k = predict(boot, &prediction, e);
         if (k == 0)
-                k = prediction_replay(&prediction, &inputs.boot, &reference, &e);
-        if (k == 0 && inputs.boot.keys)
-                reference.secure_boot = inputs.boot.keys->enabled ? SECURE_BOOT_ON : SECURE_BOOT_OFF;
-        if (k == 0 && json)
-                k = print_json(&prediction, &reference, events, &e);
+                k = prediction_replay(&prediction, boot, &reference, e);
         if (k < 0)
-                return command_failed(&e);
-        if (!json)
-                print_text(&prediction, &reference, &inputs.boot, events);
+                return k;
+        if (boot->keys)
+                reference.secure_boot = boot->keys->enabled ? SECURE_BOOT_ON : SECURE_BOOT_OFF;
+        if (a->json)
+                return print_json(&prediction, &reference, a->events, e);
+        print_text(&prediction, &reference, boot, a->events);
         return 0;
+}
+
+int cmd_measure(int argc, char *argv[]) {
+        _cleanup_(arguments_done) struct arguments a = {};
+        struct operands images;
+        struct error e;
+        int code;
+
+        if (!command_parse(&command_line, argc, argv, &a, &images, &code))
+                return code;
+        for (size_t i = 0; i < images.n; i++)
+                if (inputs_add_image(&a.inputs, images.items[i], &e) < 0)
+                        return command_failed(&e);
+        if (!a.inputs.disk && a.inputs.n_image_paths == 0)
+                return command_usage("measure", "name a UKI, or a disk with --disk");
+        return measure(&a, &e) < 0 ? command_failed(&e) : 0;
 }

@@ -2,8 +2,6 @@
 
 /* sealboot policy check: would KMS release the key for this document, and if not, which condition fails? */
 
-#include <getopt.h>
-
 #include "basic/file.h"
 #include "keypolicy/evaluate.h"
 #include "keypolicy/explain.h"
@@ -12,29 +10,9 @@
 #include "verbs/document-file.h"
 #include "verify/chain.h"
 
-enum { ROOT_FILE_MAX = 64 * 1024 };
+#define NEEDED "a policy is needed, and one document or --reference"
 
-static void help(void) {
-        puts("Usage: sealboot policy check [OPTION...] POLICY DOCUMENT\n"
-             "       sealboot policy check [OPTION...] POLICY --reference FILE\n"
-             "       sealboot policy check POLICY\n\n"
-             "Evaluate a key policy as KMS would for a request that presents this attestation document, and name every\n"
-             "condition that is not met; KMS itself says no more than AccessDenied. With --reference the request presents\n"
-             "the PCRs an image is expected to have; with the policy alone only its weaknesses are listed.\n\n"
-             "  --principal ARN       who asks: a role, a role session or a user\n"
-             "  --context NAME=VALUE  encryption context of the request; repeatable\n"
-             "  --action ACTION       default kms:Decrypt\n"
-             "  --key ARN             the key that is asked about, where statements name one\n"
-             "  --set KEY=VALUE       another condition key, such as aws:SourceVpce=vpce-1; repeatable\n"
-             "  --root PEM            root of the document's certificates, for emulators\n"
-             "  --secure-boot         PCR7 in the policy is the value of Secure Boot on\n"
-             "  --json                print the result as JSON\n"
-             "  -h, --help            show this text\n\n"
-             "The document is verified as of its own time. Only the key policy is judged: a caller of another account\n"
-             "also needs an IAM policy of its own.\n\n"
-             "Exit codes: 0 released (or, for the policy alone, no weakness); 73 not released, or not decidable here;\n"
-             "72 the document does not verify; 74 not a key policy (or, alone, weak); 2 usage; 61 a file cannot be read.");
-}
+enum { ROOT_FILE_MAX = 64 * 1024 };
 
 struct arguments {
         const char *principal, *action, *key;
@@ -52,62 +30,57 @@ static void arguments_done(struct arguments *a) {
 }
 #define _cleanup_arguments_ _cleanup_(arguments_done)
 
-enum { OPT_PRINCIPAL = 256, OPT_CONTEXT, OPT_ACTION, OPT_KEY, OPT_SET, OPT_ROOT, OPT_REFERENCE, OPT_SECURE_BOOT, OPT_JSON };
-
-static const struct option options[] = {
-        { "principal", required_argument, NULL, OPT_PRINCIPAL },
-        { "context", required_argument, NULL, OPT_CONTEXT },
-        { "action", required_argument, NULL, OPT_ACTION },
-        { "key", required_argument, NULL, OPT_KEY },
-        { "set", required_argument, NULL, OPT_SET },
-        { "root", required_argument, NULL, OPT_ROOT },
-        { "reference", required_argument, NULL, OPT_REFERENCE },
-        { "secure-boot", no_argument, NULL, OPT_SECURE_BOOT },
-        { "json", no_argument, NULL, OPT_JSON },
-        { "help", no_argument, NULL, 'h' },
-        {},
-};
-
-static int add_pair(struct arguments *a, const char *text, bool context, struct error *e) {
+static int add_pair(void *arguments, const struct option_row *row, char *value, struct error *e) {
+        struct arguments *a = arguments;
         struct pair *larger = reallocarray(a->pairs, a->n_pairs + 1, sizeof *larger);
 
         if (!larger)
                 return fail_oom(e);
         a->pairs = larger;
-        a->pairs[a->n_pairs++] = (struct pair) { text, context };
+        a->pairs[a->n_pairs++] = (struct pair) { value, row->number };
         return 0;
 }
 
-static int apply(struct arguments *a, int option, const char *value, struct error *e) {
-        switch (option) {
-        case OPT_PRINCIPAL:
-                a->principal = value;
-                return 0;
-        case OPT_CONTEXT:
-        case OPT_SET:
-                return add_pair(a, value, option == OPT_CONTEXT, e);
-        case OPT_ACTION:
-                a->action = value;
-                return 0;
-        case OPT_KEY:
-                a->key = value;
-                return 0;
-        case OPT_ROOT:
-                a->root = value;
-                return 0;
-        case OPT_REFERENCE:
-                a->reference = value;
-                return 0;
-        case OPT_SECURE_BOOT:
-                a->secure_boot = true;
-                return 0;
-        case OPT_JSON:
-                a->as_json = true;
-                return 0;
-        default:
-                return fail(e, FAILURE_USAGE, -EINVAL, "policy check", "an option is not known");
-        }
-}
+static const struct option_row option_rows[] = {
+        { 0, "principal", "ARN", "who asks: a role, a role session or a user",
+          OPTION_TEXT(struct arguments, principal) },
+        { 0, "reference", "FILE",
+          "what the request presents instead of a document: the PCRs that an image is expected to have",
+          OPTION_TEXT(struct arguments, reference) },
+        { 0, "context", "NAME=VALUE", "encryption context of the request; repeatable",
+          OPTION_CALL_WHOLE(add_pair, true) },
+        { 0, "action", "ACTION", "default kms:Decrypt", OPTION_TEXT(struct arguments, action) },
+        { 0, "key", "ARN", "the key that is asked about, where statements name one",
+          OPTION_TEXT(struct arguments, key) },
+        { 0, "set", "NAME=VALUE", "another condition key, such as aws:SourceVpce=vpce-1; repeatable",
+          OPTION_CALL_WHOLE(add_pair, false) },
+        { 0, "root", "PEM", "root of the document's certificates, for emulators", OPTION_TEXT(struct arguments, root) },
+        { 0, "secure-boot", NULL, "PCR7 in the policy is the value of Secure Boot on",
+          OPTION_FLAG(struct arguments, secure_boot) },
+        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, as_json) },
+        OPTION_HELP,
+        {},
+};
+
+static const struct command_line command_line = {
+        .program = PROGRAM " policy check",
+        .usage = "Usage: sealboot policy check [OPTION...] POLICY DOCUMENT\n"
+                 "       sealboot policy check [OPTION...] POLICY --reference FILE\n"
+                 "       sealboot policy check POLICY\n\n"
+                 "Evaluate a key policy as KMS would for a request that presents this attestation document, and\n"
+                 "name every condition that is not met; KMS itself says no more than AccessDenied. With\n"
+                 "--reference the request presents the PCRs an image is expected to have; with the policy alone\n"
+                 "only its weaknesses are listed.",
+        .rows = option_rows,
+        .more = "The document is verified as of its own time. Only the key policy is judged: a caller of another\n"
+                "account also needs an IAM policy of its own.\n\n"
+                "Exit codes: 0 released (or, for the policy alone, no weakness); 73 not released, or not\n"
+                "decidable here; 72 the document does not verify; 74 not a key policy (or, alone, weak); 2 usage;\n"
+                "61 a file cannot be read.",
+        .operands_min = 1,
+        .operands_max = 2,
+        .needed = NEEDED,
+};
 
 static int add_pairs(const struct arguments *a, bool context, struct request *request, struct error *e) {
         int r = 0;
@@ -219,29 +192,22 @@ int policy_check(int argc, char *argv[]) {
         _cleanup_findings_ struct findings findings = {};
         _cleanup_request_ struct request request = {};
         const char *document;
+        struct operands operands;
         struct error e;
-        int option, r;
+        int code, r;
 
-        while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                if (option == 'h') {
-                        help();
-                        return 0;
-                }
-                if (option == '?')
-                        return command_usage("policy check", "the options are not understood");
-                if (apply(&a, option, optarg, &e) < 0)
-                        return command_failed(&e);
-        }
-        if (argc - optind < 1 || argc - optind > 2 || (argc - optind == 2 && a.reference))
-                return command_usage("policy check", "a policy is needed, and one document or --reference");
-        document = argc - optind == 2 ? argv[optind + 1] : NULL;
-        r = key_policy_read(argv[optind], &policy, &e);
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
+                return code;
+        document = operands.items[1]; /* NULL: there is none */
+        if (document && a.reference)
+                return command_usage("policy check", NEEDED);
+        r = key_policy_read(operands.items[0], &policy, &e);
         if (r == 0)
                 r = key_policy_lint(&policy, a.secure_boot, &findings, &e);
         if (r < 0)
                 return command_failed(&e);
         if (!document && !a.reference)
-                return check_weaknesses(&a, argv[optind], &findings);
+                return check_weaknesses(&a, operands.items[0], &findings);
         r = build_request(&a, document, &request, &e);
         if (r == 0)
                 r = evaluate(&policy, &request, &v, &e);

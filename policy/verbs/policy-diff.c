@@ -2,18 +2,31 @@
 
 /* sealboot policy diff: what two key policies mean differently. */
 
-#include <getopt.h>
-
 #include "keypolicy/diff.h"
 #include "keypolicy/explain.h"
 #include "verbs/command.h"
 
-static void help(void) {
-        puts("Usage: sealboot policy diff [--json] BEFORE AFTER\n\n"
-             "Compare two key policies by what they mean: the order of statements and values, notation and Sids do\n"
-             "not matter. Takes policies as JSON, or as 'aws kms get-key-policy' prints them.\n\n"
-             "Exit codes: 0 the same; 73 they differ; 74 not a key policy; 2 usage; 61 a file cannot be read.");
-}
+struct arguments {
+        bool json;
+};
+
+static const struct option_row option_rows[] = {
+        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
+        OPTION_HELP,
+        {},
+};
+
+static const struct command_line command_line = {
+        .program = PROGRAM " policy diff",
+        .usage = "Usage: sealboot policy diff [OPTION...] BEFORE AFTER\n\n"
+                 "Compare two key policies by what they mean: the order of statements and values, notation and\n"
+                 "Sids do not matter. Takes policies as JSON, or as 'aws kms get-key-policy' prints them.",
+        .rows = option_rows,
+        .more = "Exit codes: 0 the same; 73 they differ; 74 not a key policy; 2 usage; 61 a file cannot be read.",
+        .operands_min = 2,
+        .operands_max = 2,
+        .needed = "two policies are needed",
+};
 
 static json_object *lines_to_json(char **lines, size_t n) {
         json_object *o = json_object_new_array();
@@ -64,36 +77,23 @@ static void print_text(const struct changes *c) {
 }
 
 int policy_diff(int argc, char *argv[]) {
-        static const struct option options[] = {
-                { "json", no_argument, NULL, 'j' },
-                { "help", no_argument, NULL, 'h' },
-                {},
-        };
         _cleanup_key_policy_ struct key_policy before = {}, after = {};
         _cleanup_changes_ struct changes changes = {};
-        bool as_json = false;
+        struct arguments a = {};
+        struct operands operands;
         struct error e;
-        int option, r;
+        int code, r;
 
-        while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                if (option == 'h') {
-                        help();
-                        return 0;
-                }
-                if (option != 'j')
-                        return command_usage("policy diff", "the options are not understood");
-                as_json = true;
-        }
-        if (argc - optind != 2)
-                return command_usage("policy diff", "two policies are needed");
-        r = key_policy_read(argv[optind], &before, &e);
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
+                return code;
+        r = key_policy_read(operands.items[0], &before, &e);
         if (r == 0)
-                r = key_policy_read(argv[optind + 1], &after, &e);
+                r = key_policy_read(operands.items[1], &after, &e);
         if (r == 0)
                 r = key_policy_compare(&before, &after, &changes, &e);
         if (r < 0)
                 return command_failed(&e);
-        if (as_json)
+        if (a.json)
                 print_json(&changes);
         else
                 print_text(&changes);

@@ -2,8 +2,6 @@
 
 /* sealboot policy: write what must be true before the key is released; its companions check and compare. */
 
-#include <getopt.h>
-
 #include "keypolicy/compose.h"
 #include "keypolicy/key-policy.h"
 #include "measure/inputs.h"
@@ -11,37 +9,6 @@
 #include "verbs/command.h"
 
 enum { PCR_FIRMWARE_LAST = 7 };
-
-static void help(void) {
-        puts("Usage: sealboot policy [OPTION...]             write a policy\n"
-             "       sealboot policy check POLICY DOCUMENT   would KMS release the key, and if not, why?\n"
-             "       sealboot policy diff BEFORE AFTER       what changes, whatever the notation\n\n"
-             "Write the KMS key policy that releases a model's key to attested images, and denies it outright to\n"
-             "everything else, administrators included. A policy that would protect less than it seems to is refused:\n"
-             "an administrator or sealer in an account that the key is released to, wildcard principals, PCR4 without\n"
-             "PCR2 or PCR12, firmware PCRs.\n\n"
-             "  --reference FILE     measurements of an image that may open the model; repeat for rolling updates\n"
-             "  --principal ARN      role of the instances, of any account; repeatable\n"
-             "  --admin ARN          who manages the key and its policy, without using it; repeatable\n"
-             "  --sealer ARN         who may seal models under the key; repeatable\n"
-             "  --opener ARN         who may open models with `sealboot unseal`, without attestation; repeatable\n"
-             "  --context NAME=VALUE encryption context the model was sealed with; repeatable\n"
-             "  --one-shot           release only while PCR15 is zero: before a model is loaded, once per boot\n"
-             "  --secure-boot        the references' PCR7 is of Secure Boot on, and may stand in for PCR2 and PCR12\n"
-             "  --pcr2 none|VALUE    PCR2 for references without one, as nitro-tpm-pcr-compute writes them: none where\n"
-             "                       no option ROMs are loaded, otherwise 96 hex digits\n"
-             "  --no-deny-unattested  leave out the statements that deny to everyone, administrators included,\n"
-             "                       what no accepted image asks for, and grants\n\n"
-             "  --for key|role|bucket  which policy: the key's (default), the instance role's, the model bucket's\n"
-             "  --key ARN            the KMS key, for the role's policy\n"
-             "  --model s3://BUCKET/PREFIX/  the sealed models, for the role's and the bucket's policy\n"
-             "  --json               one object with every policy that the options suffice for, in one line\n"
-             "  -h, --help           show this text\n\n"
-             "The key belongs in an account of the model's owner: whoever administers its account can rewrite this.\n\n"
-             "Example: sealboot policy --reference image.json --principal arn:aws:iam::222222222222:role/inference \\\n"
-             "           --admin arn:aws:iam::111111111111:role/owner --context model=llama --one-shot > key-policy.json\n"
-             "         aws kms put-key-policy --key-id ... --policy-name default --policy file://key-policy.json");
-}
 
 struct arguments {
         struct composition c;
@@ -62,9 +29,11 @@ static void arguments_done(struct arguments *a) {
 }
 #define _cleanup_arguments_ _cleanup_(arguments_done)
 
-static int add_name(struct names *to, const char *name, struct error *e) {
+static int add_name(void *field, const struct option_row *row, char *name, struct error *e) {
+        struct names *to = field;
         const char **larger = reallocarray(to->items, to->n + 1, sizeof *larger);
 
+        (void) row;
         if (!larger)
                 return fail_oom(e);
         to->items = larger;
@@ -72,10 +41,17 @@ static int add_name(struct names *to, const char *name, struct error *e) {
         return 0;
 }
 
-static int set_model(struct arguments *a, const char *url, struct error *e) {
+static int add_reference(void *field, const struct option_row *row, char *path, struct error *e) {
+        (void) row;
+        return references_read(field, path, e);
+}
+
+static int set_model(void *arguments, const struct option_row *row, char *url, struct error *e) {
+        struct arguments *a = arguments;
         char advice[REMOTE_NAME_ADVICE_MAX];
         const char *slash;
 
+        (void) row;
         if (remote_name(url, advice) || strncmp(url, "s3://", 5) != 0 || !url[5] || url[5] == '/') {
                 fail(e, FAILURE_USAGE, -EINVAL, url, "is not s3://BUCKET/PREFIX/");
                 if (remote_name(url, advice))
@@ -92,86 +68,69 @@ static int set_model(struct arguments *a, const char *url, struct error *e) {
         return 0;
 }
 
-enum {
-        OPT_REFERENCE = 256,
-        OPT_PRINCIPAL,
-        OPT_ADMIN,
-        OPT_SEALER,
-        OPT_OPENER,
-        OPT_CONTEXT,
-        OPT_ONE_SHOT,
-        OPT_SECURE_BOOT,
-        OPT_PCR2,
-        OPT_DENY,
-        OPT_NO_DENY,
-        OPT_FOR,
-        OPT_KEY,
-        OPT_MODEL,
-        OPT_JSON,
-};
+static int set_pcr2(void *arguments, const struct option_row *row, char *value, struct error *e) {
+        struct arguments *a = arguments;
 
-static const struct option options[] = {
-        { "reference", required_argument, NULL, OPT_REFERENCE },
-        { "principal", required_argument, NULL, OPT_PRINCIPAL },
-        { "admin", required_argument, NULL, OPT_ADMIN },
-        { "sealer", required_argument, NULL, OPT_SEALER },
-        { "opener", required_argument, NULL, OPT_OPENER },
-        { "context", required_argument, NULL, OPT_CONTEXT },
-        { "one-shot", no_argument, NULL, OPT_ONE_SHOT },
-        { "secure-boot", no_argument, NULL, OPT_SECURE_BOOT },
-        { "pcr2", required_argument, NULL, OPT_PCR2 },
-        { "deny-unattested", no_argument, NULL, OPT_DENY }, /* the default */
-        { "no-deny-unattested", no_argument, NULL, OPT_NO_DENY },
-        { "for", required_argument, NULL, OPT_FOR },
-        { "key", required_argument, NULL, OPT_KEY },
-        { "model", required_argument, NULL, OPT_MODEL },
-        { "json", no_argument, NULL, OPT_JSON },
-        { "help", no_argument, NULL, 'h' },
+        (void) row;
+        a->has_pcr2 = true;
+        return parse_pcr2(value, a->pcr2, e);
+}
+
+static const struct option_row option_rows[] = {
+        { 0, "reference", "FILE", "measurements of an image that may open the model; repeat for rolling updates",
+          OPTION_CALL(add_reference, struct arguments, c.images) },
+        { 0, "principal", "ARN", "role of the instances, of any account; repeatable",
+          OPTION_CALL(add_name, struct arguments, c.principals) },
+        { 0, "admin", "ARN", "who manages the key and its policy, without using it; repeatable",
+          OPTION_CALL(add_name, struct arguments, c.admins) },
+        { 0, "sealer", "ARN", "who may seal models under the key; repeatable",
+          OPTION_CALL(add_name, struct arguments, c.sealers) },
+        { 0, "opener", "ARN", "who may open models with `sealboot unseal`, without attestation; repeatable",
+          OPTION_CALL(add_name, struct arguments, c.openers) },
+        { 0, "context", "NAME=VALUE", "encryption context the model was sealed with; repeatable",
+          OPTION_CALL(add_name, struct arguments, c.context) },
+        { 0, "one-shot", NULL, "release only while PCR15 is zero: before a model is loaded, once per boot",
+          OPTION_FLAG(struct arguments, c.one_shot) },
+        { 0, "secure-boot", NULL, "the references' PCR7 is of Secure Boot on, and may stand in for PCR2 and PCR12",
+          OPTION_FLAG(struct arguments, c.secure_boot) },
+        { 0, "pcr2", "none|VALUE",
+          "PCR2 for references without one, as nitro-tpm-pcr-compute writes them: none where no option ROMs are "
+          "loaded, otherwise 96 hex digits",
+          OPTION_CALL_WHOLE(set_pcr2, 0) },
+        { 0, "deny-unattested", NULL, NULL, OPTION_NO_FLAG(struct arguments, c.allow_unattested) }, /* the default */
+        { 0, "no-deny-unattested", NULL,
+          "leave out the statements that deny to everyone, administrators included, what no accepted image asks "
+          "for, and grants",
+          OPTION_FLAG(struct arguments, c.allow_unattested) },
+        OPTION_HEADING("Output:"),
+        { 0, "for", "key|role|bucket", "which policy: the key's (default), the instance role's, the model bucket's",
+          OPTION_TEXT(struct arguments, target) },
+        { 0, "key", "ARN", "the KMS key, for the role's policy", OPTION_TEXT(struct arguments, c.key) },
+        { 0, "model", "s3://BUCKET/PREFIX/", "the sealed models, for the role's and the bucket's policy",
+          OPTION_CALL_WHOLE(set_model, 0) },
+        { 0, "json", NULL, "one object with every policy that the options suffice for, in one line",
+          OPTION_FLAG(struct arguments, as_json) },
+        OPTION_HELP,
         {},
 };
 
-static int apply(struct arguments *a, int option, const char *value, struct error *e) {
-        switch (option) {
-        case OPT_REFERENCE:
-                return references_read(&a->c.images, value, e);
-        case OPT_PRINCIPAL:
-                return add_name(&a->c.principals, value, e);
-        case OPT_ADMIN:
-                return add_name(&a->c.admins, value, e);
-        case OPT_SEALER:
-                return add_name(&a->c.sealers, value, e);
-        case OPT_OPENER:
-                return add_name(&a->c.openers, value, e);
-        case OPT_CONTEXT:
-                return add_name(&a->c.context, value, e);
-        case OPT_ONE_SHOT:
-                a->c.one_shot = true;
-                return 0;
-        case OPT_SECURE_BOOT:
-                a->c.secure_boot = true;
-                return 0;
-        case OPT_PCR2:
-                a->has_pcr2 = true;
-                return parse_pcr2(value, a->pcr2, e);
-        case OPT_DENY:
-        case OPT_NO_DENY:
-                a->c.allow_unattested = option == OPT_NO_DENY;
-                return 0;
-        case OPT_FOR:
-                a->target = value;
-                return 0;
-        case OPT_KEY:
-                a->c.key = value;
-                return 0;
-        case OPT_MODEL:
-                return set_model(a, value, e);
-        case OPT_JSON:
-                a->as_json = true;
-                return 0;
-        default:
-                return fail(e, FAILURE_USAGE, -EINVAL, "policy", "an option is not known");
-        }
-}
+static const struct command_line command_line = {
+        .program = PROGRAM " policy",
+        .usage = "Usage: sealboot policy [OPTION...]             write a policy\n"
+                 "       sealboot policy check POLICY DOCUMENT   would KMS release the key, and if not, why?\n"
+                 "       sealboot policy diff BEFORE AFTER       what changes, whatever the notation\n\n"
+                 "Write the KMS key policy that releases a model's key to attested images, and denies it outright\n"
+                 "to everything else, administrators included. A policy that would protect less than it seems to\n"
+                 "is refused: an administrator or sealer in an account that the key is released to, wildcard\n"
+                 "principals, PCR4 without PCR2 or PCR12, firmware PCRs.",
+        .rows = option_rows,
+        .more = "The key belongs in an account of the model's owner: whoever administers its account can rewrite\n"
+                "this.\n\n"
+                "Example: sealboot policy --reference image.json --principal arn:aws:iam::222222222222:role/inference \\\n"
+                "           --admin arn:aws:iam::111111111111:role/owner --context model=llama --one-shot > key-policy.json\n"
+                "         aws kms put-key-policy --key-id ... --policy-name default --policy file://key-policy.json",
+        .operands_max = OPERANDS_ANY, /* none is one; it is shown below */
+};
 
 /* --pcr2 is for the references that have none; one that has another was measured for other instances. */
 static int add_pcr2(struct arguments *a, struct error *e) {
@@ -297,23 +256,16 @@ static void warn_of_openers(const struct composition *c) {
 
 static int write_policy(int argc, char *argv[]) {
         _cleanup_arguments_ struct arguments a = { .target = "key" };
+        struct operands operands;
         struct error e;
-        int option;
+        int code;
 
-        while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                if (option == 'h') {
-                        help();
-                        return 0;
-                }
-                if (option == '?')
-                        return command_usage("policy", "the options are not understood");
-                if (apply(&a, option, optarg, &e) < 0)
-                        return command_failed(&e);
-        }
-        if (optind < argc)
-                return command_usage("policy", "'%s' is neither an option nor check nor diff", argv[optind]);
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
+                return code;
+        if (operands.n > 0)
+                return command_usage("policy", "'%s' is neither an option nor check nor diff", operands.items[0]);
         if (argc == 1) {
-                help();
+                options_help(stderr, &command_line);
                 return FAILURE_USAGE;
         }
         if (add_pcr2(&a, &e) < 0)

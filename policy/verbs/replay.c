@@ -20,37 +20,10 @@
 
 enum { LOGS_MAX = 16, FINDINGS_MAX = 6 * PCR_COUNT, TPM_WAIT_MS = 2000 };
 
-static void help(FILE *f) {
-        fprintf(f,
-                "Usage: " PROGRAM " replay [OPTION...] [LOG...]\n\n"
-                "Replays event logs (the firmware's, then userspace's CEL-JSON) into PCR values, and names each event.\n"
-                "Without LOG: this machine's own, %s\n"
-                "and %s.\n\n"
-                "Compare with (all that are given):\n"
-                "      --reference=FILE         reference measurements; any one of several sets, whole\n"
-                "      --document=FILE          the PCRs of an attestation document (which `sealboot verify` checks)\n"
-                "      --tpm[=TCTI]             the PCRs of the live TPM\n"
-                "      --expect=PCRn=HEX        a value\n"
-                "      --against=LOG            the log of a good boot, event by event\n"
-                "      --image=UKI.efi          a prediction, event by event, with the options of `sealboot measure`:\n\n"
-                "%s"
-                "Output:\n"
-                "      --bank=NAME              sha256, sha384, ... (default: sha384 where the logs have it)\n"
-                "      --pcr=N[,N...]           only these PCRs\n"
-                "      --json                   print the result as JSON\n"
-                "  -h, --help                   this text\n\n"
-                "Exit codes: 0 all comparisons hold, or none was asked for; 73 something differs, or an event's text\n"
-                "is not what was measured; 71 a log is not well-formed; 70 an image is not; 72 a document is not; 2 usage, or\n"
-                "nothing could be compared; 61 a file cannot be read; 20-22 TPM.\n\n"
-                "Example: " PROGRAM " replay --pcr=2,4,7,12 --reference=reference.json binary_bios_measurements\n",
-                FIRMWARE_LOG_PATH, MEASUREMENT_LOG_PATH, input_help);
-}
-
 struct arguments {
-        char *logs[LOGS_MAX];
-        size_t n_logs;
+        struct operands logs;
         const char *document, *against, *tcti, *bank;
-        bool tpm, json, prediction;
+        bool tpm, json;
         uint32_t pcrs;             /* shown and compared */
         struct reference expected; /* --expect */
         struct references references;
@@ -134,7 +107,7 @@ static int read_logs(struct session *s, struct error *e) {
         struct arguments *a = &s->arguments;
         int k = 0;
 
-        if (a->n_logs == 0) {
+        if (a->logs.n == 0) {
                 k = add_log(s, FIRMWARE_LOG_PATH, e);
                 if (k < 0 && e->failure == FAILURE_IO)
                         fail_advice(e, "Run as root on a machine with a TPM, or name the logs of another.");
@@ -143,9 +116,9 @@ static int read_logs(struct session *s, struct error *e) {
                         k = add_log(s, MEASUREMENT_LOG_PATH, e);
                 }
         }
-        for (size_t i = 0; i < a->n_logs && k == 0; i++) {
-                warn_unfinished(a->logs[i]);
-                k = add_log(s, a->logs[i], e);
+        for (size_t i = 0; i < a->logs.n && k == 0; i++) {
+                warn_unfinished(a->logs.items[i]);
+                k = add_log(s, a->logs.items[i], e);
         }
         return k;
 }
@@ -378,7 +351,7 @@ static int compare_all(struct session *s, struct error *e) {
                 { "--document", a->document, compare_document },
                 { "--tpm", a->tpm, compare_tpm },
                 { "--against", a->against, compare_log },
-                { "--image", a->prediction, compare_prediction },
+                { "--image", a->inputs.given, compare_prediction },
         };
 
         for (size_t i = 0; i < ELEMENTS(comparisons); i++) {
@@ -577,9 +550,10 @@ static int print_json(const struct session *s, struct error *e) {
 
 /* --- the command line --------------------------------------------------------------------------------------------- */
 
-static int parse_pcrs(const char *text, uint32_t *ret, struct error *e) {
+static int parse_pcrs(void *field, const struct option_row *row, char *text, struct error *e) {
         uint32_t pcrs = 0;
 
+        (void) row;
         for (const char *at = text;; at++) {
                 uint64_t pcr;
 
@@ -589,112 +563,88 @@ static int parse_pcrs(const char *text, uint32_t *ret, struct error *e) {
                 if (!*at)
                         break;
         }
-        *ret = pcrs;
+        *(uint32_t *) field = pcrs;
         return 0;
 }
 
-static int parse_expect(const char *text, struct reference *ret, struct error *e) {
+static int parse_expect(void *field, const struct option_row *row, char *text, struct error *e) {
         const char *at = strncmp(text, "PCR", 3) == 0 ? text + 3 : "";
         uint8_t value[REFERENCE_SIZE];
         uint64_t pcr;
 
+        (void) row;
         if (decimal_read(&at, PCR_COUNT - 1, &pcr) < 0 || *at++ != '=' ||
             hex_decode(at, value, sizeof value) < 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--expect", "\"%.120s\" is not PCRn= and 96 hex digits", text);
-        reference_set(ret, (unsigned) pcr, value);
+        reference_set(field, (unsigned) pcr, value);
         return 0;
 }
 
-enum {
-        OPTION_REFERENCE = INPUT_END,
-        OPTION_DOCUMENT,
-        OPTION_TPM,
-        OPTION_EXPECT,
-        OPTION_AGAINST,
-        OPTION_IMAGE,
-        OPTION_BANK,
-        OPTION_PCR,
-        OPTION_JSON,
+static int add_reference(void *field, const struct option_row *row, char *path, struct error *e) {
+        (void) row;
+        return references_read(field, path, e);
+}
+
+static int set_tpm(void *arguments, const struct option_row *row, char *tcti, struct error *e) {
+        struct arguments *a = arguments;
+
+        (void) row;
+        (void) e;
+        a->tpm = true;
+        a->tcti = tcti;
+        return 0;
+}
+
+static int add_image(void *field, const struct option_row *row, char *path, struct error *e) {
+        (void) row;
+        return inputs_add_image(field, path, e);
+}
+
+static const struct option_row option_rows[] = {
+        OPTION_HEADING("Compare with (all that are given):"),
+        { 0, "reference", "FILE", "reference measurements; any one of several sets, whole",
+          OPTION_CALL(add_reference, struct arguments, references) },
+        { 0, "document", "FILE", "the PCRs of an attestation document (which `sealboot verify` checks)",
+          OPTION_TEXT(struct arguments, document) },
+        { 0, "tpm", "[TCTI]", "the PCRs of the live TPM", OPTION_CALL_WHOLE(set_tpm, 0) },
+        { 0, "expect", "PCRn=HEX", "a value", OPTION_CALL(parse_expect, struct arguments, expected) },
+        { 0, "against", "LOG", "the log of a good boot, event by event", OPTION_TEXT(struct arguments, against) },
+        { 0, "image", "UKI.efi", "a prediction, event by event, with the options of `sealboot measure`:",
+          OPTION_CALL(add_image, struct arguments, inputs) },
+        INPUT_ROWS(struct arguments, inputs),
+        OPTION_HEADING("Output:"),
+        { 0, "bank", "NAME", "sha256, sha384, ... (default: sha384 where the logs have it)",
+          OPTION_TEXT(struct arguments, bank) },
+        { 0, "pcr", "N[,N...]", "only these PCRs", OPTION_CALL(parse_pcrs, struct arguments, pcrs) },
+        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
+        OPTION_HELP,
+        {},
 };
 
-static int parse_option(struct arguments *a, int option, char *argument, struct error *e) {
-        switch (option) {
-        case OPTION_REFERENCE:
-                return references_read(&a->references, argument, e);
-        case OPTION_DOCUMENT:
-                a->document = argument;
-                return 0;
-        case OPTION_TPM:
-                a->tpm = true;
-                a->tcti = argument;
-                return 0;
-        case OPTION_EXPECT:
-                return parse_expect(argument, &a->expected, e);
-        case OPTION_AGAINST:
-                a->against = argument;
-                return 0;
-        case OPTION_IMAGE:
-                a->prediction = true;
-                return inputs_add_image(&a->inputs, argument, e);
-        case OPTION_BANK:
-                a->bank = argument;
-                return 0;
-        case OPTION_PCR:
-                return parse_pcrs(argument, &a->pcrs, e);
-        case OPTION_JSON:
-                a->json = true;
-                return 0;
-        default:
-                a->prediction = true;
-                return inputs_option(&a->inputs, option, argument, e);
-        }
-}
-
-/* 0, an exit code, or -1 when help was asked for. */
-static int parse_arguments(int argc, char *argv[], struct arguments *a, struct error *e) {
-        static const struct option options[] = {
-                INPUT_LONG_OPTIONS,
-                { "reference", required_argument, NULL, OPTION_REFERENCE },
-                { "document", required_argument, NULL, OPTION_DOCUMENT },
-                { "tpm", optional_argument, NULL, OPTION_TPM },
-                { "expect", required_argument, NULL, OPTION_EXPECT },
-                { "against", required_argument, NULL, OPTION_AGAINST },
-                { "image", required_argument, NULL, OPTION_IMAGE },
-                { "bank", required_argument, NULL, OPTION_BANK },
-                { "pcr", required_argument, NULL, OPTION_PCR },
-                { "json", no_argument, NULL, OPTION_JSON },
-                { "help", no_argument, NULL, 'h' },
-                {},
-        };
-        int c;
-
-        a->pcrs = ALL_PCRS;
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
-                if (c == 'h')
-                        return -1;
-                if (c == '?')
-                        return command_usage("replay", "the option is not known, or lacks its value");
-                if (parse_option(a, c, optarg, e) < 0)
-                        return command_failed(e);
-        }
-        for (; optind < argc; optind++) {
-                if (a->n_logs == LOGS_MAX)
-                        return command_usage("replay", "more than %d logs", LOGS_MAX);
-                a->logs[a->n_logs++] = argv[optind];
-        }
-        return 0;
-}
+static const struct command_line command_line = {
+        .program = PROGRAM " replay",
+        .usage = "Usage: sealboot replay [OPTION...] [LOG...]\n\n"
+                 "Replays event logs (the firmware's, then userspace's CEL-JSON) into PCR values, and names each "
+                 "event.\n"
+                 "Without LOG: this machine's own, " FIRMWARE_LOG_PATH "\n"
+                 "and " MEASUREMENT_LOG_PATH ".",
+        .rows = option_rows,
+        .more = "Exit codes: 0 all comparisons hold, or none was asked for; 73 something differs, or an event's\n"
+                "text is not what was measured; 71 a log is not well-formed; 70 an image is not; 72 a document is\n"
+                "not; 2 usage, or nothing could be compared; 61 a file cannot be read; 20-22 TPM.\n\n"
+                "Example: sealboot replay --pcr 2,4,7,12 --reference reference.json binary_bios_measurements",
+        .operands_max = LOGS_MAX,
+        .needed = "more than 16 logs",
+};
+_Static_assert(LOGS_MAX == 16, "as command_line says");
 
 int cmd_replay(int argc, char *argv[]) {
-        _cleanup_(session_done) struct session s = {};
+        _cleanup_(session_done) struct session s = { .arguments.pcrs = ALL_PCRS };
         struct error e;
-        int k;
+        int code, k;
 
-        k = parse_arguments(argc, argv, &s.arguments, &e);
-        if (k < 0)
-                return help(stdout), 0;
-        if (k > 0)
-                return k;
+        if (!command_parse(&command_line, argc, argv, &s.arguments, &s.arguments.logs, &code))
+                return code;
         k = read_logs(&s, &e);
         if (k == 0)
                 k = replay_all(&s, &e);

@@ -2,8 +2,6 @@
 
 /* sealboot seal: from plain files to a sealed model, with one call to KMS. */
 
-#include <getopt.h>
-
 #include "basic/encode.h"
 #include "basic/utf8.h"
 #include "owner/kms-write.h"
@@ -13,34 +11,6 @@
 #include "verbs/model-report.h"
 
 enum { CONTEXT_MAX = 32, TEXT_MAX = 256 };
-
-static void help(void) {
-        puts("Usage: sealboot seal --key KEY [OPTION...] FILE|DIRECTORY s3://BUCKET/PREFIX/\n"
-             "       sealboot seal --key KEY [OPTION...] FILE s3://BUCKET/OBJECT\n\n"
-             "Encrypt a model under an AWS KMS key and upload it, in the message format of the AWS Encryption SDK.\n"
-             "A destination that ends in '/' becomes a model: one object for each file, and a manifest, which is written\n"
-             "last. One that does not becomes a single object. Local paths do as well as s3:// ones.\n\n"
-             "  -k, --key KEY             the KMS key: ARN, id, alias/NAME or alias ARN\n"
-             "  -n, --name NAME           the model's name (default: that of FILE or DIRECTORY)\n"
-             "  -V, --version VERSION     the model's version (default: 1)\n"
-             "  -c, --context KEY=VALUE   more of the encryption context, which key policies can ask for and CloudTrail\n"
-             "                            shows; may be repeated. Name and version are always in it, as \"model\" and \"version\";\n"
-             "                            a model with a manifest has \"sealboot\", a single object \"file\", its file's name\n"
-             "      --frame-length BYTES  a power of two from 4096 to 16777216 (default: 1048576)\n"
-             "      --connections N       uploads at the same time (default: 4 for each CPU, 8 to 64)\n"
-             "  -L, --dereference         follow symbolic links out of the directory, too (Hugging Face snapshots have them)\n"
-             "  -a, --all                 take every file. Without it the bookkeeping of downloads, git and editors\n"
-             "                            is left out: .cache/huggingface .msc .mdl .mv ._____temp .git\n"
-             "                            .gitattributes .gitignore .gitmodules *.swp *~ .DS_Store\n"
-             "      --force               replace what is sealed at the destination\n"
-             "      --json                print the result as JSON\n"
-             "  -q, --quiet               show no progress\n"
-             "  -h, --help                show this text\n\n"
-             "Prints the model's digest, and the PCR15 (SHA-384 bank) that a machine which loads it attests to.\n"
-             "On any failure, nothing stays at the destination. Exit codes: 0; 2 usage; 10 environment; 13-15 credentials, clock, network;\n"
-             "30-34 KMS; 40-44 S3; 55 names that no manifest can hold; 60 something is there already; 61 local files.\n\n"
-             "Example: sealboot seal --key alias/models --name llama --version 3.1 ~/models/llama s3://models/llama/3.1/");
-}
 
 struct arguments {
         const char *key, *name, *version, *from, *to;
@@ -53,109 +23,110 @@ struct arguments {
         bool force, json, quiet;
 };
 
-/* 0, or an exit code. */
-static int add_context(struct arguments *a, char *text) {
+static int add_context(void *arguments, const struct option_row *row, char *text, struct error *e) {
         static const char *const ours[] = { "model", "version", MODEL_FILE_CONTEXT, MODEL_MARK_CONTEXT };
+        struct arguments *a = arguments;
         char *equals = strchr(text, '=');
 
+        (void) row;
         if (!equals || equals == text)
-                return command_usage("seal", "--context takes KEY=VALUE, not '%s'", text);
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "--context takes NAME=VALUE, not '%s'", text);
         if (!utf8_valid(text, strlen(text)))
-                return command_usage("seal", "--context takes UTF-8 text");
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "--context takes UTF-8 text");
         *equals = '\0';
         for (size_t i = 0; i < ELEMENTS(ours); i++)
                 if (streq(text, ours[i]))
-                        return command_usage("seal", "'%s' is put into the encryption context by itself%s", text, i < 2 ? ": use --name and --version" : "");
+                        return fail(e, FAILURE_USAGE, -EINVAL, "",
+                                    "'%s' is put into the encryption context by itself%s", text,
+                                    i < 2 ? ": use --name and --version" : "");
         if (strncmp(text, "aws-crypto-", strlen("aws-crypto-")) == 0)
-                return command_usage("seal", "keys that start with 'aws-crypto-' belong to the AWS Encryption SDK");
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "names that start with 'aws-crypto-' belong to the AWS Encryption SDK");
         for (size_t i = 0; i < a->n_context; i++)
                 if (streq(a->context[i].name, text))
-                        return command_usage("seal", "'%s' is given twice", text);
+                        return fail(e, FAILURE_USAGE, -EINVAL, "", "'%s' is given twice", text);
         if (a->n_context >= CONTEXT_MAX)
-                return command_usage("seal", "more than %d pairs of encryption context", CONTEXT_MAX);
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "more than %d pairs of encryption context", CONTEXT_MAX);
         a->context[a->n_context++] = (struct kms_pair) { text, equals + 1 };
         return 0;
 }
 
-/* 0, or an exit code. */
-static int set_frame_length(struct arguments *a, const char *text) {
+static int set_frame_length(void *field, const struct option_row *row, char *value, struct error *e) {
         uint64_t n;
 
-        if (decimal_parse(text, SEAL_FRAME_LENGTH_MAX, &n) < 0 || n < SEAL_FRAME_LENGTH_MIN || (n & (n - 1)) != 0)
-                return command_usage("seal", "--frame-length is a power of two from 4096 to 16777216, not '%s'", text);
-        a->frame_length = (uint32_t) n;
+        (void) row;
+        if (decimal_parse(value, SEAL_FRAME_LENGTH_MAX, &n) < 0 || n < SEAL_FRAME_LENGTH_MIN || (n & (n - 1)) != 0)
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "--frame-length is a power of two from 4096 to 16777216, not '%s'", value);
+        *(uint32_t *) field = (uint32_t) n;
         return 0;
 }
 
-static int check_text(const char *option, const char *text) {
-        if (text && (!text[0] || strlen(text) > TEXT_MAX || !utf8_valid(text, strlen(text))))
-                return command_usage("seal", "%s takes 1 to %d bytes of UTF-8 text", option, TEXT_MAX);
+/* A name or a version. */
+static int set_text(void *field, const struct option_row *row, char *value, struct error *e) {
+        if (!value[0] || strlen(value) > TEXT_MAX || !utf8_valid(value, strlen(value)))
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "--%s takes 1 to %d bytes of UTF-8 text", row->name, TEXT_MAX);
+        *(const char **) field = value;
         return 0;
 }
 
-/* 0, or an exit code; -1 after --help. */
-static int parse_arguments(int argc, char *argv[], struct arguments *a) {
-        enum { FRAME_LENGTH = 256, CONNECTIONS, FORCE, JSON };
-        static const struct option options[] = {
-                { "key", required_argument, NULL, 'k' },     { "name", required_argument, NULL, 'n' },
-                { "version", required_argument, NULL, 'V' }, { "context", required_argument, NULL, 'c' },
-                { "frame-length", required_argument, NULL, FRAME_LENGTH }, { "connections", required_argument, NULL, CONNECTIONS },
-                { "dereference", no_argument, NULL, 'L' },   { "all", no_argument, NULL, 'a' },
-                { "force", no_argument, NULL, FORCE },
-                { "json", no_argument, NULL, JSON },         { "quiet", no_argument, NULL, 'q' },
-                { "help", no_argument, NULL, 'h' },          {},
-        };
-        int c, r = 0;
+static const struct option_row option_rows[] = {
+        { 'k', "key", "KEY", "the KMS key: ARN, id, alias/NAME or alias ARN", OPTION_TEXT(struct arguments, key) },
+        { 'n', "name", "NAME", "the model's name (default: that of FILE or DIRECTORY)",
+          OPTION_CALL(set_text, struct arguments, name) },
+        { 'V', "version", "VERSION", "the model's version (default: 1)",
+          OPTION_CALL(set_text, struct arguments, version) },
+        { 'c', "context", "NAME=VALUE",
+          "more of the encryption context, which key policies can ask for and CloudTrail shows; repeatable. "
+          "Name and version are always in it, as \"model\" and \"version\"; a model with a manifest has "
+          "\"sealboot\", a single object \"file\", its file's name",
+          OPTION_CALL_WHOLE(add_context, 0) },
+        { 0, "frame-length", "BYTES", "a power of two from 4096 to 16777216 (default: 1048576)",
+          OPTION_CALL(set_frame_length, struct arguments, frame_length) },
+        { 0, "connections", "N", "uploads at the same time (default: 4 for each CPU, 8 to 64)",
+          OPTION_CALL(command_connections, struct arguments, connections) },
+        { 'L', "dereference", NULL,
+          "follow symbolic links out of the directory, too (Hugging Face snapshots have them)",
+          OPTION_NUMBER(struct arguments, links, SOURCE_LINKS_ALL) },
+        { 'a', "all", NULL,
+          "take every file. Without it the bookkeeping of downloads, git and editors is left out: "
+          ".cache/huggingface .msc .mdl .mv ._____temp .git .gitattributes .gitignore .gitmodules *.swp *~ "
+          ".DS_Store",
+          OPTION_NUMBER(struct arguments, files, SOURCE_FILES_ALL) },
+        { 0, "force", NULL, "replace what is sealed at the destination", OPTION_FLAG(struct arguments, force) },
+        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
+        { 'q', "quiet", NULL, "show no progress", OPTION_FLAG(struct arguments, quiet) },
+        OPTION_HELP,
+        {},
+};
 
-        while (r == 0 && (c = getopt_long(argc, argv, "k:n:V:c:Laqh", options, NULL)) >= 0)
-                switch (c) {
-                case 'k':
-                        a->key = optarg;
-                        break;
-                case 'n':
-                        a->name = optarg;
-                        break;
-                case 'V':
-                        a->version = optarg;
-                        break;
-                case 'c':
-                        r = add_context(a, optarg);
-                        break;
-                case FRAME_LENGTH:
-                        r = set_frame_length(a, optarg);
-                        break;
-                case CONNECTIONS:
-                        r = command_connections("seal", optarg, &a->connections);
-                        break;
-                case 'L':
-                        a->links = SOURCE_LINKS_ALL;
-                        break;
-                case 'a':
-                        a->files = SOURCE_FILES_ALL;
-                        break;
-                case FORCE:
-                        a->force = true;
-                        break;
-                case JSON:
-                        a->json = true;
-                        break;
-                case 'q':
-                        a->quiet = true;
-                        break;
-                case 'h':
-                        help();
-                        return -1;
-                default:
-                        return command_usage("seal", "what is wrong is said above");
-                }
-        if (r != 0 || (r = check_text("--name", a->name)) != 0 || (r = check_text("--version", a->version)) != 0)
-                return r;
+static const struct command_line command_line = {
+        .program = PROGRAM " seal",
+        .usage = "Usage: sealboot seal --key KEY [OPTION...] FILE|DIRECTORY s3://BUCKET/PREFIX/\n"
+                 "       sealboot seal --key KEY [OPTION...] FILE s3://BUCKET/OBJECT\n\n"
+                 "Encrypt a model under an AWS KMS key and upload it, in the message format of the AWS Encryption\n"
+                 "SDK. A destination that ends in '/' becomes a model: one object for each file, and a manifest,\n"
+                 "which is written last. One that does not becomes a single object. Local paths do as well as\n"
+                 "s3:// ones.",
+        .rows = option_rows,
+        .more = "Prints the model's digest, and the PCR15 (SHA-384 bank) that a machine which loads it attests to.\n"
+                "On any failure, nothing stays at the destination. Exit codes: 0; 2 usage; 10 environment;\n"
+                "13-15 credentials, clock, network; 30-34 KMS; 40-44 S3; 55 names that no manifest can hold;\n"
+                "60 something is there already; 61 local files.\n\n"
+                "Example: sealboot seal --key alias/models --name llama --version 3.1 ~/models/llama \\\n"
+                "         s3://models/llama/3.1/",
+        .operands_max = OPERANDS_ANY, /* counted below: the key is asked for first */
+};
+
+/* 0, or an exit code. */
+static int check_arguments(struct arguments *a, const struct operands *operands) {
         if (!a->key)
                 return command_usage("seal", "--key is needed: the KMS key to seal under");
-        if (argc - optind != 2)
+        if (operands->n != 2)
                 return command_usage("seal", "two arguments are needed: what to seal, and where to");
-        a->from = argv[optind];
-        a->to = argv[optind + 1];
+        a->from = operands->items[0];
+        a->to = operands->items[1];
         return command_local("seal", a->from, "What is sealed is read from a local file or directory: download it first.");
 }
 
@@ -309,11 +280,12 @@ int cmd_seal(int argc, char *argv[]) {
         struct arguments a = { .version = "1", .frame_length = MESSAGE_FRAME_LENGTH };
         _cleanup_(command_seal_done) struct command_seal c = { .arguments = &a };
         struct error e = {};
-        int r;
+        struct operands operands;
+        int code, r;
 
-        r = parse_arguments(argc, argv, &a);
-        if (r != 0)
-                return MAX_OF(r, 0);
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code) ||
+            (code = check_arguments(&a, &operands)) != 0)
+                return code;
         r = prepare(&c, &e);
         if (r == 0)
                 r = generate_key(&c, &e);

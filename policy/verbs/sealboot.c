@@ -2,13 +2,9 @@
 
 /* sealboot: the people's side. A table of verbs; each verb is a file of its own. */
 
-#include <stdarg.h>
-
-#include "basic/encode.h"
+#include "basic/output.h"
 #include "basic/secret.h"
-#include "owner/remote-name.h"
 #include "verbs/command.h"
-#include "verbs/desk-words.h"
 
 static const struct command commands[] = {
         { "attest", "[OPTION...]", "ask the NitroTPM for an attestation document", cmd_attest },
@@ -24,53 +20,6 @@ static const struct command commands[] = {
         {},
 };
 
-int command_failed(const struct error *e) {
-        const struct desk_words *words = desk_words(e->failure);
-        const struct failure_info *info = failure_info(e->failure);
-        const char *advice = e->advice[0] ? e->advice : words->advice ?: info->advice;
-
-        if (e->failure == FAILURE_IO && !e->advice[0] && is_remote(e->subject))
-                advice = "Only local files are read here: download it first (`aws s3 cp`).";
-        failure_print_words(stderr, PROGRAM, e, words->title ?: info->title, advice);
-        return (int) e->failure;
-}
-
-void command_advise(struct error *e, enum failure failure, const char *advice) {
-        if (e->failure == failure && !e->advice[0])
-                fail_advice(e, "%s", advice);
-}
-
-int command_local(const char *verb, const char *path, const char *why) {
-        return is_remote(path) ? command_usage(verb, "'%s' is not a local path. %s", path, why) : 0;
-}
-
-int command_usage(const char *verb, const char *format, ...) {
-        va_list ap;
-
-        fprintf(stderr, PROGRAM " %s: ", verb);
-        va_start(ap, format);
-        vfprintf(stderr, format, ap);
-        va_end(ap);
-        fprintf(stderr, "\nTry '" PROGRAM " %s --help'.\n", verb);
-        return FAILURE_USAGE;
-}
-
-int command_digest(const char *text, uint8_t ret[static 48]) {
-        static const char prefix[] = "sha384:";
-
-        return hex_decode(strncmp(text, prefix, strlen(prefix)) == 0 ? text + strlen(prefix) : text, ret, 48);
-}
-
-int command_connections(const char *verb, const char *text, unsigned *ret) {
-        enum { CONNECTIONS_MAX = 256 };
-        uint64_t n;
-
-        if (decimal_parse(text, CONNECTIONS_MAX, &n) < 0 || n < 1)
-                return command_usage(verb, "--connections is a number from 1 to %d, not '%s'", CONNECTIONS_MAX, text);
-        *ret = (unsigned) n;
-        return 0;
-}
-
 static void help(FILE *f) {
         fprintf(f, "Usage: " PROGRAM " VERB [OPTION...]\n\n"
                    "Seal models for attestable AMIs, and check what runs there.\n\n");
@@ -79,7 +28,7 @@ static void help(FILE *f) {
         fprintf(f, "\n'" PROGRAM " VERB --help' explains a verb; 'man sealboot-VERB' tells it all.\n");
 }
 
-int main(int argc, char *argv[]) {
+static int run(int argc, char *argv[]) {
         int r;
 
         if (argc < 2 || streq(argv[1], "--help") || streq(argv[1], "-h") || streq(argv[1], "help")) {
@@ -100,4 +49,22 @@ int main(int argc, char *argv[]) {
                         return c->run(argc - 1, argv + 1);
         fprintf(stderr, PROGRAM ": there is no verb '%s'\nTry '" PROGRAM " --help'.\n", argv[1]);
         return FAILURE_USAGE;
+}
+
+int main(int argc, char *argv[]) {
+        struct error e;
+        int code, r;
+
+        r = output_begin();
+        if (r < 0) {
+                fprintf(stderr, PROGRAM ": cannot set up the standard streams: %s\n", strerror(-r));
+                return FAILURE_INTERNAL;
+        }
+        code = run(argc, argv);
+        /* A verb that failed, or found something, keeps its own exit code. */
+        if (output_end(&e) < 0) {
+                r = command_failed(&e);
+                code = code ?: r;
+        }
+        return code;
 }

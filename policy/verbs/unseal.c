@@ -3,7 +3,6 @@
 /* sealboot unseal: the owner opens a model again, with KMS's plain Decrypt, by the pipeline that the agent uses. */
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 
 #include "basic/encode.h"
@@ -18,21 +17,6 @@
 #include "verbs/command.h"
 #include "verbs/model-report.h"
 
-static void help(void) {
-        puts("Usage: sealboot unseal [OPTION...] s3://BUCKET/PREFIX/ | s3://BUCKET/OBJECT | DIRECTORY/ | FILE  TO-DIRECTORY\n\n"
-             "Open a sealed model, or a single sealed object, into a new directory. Asks KMS for the data key with your own\n"
-             "credentials, checks every frame and digest, and leaves nothing behind unless all of it is right.\n\n"
-             "  -k, --key ARN        accept no other KMS key, or replica of it; may be repeated\n"
-             "  -d, --digest DIGEST  accept no other model: sha384:HEX, as 'sealboot seal' printed it\n"
-             "      --connections N  transfers at the same time\n"
-             "      --json           print the result as JSON\n"
-             "  -q, --quiet          show no progress\n"
-             "  -h, --help           show this text\n\n"
-             "Exit codes: 0; 2 usage; 3 stopped by a signal; 13-15 credentials, clock, network; 30-34 KMS; 40-44 S3; 50-57 what is\n"
-             "sealed is not right, or does not fit; 60 TO-DIRECTORY is there already; 61 local files.\n\n"
-             "Example: sealboot unseal s3://models/llama/3.1/ llama-3.1");
-}
-
 struct arguments {
         const char *from, *to;
         const char **keys; /* room for as many as there are arguments */
@@ -40,6 +24,55 @@ struct arguments {
         uint8_t digest[MODEL_DIGEST];
         bool has_digest, json, quiet;
         unsigned connections;
+};
+
+static int add_key(void *arguments, const struct option_row *row, char *value, struct error *e) {
+        struct arguments *a = arguments;
+
+        (void) row;
+        (void) e;
+        a->keys[a->n_keys++] = value;
+        return 0;
+}
+
+static int set_digest(void *arguments, const struct option_row *row, char *value, struct error *e) {
+        struct arguments *a = arguments;
+
+        (void) row;
+        if (command_digest(value, a->digest) < 0)
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "--digest is sha384: and 96 hex digits, or these alone, not '%s'", value);
+        a->has_digest = true;
+        return 0;
+}
+
+static const struct option_row option_rows[] = {
+        { 'k', "key", "ARN", "accept no other KMS key, or replica of it; repeatable", OPTION_CALL_WHOLE(add_key, 0) },
+        { 'd', "digest", "DIGEST", "accept no other model: sha384:HEX, as 'sealboot seal' printed it",
+          OPTION_CALL_WHOLE(set_digest, 0) },
+        { 0, "connections", "N", "transfers at the same time",
+          OPTION_CALL(command_connections, struct arguments, connections) },
+        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
+        { 'q', "quiet", NULL, "show no progress", OPTION_FLAG(struct arguments, quiet) },
+        OPTION_HELP,
+        {},
+};
+
+static const struct command_line command_line = {
+        .program = PROGRAM " unseal",
+        .usage = "Usage: sealboot unseal [OPTION...] s3://BUCKET/PREFIX/ | s3://BUCKET/OBJECT | DIRECTORY/ | FILE "
+                 "TO-DIRECTORY\n\n"
+                 "Open a sealed model, or a single sealed object, into a new directory. Asks KMS for the data key\n"
+                 "with your own credentials, checks every frame and digest, and leaves nothing behind unless all\n"
+                 "of it is right.",
+        .rows = option_rows,
+        .more = "Exit codes: 0; 2 usage; 3 stopped by a signal; 13-15 credentials, clock, network; 30-34 KMS;\n"
+                "40-44 S3; 50-57 what is sealed is not right, or does not fit; 60 TO-DIRECTORY is there already;\n"
+                "61 local files.\n\n"
+                "Example: sealboot unseal s3://models/llama/3.1/ llama-3.1",
+        .operands_min = 2,
+        .operands_max = 2,
+        .needed = "two arguments are needed: what to open, and a directory to put it",
 };
 
 struct command_unseal {
@@ -74,50 +107,6 @@ static void command_unseal_done(struct command_unseal *c) {
         closep(&c->source_fd);
         owner_free(c->owner);
         place_done(&c->place);
-}
-
-/* 0, or an exit code; -1 after --help. */
-static int parse_arguments(int argc, char *argv[], struct arguments *a) {
-        enum { CONNECTIONS = 256, JSON };
-        static const struct option options[] = {
-                { "key", required_argument, NULL, 'k' },  { "digest", required_argument, NULL, 'd' },
-                { "connections", required_argument, NULL, CONNECTIONS }, { "json", no_argument, NULL, JSON },
-                { "quiet", no_argument, NULL, 'q' },      { "help", no_argument, NULL, 'h' }, {},
-        };
-        int c, r;
-
-        while ((c = getopt_long(argc, argv, "k:d:qh", options, NULL)) >= 0)
-                switch (c) {
-                case 'k':
-                        a->keys[a->n_keys++] = optarg;
-                        break;
-                case 'd':
-                        if (command_digest(optarg, a->digest) < 0)
-                                return command_usage("unseal", "--digest is sha384: and 96 hex digits, or these alone, not '%s'", optarg);
-                        a->has_digest = true;
-                        break;
-                case CONNECTIONS:
-                        r = command_connections("unseal", optarg, &a->connections);
-                        if (r != 0)
-                                return r;
-                        break;
-                case JSON:
-                        a->json = true;
-                        break;
-                case 'q':
-                        a->quiet = true;
-                        break;
-                case 'h':
-                        help();
-                        return -1;
-                default:
-                        return command_usage("unseal", "what is wrong is said above");
-                }
-        if (argc - optind != 2)
-                return command_usage("unseal", "two arguments are needed: what to open, and a directory to put it");
-        a->from = argv[optind];
-        a->to = argv[optind + 1];
-        return command_local("unseal", a->to, "A model is opened into a local directory.");
 }
 
 static int read_manifest(struct command_unseal *c, struct error *e) {
@@ -339,14 +328,19 @@ int cmd_unseal(int argc, char *argv[]) {
         _cleanup_free_ const char **keys = calloc((size_t) argc, sizeof *keys);
         struct arguments a = { .keys = keys };
         _cleanup_(command_unseal_done) struct command_unseal c = { .arguments = &a, .source_fd = -1 };
+        struct operands operands;
         struct error e = {};
-        int r;
+        int code, r;
 
         if (!keys)
                 return command_failed((fail_oom(&e), &e));
-        r = parse_arguments(argc, argv, &a);
-        if (r != 0)
-                return MAX_OF(r, 0);
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
+                return code;
+        a.from = operands.items[0];
+        a.to = operands.items[1];
+        code = command_local("unseal", a.to, "A model is opened into a local directory.");
+        if (code != 0)
+                return code;
         r = unseal(&c, &e);
         if (r == 0)
                 r = print_result(&c, &e);

@@ -2,7 +2,6 @@
 
 /* sealboot verify: what an attestation document proves, check by check. */
 
-#include <getopt.h>
 #include <limits.h>
 #include <time.h>
 
@@ -20,34 +19,14 @@ enum { ATTRIBUTE_FILE_MAX = 1024 };
 DEFINE_CLEANUP(struct sealboot_verifier *, sealboot_verifier_free, verifier_freep)
 #define _cleanup_verifier_ _cleanup_(verifier_freep)
 
-static void help(void) {
-        puts("Usage: sealboot verify [OPTION...] DOCUMENT\n\n"
-             "Check an attestation document of a NitroTPM or a Nitro Enclave (raw, base64, hex or in JSON; '-': standard input):\n"
-             "its form, its certificates up to the pinned AWS root, its signature, and whatever you name below.\n"
-             "Each check is listed as passed, FAILED or not checked; what is not checked is not vouched for.\n\n"
-             "  --reference FILE       PCRs must equal these reference measurements ('sealboot measure' writes them);\n"
-             "                         several files or an array of sets: any one set, whole\n"
-             "  --partial-reference    accept a reference with PCR4 but without PCR12 or PCR2: an appended command line,\n"
-             "                         or a UEFI driver that changes the image in memory, then goes unnoticed\n"
-             "  --model-digest DIGEST  PCR15 must be extended with this model digest, once; several: any one\n"
-             "  --nonce VALUE          the nonce must be this: hex digits, or @FILE for a file's bytes\n"
-             "  --user-data VALUE      likewise the user data\n"
-             "  --public-key VALUE     likewise the public key\n"
-             "  --max-age SECONDS      signed at most this long ago\n"
-             "  --at now|document|TIME when certificates must be valid: now (default), when the document says it was\n"
-             "                         signed (for old documents), or a time such as 2026-02-03T10:12:02Z\n"
-             "  --root PEM             another root certificate, for emulators\n"
-             "  --json                 print the result as JSON\n"
-             "  -h, --help             show this text\n\n"
-             "Exit codes: 0 all that was asked for holds; 72 not authentic (malformed, wrong root, expired or not yet\n"
-             "valid, bad signature); 73 authentic but not what was expected; 2 usage; 61 a file cannot be read.\n\n"
-             "Example: sealboot verify --reference image.json --nonce 8f3a... --max-age 300 document.cbor");
+static int refused(struct sealboot_verifier *v, int r, struct error *e) {
+        return fail(e, r == -ENOMEM ? FAILURE_INTERNAL : FAILURE_USAGE, r, "", "%s", sealboot_verifier_error(v));
 }
 
-static int refused(struct sealboot_verifier *v, int r) {
-        fprintf(stderr, PROGRAM " verify: %s\n", sealboot_verifier_error(v));
-        return r == -ENOMEM ? FAILURE_INTERNAL : FAILURE_USAGE;
-}
+struct arguments {
+        struct sealboot_verifier *v;
+        bool as_json;
+};
 
 /* Hex digits, or @FILE. */
 static int read_value(const char *text, uint8_t **ret, size_t *ret_n, struct error *e) {
@@ -68,43 +47,57 @@ static int read_value(const char *text, uint8_t **ret, size_t *ret_n, struct err
 
 typedef int (*expectation)(struct sealboot_verifier *v, const void *data, size_t size);
 
-/* These return an exit code. */
-
-static int add_expectation(struct sealboot_verifier *v, expectation expect, const char *text) {
+static int add_expectation(void *field, const struct option_row *row, char *text, struct error *e) {
+        struct sealboot_verifier *v = *(struct sealboot_verifier **) field;
         _cleanup_free_ uint8_t *value = NULL;
-        struct error e;
         size_t n;
         int r;
 
-        r = read_value(text, &value, &n, &e);
+        r = read_value(text, &value, &n, e);
         if (r < 0)
-                return command_failed(&e);
-        r = expect(v, value, n);
-        return r < 0 ? refused(v, r) : 0;
+                return r;
+        if (streq(row->name, "nonce"))
+                r = sealboot_verifier_expect_nonce(v, value, n);
+        else if (streq(row->name, "user-data"))
+                r = sealboot_verifier_expect_user_data(v, value, n);
+        else
+                r = sealboot_verifier_expect_public_key(v, value, n);
+        return r < 0 ? refused(v, r, e) : 0;
 }
 
-static int add_file(struct sealboot_verifier *v, const char *path, bool is_root) {
+static int add_file(void *field, const struct option_row *row, char *path, struct error *e) {
+        struct sealboot_verifier *v = *(struct sealboot_verifier **) field;
         _cleanup_free_ uint8_t *text = NULL;
-        struct error e;
         size_t n;
         int r;
 
-        r = file_read(path, REFERENCE_FILE_MAX, FAILURE_IO, &text, &n, &e);
+        r = file_read(path, REFERENCE_FILE_MAX, FAILURE_IO, &text, &n, e);
         if (r < 0)
-                return command_failed(&e);
-        r = is_root ? sealboot_verifier_set_root(v, (const char *) text, n)
-                    : sealboot_verifier_add_reference(v, (const char *) text, n, path);
-        return r < 0 ? refused(v, r) : 0;
+                return r;
+        r = streq(row->name, "root") ? sealboot_verifier_set_root(v, (const char *) text, n)
+                                     : sealboot_verifier_add_reference(v, (const char *) text, n, path);
+        return r < 0 ? refused(v, r, e) : 0;
 }
 
-static int add_digest(struct sealboot_verifier *v, const char *text) {
+static int add_digest(void *field, const struct option_row *row, char *text, struct error *e) {
+        struct sealboot_verifier *v = *(struct sealboot_verifier **) field;
         uint8_t digest[SEALBOOT_DIGEST_SIZE];
         int r;
 
+        (void) row;
         if (command_digest(text, digest) < 0)
-                return command_usage("verify", "a model digest is sha384: and 96 hex digits, or these alone, not '%s'", text);
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "a model digest is sha384: and 96 hex digits, or these alone, not '%s'", text);
         r = sealboot_verifier_add_model_digest(v, digest);
-        return r < 0 ? refused(v, r) : 0;
+        return r < 0 ? refused(v, r, e) : 0;
+}
+
+static int allow_partial_reference(void *field, const struct option_row *row, char *value, struct error *e) {
+        (void) row;
+        (void) value;
+        (void) e;
+        sealboot_verifier_require_whole_reference(*(struct sealboot_verifier **) field, 0);
+        return 0;
 }
 
 /* Exactly as shown in --help, and of a day that there is: strptime() takes 30 February, and timegm() makes it 2 March. */
@@ -123,10 +116,12 @@ static bool parse_date(const char *text, int64_t *ret) {
         return true;
 }
 
-static int set_time(struct sealboot_verifier *v, const char *text) {
+static int set_time(void *field, const struct option_row *row, char *text, struct error *e) {
+        struct sealboot_verifier *v = *(struct sealboot_verifier **) field;
         int64_t seconds;
         uint64_t number;
 
+        (void) row;
         if (streq(text, "now"))
                 seconds = SEALBOOT_TIME_NOW;
         else if (streq(text, "document"))
@@ -134,17 +129,21 @@ static int set_time(struct sealboot_verifier *v, const char *text) {
         else if (decimal_parse(text, INT64_MAX, &number) == 0)
                 seconds = (int64_t) number;
         else if (!parse_date(text, &seconds))
-                return command_usage("verify", "'%s' is not a time: --at takes now, document, one such as "
-                                               "2026-02-03T10:12:02Z, or seconds since 1970", text);
-        return sealboot_verifier_set_time(v, seconds) < 0 ? refused(v, -EINVAL) : 0;
+                return fail(e, FAILURE_USAGE, -EINVAL, "",
+                            "'%s' is not a time: --at takes now, document, one such as 2026-02-03T10:12:02Z, or "
+                            "seconds since 1970",
+                            text);
+        return sealboot_verifier_set_time(v, seconds) < 0 ? refused(v, -EINVAL, e) : 0;
 }
 
-static int set_max_age(struct sealboot_verifier *v, const char *text) {
+static int set_max_age(void *field, const struct option_row *row, char *text, struct error *e) {
+        struct sealboot_verifier *v = *(struct sealboot_verifier **) field;
         uint64_t seconds;
 
+        (void) row;
         if (decimal_parse(text, INT64_MAX, &seconds) < 0)
-                return command_usage("verify", "--max-age takes a number of seconds, not '%s'", text);
-        return sealboot_verifier_set_max_age(v, (int64_t) seconds) < 0 ? refused(v, -EINVAL) : 0;
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "--max-age takes a number of seconds, not '%s'", text);
+        return sealboot_verifier_set_max_age(v, (int64_t) seconds) < 0 ? refused(v, -EINVAL, e) : 0;
 }
 
 static const char *const result_words[] = {
@@ -222,6 +221,49 @@ static void print_text(const struct sealboot_verifier *v, const char *path, int 
                 printf("\n%s is NOT VERIFIED: trust nothing in it.\n", path);
 }
 
+static const struct option_row option_rows[] = {
+        { 0, "reference", "FILE",
+          "PCRs must equal these reference measurements ('sealboot measure' writes them); several files or an "
+          "array of sets: any one set, whole",
+          OPTION_CALL(add_file, struct arguments, v) },
+        { 0, "partial-reference", NULL,
+          "accept a reference with PCR4 but without PCR12 or PCR2: an appended command line, or a UEFI driver "
+          "that changes the image in memory, then goes unnoticed",
+          OPTION_CALL(allow_partial_reference, struct arguments, v) },
+        { 0, "model-digest", "DIGEST", "PCR15 must be extended with this model digest, once; several: any one",
+          OPTION_CALL(add_digest, struct arguments, v) },
+        { 0, "nonce", "VALUE", "the nonce must be this: hex digits, or @FILE for a file's bytes",
+          OPTION_CALL(add_expectation, struct arguments, v) },
+        { 0, "user-data", "VALUE", "likewise the user data", OPTION_CALL(add_expectation, struct arguments, v) },
+        { 0, "public-key", "VALUE", "likewise the public key", OPTION_CALL(add_expectation, struct arguments, v) },
+        { 0, "max-age", "SECONDS", "signed at most this long ago", OPTION_CALL(set_max_age, struct arguments, v) },
+        { 0, "at", "now|document|TIME",
+          "when certificates must be valid: now (default), when the document says it was signed (for old "
+          "documents), or a time such as 2026-02-03T10:12:02Z",
+          OPTION_CALL(set_time, struct arguments, v) },
+        { 0, "root", "PEM", "another root certificate, for emulators", OPTION_CALL(add_file, struct arguments, v) },
+        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, as_json) },
+        OPTION_HELP,
+        {},
+};
+
+static const struct command_line command_line = {
+        .program = PROGRAM " verify",
+        .usage = "Usage: sealboot verify [OPTION...] DOCUMENT\n\n"
+                 "Check an attestation document of a NitroTPM or a Nitro Enclave (raw, base64, hex or in JSON;\n"
+                 "'-': standard input): its form, its certificates up to the pinned AWS root, its signature, and\n"
+                 "whatever you name below. Each check is listed as passed, FAILED or not checked; what is not\n"
+                 "checked is not vouched for.",
+        .rows = option_rows,
+        .more = "Exit codes: 0 all that was asked for holds; 72 not authentic (malformed, wrong root, expired or\n"
+                "not yet valid, bad signature); 73 authentic but not what was expected; 2 usage; 61 a file cannot\n"
+                "be read.\n\n"
+                "Example: sealboot verify --reference image.json --nonce 8f3a... --max-age 300 document.cbor",
+        .operands_min = 1,
+        .operands_max = 1,
+        .needed = "one document is needed",
+};
+
 static int verify_file(struct sealboot_verifier *v, const char *path, bool as_json) {
         _cleanup_free_ uint8_t *data = NULL;
         struct error e;
@@ -232,8 +274,10 @@ static int verify_file(struct sealboot_verifier *v, const char *path, bool as_js
         if (r < 0)
                 return command_failed(&e);
         r = sealboot_verifier_run(v, data, n);
-        if (r == -EINVAL || r == -ENOMEM)
-                return refused(v, r);
+        if (r == -EINVAL || r == -ENOMEM) {
+                refused(v, r, &e);
+                return command_misused(&command_line, &e);
+        }
         if (as_json)
                 print_json(v, r);
         else
@@ -241,85 +285,19 @@ static int verify_file(struct sealboot_verifier *v, const char *path, bool as_js
         return r == 0 ? 0 : r == -EKEYREJECTED ? FAILURE_MISMATCH : FAILURE_DOCUMENT;
 }
 
-enum {
-        OPT_ROOT = 256,
-        OPT_AT,
-        OPT_MAX_AGE,
-        OPT_NONCE,
-        OPT_USER_DATA,
-        OPT_PUBLIC_KEY,
-        OPT_REFERENCE,
-        OPT_PARTIAL_REFERENCE,
-        OPT_MODEL_DIGEST,
-        OPT_JSON
-};
-
-static const struct option options[] = {
-        { "root", required_argument, NULL, OPT_ROOT },
-        { "at", required_argument, NULL, OPT_AT },
-        { "max-age", required_argument, NULL, OPT_MAX_AGE },
-        { "nonce", required_argument, NULL, OPT_NONCE },
-        { "user-data", required_argument, NULL, OPT_USER_DATA },
-        { "public-key", required_argument, NULL, OPT_PUBLIC_KEY },
-        { "reference", required_argument, NULL, OPT_REFERENCE },
-        { "partial-reference", no_argument, NULL, OPT_PARTIAL_REFERENCE },
-        { "model-digest", required_argument, NULL, OPT_MODEL_DIGEST },
-        { "json", no_argument, NULL, OPT_JSON },
-        { "help", no_argument, NULL, 'h' },
-        {},
-};
-
-static int apply(struct sealboot_verifier *v, int option, const char *value) {
-        switch (option) {
-        case OPT_ROOT:
-                return add_file(v, value, true);
-        case OPT_AT:
-                return set_time(v, value);
-        case OPT_MAX_AGE:
-                return set_max_age(v, value);
-        case OPT_NONCE:
-                return add_expectation(v, sealboot_verifier_expect_nonce, value);
-        case OPT_USER_DATA:
-                return add_expectation(v, sealboot_verifier_expect_user_data, value);
-        case OPT_PUBLIC_KEY:
-                return add_expectation(v, sealboot_verifier_expect_public_key, value);
-        case OPT_REFERENCE:
-                return add_file(v, value, false);
-        case OPT_PARTIAL_REFERENCE:
-                sealboot_verifier_require_whole_reference(v, 0);
-                return 0;
-        case OPT_MODEL_DIGEST:
-                return add_digest(v, value);
-        default:
-                return command_usage("verify", "the option is not known, or lacks its value");
-        }
-}
-
 int cmd_verify(int argc, char *argv[]) {
         _cleanup_verifier_ struct sealboot_verifier *v = sealboot_verifier_new();
-        bool as_json = false;
-        int option, code;
+        struct arguments a = { .v = v };
+        struct operands operands;
         struct error e;
+        int code;
 
         if (!v) {
                 fail_oom(&e);
                 return command_failed(&e);
         }
         sealboot_verifier_require_whole_reference(v, 1);
-        while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                if (option == 'h') {
-                        help();
-                        return 0;
-                }
-                if (option == OPT_JSON) {
-                        as_json = true;
-                        continue;
-                }
-                code = apply(v, option, optarg);
-                if (code != 0)
-                        return code;
-        }
-        if (argc - optind != 1)
-                return command_usage("verify", "one document is needed");
-        return verify_file(v, argv[optind], as_json);
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
+                return code;
+        return verify_file(v, operands.items[0], a.as_json);
 }
