@@ -353,6 +353,8 @@ static void test_launch(void **state) {
                 const char *hook;
         } table[] = {
                 { NULL, "bucket", "default", false, "n" },
+                { "", "bucket", "default", false, "n" },
+                { " \r\n", "bucket", "default", false, "n" },
                 { "{}", "bucket", "default", false, "n" },
                 { "{\"others\": [1]}", "bucket", "default", false, "n" },
                 { "{\"sealboot\": {}}", "bucket", "default", false, "n" },
@@ -380,8 +382,14 @@ static void test_launch_refused(void **state) {
         static const struct {
                 const char *text, *words;
         } table[] = {
-                { "", "JSON" },
-                { "#!/bin/sh\n", "JSON" },
+                { "", "names no model" },
+                { "\n", "names no model" },
+                { "model", "JSON" },
+                { "#!/bin/sh\n", "not JSON but a script" },
+                { "#cloud-config\nruncmd: []\n", "cloud-init" },
+                { "Content-Type: multipart/mixed; boundary=\"x\"\n", "cloud-init" },
+                { "eyJzZWFsYm9vdCI6IHt9fQo=", "encoded once more" },
+                { "\x1f\x8b\x08", "gzip" },
                 { "[]", "must be a JSON object" },
                 { "{}", "names no model" },
                 { "{\"sealboot\": []}", "sealboot must be an object" },
