@@ -32,7 +32,7 @@ int kms_new(struct http *http, struct credential_source *credentials, const char
         kms->credentials = credentials;
         kms->policy = (struct retry_policy) { .deadline_ms = deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 5000 };
         if (region && !region_valid(region))
-                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region", region);
+                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region%s", region, region_hint(region));
         kms->region = region ? strdup(region) : NULL;
         if (region && !kms->region)
                 return fail_oom(e);

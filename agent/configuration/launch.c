@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aws/s3.h"
 #include "basic/json.h"
+#include "basic/utf8.h"
 #include "configuration/config.h"
 
 int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where, char **ret_group,
@@ -24,6 +25,11 @@ int lifecycle_hook_parse(json_object *object, enum failure failure, const char *
                 return fail(e, failure, -EINVAL, subject,
                             "\"%s.name\" is \"%s\", expected the name of a lifecycle hook: letters, digits, - _ and /",
                             where, json_text(name));
+        if (!utf8_printable(json_text(group)) || strchr(json_text(group), ':'))
+                return fail(e, failure, -EINVAL, subject,
+                            "\"%s.group\" is \"%s\", expected the name of an Auto Scaling group: no colon, no control "
+                            "characters",
+                            where, json_text(group));
         g = strdup(json_text(group));
         n = strdup(json_text(name));
         if (!g || !n)
