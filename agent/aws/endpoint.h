@@ -41,5 +41,8 @@ struct partition {
 /* Never NULL: a Region that no prefix fits is taken for one of "aws", as the SDKs do. */
 const struct partition *partition_of(const char *region);
 
+/* Whether a host's name is below the suffix of one of the partitions. */
+bool endpoint_is_aws(const char *host);
+
 /* By the name that ARNs have; NULL: one that came later than this program. */
 const struct partition *partition_named(const char *name, size_t n);
