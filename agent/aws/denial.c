@@ -23,18 +23,21 @@ const char *denial_kind_name(enum denial_kind kind) {
         return "";
 }
 
-/* The word behind `before`, up to a space. */
-static void take_word(const char *message, const char *before, char *ret, size_t room) {
+/* The word behind `before`, up to a space, or up to the closing quote: S3 quotes resources, whose names may have spaces.
+ * Returns what follows it, or `message` where there is none. */
+static const char *take_word(const char *message, const char *before, char *ret, size_t room) {
         const char *found = strstr(message, before);
+        bool quoted;
         size_t n;
 
         if (!found)
-                return;
+                return message;
         found += strlen(before);
-        if (*found == '"') /* S3 quotes resources */
-                found++;
-        n = strcspn(found, " \"");
+        quoted = *found == '"';
+        found += quoted;
+        n = strcspn(found, quoted ? "\"" : " ");
         snprintf(ret, room, "%.*s", (int) MIN_OF(n, room - 1), found);
+        return found + n;
 }
 
 bool denial_parse(const char *message, struct denial *ret) {
@@ -44,9 +47,9 @@ bool denial_parse(const char *message, struct denial *ret) {
         start = strstr(message, "is not authorized to perform");
         if (!start)
                 return false;
-        take_word(start, "is not authorized to perform: ", d.action, sizeof d.action);
-        take_word(start, " on resource: ", d.resource, sizeof d.resource);
-        /* Not in the resource's name, which is the caller's. */
+        (void) take_word(start, "is not authorized to perform: ", d.action, sizeof d.action);
+        /* The reason is behind the resource's name, which is the caller's choice. */
+        start = take_word(start, " on resource: ", d.resource, sizeof d.resource);
         explicit = strstr(start, " with an explicit deny in ");
         why = explicit ?: strstr(start, " because no ");
         d.is_explicit = explicit;
@@ -56,7 +59,7 @@ bool denial_parse(const char *message, struct denial *ret) {
                         at += strlen(kinds[i].words);
                 }
         if (at && strncmp(at, ": arn:", 6) == 0)
-                take_word(at, ": ", d.policy, sizeof d.policy);
+                (void) take_word(at, ": ", d.policy, sizeof d.policy);
         *ret = d;
         return true;
 }

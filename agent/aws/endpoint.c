@@ -26,6 +26,26 @@ const struct partition *partition_of(const char *region) {
         return p;
 }
 
+static bool is_below(const char *host, const char *suffix) {
+        size_t n = strlen(host), m = strlen(suffix);
+
+        return n > m && host[n - m - 1] == '.' && streq(host + n - m, suffix);
+}
+
+bool endpoint_is_aws(const char *host) {
+        for (size_t i = 0; i < ELEMENTS(partitions); i++)
+                if (is_below(host, partitions[i].suffix) || is_below(host, partitions[i].dualstack_suffix))
+                        return true;
+        return false;
+}
+
+const struct partition *partition_named(const char *name, size_t n) {
+        for (size_t i = 0; i < ELEMENTS(partitions); i++)
+                if (strlen(partitions[i].name) == n && memcmp(partitions[i].name, name, n) == 0)
+                        return &partitions[i];
+        return NULL;
+}
+
 static bool has_part(CURLU *u, CURLUPart part) {
         _cleanup_curl_ char *text = NULL;
 
@@ -44,7 +64,7 @@ int endpoint_parse(const char *url, const char *what, struct endpoint *ret, stru
             curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
             curl_url_get(u, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
             curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK ||
-            curl_url_get(u, CURLUPART_PATH, &path, 0) != CURLUE_OK)
+            curl_url_get(u, CURLUPART_PATH, &path, 0) != CURLUE_OK || streq(port, "0"))
                 return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" is not a URL", url);
         if (!streq(scheme, "http") && !streq(scheme, "https"))
                 return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" is neither http nor https", url);
@@ -106,8 +126,30 @@ void endpoint_done(struct endpoint *endpoint) {
         *endpoint = (struct endpoint) {};
 }
 
+/* "eu-west-1a" is an Availability Zone: a Region's name ends in its number. */
+static bool is_zone(const char *region, size_t n) {
+        static const char digits[] = "0123456789";
+
+        return n > 2 && !strchr(digits, region[n - 1]) && region[n - 1] != '-' && strchr(digits, region[n - 2]);
+}
+
+/* "fips-us-gov-west-1" and "us-gov-west-1-fips": what early SDKs took for a Region with FIPS endpoints. */
+static bool is_fips_name(const char *region, size_t n) {
+        return strncmp(region, "fips-", 5) == 0 || (n > 5 && streq(region + n - 5, "-fips"));
+}
+
 bool region_valid(const char *region) {
         size_t n = strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-");
 
-        return n > 0 && n < 32 && !region[n] && region[0] != '-' && region[n - 1] != '-';
+        return n > 0 && n < 32 && !region[n] && region[0] != '-' && region[n - 1] != '-' && !is_zone(region, n) &&
+               !is_fips_name(region, n);
+}
+
+const char *region_hint(const char *region) {
+        size_t n = strlen(region);
+
+        if (is_fips_name(region, n))
+                return ": FIPS endpoints are chosen by a setting of their own";
+        return n > 2 && is_zone(region, n) ? ": it looks like an Availability Zone, whose last letter is not the Region's"
+                                           : "";
 }

@@ -29,6 +29,9 @@ void endpoint_done(struct endpoint *endpoint);
 /* "us-east-1": lower-case letters, digits, dashes; it becomes part of a host name. */
 bool region_valid(const char *region);
 
+/* Why one that is not valid may have been given, from ": " on; "" when nothing is known. */
+const char *region_hint(const char *region);
+
 struct partition {
         const char *name;             /* as in ARNs: "aws-us-gov" */
         const char *region_prefix;    /* of its Regions' names; "" for those of no other partition */
@@ -37,3 +40,9 @@ struct partition {
 };
 /* Never NULL: a Region that no prefix fits is taken for one of "aws", as the SDKs do. */
 const struct partition *partition_of(const char *region);
+
+/* Whether a host's name is below the suffix of one of the partitions. */
+bool endpoint_is_aws(const char *host);
+
+/* By the name that ARNs have; NULL: one that came later than this program. */
+const struct partition *partition_named(const char *name, size_t n);

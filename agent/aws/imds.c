@@ -200,6 +200,7 @@ static enum http_verdict get_judge(void *userdata, struct http_call *call, CURLc
         const struct imds_get *get = userdata;
         enum http_verdict verdict = judge_transfer(call, code, e);
         long status = http_call_status(call);
+        const char *text;
         size_t n;
 
         if (verdict != HTTP_OK || (status == 404 && get->may_be_absent))
@@ -211,8 +212,8 @@ static enum http_verdict get_judge(void *userdata, struct http_call *call, CURLc
                                          "%s (HTTP 404)", get->absent);
         if (status != 200)
                 return judge_status(call, e);
-        (void) http_call_text(call, &n);
-        if (n == 0 && !get->may_be_empty)
+        text = http_call_text(call, &n);
+        if (strspn(text, " \t\r\n") == n && !get->may_be_empty)
                 return http_verdict_fail(call, verdict_of(VERDICT_IMDS, status, VERDICT_CODE_EMPTY, NULL).verdict, e,
                                          get->failure, "%s%san empty answer", get->absent ?: "",
                                          get->absent ? ": " : "");
@@ -241,6 +242,14 @@ static bool name_valid(const char *text, size_t n, size_t max) {
         return n > 0 && n <= max && strspn(text, allowed) == n;
 }
 
+/* Of a list the first line, as the SDKs take it; a service that is not EC2's own may end it with CR and LF. */
+static size_t first_line(char *text) {
+        size_t n = strcspn(text, "\r\n");
+
+        text[n] = '\0';
+        return n;
+}
+
 /* *ret stays NULL when it may be absent and is. */
 static int get_name(struct imds_get *get, char **ret, struct error *e) {
         _cleanup_http_call_ struct http_call *call = NULL;
@@ -253,8 +262,8 @@ static int get_name(struct imds_get *get, char **ret, struct error *e) {
         if (r < 0 || !call)
                 return r;
         text = http_call_text(call, &n);
-        if (n > 0 && text[n - 1] == '\n')
-                text[--n] = '\0';
+        if (strlen(text) == n)
+                n = first_line(text);
         if (!name_valid(text, n, NAME_MAX_BYTES))
                 return fail(e, FAILURE_IMDS, -EBADMSG, http_call_subject(call), "\"%.80s\" is not a name", text);
         copy = strdup(text);

@@ -73,6 +73,22 @@ int key_arn_region(const char *arn, char **ret) {
         return 0;
 }
 
+bool key_arn_may_be_in(const char *arn, const char *region) {
+        const struct partition *p;
+        struct part parts[PARTS];
+
+        if (!split(arn, parts))
+                return false;
+        p = partition_named(parts[PARTITION].text, parts[PARTITION].n);
+        return !p || p == partition_of(region);
+}
+
+bool key_arn_has_its_partition(const char *arn) {
+        _cleanup_free_ char *region = NULL;
+
+        return key_arn_region(arn, &region) == 0 && key_arn_may_be_in(arn, region);
+}
+
 bool key_arn_is_multi_region(const char *arn) {
         struct part parts[PARTS];
 

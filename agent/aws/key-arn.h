@@ -13,6 +13,10 @@ bool key_arn_valid(const char *arn);
 /* The Region of a KMS ARN, of a key or of an alias; -EINVAL when it is no such ARN, -ENOMEM. */
 int key_arn_region(const char *arn, char **ret);
 
+/* Whether a key of the ARN's partition can be in that Region: "arn:aws:" is not for cn-north-1. */
+bool key_arn_may_be_in(const char *arn, const char *region);
+bool key_arn_has_its_partition(const char *arn); /* ... in the Region of the ARN itself */
+
 bool key_arn_is_multi_region(const char *arn);
 
 /* The same key, or two replicas of one multi-Region key: same partition, account and id. */

@@ -50,6 +50,9 @@ static inline void kms_release_done(struct kms_release *r) {
 int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_attest attest, void *userdata,
                 struct kms_release *ret, struct error *e);
 
+/* What the owner of a key must do for it to be usable, by KMS's error or by DescribeKey's KeyState; NULL: not known. */
+const char *kms_state_advice(const char *words);
+
 /* Why KMS_DENIED is not about what was presented: false when another policy than the key's refused, or none. */
 bool kms_denial_is_of_key_policy(const char *reason);
 

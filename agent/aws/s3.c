@@ -31,7 +31,7 @@ int s3_new(struct http *http, struct credential_source *credentials, const char 
         s3->http = http;
         s3->credentials = credentials;
         if (!region_valid(region))
-                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region", region);
+                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region%s", region, region_hint(region));
         s3->region = strdup(region);
         if (!s3->region)
                 return fail_oom(e);
@@ -62,9 +62,27 @@ static bool bucket_valid(const char *bucket) {
                !strstr(bucket, "..");
 }
 
+/* Names that AWS keeps for what is reached by other hosts, with other signatures. NULL: none of these. */
+static const char *reserved_name(const char *bucket) {
+        static const struct {
+                const char *end, *what;
+        } table[] = {
+                { "--x-s3", "is a directory bucket (S3 Express One Zone), which sealboot does not read or write: use a "
+                            "general purpose bucket" },
+                { "--table-s3", "is a table bucket's: use a general purpose bucket" },
+                { ".mrap", "is a multi-Region access point, whose requests are signed in another way: name a bucket" },
+        };
+        size_t n = strlen(bucket);
+
+        for (size_t i = 0; i < ELEMENTS(table); i++)
+                if (n > strlen(table[i].end) && streq(bucket + n - strlen(table[i].end), table[i].end))
+                        return table[i].what;
+        return NULL;
+}
+
 int s3_parse_uri(const char *uri, enum failure failure, char **ret_bucket, char **ret_key, struct error *e) {
         _cleanup_free_ char *bucket = NULL, *key = NULL;
-        const char *slash;
+        const char *slash, *reserved;
 
         if (strncmp(uri, "s3://", 5) != 0)
                 return fail(e, failure, -EINVAL, uri, "is not of the form s3://bucket/key");
@@ -78,6 +96,9 @@ int s3_parse_uri(const char *uri, enum failure failure, char **ret_bucket, char 
                 return fail_oom(e);
         if (!bucket_valid(bucket))
                 return fail(e, failure, -EINVAL, uri, "\"%s\" is not the name of a bucket", bucket);
+        reserved = reserved_name(bucket);
+        if (reserved)
+                return fail(e, failure, -EINVAL, uri, "\"%s\" %s", bucket, reserved);
         if (strlen(key) > MAX_KEY)
                 return fail(e, failure, -EINVAL, uri, "the key is longer than %d bytes", MAX_KEY);
         *ret_bucket = TAKE(bucket);

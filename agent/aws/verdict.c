@@ -41,6 +41,9 @@ static const struct row {
         { API, 0, "RequestTimeTooSkewed", NULL, HTTP_FINAL, FAILURE_CLOCK },
         /* Load, and faults inside the service: the SDKs' lists of what they retry. */
         { API, 0, "BadDigest", NULL, HTTP_RETRY, 0 }, /* the bytes of an upload were damaged on the way */
+        { API, 0, "IncompleteBody", NULL, HTTP_RETRY, 0 },
+        { API, 0, "XAmzContentChecksumMismatch", NULL, HTTP_RETRY, 0 },
+        { API, 0, "XAmzContentSHA256Mismatch", NULL, HTTP_RETRY, 0 },
         { API, 0, "BandwidthLimitExceeded", NULL, HTTP_RETRY, 0 },
         { API, 0, "InternalError", NULL, HTTP_RETRY, 0 },
         { API, 0, "InternalFailure", NULL, HTTP_RETRY, 0 },

@@ -122,7 +122,8 @@ static int check_model(const char *text, struct error *why) {
 static int check_region(const char *text, struct error *why) {
         if (region_valid(text))
                 return 0;
-        return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%s\" is not the name of a Region", text);
+        return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%s\" is not the name of a Region%s", text,
+                    region_hint(text));
 }
 
 static int check_path(const char *text, struct error *why) {
@@ -206,6 +207,9 @@ static int take_keys(const struct setting *s, json_object *o, const struct readi
                         return BAD(r, "\"%s[%zu]\" must be a KMS key ARN such as arn:aws:kms:REGION:ACCOUNT:key/ID "
                                    "(an alias will not do), not %.200s", s->key, i,
                                    json_object_to_json_string_ext(key, plain));
+                if (!key_arn_has_its_partition(arn))
+                        return BAD(r, "\"%s[%zu]\" names a Region that is not in the partition of the ARN's beginning: "
+                                   "%.200s", s->key, i, arn);
                 c->keys[i] = strdup(arn);
                 if (!c->keys[i])
                         return fail_oom(r->e);
@@ -353,6 +357,17 @@ static const struct setting settings[] = {
 };
 _Static_assert(ELEMENTS(settings) <= SETTINGS_MAX, "take_settings() has too little room");
 
+static int check_fips(const struct reading *r) {
+        const struct config *c = r->c;
+        const struct endpoint_choice choice = config_endpoint(c, NULL);
+        _cleanup_endpoint_ struct endpoint unused = {};
+        struct error why = {};
+
+        if (!c->region || c->endpoint_s3 || endpoint_aws(NULL, "s3", c->region, &choice, &unused, &why) == 0)
+                return 0;
+        return BAD(r, "\"use_fips_endpoint\": %s", why.reason);
+}
+
 /* What no key tells alone. */
 static int check_together(const struct reading *r) {
         const struct config *c = r->c;
@@ -364,7 +379,10 @@ static int check_together(const struct reading *r) {
                 return BAD(r, "\"keys\" and \"discovery\" exclude each other");
         if (streq(c->report, c->measurement_log))
                 return BAD(r, "\"report\" and \"measurement_log\" are the same file");
-        return 0;
+        if (streq(c->report, c->model_directory) || streq(c->measurement_log, c->model_directory))
+                return BAD(r, "\"%s\" is \"model_directory\", which is no file",
+                           streq(c->report, c->model_directory) ? "report" : "measurement_log");
+        return check_fips(r);
 }
 
 int config_parse(const char *text, size_t n, const char *subject, struct config **ret, struct error *e) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aws/s3.h"
 #include "basic/json.h"
+#include "basic/utf8.h"
 #include "configuration/config.h"
 
 int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where, char **ret_group,
@@ -24,6 +25,11 @@ int lifecycle_hook_parse(json_object *object, enum failure failure, const char *
                 return fail(e, failure, -EINVAL, subject,
                             "\"%s.name\" is \"%s\", expected the name of a lifecycle hook: letters, digits, - _ and /",
                             where, json_text(name));
+        if (!utf8_printable(json_text(group)) || strchr(json_text(group), ':'))
+                return fail(e, failure, -EINVAL, subject,
+                            "\"%s.group\" is \"%s\", expected the name of an Auto Scaling group: no colon, no control "
+                            "characters",
+                            where, json_text(group));
         g = strdup(json_text(group));
         n = strdup(json_text(name));
         if (!g || !n)
@@ -33,7 +39,45 @@ int lifecycle_hook_parse(json_object *object, enum failure failure, const char *
         return 0;
 }
 
-/* What user data says; what it does not say stays NULL. */
+/* What people give an instance whose image has cloud-init, and what a step too many makes of the JSON. */
+static const char *mistaken_for(const char *text) {
+        static const struct {
+                const char *start, *what;
+        } forms[] = {
+                { "#!", "a script" },
+                { "#cloud-config", "a configuration for cloud-init" },
+                { "#include", "a configuration for cloud-init" },
+                { "Content-Type:", "a multi-part archive for cloud-init" },
+                { "MIME-Version:", "a multi-part archive for cloud-init" },
+                { "<powershell>", "a script" },
+                { "\x1f\x8b", "gzip-compressed" },
+                { "eyJ", "base64 text, so it was encoded once more than EC2 wants" },
+                { "ewo", "base64 text, so it was encoded once more than EC2 wants" },
+                { "ewk", "base64 text, so it was encoded once more than EC2 wants" },
+                { "ew0", "base64 text, so it was encoded once more than EC2 wants" },
+                { "eyA", "base64 text, so it was encoded once more than EC2 wants" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(forms); i++)
+                if (strncmp(text, forms[i].start, strlen(forms[i].start)) == 0)
+                        return forms[i].what;
+        return NULL;
+}
+
+static int parse_json(const char *text, size_t n, const char *subject, json_object **ret, struct error *e) {
+        const char *what = mistaken_for(text);
+        int r;
+
+        r = json_parse(text, n, FAILURE_LAUNCH, subject, ret, e);
+        if (r == 0 || r == -ENOMEM || !what)
+                return r;
+        fail(e, FAILURE_LAUNCH, -EINVAL, subject, "is not JSON but %s", what);
+        fail_advice(e, "The image runs nothing that user data brings: give a JSON object, such as "
+                       "{\"sealboot\": {\"model\": \"s3://BUCKET/PREFIX/\"}}, and let it be base64-encoded once.");
+        return -EINVAL;
+}
+
+/* What user data says; what it does not say stays NULL. User data without a character in it is as good as none. */
 static int parse_user_data(const char *text, size_t n, char **ret_model, struct launch *launch, struct error *e) {
         static const char subject[] = "user data";
         _cleanup_json_ json_object *o = NULL;
@@ -44,9 +88,9 @@ static int parse_user_data(const char *text, size_t n, char **ret_model, struct 
         };
         int r;
 
-        if (!text)
+        if (!text || strspn(text, " \t\r\n") == n)
                 return 0;
-        r = json_parse(text, n, FAILURE_LAUNCH, subject, &o, e);
+        r = parse_json(text, n, subject, &o, e);
         if (r < 0)
                 return r;
         if (!json_object_is_type(o, json_type_object))

@@ -64,7 +64,7 @@ int verity_root_read(struct verity_root *ret, const char *description, const cha
         char text[VERITY_TABLE_MAX + 1];
         struct verity_root v = { 0 };
         const char *table;
-        size_t n;
+        size_t n = 0;
         int r;
 
         r = read_whole(superblock, v.superblock, sizeof v.superblock, &n);

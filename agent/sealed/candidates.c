@@ -46,7 +46,8 @@ static int add_key(struct key_candidates *c, const struct message_data_key *key,
                 matched |= key_arn_related(allowed[i], key->info);
         if (!matched)
                 return 0;
-        if (region && key_arn_is_multi_region(key->info)) {
+        /* No replica is in another partition. */
+        if (region && key_arn_is_multi_region(key->info) && key_arn_may_be_in(key->info, region)) {
                 r = key_arn_in_region(key->info, region, &near);
                 if (r == 0)
                         r = add(c, near, key);

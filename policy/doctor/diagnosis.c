@@ -6,6 +6,7 @@
 
 #include "aws/denial.h"
 #include "aws/key-arn.h"
+#include "aws/kms.h"
 #include "basic/encode.h"
 #include "keypolicy/condition-key.h"
 #include "replay/compare.h"
@@ -238,7 +239,8 @@ static int remark_key_state(struct work *w) {
                 return add(w, "key", REMARK_UNKNOWN, NULL, "the model is sealed under %s, but the description is of %s",
                            w->key_arn, arn);
         if (!streq(state, "Enabled"))
-                return add(w, "key", REMARK_PROBLEM, "The key's owner must enable it, or cancel its deletion.", "%s is %s",
+                return add(w, "key", REMARK_PROBLEM,
+                           kms_state_advice(state) ?: "The key's owner must enable it, or cancel its deletion.", "%s is %s",
                            arn, state);
         return add(w, "key", REMARK_GOOD, NULL, "%s is enabled", arn);
 }

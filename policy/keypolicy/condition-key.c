@@ -34,13 +34,20 @@ static bool take_number(const char *digits, unsigned limit, unsigned *ret) {
         return true;
 }
 
+/* "RecipientAttestation:NitroTPMPCR4", or with another service's prefix: no request has it. */
+static bool lacks_prefix(const char *key, const char *family) {
+        const char *colon = strchr(key, ':');
+
+        return !starts_with(key, "kms:") && (starts_with(key, family) || (colon && starts_with(colon + 1, family)));
+}
+
 enum attestation_key attestation_key(const char *key, unsigned *ret_pcr) {
         const char *name = key + strlen(FAMILY);
         unsigned pcr = 0;
         enum attestation_key kind = ATTESTATION_UNKNOWN;
 
         if (!starts_with(key, FAMILY))
-                return ATTESTATION_NONE;
+                return lacks_prefix(key, "RecipientAttestation") ? ATTESTATION_UNKNOWN : ATTESTATION_NONE;
         if (starts_with(name, ":NitroTPMPCR") && take_number(name + strlen(":NitroTPMPCR"), NITROTPM_PCRS, &pcr))
                 kind = ATTESTATION_NITROTPM;
         else if (strcasecmp(name, ":ImageSha384") == 0 ||
@@ -72,6 +79,8 @@ bool is_unknown_kms_key(const char *key) {
 
         if (kind != ATTESTATION_NONE)
                 return kind == ATTESTATION_UNKNOWN;
+        if (lacks_prefix(key, "EncryptionContext:"))
+                return true;
         return starts_with(key, "kms:") && !is_context_key(key) && !is_listed(key, keys, ELEMENTS(keys));
 }
 

@@ -10,7 +10,7 @@
 
 DEFINE_CLEANUP(DIR *, closedir, closedirp)
 
-enum { DEPTH_MAX = 64 };
+enum { DEPTH_MAX = 64, LFS_POINTER_MAX = 1024 };
 
 struct scan {
         struct source *source;
@@ -48,7 +48,47 @@ static int check_link(struct scan *s, const char *path) {
         return -EXDEV;
 }
 
+/* A clone without git-lfs has such texts in the weights' place: 130 bytes each. */
+static bool is_lfs_pointer(const char *path, const struct stat *st) {
+        static const char *const starts[] = { "version https://git-lfs.github.com/spec/", "version https://hawser.github.com/spec/" };
+        _cleanup_close_ int fd = -1;
+        char head[64] = "";
+
+        if (st->st_size > LFS_POINTER_MAX)
+                return false;
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0 || read(fd, head, sizeof head - 1) <= 0)
+                return false;
+        for (size_t i = 0; i < ELEMENTS(starts); i++)
+                if (strncmp(head, starts[i], strlen(starts[i])) == 0)
+                        return true;
+        return false;
+}
+
+/* What a download or clone that is not complete leaves. No instance could use such a model. */
+static int check_complete(struct scan *s, const char *path, const struct stat *st) {
+        static const char *const unfinished[] = { "*.incomplete", "*.aria2", "*.crdownload" };
+        const char *name = strrchr(path, '/');
+
+        name = name ? name + 1 : path;
+        for (size_t i = 0; i < ELEMENTS(unfinished); i++)
+                if (fnmatch(unfinished[i], name, 0) == 0) {
+                        fail(s->e, FAILURE_IO, -EINVAL, path, "is what a download keeps until it is complete");
+                        fail_advice(s->e, "Finish the download, or remove what is left of it. With --all the file is taken as it is.");
+                        return -EINVAL;
+                }
+        if (!is_lfs_pointer(path, st))
+                return 0;
+        fail(s->e, FAILURE_IO, -EINVAL, path, "is a pointer of Git LFS, and not the file that it stands for");
+        fail_advice(s->e, "Install git-lfs and run `git lfs pull` in the clone. With --all the pointer itself is taken.");
+        return -EINVAL;
+}
+
 static int add_file(struct scan *s, const char *path, const char *relative, const struct stat *st) {
+        int r;
+
+        if (s->files == SOURCE_FILES_MODEL && (r = check_complete(s, path, st)) < 0)
+                return r;
         if (!utf8_valid(relative, strlen(relative)))
                 return fail(s->e, FAILURE_MANIFEST, -EILSEQ, path, "has a name that is not UTF-8");
         return model_add(s->source->model, s->source->path, relative, NULL, (uint64_t) st->st_size, NULL, s->e);
@@ -56,10 +96,15 @@ static int add_file(struct scan *s, const char *path, const char *relative, cons
 
 const char *const *source_bookkeeping(size_t *ret_n) {
         static const char *const patterns[] = {
-                ".cache/huggingface",                                  /* hf download --local-dir: times and locks */
+                ".cache/huggingface", ".huggingface",                  /* hf download --local-dir: times and locks */
+                ".hfd",                                                /* hfd.sh */
                 ".msc", ".mdl", ".mv", "._____temp",                   /* modelscope download */
                 ".git", ".gitattributes", ".gitignore", ".gitmodules", /* a clone; .git/lfs has every weight again */
-                "*.swp", "*~", ".DS_Store",                            /* editors, file managers */
+                ".lfsconfig",
+                ".ipynb_checkpoints", "__pycache__",                   /* notebooks and Python: copies, times */
+                "*.swp", "*.swo", "*~",                                /* editors */
+                ".DS_Store", "._*", "Thumbs.db", "desktop.ini",        /* file managers */
+                ".nfs*", "lost+found",                                 /* file systems */
         };
 
         *ret_n = ELEMENTS(patterns);
@@ -154,9 +199,27 @@ static const char *last_part(const char *path) {
         return slash ? slash + 1 : path;
 }
 
+static bool has_directory(const char *path, const char *name) {
+        _cleanup_free_ char *below = NULL;
+        struct stat st;
+
+        return asprintf(&below, "%s/%s", path, name) > 0 && stat(below, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* models--OWNER--NAME of a Hugging Face cache: every file is in blobs/, and again, by links, below snapshots/. */
+static int check_cache(struct scan *s, const char *path) {
+        if (s->files != SOURCE_FILES_MODEL || !has_directory(path, "blobs") || !has_directory(path, "snapshots") ||
+            !has_directory(path, "refs"))
+                return 0;
+        fail(s->e, FAILURE_IO, -EINVAL, path, "is a repository of a Hugging Face cache, which has each file twice");
+        fail_advice(s->e, "Give one revision, with --dereference: the directory below snapshots/ that refs/main names.");
+        return -EINVAL;
+}
+
 static int scan_root(struct scan *s) {
         const char *path = s->source->path;
         struct stat st;
+        int r;
 
         if (stat(path, &st) < 0)
                 return fail(s->e, FAILURE_IO, -errno, path, "cannot look at it: %m");
@@ -167,6 +230,9 @@ static int scan_root(struct scan *s) {
         s->source->is_directory = true;
         if (!realpath(path, s->root))
                 return fail(s->e, FAILURE_IO, -errno, path, "cannot resolve it: %m");
+        r = check_cache(s, path);
+        if (r < 0)
+                return r;
         return scan_directory(s, path, "", 0, &st);
 }
 

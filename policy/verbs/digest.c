@@ -45,9 +45,12 @@ static const struct command_line command_line = {
                  "The digest is the SHA-384 of one line \"sha256:<fs-verity digest> <path>\" for each file, sorted by path.\n"
                  "Anybody can check it without sealboot; the names are the bookkeeping of downloads, git and editors,\n"
                  "which is left out:\n"
-                 "  (cd DIRECTORY; find -L . \\( -path '*/.cache/huggingface' -o -name .msc -o -name .mdl -o -name .mv \\\n"
-                 "     -o -name ._____temp -o -name .git -o -name .gitattributes -o -name .gitignore \\\n"
-                 "     -o -name .gitmodules -o -name '*.swp' -o -name '*~' -o -name .DS_Store \\) -prune \\\n"
+                 "  (cd DIRECTORY; find -L . \\( -path '*/.cache/huggingface' -o -name .huggingface -o -name .hfd \\\n"
+                 "     -o -name .msc -o -name .mdl -o -name .mv -o -name ._____temp -o -name .git \\\n"
+                 "     -o -name .gitattributes -o -name .gitignore -o -name .gitmodules -o -name .lfsconfig \\\n"
+                 "     -o -name .ipynb_checkpoints -o -name __pycache__ -o -name '*.swp' -o -name '*.swo' -o -name '*~' \\\n"
+                 "     -o -name .DS_Store -o -name '._*' -o -name Thumbs.db -o -name desktop.ini -o -name '.nfs*' \\\n"
+                 "     -o -name lost+found \\) -prune \\\n"
                  "     -o -type f -printf '%P\\0' |\n"
                  "     LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum",
         .rows = option_rows,

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verbs/document-file.h"
 
+#include <ctype.h>
+#include <strings.h>
+
 #include "basic/encode.h"
 #include "basic/file.h"
 #include "basic/json.h"
+#include "basic/reader.h"
 
 enum {
         FILE_MAX = 8 * DOCUMENT_MAX, /* an array of byte values takes up to five characters a byte, indented more */
         TAG_SIGN1 = 0xd2,
         ARRAY_OF_FOUR = 0x84,
+        BYTES_OF_U16 = 0x59, /* a byte string whose length is the next two bytes */
 };
 
 static int unknown_form(const char *subject, const char *why, struct error *e) {
@@ -22,12 +27,15 @@ static bool is_message(const uint8_t *data, size_t n) {
         return n > 2 && (data[0] == ARRAY_OF_FOUR || (data[0] == TAG_SIGN1 && data[1] == ARRAY_OF_FOUR));
 }
 
-/* Drops white space in place, and turns base64url's alphabet into base64's; the base64 reader itself is strict. */
+/* Drops white space in place, also where a JSON string or a shell escaped it, and turns base64url's alphabet into base64's;
+ * the base64 reader itself is strict. */
 static size_t squeeze(char *text, size_t n) {
         size_t kept = 0;
 
         for (size_t i = 0; i < n; i++)
-                if (!strchr(" \t\r\n", text[i]) || !text[i])
+                if (text[i] == '\\' && i + 1 < n && text[i + 1] && strchr("/nrt", text[i + 1]))
+                        i += text[i + 1] != '/';
+                else if (!strchr(" \t\r\n", text[i]) || !text[i])
                         text[kept++] = (char) (text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i]);
         return kept;
 }
@@ -44,6 +52,36 @@ static int decode_hex(const char *text, size_t n, uint8_t **ret, size_t *ret_n) 
         return 0;
 }
 
+/* The text between lines of PEM armour, or behind a data: URL's comma, or between quotes; all of it where there is none. */
+static void unwrap(const char **text, size_t *n) {
+        const char *start = *text, *end = start + *n, *found;
+
+        if (*n > 10 && memcmp(start, "-----BEGIN", 10) == 0) {
+                found = memchr(start, '\n', *n);
+                start = found ? found + 1 : start;
+                found = memmem(start, (size_t) (end - start), "-----END", 8);
+                end = found ?: end;
+        } else if (*n > 5 && memcmp(start, "data:", 5) == 0) {
+                found = memchr(start, ',', *n);
+                start = found ? found + 1 : start;
+        } else if (*n > 1 && (start[0] == '"' || start[0] == '\'') && end[-1] == start[0]) {
+                start++;
+                end--;
+        }
+        *text = start;
+        *n = (size_t) (end - start);
+}
+
+/* "84:4f:..." becomes "844f..."; with a colon anywhere else it is no hex. */
+static size_t drop_colons(char *text, size_t n) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < n; i++)
+                if (text[i] != ':' || i % 3 != 2)
+                        text[kept++] = text[i];
+        return kept;
+}
+
 /* Hex digits are base64's too, but a document's base64 has others. */
 static int decode_text(const char *given, size_t n, uint8_t **ret, size_t *ret_n) {
         _cleanup_free_ char *text = malloc(n + 4);
@@ -51,10 +89,11 @@ static int decode_text(const char *given, size_t n, uint8_t **ret, size_t *ret_n
 
         if (!text)
                 return -ENOMEM;
+        unwrap(&given, &n);
         memcpy(text, given, n);
-        n = squeeze(text, n);
+        n = drop_colons(text, squeeze(text, n));
         text[n] = '\0';
-        hex = strncmp(text, "0x", 2) == 0 ? 2 : 0;
+        hex = strncasecmp(text, "0x", 2) == 0 ? 2 : 0;
         if (strspn(text + hex, "0123456789abcdefABCDEF") == n - hex)
                 return decode_hex(text + hex, n - hex, ret, ret_n);
         while (n % 4 != 0 && n % 4 != 1)
@@ -180,11 +219,12 @@ static int decode_any_text(char *text, size_t n, const char *subject, uint8_t **
         n -= start;
         if (n > 0 && (text[0] == '{' || text[0] == '['))
                 return decode_json(text, n, subject, ret, ret_n, e);
-        if (n > 1 && text[0] == '"' && text[n - 1] == '"') { /* a JSON string by itself, as `aws --query` prints it */
-                text++;
-                n -= 2;
-        }
         r = decode_text(text, n, &decoded, &size);
+        if (r == 0 && !is_message(decoded, size) && size > 0 && isalnum(decoded[0])) { /* encoded twice */
+                _cleanup_free_ uint8_t *inner = TAKE(decoded);
+
+                r = decode_text((const char *) inner, size, &decoded, &size);
+        }
         if (r == -ENOMEM)
                 return fail_oom(e);
         if (r < 0 || (n > 0 && !is_message(decoded, size))) /* words are base64 as well, now and then */
@@ -194,10 +234,30 @@ static int decode_any_text(char *text, size_t n, const char *subject, uint8_t **
         return 0;
 }
 
+/* The byte string that a message lies in: of CBOR alone, or the NSM's and the NitroTPM's whole answer,
+ * {"Attestation": {"document": bytes}}. NULL: neither. */
+static const uint8_t *find_inside(const uint8_t *data, size_t size, size_t *ret_n) {
+        static const char answer[] = "\xa1\x6b" "Attestation\xa1\x68" "document";
+        struct reader r = reader_over(data, size);
+        const uint8_t *found;
+        uint8_t head, high, low;
+
+        if (size > sizeof answer && memcmp(data, answer, sizeof answer - 1) == 0 && reader_skip(&r, sizeof answer - 1) < 0)
+                return NULL;
+        if (reader_u8(&r, &head) < 0 || head != BYTES_OF_U16 || reader_u8(&r, &high) < 0 || reader_u8(&r, &low) < 0 ||
+            reader_left(&r) != (size_t) (high << 8 | low) || reader_bytes(&r, reader_left(&r), &found) < 0)
+                return NULL;
+        *ret_n = (size_t) (high << 8 | low);
+        return is_message(found, *ret_n) ? found : NULL;
+}
+
 int document_decode(const uint8_t *data, size_t size, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {
         bool utf8 = size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0, utf16 = size >= 2 && memcmp(data, "\xff\xfe", 2) == 0;
-        _cleanup_free_ uint8_t *copy = malloc(size + 1);
+        _cleanup_free_ uint8_t *copy = NULL;
+        const uint8_t *inside = find_inside(data, size, &size);
 
+        data = inside ?: data;
+        copy = malloc(size + 1);
         if (!copy)
                 return fail_oom(e);
         if (size > 0)

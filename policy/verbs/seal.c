@@ -91,8 +91,9 @@ static const struct option_row option_rows[] = {
           OPTION_NUMBER(struct arguments, links, SOURCE_LINKS_ALL) },
         { 'a', "all", NULL,
           "take every file. Without it the bookkeeping of downloads, git and editors is left out: "
-          ".cache/huggingface .msc .mdl .mv ._____temp .git .gitattributes .gitignore .gitmodules *.swp *~ "
-          ".DS_Store",
+          ".cache/huggingface .huggingface .hfd .msc .mdl .mv ._____temp .git .gitattributes .gitignore .gitmodules "
+          ".lfsconfig .ipynb_checkpoints __pycache__ *.swp *.swo *~ .DS_Store ._* Thumbs.db desktop.ini .nfs* lost+found; "
+          "pointers of Git LFS and unfinished downloads are refused",
           OPTION_NUMBER(struct arguments, files, SOURCE_FILES_ALL) },
         { 0, "force", NULL, "replace what is sealed at the destination", OPTION_FLAG(struct arguments, force) },
         { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },

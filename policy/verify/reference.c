@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verify/reference.h"
 
+#include <ctype.h>
 #include <openssl/sha.h>
 #include <strings.h>
 
@@ -50,6 +51,19 @@ static int pcr_of_key(const char *key, unsigned *ret) {
         return -EINVAL;
 }
 
+/* "SHA384 { ... }" of nitro-tpm-pcr-compute, "Sha384 { ... }" of nitro-cli, and "SHA-384" of everybody else. */
+static bool is_sha384(const char *name) {
+        return strncasecmp(name, "SHA384", strlen("SHA384")) == 0 || strncasecmp(name, "SHA-384", strlen("SHA-384")) == 0 ||
+               strncasecmp(name, "SHA_384", strlen("SHA_384")) == 0;
+}
+
+/* Hex digits, where people write them by hand also with "0x" in front. */
+static int parse_value(const char *text, uint8_t ret[static REFERENCE_SIZE]) {
+        if (strncasecmp(text, "0x", 2) == 0)
+                text += 2;
+        return strlen(text) == 2 * REFERENCE_SIZE ? hex_decode(text, ret, REFERENCE_SIZE) : -EINVAL;
+}
+
 static int parse_measurements(json_object *o, struct reference *r, struct error *e) {
         uint8_t value[REFERENCE_SIZE];
         unsigned pcr;
@@ -57,15 +71,17 @@ static int parse_measurements(json_object *o, struct reference *r, struct error 
         json_object_object_foreach(o, key, v) {
                 const char *text = json_object_is_type(v, json_type_string) ? json_object_get_string(v) : "";
 
+                if (!v) /* null: not measured */
+                        continue;
                 if (streq(key, "HashAlgorithm")) {
-                        if (strncasecmp(text, "SHA384", strlen("SHA384")) != 0)
+                        if (!is_sha384(text))
                                 return fail(e, FAILURE_USAGE, -EINVAL, r->source,
                                             "HashAlgorithm is \"%.40s\"; NitroTPM attests the SHA-384 bank only", text);
                 } else if (strncasecmp(key, "PCR", strlen("PCR")) != 0)
                         continue; /* what a later version of those tools says of the image beside its PCRs */
                 else if (pcr_of_key(key, &pcr) < 0)
                         return fail(e, FAILURE_USAGE, -EINVAL, r->source, "unknown measurement \"%.40s\"", key);
-                else if (strlen(text) != 2 * REFERENCE_SIZE || hex_decode(text, value, sizeof value) < 0)
+                else if (parse_value(text, value) < 0)
                         return fail(e, FAILURE_USAGE, -EINVAL, r->source, "%s is not %d hex digits", key,
                                     2 * REFERENCE_SIZE);
                 else
@@ -76,13 +92,29 @@ static int parse_measurements(json_object *o, struct reference *r, struct error 
         return 0;
 }
 
+/* The object in "Measurements", or that object by itself, as `jq .Measurements` prints it. */
+static json_object *find_measurements(json_object *o) {
+        json_object *measurements = NULL;
+        unsigned pcr;
+
+        if (!json_object_is_type(o, json_type_object))
+                return NULL;
+        if (json_object_object_get_ex(o, "Measurements", &measurements))
+                return json_object_is_type(measurements, json_type_object) ? measurements : NULL;
+        json_object_object_foreach(o, key, v) {
+                (void) v;
+                if (pcr_of_key(key, &pcr) == 0)
+                        return o;
+        }
+        return NULL;
+}
+
 static int parse_set(json_object *o, char *source, struct references *to, struct error *e) {
         struct reference r = { .source = source }, *larger;
-        json_object *measurements, *secure_boot;
+        json_object *measurements = find_measurements(o), *secure_boot;
         int k;
 
-        if (!json_object_is_type(o, json_type_object) || !json_object_object_get_ex(o, "Measurements", &measurements) ||
-            !json_object_is_type(measurements, json_type_object))
+        if (!measurements)
                 k = fail(e, FAILURE_USAGE, -EINVAL, source, "has no \"Measurements\" object");
         else
                 k = parse_measurements(measurements, &r, e);
@@ -110,12 +142,29 @@ static void references_truncate(struct references *r, size_t n) {
                 reference_clear(&r->items[--r->n]);
 }
 
+/* `nitro-cli build-enclave` prints lines of words before its object ("Enclave Image successfully created."). */
+static const char *skip_words(const char *text, size_t size) {
+        const char *line = text, *end = text + size;
+
+        while (line < end && isalpha((unsigned char) *line)) {
+                const char *next = memchr(line, '\n', (size_t) (end - line));
+
+                if (!next)
+                        return text;
+                line = next + 1;
+        }
+        return line < end && *line == '{' ? line : text;
+}
+
 int references_parse(struct references *to, const char *text, size_t size, const char *source, struct error *e) {
+        const char *start = skip_words(text, size);
         _cleanup_json_ json_object *o = NULL;
         size_t before = to->n, sets;
         bool array;
         int k;
 
+        size -= (size_t) (start - text);
+        text = start;
         k = json_parse(text, size, FAILURE_USAGE, source, &o, e);
         if (k < 0) {
                 fail_advice(e, "Give reference measurements as `sealboot measure` or nitro-tpm-pcr-compute prints them.");

@@ -282,11 +282,44 @@ def edited(directory):
                              ".msc": b"5", ".mdl": b"6", ".mv": b"7", "._____temp/x": b"8", "sub.swp/x": b"9"})
 
 
+def shared(directory):
+    """What notebooks, Python, Windows, macOS, NFS and older downloaders leave."""
+    names = (".ipynb_checkpoints/config-checkpoint.json", "__pycache__/modeling.cpython-311.pyc", "onnx/__pycache__/x.pyc",
+             "Thumbs.db", "desktop.ini", "._config.json", "onnx/._model.onnx", ".config.json.swo", ".nfs00000000012ab",
+             "lost+found/x", ".huggingface/download/config.json.metadata", ".hfd/repo_metadata.json", ".lfsconfig")
+    return write(directory, repository() | {name: b"1" for name in names})
+
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 4976698672\n"
+
+
+@pytest.mark.parametrize("files,words,advice", [
+    ({"model.safetensors": LFS_POINTER}, "is a pointer of Git LFS", "git lfs pull"),
+    ({"onnx/x.bin": LFS_POINTER.replace(b"git-lfs", b"hawser")}, "is a pointer of Git LFS", "git lfs pull"),
+    ({"model.safetensors.incomplete": b"x"}, "until it is complete", "Finish the download"),
+    ({"model.gguf": b"x", "model.gguf.aria2": b"x"}, "until it is complete", "Finish the download"),
+    ({"blobs/ab": b"x", "refs/main": b"01", "snapshots/01/x": b"x"}, "repository of a Hugging Face cache", "--dereference"),
+])
+def test_what_is_not_a_whole_model_is_refused(sealboot, key, tmp_path, files, words, advice):
+    model = write(tmp_path / "model", {"config.json": b"{}"} | files)
+    for verb in (["digest"], ["seal", "--key", key]):
+        result = sealboot(*verb, model, *([tmp_path / "out/"] if verb[0] == "seal" else []))
+        refused(result, 61, words)
+        assert advice in result.stderr and not (tmp_path / "out").exists()
+    everything = "sha384:" + hashlib.sha384(model_text(read(model))).hexdigest()
+    assert succeed(sealboot("digest", "--all", "--json", model)).json["digest"] == everything
+
+
+def test_a_text_about_lfs_is_no_pointer(sealboot, tmp_path):
+    model = write(tmp_path / "model", {"README.md": b"# " + LFS_POINTER, "long": LFS_POINTER + bytes(2000)})
+    assert len(succeed(sealboot("digest", "--json", model)).json["files"]) == 2
+
+
 def test_bookkeeping_is_left_out(sealboot, key, tmp_path):
     expected = "sha384:" + hashlib.sha384(model_text(repository())).hexdigest()
     sources = {"first": downloaded(tmp_path / "first", 1760000000.1),
                "again": downloaded(tmp_path / "again", 1760000061.2),
-               "clone": cloned(tmp_path / "clone"), "edited": edited(tmp_path / "edited"),
+               "clone": cloned(tmp_path / "clone"), "edited": edited(tmp_path / "edited"), "shared": shared(tmp_path / "shared"),
                "plain": write(tmp_path / "plain", repository())}
     for name, model in sources.items():
         digested = succeed(sealboot("digest", "--quiet", "--json", model))
@@ -316,7 +349,7 @@ def test_all_takes_bookkeeping(sealboot, key, tmp_path):
     assert succeed(sealboot("digest", "--files", single / "x.swp")).stdout.encode() == model_text({"x.swp": b"1"})
 
 
-@pytest.mark.parametrize("make", [lambda d: downloaded(d, 1.5), cloned, edited])
+@pytest.mark.parametrize("make", [lambda d: downloaded(d, 1.5), cloned, edited, shared])
 def test_auditors_commands_leave_out_the_same(sealboot, tmp_path, make):
     """The commands that --help gives, and the manual: word for word."""
     model = make(tmp_path / "model")

@@ -413,6 +413,12 @@ def forms(document):
         "nested": json.dumps({"status": "ok", "id": "AAAA", "Recipient": {"AttestationDocument": url}, "again": [text]}, indent=2),
         "byte values": json.dumps({"attestation_doc": list(document)}), "a Node.js Buffer": json.dumps({"type": "Buffer", "data": list(document)}),
         "byte values alone": json.dumps(list(document), indent=4), "JSON of Windows": "\ufeff" + json.dumps({"d": text}) + "\r\n",
+        "PEM armour": "-----BEGIN ATTESTATION DOCUMENT-----\n" + base64.encodebytes(document).decode() + "-----END ATTESTATION DOCUMENT-----\n",
+        "PEM of Windows": "-----BEGIN CMS-----\r\n" + text + "\r\n-----END CMS-----\r\n", "0X": "0X" + document.hex(),
+        "hex with colons": document.hex(":"), "hex with spaces": document.hex(" "), "a data: URL": "data:application/cbor;base64," + text,
+        "in a shell's quotes": f"'{text}'\n", "a JSON string of PHP": json.dumps(text).replace("/", "\\/"),
+        "lines in a JSON string": json.dumps({"d": base64.encodebytes(document).decode()}),
+        "encoded twice": base64.encodebytes(text.encode()).decode(),
         "spaces before JSON": "\r\n \t" + json.dumps({"d": document.hex()}),
     }.items()
 
@@ -426,6 +432,12 @@ def test_forms_of_a_document(build, root, leaf, tmp_path):
         for encoding in encodings:
             result = subprocess.run(command, input=text.encode(encoding), capture_output=True)
             assert result.returncode == 0, (name, encoding, result)
+    answer = b"\xa1\x6bAttestation\xa1\x68document"  # of the NSM and of the NitroTPM, whole
+    for prefix in (b"", answer):
+        wrapped = prefix + b"\x59" + len(document).to_bytes(2, "big") + document
+        assert subprocess.run(command, input=wrapped, capture_output=True).returncode == 0, prefix
+        assert subprocess.run(command, input=wrapped + b"x", capture_output=True).returncode == DOCUMENT, prefix
+    assert subprocess.run(command, input=answer, capture_output=True).returncode == DOCUMENT
     tagged = b"\xd2" + document
     assert subprocess.run(command, input=json.dumps({"d": base64.b64encode(tagged).decode()}).encode(), capture_output=True).returncode == 0
 

@@ -216,6 +216,11 @@ CREDENTIALS = {
                  "region = eu-west-1\noutput = json\n", {}),
     "spaces around": ("[ default ]\n  aws_access_key_id = {id}  \n  aws_secret_access_key = {key}  \n", {}),
     "empty tokens": ("[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\naws_session_token = \naws_security_token =\n", {}),
+    "a quoted name": ('[profile "my own"]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n', {"AWS_PROFILE": "my own"}),
+    "quoted values": ("[default]\naws_access_key_id = \"{id}\"\naws_secret_access_key = '{key}'\n", {}),
+    "settings of services": ("[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\ns3 =\n  aws_access_key_id = x\n\n"
+                             "  # more\n  max_concurrent_requests = 20\n  aws_secret_access_key = x\nregion = x\n", {}),
+    "indented, and an empty token first": ("[default]\n  aws_session_token =\n  aws_access_key_id = {id}\n  aws_secret_access_key = {key}\n", {}),
     "an old variable": ("[old]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n", {"AWS_DEFAULT_PROFILE": "old"}),
     "the newer one first": ("[old]\naws_access_key_id = x\naws_secret_access_key = x\n[new]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n",
                             {"AWS_DEFAULT_PROFILE": "old", "AWS_PROFILE": "new"}),
@@ -242,10 +247,15 @@ def test_credentials_of_a_kind_that_is_not_known(sealboot, place, tmp_path):  # 
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws/config").write_text("[default]\nsso_session = x\ncredential_process = /bin/true\n")
     env = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}
-    refused(sealboot("inspect", place + "none", env=env), 13, "export-credentials", "/.aws/credentials")
+    refused(sealboot("inspect", place + "none", env=env), 13, "export-credentials", "/.aws/credentials", "/.aws/config has credential_process")
     (tmp_path / ".aws/credentials").write_text("[default]\naws_access_key_id = x\n")
     refused(sealboot("inspect", place + "none", env=env), 13, "export-credentials", "has no aws_access_key_id and aws_secret")
     refused(sealboot("inspect", place + "none", env={**env, "HOME": ""}), 13, "HOME is not either")
+    (tmp_path / ".aws/credentials").write_text("[default]\nrole_arn = x\n")
+    refused(sealboot("inspect", place + "none", env=env), 13, "has no aws_access_key_id and aws_secret_access_key, but role_arn")
+    refused(sealboot("inspect", place + "none", env={**env, "AWS_PROFILE": "other"}), 13, "the file has no such profile")
+    spaced = {**env, "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x\n"}
+    refused(sealboot("inspect", place + "none", env=spaced), 13, "AWS_SECRET_ACCESS_KEY has white space in it")
 
 
 def test_digests_with_and_without_their_prefix(sealboot, key, tmp_path):  # noqa: F811

@@ -129,6 +129,7 @@ static void test_keys(void **state) {
                 { "arn:aws-us-gov:kms:us-gov-east-1:111122223333:key/x", true },
                 { "arn:aws-eusc:kms:eusc-de-east-1:111122223333:key/x", true },
                 { "arn:aws-iso-b:kms:us-isob-east-1:111122223333:key/x", true },
+                { "arn:aws-new:kms:us-east-1:111122223333:key/x", true },
                 { "", false },
                 { "alias/x", false },
                 { "1234abcd-12ab-34cd-56ef-1234567890ab", false },
@@ -182,6 +183,17 @@ static const struct {
         { "\"region\": \"eu_west_1\"", "is not the name of a Region" },
         { "\"region\": \"-eu-west-1\"", "is not the name of a Region" },
         { "\"region\": \"a.example/\"", "is not the name of a Region" },
+        { "\"region\": \"eu-west-1a\"", "looks like an Availability Zone" },
+        { "\"region\": \"us-west-2-lax-1b\"", "looks like an Availability Zone" },
+        { "\"region\": \"fips-us-gov-west-1\"", "a setting of their own" },
+        { "\"use_fips_endpoint\": true, \"region\": \"cn-north-1\"", "\"use_fips_endpoint\": S3 has none" },
+        { "\"model\": \"s3://bucket--use1-az4--x-s3/x\"", "directory bucket" },
+        { "\"model\": \"s3://mfzwi23gnjvgw.mrap/x\"", "multi-Region access point" },
+        { "\"endpoints\": {\"s3\": \"https://host:0\"}", "\"endpoints.s3\":" },
+        { "\"report\": \"/m\", \"model_directory\": \"/m\"", "\"report\" is \"model_directory\"" },
+        { "\"measurement_log\": \"/m\", \"model_directory\": \"/m\"", "\"measurement_log\" is \"model_directory\"" },
+        { "\"lifecycle_hook\": {\"group\": \"a\\n\", \"name\": \"n\"}", "expected the name of an Auto Scaling group" },
+        { "\"lifecycle_hook\": {\"group\": \"a:b\", \"name\": \"n\"}", "expected the name of an Auto Scaling group" },
         { "\"region\": \"eu-west-1\\u0000x\"", "\"region\" holds a NUL character" },
         { "\"model\": \"bucket/x\"", "\"model\": \"bucket/x\": is not of the form s3://bucket/key" },
         { "\"model\": \"https://bucket.s3.amazonaws.com/x/\"", "is not of the form s3://bucket/key" },
@@ -252,6 +264,26 @@ static void test_bad(void **state) {
                 assert_refused(parse(text, &c, &e), &e, FAILURE_CONFIG, bad[i].words);
                 assert_string_equal(e.subject, "agent.json");
                 assert_null(c);
+        }
+}
+
+/* A key that is in no partition: a message cannot name it, so the boot would refuse every model. */
+static void test_keys_of_another_partition(void **state) {
+        static const char *const arns[] = {
+                "arn:aws:kms:cn-north-1:111122223333:key/x",
+                "arn:aws:kms:us-gov-west-1:111122223333:key/x",
+                "arn:aws-us-gov:kms:us-east-1:111122223333:key/x",
+                "arn:aws-cn:kms:us-iso-east-1:111122223333:key/x",
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(arns); i++) {
+                _cleanup_(config_freep) struct config *c = NULL;
+                _cleanup_free_ char *text = NULL;
+                struct error e = {};
+
+                assert_true(asprintf(&text, "{\"keys\": [\"%s\"]}", arns[i]) > 0);
+                assert_refused(parse(text, &c, &e), &e, FAILURE_CONFIG, "is not in the partition");
         }
 }
 
@@ -353,6 +385,8 @@ static void test_launch(void **state) {
                 const char *hook;
         } table[] = {
                 { NULL, "bucket", "default", false, "n" },
+                { "", "bucket", "default", false, "n" },
+                { " \r\n", "bucket", "default", false, "n" },
                 { "{}", "bucket", "default", false, "n" },
                 { "{\"others\": [1]}", "bucket", "default", false, "n" },
                 { "{\"sealboot\": {}}", "bucket", "default", false, "n" },
@@ -380,8 +414,14 @@ static void test_launch_refused(void **state) {
         static const struct {
                 const char *text, *words;
         } table[] = {
-                { "", "JSON" },
-                { "#!/bin/sh\n", "JSON" },
+                { "", "names no model" },
+                { "\n", "names no model" },
+                { "model", "JSON" },
+                { "#!/bin/sh\n", "not JSON but a script" },
+                { "#cloud-config\nruncmd: []\n", "cloud-init" },
+                { "Content-Type: multipart/mixed; boundary=\"x\"\n", "cloud-init" },
+                { "eyJzZWFsYm9vdCI6IHt9fQo=", "encoded once more" },
+                { "\x1f\x8b\x08", "gzip" },
                 { "[]", "must be a JSON object" },
                 { "{}", "names no model" },
                 { "{\"sealboot\": []}", "sealboot must be an object" },
@@ -413,6 +453,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_everything),   cmocka_unit_test(test_defaults),
                 cmocka_unit_test(test_good),         cmocka_unit_test(test_keys),
+                cmocka_unit_test(test_keys_of_another_partition),
                 cmocka_unit_test(test_bad),          cmocka_unit_test(test_long_context),
                 cmocka_unit_test(test_no_keys),      cmocka_unit_test(test_ca_bundle),
                 cmocka_unit_test(test_launch),       cmocka_unit_test(test_launch_refused),

@@ -287,6 +287,9 @@ static void test_the_first_seconds(void **state) {
         } table[] = {
                 { { TOKEN, NOT_FOUND, NOT_FOUND, ROLE, LATE }, 5 },
                 { { TOKEN, EMPTY, ROLE, LATE }, 4 },
+                { { TOKEN, { .status = "200 OK", .body = "\n" }, ROLE, LATE }, 4 },
+                { { TOKEN, { .status = "200 OK", .body = "model-reader\r\n" }, LATE }, 3 },
+                { { TOKEN, { .status = "200 OK", .body = "model-reader\nanother-role\n" }, LATE }, 3 },
                 { { TOKEN, ROLE, NOT_FOUND, LATE }, 4 },
                 { { TOKEN, ROLE, EMPTY, LATE }, 4 },
                 { { TOKEN, ROLE, NOT_YET("Failed"), LATE }, 4 },

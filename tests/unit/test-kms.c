@@ -337,10 +337,46 @@ static void test_owner_side(void **state) {
         assert_int_equal(stop(&f), 4);
 }
 
+/* "must enable it, cancel its deletion, or correct its ARN" is right for one state in three. */
+static void test_states_of_a_key(void **state) {
+        static const struct {
+                const char *words, *advice; /* NULL: none of its own */
+        } table[] = {
+                { "arn:aws:kms:us-east-1:111122223333:key/x is disabled.", "enable-key" },
+                { "arn:aws:kms:us-east-1:111122223333:key/x is pending import.", "import-key-material" },
+                { "arn:aws:kms:us-east-1:111122223333:key/x is pending deletion.", "cancel-key-deletion" },
+                { "arn:aws:kms:us-east-1:111122223333:key/x is pending replica deletion.", "cancel-key-deletion" },
+                { "arn:aws:kms:us-east-1:111122223333:key/x is unavailable.", "connect-custom-key-store" },
+                { "Disabled", "enable-key" },
+                { "PendingImport", "import-key-material" },
+                { "PendingDeletion", "cancel-key-deletion" },
+                { "PendingReplicaDeletion", "cancel-key-deletion" },
+                { "Unavailable", "connect-custom-key-store" },
+                { "Creating", "try again" },
+                { "Updating", NULL },
+                { "", NULL },
+        };
+        static char text[] = "{\"__type\":\"KMSInvalidStateException\",\"message\":\"arn is pending import.\"}";
+        const struct service_answer answer = { .status = 400, .text = text, .n = strlen(text), .subject = "kms key" };
+        struct error e = {};
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                const char *advice = kms_state_advice(table[i].words);
+
+                if (!advice != !table[i].advice || (advice && !strstr(advice, table[i].advice)))
+                        fail_msg("%s: %s", table[i].words, advice ?: "nothing");
+        }
+        assert_int_equal(kms_judge_error(&answer, &e), HTTP_FINAL);
+        assert_int_equal(e.failure, FAILURE_KMS_KEY);
+        assert_non_null(strstr(e.advice, "import-key-material"));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_errors),
                 cmocka_unit_test(test_skew),
+                cmocka_unit_test(test_states_of_a_key),
                 cmocka_unit_test(test_parse),
                 cmocka_unit_test(test_advice),
                 cmocka_unit_test(test_release),

@@ -32,6 +32,9 @@ static void test_verdicts(void **state) {
                 { VERDICT_AUTOSCALING, 403, "AccessDenied", "x", HTTP_FINAL, FAILURE_LIFECYCLE },
                 { VERDICT_AUTOSCALING, 403, "ExpiredToken", "x", HTTP_REFRESH, FAILURE_LIFECYCLE },
                 { VERDICT_AUTOSCALING, 400, "Throttling", "Rate exceeded", HTTP_RETRY, FAILURE_LIFECYCLE },
+                { VERDICT_S3, 400, "XAmzContentChecksumMismatch", "the checksum did not match", HTTP_RETRY,
+                  FAILURE_S3_UNAVAILABLE },
+                { VERDICT_S3, 400, "IncompleteBody", "fewer bytes than Content-Length", HTTP_RETRY, FAILURE_S3_UNAVAILABLE },
                 { VERDICT_KMS, 400, "KMSInvalidStateException", "arn is creating.", HTTP_RETRY,
                   FAILURE_KMS_UNAVAILABLE },
                 { VERDICT_KMS, 400, "KMSInvalidStateException", "arn is pending import.", HTTP_FINAL,
@@ -87,7 +90,7 @@ static void test_denials(void **state) {
                   true, DENIAL_RESOURCE, false, "kms:Decrypt", "", "", "Let the key policy allow" },
                 { USER "s3:GetObjectVersion on resource: \"arn:aws:s3:::b/a key\" with an explicit deny in a "
                        "resource-based policy",
-                  true, DENIAL_RESOURCE, true, "s3:GetObjectVersion", "arn:aws:s3:::b/a", "",
+                  true, DENIAL_RESOURCE, true, "s3:GetObjectVersion", "arn:aws:s3:::b/a key", "",
                   "A Deny in the key policy" },
                 { USER "kms:Decrypt on resource: " KEY
                        " because no permissions boundary allows the kms:Decrypt action",
@@ -109,6 +112,10 @@ static void test_denials(void **state) {
                   "with an explicit deny in a VPC endpoint policy",
                   true, DENIAL_VPC_ENDPOINT, true, "kms:Decrypt", "", "",
                   "A Deny in the policy of the VPC endpoint" },
+                { USER "s3:GetObject on resource: \"arn:aws:s3:::b/x with an explicit deny in an identity-based policy\" "
+                       "because no resource-based policy allows the s3:GetObject action",
+                  true, DENIAL_RESOURCE, false, "s3:GetObject",
+                  "arn:aws:s3:::b/x with an explicit deny in an identity-based policy", "", "Let the key policy allow" },
                 { "Access Denied", false, 0, false, "", "", "", "" },
                 { "", false, 0, false, "", "", "", "" },
         };

@@ -92,6 +92,24 @@ static void test_remote_names(void **state) {
                 { "https://s3.amazonaws.com", "s3://BUCKET/KEY." },
                 { "models.s3.amazonaws.com/x", "s3://models/x." },
                 { "https://console.aws.amazon.com/s3/buckets/models", "Of URLs only s3:// is understood" },
+                { "https://s3.console.aws.amazon.com/s3/buckets/models?region=eu-west-1&prefix=llama/3%2B1/&showversions=false",
+                  "s3://models/llama/3+1/." },
+                { "https://eu-west-1.console.aws.amazon.com/s3/object/models?prefix=llama/x", "s3://models/llama/x." },
+                { "https://models.s3.eusc-de-east-1.amazonaws.eu/x", "s3://models/x." },
+                { "models.s3.us-iso-east-1.c2s.ic.gov/x", "s3://models/x." },
+                { "models.s3.us-isob-east-1.sc2s.sgov.gov/x", "s3://models/x." },
+                { "https://models.s3.eu-isoe-west-1.cloud.adc-e.uk/x", "s3://models/x." },
+                { "https://models.s3.us-east-1.amazonaws.com:443/x", "s3://models/x." },
+                { "https://models.s3.amazonaws.com/a%20b/%e4%ff%", "s3://models/a b/" },
+                { "https://models.s3.amazonaws.com/a%00b%zz", "s3://models/a%00b%zz." },
+                { "https://ap-111122223333.s3-accesspoint.us-east-1.amazonaws.com/x", "alias" },
+                { "s3://models.s3.us-east-1.amazonaws.com/x", "s3://models/x." },
+                { "s3://s3.us-east-1.amazonaws.com/models/x", "s3://models/x." },
+                { "arn:aws:s3express:us-east-1:111122223333:bucket/b--use1-az4--x-s3", "directory bucket" },
+                { " s3://models/x", "spaces or quotes" },
+                { "\"s3://models/x\"", "spaces or quotes" },
+                { "s3//models/x", "s3://models/x." },
+                { "models.example.com/amazonaws.eu", NULL },
                 { "gs://models/x", "Of URLs only s3:// is understood" },
                 { "file:///srv/models", "the path alone" },
         };
@@ -110,7 +128,8 @@ static void test_remote_names(void **state) {
 /* However long a name is, what is said of it fits. */
 static void test_long_names(void **state) {
         static const char *const beginnings[] = { "arn:aws:s3:::", "s3:", "S3://", "https://a.s3.amazonaws.com/", "https://",
-                                                  "s3://arn:aws:s3:::", "https://s3.amazonaws.com/" };
+                                                  "s3://arn:aws:s3:::", "https://s3.amazonaws.com/",
+                                                  "https://console.aws.amazon.com/s3/buckets/x?prefix=", "s3//", " s3:" };
         char name[5000], advice[REMOTE_NAME_ADVICE_MAX];
 
         (void) state;
