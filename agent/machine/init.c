@@ -7,7 +7,7 @@
  * credential, no file system of another disk. It starts no shell and no other program. When it cannot go on, it says so on
  * the console and powers the machine off.
  *
- *   /modules/NN-NAME.ko   loaded in the order of their names
+ *   /modules/NN-NAME.ko   loaded in the order of their names; nothing else in there is
  *   /root.verity          text: "OFFSET\n" (bytes from the partition's start to the superblock), then a dm-verity table
  *                         (Linux, Documentation/admin-guide/device-mapper/verity.rst), with @ in the place of each device
  *   /root.superblock      the superblock, 512 bytes (cryptsetup, "DMVerity": on-disk format 1) */
@@ -22,6 +22,7 @@
 #include <sys/sysmacros.h>
 #include <time.h>
 
+#include "machine/module-name.h"
 #include "machine/verity-root.h"
 
 /* EBS volumes answer within a second or two; an instance whose root does not is broken. */
@@ -70,7 +71,7 @@ static int load_modules(void) {
         for (int i = 0; i < n; i++) {
                 char path[PATH_MAX];
 
-                if (names[i]->d_name[0] != '.') {
+                if (is_module_name(names[i]->d_name)) {
                         int r;
 
                         snprintf(path, sizeof path, "/modules/%s", names[i]->d_name);

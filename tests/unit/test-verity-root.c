@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "machine/module-name.h"
 #include "machine/verity-root.h"
 #include "unit.h"
 
@@ -133,9 +134,22 @@ static void knows_its_root_by_every_byte_of_the_superblock(void **state) {
         teardown(&f);
 }
 
+static void loads_what_the_build_named_alone(void **state) {
+        static const char *const modules[] = { "00-nvme.ko", "10-dm-verity.ko", "99-x.ko" };
+        static const char *const others[] = { "", ".", "..", "x.raw", "00-x.raw", "00-x.cred", "00-x.ko.raw", "00-.ko", "0-x.ko", "000-x.ko",
+                                              "x.ko", "-00-x.ko", "00x.ko", "00-x", "00-x.kO" };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(modules); i++)
+                assert_true(is_module_name(modules[i]));
+        for (size_t i = 0; i < ELEMENTS(others); i++)
+                assert_false(is_module_name(others[i]));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(reads_what_the_build_writes),
+                cmocka_unit_test(loads_what_the_build_named_alone),
                 cmocka_unit_test(refuses_what_the_build_does_not_write),
                 cmocka_unit_test(refuses_another_superblock),
                 cmocka_unit_test(knows_its_root_by_every_byte_of_the_superblock),

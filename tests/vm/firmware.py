@@ -56,6 +56,16 @@ def load_option(disk, file, data=b"", description="operator"):
     return struct.pack("<IH", ACTIVE, len(path)) + utf16(description) + path + data
 
 
+def option_rom(image, file):
+    """FILE: an expansion ROM with a PE image (UEFI 2.10, 14.4.2): a header, the PCI data structure, the image, whole blocks of 512 bytes."""
+    data = image.read_bytes()
+    blocks = (64 + len(data) + 511) // 512
+    head = struct.pack("<HHIHHH8sHH", 0xaa55, blocks, 0x0ef1, 11, 0x8664, 0, b"", 64, 28).ljust(28, b"\0")
+    pcir = struct.pack("<4sHHHHB3sHHBBH", b"PCIR", 0x1af4, 0x1000, 0, 24, 3, b"\0\0\2", blocks, 0, 3, 0x80, 0)
+    file.write_bytes((head + pcir).ljust(64, b"\0") + data + bytes(blocks * 512 - 64 - len(data)))
+    return file
+
+
 def program(directory, name, subsystem, *defines):
     """tests/vm/operator.c as a PE image: an application (10) or a boot service driver (11)."""
     built = directory / f"{name}.efi"

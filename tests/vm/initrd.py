@@ -18,7 +18,8 @@ MODULE = re.compile(r"modules/[0-9]{2}-([^/]+)\.ko")
 
 
 def entries(data):
-    """{name: (mode, content)} of every archive in the unpacked initrd. A name that comes twice would hide the first one."""
+    """{name: (mode, content)} of every archive in the unpacked initrd; a device's content is MAJOR:MINOR. A name that comes twice
+    would hide the first one."""
     found, linked, at = {}, {}, 0
     while at < len(data):
         if not data[at]:
@@ -26,7 +27,7 @@ def entries(data):
             continue
         if data[at:at + 6] != b"070701":
             raise ValueError(f"no cpio archive at byte {at} of the initrd")
-        inode, mode, _, _, links, _, size, _, _, _, _, length, _ = (int(data[at + i:at + i + 8], 16) for i in range(6, 110, 8))
+        inode, mode, _, _, links, _, size, _, _, major, minor, length, _ = (int(data[at + i:at + i + 8], 16) for i in range(6, 110, 8))
         name, at = data[at + 110:at + 109 + length].decode(), (at + 110 + length + 3) & ~3
         content, at = data[at:at + size], (at + size + 3) & ~3
         if name == "TRAILER!!!":
@@ -35,7 +36,7 @@ def entries(data):
         name = os.path.normpath(name)
         if name.startswith(("/", "..")) or name in found and not (stat.S_ISDIR(mode) and stat.S_ISDIR(found[name][0])):
             raise ValueError(f"{name} of the initrd is outside of it, or twice in it")
-        found[name] = (mode, content)
+        found[name] = (mode, f"{major}:{minor}".encode() if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else content)
         if links > 1 and stat.S_ISREG(mode):  # hard links: the last one carries the data
             names = linked.setdefault(inode, [])
             names.append(name)
@@ -62,13 +63,14 @@ def root_hash(found):
 
 def foreign(found, packaged):
     """What of the initrd is not as the recipe has it: [reason]. Its program is compiled from this tree, and is the only one."""
-    wrong = [f"{name} is not of it" for name, (mode, _) in found.items() if not (
+    wrong = [f"{name} is not of it" for name, (mode, content) in found.items() if not (
         stat.S_ISDIR(mode) and name in FOLDERS or stat.S_ISREG(mode) and (name in FILES or MODULE.fullmatch(name))
-        or name == "dev/console" and stat.S_ISCHR(mode))]
+        or name == "dev/console" and stat.S_ISCHR(mode) and content == b"5:1")]
     wrong += [f"{name} is missing" for name in sorted(FILES - set(found))]
     modules = {MODULE.fullmatch(name)[1]: data for name, (_, data) in found.items() if MODULE.fullmatch(name)}
-    sums = {value[2] for name, value in packaged.found.items() if name.endswith((".ko", ".ko.xz"))}
-    wrong += [f"the module {name} is not the kernel's" for name, data in modules.items() if hashlib.sha256(data).hexdigest() not in sums]
+    sums = {(re.sub(r".*/|\.ko(\.xz)?$", "", name), value[2]) for name, value in packaged.found.items() if name.endswith((".ko", ".ko.xz"))}
+    wrong += [f"the module {name} is not the kernel's" for name, data in modules.items()
+              if (name, hashlib.sha256(data).hexdigest()) not in sums]
     wrong += [f"the module {name} is on no list" for name in recipe.unasked(modules, [recipe.KIWI / "keep/modules.initrd"])]
     if "init" in found and dynamic(found["init"][1]):
         wrong.append("init is not one static program")

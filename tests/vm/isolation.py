@@ -16,7 +16,9 @@ import re
 import stat
 
 import initrd
+import promised
 import recipe
+import uki
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 INFERENCE_PORT = 8080
@@ -66,13 +68,13 @@ def sha256(data):
 
 
 class Image:
-    """A built image at rest: its root as a directory, and what veritysetup says of it; the UKI's command line, sections and
+    """A built image at rest: its root as a directory, and what veritysetup says of it; the UKI, its command line, sections and
     initrd (initrd.entries); what its ESP and partition table hold. `profile` and `overlays` are what kiwi/build was given."""
 
-    def __init__(self, root, cmdline, sections, entries, verified, esp, partitions, profile="debian", overlays=(), keep=()):
+    def __init__(self, root, cmdline, sections, entries, verified, esp, partitions, profile="debian", overlays=(), keep=(), program=b""):
         self.root, self.cmdline, self.verified = root, cmdline.rstrip("\0\n"), verified
         self.sections, self.initrd, self.esp, self.partitions = sections, entries, esp, partitions
-        self.profile, self.overlays, self.keep = profile, overlays, keep
+        self.profile, self.overlays, self.keep, self.program = profile, overlays, keep, program
 
     @functools.cached_property
     def packaged(self):
@@ -122,6 +124,13 @@ class Image:
         odd = [name for name in self.sections if name not in SECTIONS or self.sections.count(name) > 1]
         return judge(self.sections and not odd, "one kernel, one initrd, one command line", f"sections {odd or 'unknown'}")
 
+    def check_kernel(self):
+        """PCR4 says that the UKI is this one; what runs before any check of ours must be the packages'."""
+        if self.profile != "debian":
+            return WARN, f"nothing pins the kernel and the stub of {self.profile}: compare those of two builds"
+        foreign = uki.foreign(self.program, self.path("usr/lib/os-release").read_bytes(), self.packaged)
+        return judge(not foreign, "kernel and stub are those of the packages", "; ".join(foreign))
+
     def check_command_line(self):
         words, said = self.cmdline.split(), recipe.command_line().split()
         missing, other = (PROMISES | set(said)) - set(words), [word for word in words if word not in said]
@@ -143,7 +152,12 @@ class Image:
         """Where there is no efivarfs, nobody reads EFI variables, whatever the command line says."""
         names = [p.name for p in self.root.rglob("*.ko*")] + [name for name in self.initrd if name.endswith(".ko")]
         found = [name for name in names if re.search(r"efivarfs|efi.pstore|qemu.fw.cfg|kexec|vfat|fuse|cuse|loop|nbd|btrfs|raid", name)]
-        return judge(names and not found, "none reads EFI variables, fw_cfg or another disk's file system", f"{found or 'no modules'}")
+        built_in = [line for path in self.root.glob("usr/lib/modules/*/modules.builtin") for line in path.read_text().splitlines()
+                    if re.search(r"/(efivarfs|efi.pstore|qemu.fw.cfg)\.ko", line)]
+        if built_in and self.profile != "debian":
+            return WARN, f"the kernel itself can read EFI variables; efi=noruntime alone keeps it from them: {built_in}"
+        return judge(names and not found and not built_in, "none reads EFI variables, fw_cfg or another disk's file system",
+                     f"{found + built_in or 'no modules'}")
 
     def check_packages(self):
         if self.profile != "debian":
@@ -154,8 +168,13 @@ class Image:
         if self.profile != "debian":
             return WARN, f"the packages of {self.profile} are not read here: compare `files` of two builds"
         foreign = recipe.foreign(self.root, self.profile, self.overlays, self.keep, self.packaged)
-        agent = sha256(self.path("usr/bin/sealboot-agent").read_bytes())
-        return judge(not foreign, f"each is of a package or of the recipe; sealboot-agent is {agent}", f"{foreign}")
+        own = ", ".join(f"{name.rsplit('/', 1)[1]} {sha256(self.path(name).read_bytes())}"
+                        for name in ("usr/bin/sealboot-agent", "usr/lib/sealboot/sealboot-lockdown"))
+        return judge(not foreign, f"each is of a package or of the recipe; compiled: {own}", f"{foreign}")
+
+    def check_settings(self):
+        broken = promised.broken(self)
+        return judge(not broken, "what the promises rest on is set", "; ".join(broken))
 
     def check_units(self):
         allowed = OURS | INFERENCE | SYSTEM | {name.rsplit("/", 1)[-1] for name in self.added}
@@ -199,8 +218,10 @@ class Image:
                  if len(fields) != 7 or fields[1] != "x" or fields[0] not in locked or fields[6] not in SHELLS]
         others = [fields[0] for fields in shadow if not fields[1].startswith(("!", "*"))]
         root = [fields[0] for fields in accounts if len(fields) == 7 and int(fields[2]) == 0]
-        return judge(accounts and not open_ and not others and root == ["root"], "every account is locked and has no shell",
-                     f"not locked or with a shell: {open_ + others}; with root's rights: {root}")
+        members = [line for table in ("etc/group", "etc/gshadow") for line in self.path(table).read_text().splitlines()
+                   if line.split(":")[-1]]
+        return judge(accounts and not open_ and not others and not members and root == ["root"], "every account is locked and has no shell",
+                     f"not locked or with a shell: {open_ + others}; with root's rights: {root}; members of groups: {members}")
 
     def check_authorized_keys(self):
         keys = [str(p.relative_to(self.root)) for p in self.root.rglob("*")

@@ -236,4 +236,4 @@ def opened_image(disk, profile="debian", overlays=(), keep=()):
             entries, verified = {}, f"the initrd cannot be read: {e}"
         sections, esp, partitions = ((read / name).read_text().splitlines() for name in ("sections", "esp", "partitions"))
         yield Image(read / "root", (read / "cmdline").read_text(), sections, entries, verified, esp, partitions, profile,
-                    overlays, keep)
+                    overlays, keep, (read / "uki.efi").read_bytes())

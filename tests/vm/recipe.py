@@ -2,6 +2,7 @@
 """What the recipe says an image holds: its own files byte for byte, its packages, its command line and its firewall. An audit
 compares with this, so a new way in is found without being on anybody's list of ways in."""
 
+import contextlib
 import fnmatch
 import hashlib
 import json
@@ -107,11 +108,28 @@ class Packaged:
             return package if (kind, value) == ("link", os.readlink(path)) else None
         return package if kind == "file" and value == hashlib.sha256(path.read_bytes()).hexdigest() else None
 
+    def content(self, name):
+        """The bytes of a file of the locked packages."""
+        with unpacked(archives()[self.found[name][0]]) as archive:
+            return next(archive.extractfile(entry).read() for entry in archive if merged(os.path.normpath(entry.name)) == name)
+
+    def stubs(self):
+        """The stubs that a UKI can begin with."""
+        return [self.content(name) for name in self.found if re.fullmatch(r"usr/lib/systemd/boot/efi/linux\w+\.efi\.stub", name)]
+
+
+@contextlib.contextmanager
+def unpacked(package):
+    """The files of a Debian package, to be read once from the beginning."""
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as process, \
+            tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+        yield archive
+        process.stdout.read()
+
 
 def listed(package):
     """(name, (kind, value)) of each file and link in a package. A packed kernel module counts as what is packed in it."""
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as process, \
-            tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+    with unpacked(package) as archive:
         for entry in archive:
             name = merged(os.path.normpath(entry.name))
             if entry.issym():
@@ -145,24 +163,48 @@ def unasked(modules, lists):
     return sorted(name for name in modules if plain(name) not in known)
 
 
+def linked(root, names, libraries):
+    """Those of LIBRARIES that the programs NAMES of a root link, and that these link in turn."""
+    said = subprocess.run(["readelf", "--dynamic", "--program-headers", "--wide", *sorted(names | libraries)], cwd=root,
+                          capture_output=True, text=True, check=False).stdout
+    asked = {part.split("\n", 1)[0]: {os.path.basename(one or other) for one, other in re.findall(
+        r"\(NEEDED\).*\[(.*)\]|program interpreter: (\S+)\]", part)} for part in re.split(r"^File: ", said, flags=re.MULTILINE)[1:]}
+    found, waiting = set(), sorted(names)
+    while waiting:
+        name = waiting.pop()
+        wanted = {library for library in libraries if os.path.basename(library) in asked.get(name, ())}
+        if os.path.islink(root / name):
+            wanted |= {os.path.relpath(os.path.realpath(root / name), os.path.realpath(root))} & libraries
+        waiting += wanted - found
+        found |= wanted
+    return found
+
+
 def foreign(root, profile="debian", overlays=(), keep=(), packaged=None):
     """What is in an image's root, or missing there, that neither its packages nor the recipe account for: [reason]."""
     said, packaged, wrong = files(profile, overlays), packaged or Packaged(), []
-    globs = kept(profile, keep)
+    globs, others, libraries = kept(profile, keep), set(), set()
     for folder, folders, names in os.walk(root):
         for name in names + [f for f in folders if os.path.islink(os.path.join(folder, f))]:
             path = pathlib.Path(folder, name)
             name = str(path.relative_to(root))
             if not path.is_symlink() and not stat.S_ISREG(path.lstat().st_mode):
                 wrong.append(f"{name} is neither a file nor a link")
-            elif name in said:
+                continue
+            if name in said:
                 if content(path) != said[name]:
                     wrong.append(f"{name} is not as the recipe has it")
             elif not (path.is_symlink() and os.readlink(path) == MERGED.get(name) or not path.is_symlink() and MADE.fullmatch(name)):
                 if packaged.brought(name, path) is None:
                     wrong.append(f"{name} is of no package, or not as its package has it")
-                elif not (LIBRARY.fullmatch(name) or MODULE.fullmatch(name) or any(fnmatch.fnmatch(name, g) for g in globs)):
-                    wrong.append(f"{name} is on no list of what to keep")
+                elif not (MODULE.fullmatch(name) or any(fnmatch.fnmatch(name, g) for g in globs)):
+                    if LIBRARY.fullmatch(name):
+                        libraries.add(name)
+                    else:
+                        wrong.append(f"{name} is on no list of what to keep")
+                    continue
+            others.add(name)
+    wrong += [f"{name} is a library that nothing links" for name in libraries - linked(root, others, libraries)]
     modules = {MODULE.fullmatch(n)[1]: (root / n).read_bytes() for n in
                (str(p.relative_to(root)) for p in (root / "usr/lib/modules").rglob("*.ko")) if MODULE.fullmatch(n)}
     wrong += [f"the module {name} is on no list" for name in unasked(modules, [KIWI / "keep/modules"])]

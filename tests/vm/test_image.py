@@ -25,7 +25,9 @@ import urllib.request
 import pytest
 
 import initrd
+import promised
 import recipe
+import uki
 from isolation import FAIL, PASS, PROMISES, Guest, audit
 from machine import SOURCE, STUBS, Machine, Report, opened_image, run, script, wait_until
 
@@ -354,7 +356,8 @@ def test_an_initrd_that_fails_offers_no_shell(image, stack, tmp_path):
 # --- the image at rest
 
 SYSTEM = "etc/systemd/system/"
-UNITS = recipe.UNITS
+UNITS, SYSCTL, NETWORK = recipe.UNITS, promised.SYSCTL, promised.NETWORK
+READ_ONLY = "usr/lib/udev/rules.d/99-sealboot-read-only.rules"
 
 
 @pytest.fixture(scope="module")
@@ -435,6 +438,38 @@ def debug_module(root):
     root.put(str((where / "fs/efivarfs/efivarfs.ko").relative_to(root.root)), "ELF")
 
 
+def built_in(root):
+    """A kernel that has efivarfs in itself."""
+    index = next(root.root.glob("usr/lib/modules/*/modules.builtin"))
+    root.put(str(index.relative_to(root.root)), index.read_text() + "kernel/fs/efivarfs/efivarfs.ko\n")
+
+
+def unlinked_library(root):
+    """Of a locked package, byte for byte; no program asks for it."""
+    packaged = recipe.Packaged()
+    name = next(name for name, what in packaged.found.items()
+                if what[1] == "file" and recipe.LIBRARY.fullmatch(name) and not os.path.lexists(root.root / name))
+    root.put(name, "")
+    (root.root / name).write_bytes(packaged.content(name))
+
+
+def remount(root):
+    root.link(UNITS + "local-fs.target.wants/systemd-remount-fs.service", "../systemd-remount-fs.service")
+
+
+def model_mount(root):
+    root.edit(UNITS + "run-sealboot-model.mount.d/image.conf", "noswap,", "")
+
+
+def dropped(name):
+    return f"{name} taken back", lambda r: r.drop(name), {"settings", "files"}
+
+
+def lost(name, line):
+    """A line of the recipe's, taken back."""
+    return f"{name} without {line}", lambda r: r.edit(name, f"^{re.escape(line)}\n", ""), {"settings", "files"}
+
+
 FAULTS = [
     ("an empty password", lambda r: r.edit("etc/passwd", "^root:x:", "root::"), {"accounts"}),
     ("a password in passwd", lambda r: r.edit("etc/passwd", "^root:x:", "root:$6$x:"), {"accounts"}),
@@ -454,7 +489,8 @@ FAULTS = [
     ("a shell on the console", console_shell, {"terminals", "files"}),
     ("a drop-in with a terminal", drop_in, {"terminals", "files"}),
     ("a masked unit of the recipe", lambda r: r.link(SYSTEM + "sealboot-firewall.service", "/dev/null"), {"units", "files"}),
-    ("a unit that is not wanted", lambda r: r.drop(UNITS + "multi-user.target.wants/sealboot-lockdown.service"), {"units", "files"}),
+    ("a unit that is not wanted", lambda r: r.drop(UNITS + "multi-user.target.wants/sealboot-lockdown.service"),
+     {"units", "settings", "files"}),
     ("another default target", lambda r: r.link(SYSTEM + "default.target", "/usr/lib/systemd/system/rescue.target"),
      {"units", "files"}),
     ("a unit of the distribution, enabled", lambda r: r.enable("systemd-poweroff.service"), {"units", "files"}),
@@ -486,9 +522,30 @@ FAULTS = [
     ("another program of a package", lambda r: r.put("usr/bin/kmod", "#!/bin/sh\n", 0o755), {"files"}),
     ("another library of a package", lambda r: r.put("usr/lib/x86_64-linux-gnu/libc.so.6", "ELF", 0o755), {"files"}),
     ("a link in a program's place", lambda r: r.link("usr/bin/kmod", "/run/kmod"), {"files"}),
-    ("an opened firewall", lambda r: r.edit("usr/lib/sealboot/firewall.nft", "policy drop", "policy accept"), {"files"}),
-    ("DHCP that names the clock", lambda r: r.edit("usr/lib/systemd/network/80-sealboot.network", "UseNTP=no", "UseNTP=yes"), {"files"}),
-    ("a setting of the recipe, dropped", lambda r: r.drop("usr/lib/sysctl.d/90-sealboot.conf"), {"files"}),
+    ("an opened firewall", lambda r: r.edit("usr/lib/sealboot/firewall.nft", "policy drop", "policy accept"), {"settings", "files"}),
+    ("a rule more in the firewall", lambda r: r.edit("usr/lib/sealboot/firewall.nft", "tcp dport 8080 accept", "tcp dport { 22, 8080 } accept"),
+     {"files"}),
+    ("DHCP that names the clock", lambda r: r.edit(NETWORK, "UseNTP=no", "UseNTP=yes"), {"settings", "files"}),
+    ("a line again, with another value", lambda r: r.edit(NETWORK, r"\Z", "[DHCPv4]\nUseNTP=yes\n"), {"settings", "files"}),
+    ("a drop-in of the recipe's network", lambda r: r.put(NETWORK + ".d/x.conf", "[DHCPv4]\nUseNTP=yes\n"), {"files"}),
+    ("another network", lambda r: r.put("usr/lib/systemd/network/10-x.network", "[Match]\nType=ether\n"), {"files"}),
+    ("no noswap", model_mount, {"settings", "files"}),
+    dropped(UNITS + "sealboot-power-off.timer"), dropped(UNITS + "sealboot-power-off.service"), dropped(READ_ONLY),
+    dropped(UNITS + "sealboot-agent.service.d/image.conf"),
+    ("a network without a firewall", lambda r: r.drop(UNITS + "systemd-networkd.service.requires/sealboot-firewall.service"),
+     {"units", "settings", "files"}),
+    dropped(SYSCTL), dropped("usr/lib/systemd/timesyncd.conf.d/sealboot.conf"),
+    *(lost(SYSCTL, line) for line in (recipe.KIWI / "root" / SYSCTL).read_text().splitlines() if line and line[0] != "#"),
+    *(lost("usr/lib/sealboot/firewall.nft", f"                {line}") for line in (
+        "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept", 'meta skuid "systemd-network" udp dport 547 accept')),
+    *(lost(NETWORK, f"{name}=no") for name in ("UseNTP", "UseHostname", "UseTimezone", "UseDomains", "LLMNR")),
+    lost(UNITS + "sealboot-agent.service.d/image.conf", "OnFailure=sealboot-power-off.timer"),
+    lost(UNITS + "sealboot-agent.service", "ExecStopPost=/usr/bin/sealboot-agent --clean-up"),
+    ("a link to a unit that is not there", remount, {"units", "files"}),
+    ("a kernel that reads EFI variables", built_in, {"modules"}),
+    ("a library that nothing links", unlinked_library, {"files"}),
+    ("a member of a group", lambda r: r.edit("etc/group", "^disk:.*$", r"\g<0>sealboot"), {"accounts"}),
+    ("authorities of a package", lambda r: r.link("etc/ssl/certs/ca-certificates.crt", "/usr/share/x.pem"), {"files"}),
     ("a setting of the recipe, masked", lambda r: r.link("etc/sysctl.d/90-sealboot.conf", "/dev/null"), {"files"}),
 ]
 
@@ -525,7 +582,7 @@ def test_audit_sees_what_is_wrong_around_the_root(opened, fault, check):
 @pytest.mark.parametrize("name, mode, content", [
     ("etc/cmdline.d/x.conf", 0o100644, b"rd.shell=1"), ("usr/bin/sh", 0o100755, b"#!/bin/sh"), ("init", 0o120777, b"bin/sh"),
     ("init", 0o100755, b"#!/bin/sh"), ("dev/vda", 0o060600, b""), ("root.verity", 0o120777, b"/run/x"), ("modules/99-x.ko", 0o100644, b"ELF"),
-    ("usr/lib/systemd/systemd", 0o100755, b"ELF"), (".extra/x.cred", 0o100644, b"x"),
+    ("usr/lib/systemd/systemd", 0o100755, b"ELF"), (".extra/x.cred", 0o100644, b"x"), ("dev/console", 0o020600, b"1:1"),
 ])
 def test_audit_sees_what_is_wrong_in_the_initrd(opened, name, mode, content):
     spoiled = copy.copy(opened)
@@ -539,6 +596,41 @@ def test_audit_sees_a_module_of_the_kernel_that_is_on_no_list(opened):
     spoiled = copy.copy(opened)
     spoiled.initrd = opened.initrd | {"modules/50-virtio_net.ko": (0o100644, module.read_bytes())}
     assert spoiled.check_initrd() == (FAIL, "the module virtio_net is on no list")
+    spoiled.initrd = opened.initrd | {"modules/50-nvme.ko": (0o100644, module.read_bytes())}  # by another's name
+    assert spoiled.check_initrd() == (FAIL, "the module nvme is not the kernel's")
+
+
+@pytest.mark.parametrize("section, why", [(".linux", "kernel"), (".text", "stub"), (".uname", "kernel"), (".osrel", ".osrel")])
+def test_audit_sees_another_kernel_or_stub(opened, section, why):
+    """PCR4 would be what is predicted of such a UKI, and the root its root."""
+    content = next(data for name, _, data in uki.parsed(opened.program)[2] if name == section)
+    at = opened.program.index(content)
+    spoiled = copy.copy(opened)
+    spoiled.program = opened.program[:at] + bytes([content[0] ^ 1]) + opened.program[at + 1:]
+    verdict, reason = spoiled.check_kernel()
+    assert verdict == FAIL and why in reason and ";" not in reason
+
+
+def test_audit_sees_another_entry_point(opened):
+    header, = struct.unpack_from("<I", opened.program, 60)
+    spoiled = copy.copy(opened)
+    spoiled.program = opened.program[:header + 40] + struct.pack("<I", 0x1c000) + opened.program[header + 44:]
+    assert spoiled.check_kernel() == (FAIL, "its stub is not the locked package's")
+
+
+def test_audit_fails_on_a_recipe_that_lost_a_promise(opened, tmp_path):
+    """Then the image and the tree agree, and the comparison of the two says nothing."""
+    for name, wanted in promised.settings("debian").items():
+        text = opened.path(name).read_text()
+        for key in wanted:
+            bare = re.escape(key.rsplit("]", 1)[-1])
+            root = tmp_path / "root"
+            subprocess.run(["cp", "--archive", "--link", opened.root, root], check=True)
+            Spoiled(root).put(name, re.sub(rf"^-?{bare} ?=.*\n", "", text, flags=re.MULTILINE))
+            spoiled = copy.copy(opened)
+            spoiled.root = root
+            assert spoiled.check_settings()[0] == FAIL, (name, key)
+            shutil.rmtree(root)
 
 
 @pytest.mark.parametrize("old, new", [(b" 1 panic_on_corruption", b""), (b"panic_on_corruption", b"restart_on_corruption"),
