@@ -118,7 +118,7 @@ static int check_operands(const struct command_line *c, const struct operands *o
 
 int options_parse(const struct command_line *c, int argc, char *argv[], void *to, struct operands *ret,
                   struct error *e) {
-        struct getopt_tables tables;
+        struct getopt_tables tables = {};
         struct operands operands;
         int r, option;
 
