@@ -60,7 +60,8 @@ static void unwrap(const char **text, size_t *n) {
                 found = memchr(start, '\n', *n);
                 start = found ? found + 1 : start;
                 found = memmem(start, (size_t) (end - start), "-----END", 8);
-                end = found ?: end;
+                if (found)
+                        end = found;
         } else if (*n > 5 && memcmp(start, "data:", 5) == 0) {
                 found = memchr(start, ',', *n);
                 start = found ? found + 1 : start;
@@ -256,7 +257,8 @@ int document_decode(const uint8_t *data, size_t size, const char *subject, uint8
         _cleanup_free_ uint8_t *copy = NULL;
         const uint8_t *inside = find_inside(data, size, &size);
 
-        data = inside ?: data;
+        if (inside)
+                data = inside;
         copy = malloc(size + 1);
         if (!copy)
                 return fail_oom(e);
