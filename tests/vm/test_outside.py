@@ -16,7 +16,7 @@ import pytest
 
 import hostile
 from firmware import GLOBAL, LOADER, SYSTEMD, load_option, numbers, program, store, utf16, variable
-from machine import SOURCE, VARIABLES, Report, script, wait_until
+from machine import SOURCE, STUBS, VARIABLES, Report, script, wait_until
 from network import DNS, DOMAIN, GATEWAY, METADATA, NAME, NTP, RDNSS, Network
 from test_firmware import SEPARATOR, unread_variables
 from test_image import (BOOT, PROMPTS, ZEROS, Instance, changed_esp, configuration, corrupt, image, injections, key,  # noqa: F401
@@ -463,3 +463,23 @@ def test_a_clock_of_the_operator(image, stack, released, tmp_path):  # noqa: F81
         _, guest = instance.told()
         assert guest.fact("agent-state") == "failed" and "the system clock is wrong" in guest.fact("agent-journal")
         assert "ok" not in decisions(stack) and "model.gguf" not in guest.fact("models")
+
+
+def test_variables_are_inert_without_noruntime_too(image, stack, key, sealboot, model, tmp_path):  # noqa: F811
+    """For an image whose kernel must read db, so that it cannot have efi=noruntime: there is no module that would show variables to
+    systemd. The same kernel, initrd and root, with the variable SystemdOptions set and nobody's db in the way."""
+    disk = tmp_path / "disk.raw"
+    changed_esp(image, disk, f"""
+        for section in linux initrd cmdline osrel; do objcopy --dump-section .$section=$section uki.efi rewritten.efi; done
+        ukify build --linux=linux --initrd=initrd --cmdline="$(tr -d "\\0" < cmdline | sed s/efi=noruntime//)" --os-release=@osrel \
+            --stub={STUBS}/linuxx64.efi.stub --output=runtime.efi
+        mcopy -o -i $esp runtime.efi ::/EFI/BOOT/BOOTX64.EFI""")
+    (tmp_path / "measurements.json").write_text(sealboot("measure", "--json", tmp_path / "runtime.efi"))
+    release(stack, key, sealboot, tmp_path / "measurements.json")
+    options = variable("SystemdOptions", utf16(OPTIONS), guid=SYSTEMD)
+    with Instance(tmp_path, disk, stack, variables=store(tmp_path / "variables", [options])) as instance:
+        report, guest = instance.told()
+        assert "efi=noruntime" not in report.cmdline and guest.fact("agent-state") == "active", guest.fact("agent-journal")
+        assert guest.fact("host-name") != "systemd-options" and not guest.fact("efi-variables")
+        assert "efivarfs" not in guest.fact("mounts") and "efivarfs" not in guest.fact("modules")
+        assert not PROMPTS.search(instance.text())
