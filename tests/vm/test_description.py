@@ -143,7 +143,8 @@ def test_dnf_is_given_mirror_lists_as_such_and_checks_packages():
 
 
 STAND_IN = r"""#!/bin/bash
-# In KIWI's place: notes what it was asked, and leaves what KIWI would: a root with an empty file for each that the lists name.
+# In KIWI's place: notes what it was asked, and leaves what KIWI would: a root with an empty file for each that the lists name, and
+# the libraries that the compiled programs link.
 set -eu
 echo "$* $SOURCE_DATE_EPOCH $SEALBOOT" >>/output/asked
 while [ $# -gt 0 ]; do
@@ -154,6 +155,9 @@ while [ $# -gt 0 ]; do
                 sed 's/#.*//; s/^?//' /tree/kiwi/keep/files /tree/kiwi/keep/files.al2023 | tr '*' x | while read -r name; do
                         [ -z "$name" ] || install -D -m 644 /dev/null "$root/$name"
                 done
+                ldd /build/recipe/usr/bin/sealboot-agent /build/recipe/usr/lib/sealboot/sealboot-lockdown | grep -o '/[^ ]*[.]so[^ ]*' |
+                        sort -u | while read -r library; do install -D -m 755 "$library" "$root/usr/lib64/${library##*/}"; done
+                ln -s usr/lib64 $root/lib64
                 install -D -m 755 /dev/null $root/usr/bin/unasked
                 echo ID=amzn >$root/usr/lib/os-release
                 mkdir -p $root/image $root/usr/lib/systemd/boot/efi $root/usr/lib/modules $root/boot
@@ -221,7 +225,7 @@ def test_product_is_built_by_the_machines_own_tools(tmp_path):
     image = tmp_path / "an image"
     names = [line.split(" ", 2)[2] for line in (image / "files").read_text().splitlines()]
     assert {"usr/bin/sealboot-agent", "usr/lib/systemd/system/sealboot-agent.service", "usr/lib/systemd/system/vllm.service",
-            "usr/lib/sealboot/sealboot-lockdown", "etc/sealboot/agent.json", "usr/sbin/chronyd"} <= set(names)
+            "usr/lib/sealboot/sealboot-lockdown", "etc/sealboot/agent.json", "usr/sbin/chronyd", "usr/lib/tmpfiles.d/chrony.conf"} <= set(names)
     assert "usr/bin/unasked" not in names
     assert not [name for name in names if "llama-" in name or name.endswith(("/sealboot", "/sealboot-init", ".h", ".a", ".8"))]
     assert [name.rsplit("/", 1)[1] for name in names if name.endswith(".ko")] == ["nvidia.ko", "nf_conntrack.ko", "nf_tables.ko", "nft_ct.ko"]
@@ -258,6 +262,8 @@ def test_the_clock_comes_from_where_the_firewall_lets_it():
     assert [line.split()[:2] for line in chrony if line.startswith(("server", "pool", "peer"))] == [["server", server]]
     assert {"cmdport 0", "bindcmdaddress /"} <= set(chrony)
     assert not [line for line in chrony if line.startswith(("driftfile", "dumpdir", "logdir", "ntsdumpdir", "confdir", "sourcedir"))]
+    folders = (KIWI / "root-al2023/usr/lib/tmpfiles.d/chrony.conf").read_text().splitlines()
+    assert "d /var/lib/chrony 0750 chrony chrony -" in folders  # its unit asks for it, and /var is empty
     timesyncd = (KIWI / "root/usr/lib/systemd/timesyncd.conf.d/sealboot.conf").read_text().splitlines()
     assert f"NTP={server}" in timesyncd and "FallbackNTP=" in timesyncd
 
@@ -268,7 +274,7 @@ def test_files_that_differ_are_the_inference_servers_units_and_the_clock():
     units = "usr/lib/systemd/system/"
     assert files("root-al2023") == {units + name for name in ("vllm.service", "ollama.service", "inference-proxy.socket",
                                                               "inference-proxy.service")} | {
-        "etc/chrony.conf", "etc/pki/tls/certs/ca-bundle.crt"} | {units + name for name in (
+        "etc/chrony.conf", "etc/pki/tls/certs/ca-bundle.crt", "usr/lib/sysusers.d/chrony.conf", "usr/lib/tmpfiles.d/chrony.conf"} | {units + name for name in (
             "multi-user.target.wants/chronyd.service", "multi-user.target.wants/vllm.service", "multi-user.target.wants/ollama.service",
             "sockets.target.wants/inference-proxy.socket")}
     assert files("root-debian") == {units + name for name in (

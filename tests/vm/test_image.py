@@ -28,6 +28,7 @@ import initrd
 import promised
 import recipe
 import uki
+from firmware import SYSTEMD, store, utf16, variable
 from isolation import FAIL, PASS, PROMISES, Guest, audit
 from machine import SOURCE, STUBS, Machine, Report, opened_image, run, script, wait_until
 
@@ -255,17 +256,23 @@ def changed_esp(image, disk, commands):
 
 
 def test_uki_of_another_build_is_denied(image, stack, model, released, tmp_path):
-    """The same kernel, initrd and root, but a command line that lets credentials in: then they are there. (What would make units
-    of them is not in the image, so even then nothing runs.)"""
+    """The same kernel, initrd and root, but a command line that lets credentials and EFI variables in: then the credentials are
+    there, and the kernel calls the firmware. (What would make units of credentials, or show systemd a variable, is not in the image,
+    so even then nothing runs.)"""
     changed_esp(image, tmp_path / "other.raw", f"""
         for section in linux initrd cmdline uname; do objcopy --dump-section .$section=$section uki.efi rewritten.efi; done
-        command_line=$(tr -d "\\0" < cmdline | sed s/systemd.import_credentials=no//)
+        command_line=$(tr -d "\\0" < cmdline | sed "s/systemd.import_credentials=no//; s/efi=noruntime//")
         ukify build --linux=linux --initrd=initrd --cmdline="$command_line" --os-release=ID=other \
             --stub={STUBS}/linuxx64.efi.stub --output=other.efi
         mcopy -o -i $esp other.efi ::/EFI/BOOT/BOOTX64.EFI""")
     released(image / "pcr_measurements.json")
-    with Instance(tmp_path, tmp_path / "other.raw", stack, extra=injections(tmp_path)) as instance:
+    options = "systemd.hostname=systemd-options systemd.mask=sealboot-firewall.service systemd.debug_shell=ttyS0"
+    variables = store(tmp_path / "variables", [variable("SystemdOptions", utf16(options), guid=SYSTEMD)])
+    with Instance(tmp_path, tmp_path / "other.raw", stack, extra=injections(tmp_path), variables=variables) as instance:
         report, guest = instance.told()
+        assert "efi=noruntime" not in report.cmdline and "SystemdOptions" not in guest.fact("efi-variables")
+        assert guest.fact("host-name") != "systemd-options"
+        assert not re.search("debug-shell|sealboot-firewall", guest.fact("run-units"))
         assert report.pcrs["sha384"][4] != references(image / "pcr_measurements.json")["PCR4"]
         assert report.pcrs["sha384"][12] == ZEROS
         # No module reads fw_cfg, so that what SMBIOS says is all there is.
