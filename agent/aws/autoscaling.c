@@ -48,13 +48,16 @@ static void parse_error(struct http_call *call, char code[static 80], char messa
         snprintf(code, 80, "%s", text && verdict_code_valid(text) ? text : "");
 }
 
-static void advise(const char *code, const char *message, struct error *e) {
+static void advise(const char *code, const char *message, bool is_clock, struct error *e) {
         char advice[512] = "";
         struct denial d;
 
         if (denial_parse(message, &d))
                 denial_advice(&d, "the resource policy", advice, sizeof advice);
-        if (advice[0])
+        if (is_clock)
+                fail_advice(e, "The instance's clock is wrong: make chrony reach 169.254.169.123 (Amazon Time Sync) before the "
+                               "agent starts.");
+        else if (advice[0])
                 fail_advice(e, "%s", advice);
         else if (streq(code, "ValidationError"))
                 fail_advice(e, "Compare the group and the name of the lifecycle hook with `aws autoscaling "
@@ -67,6 +70,7 @@ static void advise(const char *code, const char *message, struct error *e) {
 static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
         enum http_verdict verdict = http_judge(call, code, e);
         char kind[80], message[512];
+        struct verdict v;
         long status;
 
         (void) userdata;
@@ -74,10 +78,12 @@ static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode 
         if (verdict != HTTP_OK || status == 200)
                 return verdict;
         parse_error(call, kind, message);
-        verdict = verdict_of(VERDICT_AUTOSCALING, status, kind[0] ? kind : NULL, message).verdict;
-        http_verdict_fail(call, verdict, e, FAILURE_LIFECYCLE, "HTTP %ld %s: %s", status, kind, message);
-        advise(kind, message, e);
-        return verdict;
+        v = verdict_of(VERDICT_AUTOSCALING, status, kind[0] ? kind : NULL, message);
+        http_verdict_fail(call, v.verdict, e, FAILURE_LIFECYCLE, "HTTP %ld %s: %s", status, kind, message);
+        /* A signature whose date is off is called invalid, like one by the wrong key. */
+        advise(kind, message, v.failure == FAILURE_CLOCK || strstr(message, "Signature expired") ||
+               strstr(message, "Signature not yet current"), e);
+        return v.verdict;
 }
 
 static int compose(const struct lifecycle_hook *hook, bool proceed, char **ret, struct error *e) {

@@ -763,6 +763,14 @@ def test_user_data_is_not_waited_for_where_the_image_names_a_model(boot):
     assert boot.run().returncode == 0 and time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_empty_user_data_is_as_good_as_none(boot, content):
+    single(boot)
+    boot.config["model"] = f"s3://{boot.stack.bucket}/{OBJECT}"
+    boot.stack.control.user_data(content)
+    assert boot.run().returncode == 0
+
+
 def test_no_user_data(boot):
     boot.refused(11, "this instance has no user data, and the measured configuration names no model")
 
@@ -800,7 +808,10 @@ def test_user_data(boot, text, words):
 def test_clock_is_wrong(boot):
     single(boot)
     boot.stack.control.settings(clock=3600)
-    boot.refused(14, "clock")
+    boot.config["lifecycle_hook"] = {"group": "inference", "name": "model-loaded"}
+    result = boot.refused(14, "clock")
+    told = result.stderr[result.stderr.index("Auto Scaling could not be told"):]
+    assert "RequestExpired" in told and "The instance's clock is wrong" in told, result
 
 
 # ---- being stopped
