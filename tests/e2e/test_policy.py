@@ -925,7 +925,7 @@ class Generator:
 
 def expected(policy, seen, principal, context):
     """What the local KMS's own evaluator says, with the condition keys that the local KMS fills."""
-    call = SimpleNamespace(context=context, document=seen, principal=principal,
+    call = SimpleNamespace(context=context, document=seen, principal=principal, alias="",
                            region="us-east-1", request=SimpleNamespace(secure=True, peer="127.0.0.1"))
     keys = kms.Call.condition_keys(call)
     try:
