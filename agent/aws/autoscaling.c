@@ -55,8 +55,8 @@ static void advise(const char *code, const char *message, bool is_clock, struct 
         if (denial_parse(message, &d))
                 denial_advice(&d, "the resource policy", advice, sizeof advice);
         if (is_clock)
-                fail_advice(e, "The instance's clock is wrong: make chrony reach 169.254.169.123 (Amazon Time Sync) before the "
-                               "agent starts.");
+                fail_advice(e, "The instance's clock is wrong: make chrony reach 169.254.169.123 (Amazon Time Sync) "
+                               "before the agent starts.");
         else if (advice[0])
                 fail_advice(e, "%s", advice);
         else if (streq(code, "ValidationError"))

@@ -23,8 +23,8 @@ const char *denial_kind_name(enum denial_kind kind) {
         return "";
 }
 
-/* The word behind `before`, up to a space, or up to the closing quote: S3 quotes resources, whose names may have spaces.
- * Returns what follows it, or `message` where there is none. */
+/* The word behind `before`, up to a space, or up to the closing quote: S3 quotes resources, whose names may have
+ * spaces. Returns what follows it, or `message` where there is none. */
 static const char *take_word(const char *message, const char *before, char *ret, size_t room) {
         const char *found = strstr(message, before);
         bool quoted;

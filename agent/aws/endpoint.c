@@ -150,6 +150,7 @@ const char *region_hint(const char *region) {
 
         if (is_fips_name(region, n))
                 return ": FIPS endpoints are chosen by a setting of their own";
-        return n > 2 && is_zone(region, n) ? ": it looks like an Availability Zone, whose last letter is not the Region's"
-                                           : "";
+        if (n > 2 && is_zone(region, n))
+                return ": it looks like an Availability Zone, whose last letter is not the Region's";
+        return "";
 }

@@ -32,7 +32,8 @@ int kms_new(struct http *http, struct credential_source *credentials, const char
         kms->credentials = credentials;
         kms->policy = (struct retry_policy) { .deadline_ms = deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 5000 };
         if (region && !region_valid(region))
-                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region%s", region, region_hint(region));
+                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region%s", region,
+                            region_hint(region));
         kms->region = region ? strdup(region) : NULL;
         if (region && !kms->region)
                 return fail_oom(e);
@@ -102,22 +103,25 @@ static void advise_about_document(const char *message, struct error *e) {
                        "looked at. Check that the KMS endpoint and this instance are in the same partition, and boot again.");
 }
 
+#define CONNECT_KEY_STORE "The key is in a custom key store, which the key's owner must connect " \
+                          "(`aws kms connect-custom-key-store`)."
+
 const char *kms_state_advice(const char *words) {
         static const struct {
                 const char *words[2]; /* as errors say it, and as DescribeKey does */
                 const char *advice;
         } table[] = {
                 { { "pending import", "PendingImport" },
-                  "The key has no key material: it was not imported yet, or has expired. The key's owner must import it "
-                  "(`aws kms import-key-material`)." },
+                  "The key has no key material: it was not imported yet, or has expired. The key's owner must import "
+                  "it (`aws kms import-key-material`)." },
                 { { "deletion", "Deletion" },
                   "The key's owner must cancel its deletion (`aws kms cancel-key-deletion`), and then enable it." },
                 { { "key store", "Unavailable" },
-                  "The key is in a custom key store, which the key's owner must connect (`aws kms connect-custom-key-store`)." },
-                { { "unavailable", "external key" },
-                  "The key is in a custom key store, which the key's owner must connect (`aws kms connect-custom-key-store`)." },
+                  CONNECT_KEY_STORE },
+                { { "unavailable", "external key" }, CONNECT_KEY_STORE },
                 { { "is disabled", "Disabled" }, "The key's owner must enable it (`aws kms enable-key`)." },
-                { { "is creating", "Creating" }, "The replica of this multi-Region key is being made: try again in some minutes." },
+                { { "is creating", "Creating" },
+                  "The replica of this multi-Region key is being made: try again in some minutes." },
         };
 
         for (size_t i = 0; i < ELEMENTS(table); i++)

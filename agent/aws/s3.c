@@ -31,7 +31,8 @@ int s3_new(struct http *http, struct credential_source *credentials, const char 
         s3->http = http;
         s3->credentials = credentials;
         if (!region_valid(region))
-                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region%s", region, region_hint(region));
+                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region%s", region,
+                            region_hint(region));
         s3->region = strdup(region);
         if (!s3->region)
                 return fail_oom(e);

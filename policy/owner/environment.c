@@ -194,8 +194,9 @@ static int from_profile(struct credentials **ret, struct error *e) {
         return r;
 }
 
+/* What a shell or a secret's file leaves behind a key. */
 static bool has_space(const char *text) {
-        return text[strcspn(text, " \t\r\n")] != '\0';
+        return text[strcspn(text, "\t\r\n")] || text[0] == ' ' || text[strlen(text) - 1] == ' ';
 }
 
 int credentials_from_environment(struct credential_source **ret, struct error *e) {
@@ -208,7 +209,7 @@ int credentials_from_environment(struct credential_source **ret, struct error *e
                             id ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY",
                             id ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
         if (id && (has_space(id) || has_space(key)))
-                return fail(e, FAILURE_CREDENTIALS, -EINVAL, "environment", "%s has white space in it",
+                return fail(e, FAILURE_CREDENTIALS, -EINVAL, "environment", "%s has a space or a line's end around it",
                             has_space(id) ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY");
         r = id ? credentials_new(id, key, environment("AWS_SESSION_TOKEN"), INT64_MAX, &c, e) : from_profile(&c, e);
         return r < 0 ? r : credentials_fixed(c, ret, e);

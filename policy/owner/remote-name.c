@@ -43,7 +43,8 @@ static bool advise_arn(const char *arn, char advice[static REMOTE_NAME_ADVICE_MA
         if (!service || !resource || !starts(service, "s3"))
                 return say(advice, "That is an ARN. %s", example);
         if (starts(service, "s3express:"))
-                return say(advice, "A directory bucket (S3 Express One Zone) cannot be used: name a general purpose bucket.");
+                return say(advice, "A directory bucket (S3 Express One Zone) cannot be used: name a general purpose "
+                                   "bucket.");
         if (starts(resource, "accesspoint") || !starts(service, "s3:::"))
                 return say(advice, "%s", access_point);
         return say(advice, "Give it as s3://%.400s.", resource);
@@ -89,7 +90,8 @@ static bool is_endpoint(const char *text) {
         char host[256];
 
         snprintf(host, sizeof host, "%.*s", (int) strcspn(text, "/:"), text);
-        return endpoint_is_aws(host) && (starts(host, "s3.") || starts(host, "s3-") || strstr(host, ".s3.") || strstr(host, ".s3-"));
+        return endpoint_is_aws(host) &&
+               (starts(host, "s3.") || starts(host, "s3-") || strstr(host, ".s3.") || strstr(host, ".s3-"));
 }
 
 /* A page of the console: .../s3/buckets/BUCKET?prefix=PREFIX or .../s3/object/BUCKET?prefix=KEY. */
@@ -102,7 +104,8 @@ static bool advise_console(const char *url, char advice[static REMOTE_NAME_ADVIC
         bucket = strchr(bucket + strlen("/s3/"), '/') + 1;
         if (prefix)
                 decode_path(prefix + strlen("prefix="), path, sizeof path);
-        return say(advice, "Of URLs only s3:// is understood. Give it as s3://%.*s/%s.", (int) MIN_OF(strcspn(bucket, "/?#"), (size_t) 64), bucket, path);
+        return say(advice, "Of URLs only s3:// is understood. Give it as s3://%.*s/%s.",
+                   (int) MIN_OF(strcspn(bucket, "/?#"), (size_t) 64), bucket, path);
 }
 
 /* SCHEME://, where the scheme is letters, digits, '+', '-' and '.'; NULL, or what is behind it. */

@@ -50,7 +50,8 @@ static int check_link(struct scan *s, const char *path) {
 
 /* A clone without git-lfs has such texts in the weights' place: 130 bytes each. */
 static bool is_lfs_pointer(const char *path, const struct stat *st) {
-        static const char *const starts[] = { "version https://git-lfs.github.com/spec/", "version https://hawser.github.com/spec/" };
+        static const char *const starts[] = { "version https://git-lfs.github.com/spec/",
+                                              "version https://hawser.github.com/spec/" };
         _cleanup_close_ int fd = -1;
         char head[64] = "";
 
@@ -74,7 +75,8 @@ static int check_complete(struct scan *s, const char *path, const struct stat *s
         for (size_t i = 0; i < ELEMENTS(unfinished); i++)
                 if (fnmatch(unfinished[i], name, 0) == 0) {
                         fail(s->e, FAILURE_IO, -EINVAL, path, "is what a download keeps until it is complete");
-                        fail_advice(s->e, "Finish the download, or remove what is left of it. With --all the file is taken as it is.");
+                        fail_advice(s->e, "Finish the download, or remove what is left of it. With --all the file is taken as "
+                                          "it is.");
                         return -EINVAL;
                 }
         if (!is_lfs_pointer(path, st))

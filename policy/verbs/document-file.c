@@ -27,8 +27,8 @@ static bool is_message(const uint8_t *data, size_t n) {
         return n > 2 && (data[0] == ARRAY_OF_FOUR || (data[0] == TAG_SIGN1 && data[1] == ARRAY_OF_FOUR));
 }
 
-/* Drops white space in place, also where a JSON string or a shell escaped it, and turns base64url's alphabet into base64's;
- * the base64 reader itself is strict. */
+/* Drops white space in place, also where a JSON string or a shell escaped it, and turns base64url's alphabet into
+ * base64's; the base64 reader itself is strict. */
 static size_t squeeze(char *text, size_t n) {
         size_t kept = 0;
 
@@ -52,7 +52,8 @@ static int decode_hex(const char *text, size_t n, uint8_t **ret, size_t *ret_n) 
         return 0;
 }
 
-/* The text between lines of PEM armour, or behind a data: URL's comma, or between quotes; all of it where there is none. */
+/* The text between lines of PEM armour, or behind a data: URL's comma, or between quotes; all of it where there is
+ * none. */
 static void unwrap(const char **text, size_t *n) {
         const char *start = *text, *end = start + *n, *found;
 

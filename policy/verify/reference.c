@@ -53,8 +53,12 @@ static int pcr_of_key(const char *key, unsigned *ret) {
 
 /* "SHA384 { ... }" of nitro-tpm-pcr-compute, "Sha384 { ... }" of nitro-cli, and "SHA-384" of everybody else. */
 static bool is_sha384(const char *name) {
-        return strncasecmp(name, "SHA384", strlen("SHA384")) == 0 || strncasecmp(name, "SHA-384", strlen("SHA-384")) == 0 ||
-               strncasecmp(name, "SHA_384", strlen("SHA_384")) == 0;
+        static const char *const names[] = { "SHA384", "SHA-384", "SHA_384" };
+
+        for (size_t i = 0; i < ELEMENTS(names); i++)
+                if (strncasecmp(name, names[i], strlen(names[i])) == 0)
+                        return true;
+        return false;
 }
 
 /* Hex digits, where people write them by hand also with "0x" in front. */

@@ -255,7 +255,7 @@ def test_credentials_of_a_kind_that_is_not_known(sealboot, place, tmp_path):  # 
     refused(sealboot("inspect", place + "none", env=env), 13, "has no aws_access_key_id and aws_secret_access_key, but role_arn")
     refused(sealboot("inspect", place + "none", env={**env, "AWS_PROFILE": "other"}), 13, "the file has no such profile")
     spaced = {**env, "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x\n"}
-    refused(sealboot("inspect", place + "none", env=spaced), 13, "AWS_SECRET_ACCESS_KEY has white space in it")
+    refused(sealboot("inspect", place + "none", env=spaced), 13, "AWS_SECRET_ACCESS_KEY has a space or a line's end")
 
 
 def test_digests_with_and_without_their_prefix(sealboot, key, tmp_path):  # noqa: F811
