@@ -716,6 +716,7 @@ def test_a_second_build_is_byte_identical(image, configuration, overlay, tmp_pat
     volume, contents = tmp_path / "volume", tmp_path / "contents"
     contents.mkdir()
     (contents / "agent.json").write_text(json.dumps(configuration))
+    shutil.copytree(overlay, contents / "overlay", symlinks=True)
     subprocess.run([SOURCE / "kiwi/chroot", "--bind", tmp_path, "forky", SOURCE / "kiwi/packages", "mkfs.ext4", "-q", "-d", contents,
                     volume, "24G"], check=True)
     # Chroots of its own: the one that is the other machine's root cannot appear inside itself.
@@ -732,7 +733,7 @@ def test_a_second_build_is_byte_identical(image, configuration, overlay, tmp_pat
         mount --bind /mnt /host/mnt
         echo "clock $(date +%s) $(hostname) $(uname -r)"
         cd /; chroot /host env PATH=$PATH SEALBOOT_CACHE={cache} {SOURCE}/kiwi/build --config /mnt/agent.json \
-            --overlay {overlay} --keep {KEEP} --output /mnt/somewhere/else --date {DATE}
+            --overlay /mnt/overlay --keep {KEEP} --output /mnt/somewhere/else --date {DATE}
         cat /mnt/somewhere/else/SHA256SUMS"""
     began = time.time()
     done = subprocess.run([SOURCE / "kiwi/uml", "--clock", "3600", "--hostname", "another", "--bind", "/:/host", volume,
