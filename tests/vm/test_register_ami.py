@@ -184,7 +184,7 @@ def test_options_are_checked_before_the_upload(register, options, why):
 
 @pytest.mark.parametrize("script, option", [("register-ami", name) for name in (
     "--name", "--architecture", "--uefi-data", "--measurements", "--uploader", "--snapshot")] + [("build", name) for name in (
-        "--config", "--output", "--profile", "--overlay", "--disk-stage", "--date")] + [("uml", name) for name in (
+        "--config", "--output", "--profile", "--overlay", "--keep", "--date")] + [("uml", name) for name in (
             "--clock", "--hostname", "--bind")] + [("chroot", "--bind"), ("secure-boot", "variables --firmware")])
 def test_an_option_without_its_value_is_named(script, option):
     done = subprocess.run([SOURCE / "kiwi" / script, *option.split()], capture_output=True, text=True, check=False)
