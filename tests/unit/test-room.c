@@ -197,7 +197,7 @@ static void test_full_tmpfs(void **state) {
         struct room room;
 
         (void) state;
-        if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0)
                 skip();
         assert_non_null(mkdtemp(place));
         if (mount("tmpfs", place, "tmpfs", 0, "size=64k,nr_inodes=3") < 0)
