@@ -12,7 +12,6 @@
  *                         (Linux, Documentation/admin-guide/device-mapper/verity.rst), with @ in the place of each device
  *   /root.superblock      the superblock, 512 bytes (cryptsetup, "DMVerity": on-disk format 1) */
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/mount.h>
@@ -89,7 +88,7 @@ static int load_modules(void) {
 /* The first partition that carries the image's superblock. One that only copies it fails at the first block read, by its hash. */
 static int find_root(const struct verity_root *v, char *ret, size_t size) {
         for (int tries = ROOT_SECONDS * 10; tries > 0; tries--) {
-                _cleanup_(verity_dirp) DIR *d = opendir("/sys/class/block");
+                _cleanup_closedir_ DIR *d = opendir("/sys/class/block");
                 struct dirent *entry;
 
                 while (d && (entry = readdir(d)))

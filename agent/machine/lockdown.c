@@ -8,7 +8,6 @@
  *
  * It is a program and not a script, so that an image needs no shell. */
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
@@ -19,11 +18,6 @@
 #include "basic/macros.h"
 
 #define PROGRAM "sealboot-lockdown"
-
-static void dirp(DIR **d) {
-        if (*d)
-                closedir(*d);
-}
 
 static int complain(const char *what, const char *why) {
         fprintf(stderr, PROGRAM ": %s: %s\n", what, why);
@@ -62,7 +56,7 @@ static int close_device(const char *node) {
 
 /* Every one, even when one fails. */
 static int close_devices(void) {
-        _cleanup_(dirp) DIR *d = opendir("/dev");
+        _cleanup_closedir_ DIR *d = opendir("/dev");
         struct dirent *entry;
         int result = 0;
 

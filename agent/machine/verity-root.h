@@ -3,8 +3,6 @@
 
 /* The image's root: which partition it is, and how it is opened under dm-verity. Functions return 0 or a negative errno. */
 
-#include <dirent.h>
-
 #include "basic/macros.h"
 
 enum {
@@ -18,11 +16,6 @@ struct verity_root {
         char *table;                                 /* dm-verity's table, with @ for each device */
         uint8_t superblock[VERITY_SUPERBLOCK_SIZE];
 };
-
-static inline void verity_dirp(DIR **d) {
-        if (*d)
-                closedir(*d);
-}
 
 /* Reads what the build wrote: the text "OFFSET\nTABLE\n" and the superblock, whose number of blocks must be the table's.
  * -EBADMSG: they are not as the build writes them. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "owner/landing.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <sys/stat.h>
@@ -9,15 +8,13 @@
 
 enum { OPEN_FILES = 16 };
 
-DEFINE_CLEANUP(DIR *, closedir, closedirp)
-
 struct landing {
         char *destination, *container;
         int private_fd, model_fd;
 };
 
 static int check_destination(const char *path, struct error *e) {
-        _cleanup_(closedirp) DIR *d = opendir(path);
+        _cleanup_closedir_ DIR *d = opendir(path);
         struct dirent *entry;
 
         if (!d && errno == ENOENT)

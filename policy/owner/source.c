@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "owner/source.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
 
 #include "basic/utf8.h"
-
-DEFINE_CLEANUP(DIR *, closedir, closedirp)
 
 enum { DEPTH_MAX = 64, LFS_POINTER_MAX = 1024 };
 
@@ -164,7 +161,7 @@ static int scan_entry(struct scan *s, const char *path, const char *relative, si
 }
 
 static int scan_directory(struct scan *s, const char *path, const char *relative, size_t depth, const struct stat *st) {
-        _cleanup_(closedirp) DIR *d = opendir(path);
+        _cleanup_closedir_ DIR *d = opendir(path);
         struct dirent *entry;
         int r;
 
