@@ -4,10 +4,9 @@
 
 #include "unit.h"
 
-#include <ftw.h>
-
 #include "basic/file.h"
 #include "configuration/config.h"
+#include "tree.h"
 
 #define ARN "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 #define KEYS "\"keys\": [\"" ARN "\"]"
@@ -313,25 +312,6 @@ static void test_no_keys(void **state) {
 
 /* ---- the files that it names */
 
-static void write_file(const char *directory, const char *name, const char *text) {
-        _cleanup_free_ char *path = NULL;
-        struct error e = {};
-
-        assert_true(asprintf(&path, "%s/%s", directory, name) > 0);
-        assert_ok(file_write(path, text, strlen(text), 0644, &e), &e);
-}
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-        (void) st;
-        (void) type;
-        (void) ftw;
-        return remove(path);
-}
-
-static void remove_tree(const char *root) {
-        assert_int_equal(nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
-}
-
 static void test_ca_bundle(void **state) {
         static const char begin[] = "-----BEGIN CERTIFICATE-----\n", end[] = "-----END CERTIFICATE-----\n";
         char root[] = "/tmp/sealboot-config-XXXXXX";
@@ -345,10 +325,10 @@ static void test_ca_bundle(void **state) {
         assert_true(asprintf(&source, "%s/tests/fixtures/attestation/root.pem", getenv("SEALBOOT_SOURCE_ROOT")) > 0);
         assert_ok(file_read(source, 65536, FAILURE_IO, &pem, &n, &e), &e);
         assert_true(asprintf(&broken, "%s%sAAAA\n%s", (char *) pem, begin, end) > 0);
-        write_file(root, "good.pem", (char *) pem);
-        write_file(root, "broken.pem", broken);
-        write_file(root, "empty.pem", "");
-        write_file(root, "key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+        tree_write(root, "good.pem", (char *) pem);
+        tree_write(root, "broken.pem", broken);
+        tree_write(root, "empty.pem", "");
+        tree_write(root, "key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
         assert_true(asprintf(&link, "%s/link.pem", root) > 0 && asprintf(&path, "%s/good.pem", root) > 0);
         assert_int_equal(symlink("/good.pem", link), 0); /* absolute: in the image it leads to the image's file */
 
@@ -360,7 +340,7 @@ static void test_ca_bundle(void **state) {
         assert_refused(config_check_bundle("/empty.pem", root, &e), &e, FAILURE_CONFIG, "holds no certificate");
         assert_refused(config_check_bundle("/key.pem", root, &e), &e, FAILURE_CONFIG, "ca_bundle");
         assert_refused(config_check_bundle("/broken.pem", root, &e), &e, FAILURE_CONFIG, "not a certificate");
-        remove_tree(root);
+        tree_remove(root);
 }
 
 /* ---- launch parameters */

@@ -5,13 +5,12 @@
 #include "unit.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#include "basic/file.h"
 #include "pipeline/room.h"
+#include "tree.h"
 
 static void test_taken(void **state) {
         static const struct {
@@ -102,25 +101,6 @@ static void test_check(void **state) {
 
 /* ---- control groups, as cgroup2 shows them */
 
-static void put(const char *root, const char *name, const char *text) {
-        char path[512];
-        struct error e = {};
-
-        snprintf(path, sizeof path, "%s/%s", root, name);
-        assert_ok(file_write(path, text, strlen(text), 0644, &e), &e);
-}
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-        (void) st;
-        (void) type;
-        (void) ftw;
-        return remove(path);
-}
-
-static void remove_tree(const char *root) {
-        assert_int_equal(nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
-}
-
 static void test_cgroup(void **state) {
         char root[] = "/tmp/sealboot-room-XXXXXX", path[512], name[64] = "none";
         static const char *const directories[] = { "system.slice", "system.slice/agent.service", "free.slice" };
@@ -131,21 +111,21 @@ static void test_cgroup(void **state) {
                 snprintf(path, sizeof path, "%s/%s", root, directories[i]);
                 assert_int_equal(mkdir(path, 0755), 0);
         }
-        put(root, "system.slice/memory.max", "1000000\n");
-        put(root, "system.slice/memory.current", "400000\n");
-        put(root, "system.slice/memory.stat", "anon 100000\nfile 300000\nkernel 0\nshmem 200000\nfile_mapped 5\n");
-        put(root, "system.slice/agent.service/memory.max", "max\n");
-        put(root, "system.slice/agent.service/memory.current", "300000\n");
-        put(root, "free.slice/memory.max", "max\n");
-        put(root, "free.slice/memory.current", "1\n");
+        tree_write(root, "system.slice/memory.max", "1000000\n");
+        tree_write(root, "system.slice/memory.current", "400000\n");
+        tree_write(root, "system.slice/memory.stat", "anon 100000\nfile 300000\nkernel 0\nshmem 200000\nfile_mapped 5\n");
+        tree_write(root, "system.slice/agent.service/memory.max", "max\n");
+        tree_write(root, "system.slice/agent.service/memory.current", "300000\n");
+        tree_write(root, "free.slice/memory.max", "max\n");
+        tree_write(root, "free.slice/memory.current", "1\n");
 
         /* The slice's limit counts for the service: less what is used, but for what the kernel can give back. */
         assert_int_equal(room_of_cgroup(root, "0::/system.slice/agent.service\n", name, sizeof name), 700000);
         assert_string_equal(name, "system.slice");
-        put(root, "system.slice/agent.service/memory.max", "350000\n");
+        tree_write(root, "system.slice/agent.service/memory.max", "350000\n");
         assert_int_equal(room_of_cgroup(root, "1:cpu:/x\n0::/system.slice/agent.service\n", name, sizeof name), 50000);
         assert_string_equal(name, "agent.service");
-        put(root, "system.slice/agent.service/memory.current", "350001\n");
+        tree_write(root, "system.slice/agent.service/memory.current", "350001\n");
         assert_int_equal(room_of_cgroup(root, "0::/system.slice/agent.service", name, sizeof name), 0);
 
         snprintf(name, sizeof name, "none");
@@ -156,7 +136,7 @@ static void test_cgroup(void **state) {
         assert_true(room_of_cgroup(root, "4:memory:/system.slice\n", name, sizeof name) == UINT64_MAX);
         assert_true(room_of_cgroup(root, "", name, sizeof name) == UINT64_MAX);
         assert_string_equal(name, "none");
-        remove_tree(root);
+        tree_remove(root);
 }
 
 /* ---- refusals that come all the same */
