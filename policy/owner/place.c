@@ -125,19 +125,31 @@ static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t ma
         return 0;
 }
 
+/* Where a name of the place is: a path, or with *ret_s3 not NULL the key of an object in the place's bucket. */
+static int find_in_place(const struct place *p, struct owner *owner, const char *name, char **ret_path, struct s3 **ret_s3,
+                         struct error *e) {
+        struct s3 *s3 = NULL;
+        int r;
+
+        r = place_path(p, name, ret_path, e);
+        if (r == 0 && p->bucket)
+                r = owner_s3(owner, &s3, e);
+        if (r < 0)
+                return r;
+        *ret_s3 = s3;
+        return 0;
+}
+
 int place_read(const struct place *p, struct owner *owner, const char *name, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size,
                struct error *e) {
         _cleanup_free_ char *path = NULL;
         struct s3 *s3;
         int r;
 
-        r = place_path(p, name, &path, e);
+        r = find_in_place(p, owner, name, &path, &s3, e);
         if (r < 0)
                 return r;
-        if (!p->bucket)
-                return read_local(path, max, ret, ret_n, ret_size, e);
-        r = owner_s3(owner, &s3, e);
-        return r < 0 ? r : read_s3(s3, p->bucket, path, max, ret, ret_n, ret_size, e);
+        return s3 ? read_s3(s3, p->bucket, path, max, ret, ret_n, ret_size, e) : read_local(path, max, ret, ret_n, ret_size, e);
 }
 
 static int read_local_at(const char *path, uint64_t offset, void *data, size_t n, struct error *e) {
@@ -179,13 +191,10 @@ int place_read_at(const struct place *p, struct owner *owner, const char *name, 
         struct s3 *s3;
         int r;
 
-        r = place_path(p, name, &path, e);
+        r = find_in_place(p, owner, name, &path, &s3, e);
         if (r < 0)
                 return r;
-        if (!p->bucket)
-                return read_local_at(path, offset, data, n, e);
-        r = owner_s3(owner, &s3, e);
-        return r < 0 ? r : read_s3_at(s3, p->bucket, path, offset, data, n, e);
+        return s3 ? read_s3_at(s3, p->bucket, path, offset, data, n, e) : read_local_at(path, offset, data, n, e);
 }
 
 int place_advise(const struct place *p, int r, struct error *e) {
