@@ -9,19 +9,9 @@ let
   # Said once, for kiwi's image and this one.
   kiwi = ../kiwi/root/usr/lib;
   shared = name: { source = kiwi + "/${name}"; };
-  kiwiRules = lib.readFile (kiwi + "/udev/rules.d/99-sealboot-read-only.rules");
-  rules = lib.replaceStrings
-    [ "/usr/lib/sealboot/" "/usr/sbin/blockdev" "/usr/bin/rm" ]
-    [ "${cfg.package}/lib/sealboot/" "${pkgs.util-linux}/bin/blockdev" "${pkgs.coreutils}/bin/rm" ]
-    (kiwiRules + lib.optionalString (!lib.hasInfix "nvme-generic" kiwiRules) ''
-      # Commands past the block layer, which would write all the same: /dev/ng0n1, /dev/nvme0.
-      ACTION=="add", SUBSYSTEM=="nvme-generic|nvme", RUN+="/usr/bin/rm -f $devnode"
-    '');
-
-  # A script of kiwi's, or a program of the package's.
-  lockdown =
-    if builtins.pathExists (kiwi + "/sealboot/lockdown") then "${pkgs.runtimeShell} ${kiwi + "/sealboot/lockdown"}"
-    else "${cfg.package}/lib/sealboot/sealboot-lockdown";
+  rules = lib.replaceStrings [ "/usr/lib/sealboot/" ] [ "${cfg.package}/lib/sealboot/" ]
+    (lib.readFile (kiwi + "/udev/rules.d/99-sealboot-read-only.rules"));
+  lockdown = "${cfg.package}/lib/sealboot/sealboot-lockdown";
 
   # Options that nixpkgs has had for less long than nixos-25.11, or will have, are only said where they are.
   only = path: value: lib.optionalAttrs (lib.hasAttrByPath path options) (lib.setAttrByPath path value);

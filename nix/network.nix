@@ -10,12 +10,7 @@ let
   once = lib.length (builtins.split way shared) == 3;
   ruleset =
     if !once then throw "kiwi's firewall.nft does not have one rule '${way}', which nix/network.nix replaces"
-    else lib.replaceStrings [ way ] [ ways ] shared + lib.optionalString (!lib.hasInfix "dport 546" shared) ''
-
-      # DHCPv6, which some subnets have alone.
-      add rule inet sealboot input ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
-      add rule inet sealboot output meta skuid "systemd-network" udp dport 547 accept
-    '';
+    else lib.replaceStrings [ way ] [ ways ] shared;
 in
 {
   networking.useNetworkd = true;
