@@ -54,12 +54,15 @@ static bool was_taken_for_text(const uint8_t *data, size_t size) {
 
         for (size_t i = ID_START; i + 3 <= MIN_OF(size, (size_t) ID_END); i++)
                 n += memcmp(data + i, "\xef\xbf\xbd", 3) == 0;
-        return size >= ID_START && memcmp(data, "\x02\x04\x78", ID_START) == 0 && n >= REPLACEMENTS_MIN;
+        return n >= REPLACEMENTS_MIN;
 }
 
 const char *other_format(const uint8_t *data, size_t size) {
-        if (was_taken_for_text(data, size))
-                return "a sealed file that was stored as text, which replaced its bytes beyond ASCII";
+        /* Behind these bytes comes a message's random id, where any other format's mark stands now and then. */
+        if (size >= ID_START && memcmp(data, "\x02\x04\x78", ID_START) == 0)
+                return was_taken_for_text(data, size)
+                               ? "a sealed file that was stored as text, which replaced its bytes beyond ASCII"
+                               : NULL;
         if (is_aws_chunked(data, size))
                 return "a sealed file with the chunks of its upload (aws-chunked) around it";
         for (size_t i = 0; i < ELEMENTS(formats); i++)
