@@ -14,8 +14,10 @@
 
 #define PROGRAM "sealboot-agent"
 
+typedef int boot_step(struct boot *b, struct error *e);
+
 static int boot(struct boot *b, struct error *e) {
-        static int (*const steps[])(struct boot *b, struct error *e) = {
+        static boot_step *const steps[] = {
                 boot_configure, /* the measured configuration decides; user data may only name a model */
                 boot_begin_key, /* an ephemeral RSA key, made while TPM and metadata service answer */
                 boot_open_tpm,  /* PCR15 is zero: no model was loaded since power-on */
@@ -102,8 +104,8 @@ static const struct option_row option_rows[] = {
         { 0, "clean-up", NULL, "remove what a run that was killed has left in the model directory, and exit",
           OPTION_FLAG(struct arguments, clean_up) },
         { 0, "root", "DIR",
-          "with --check-config: the configuration, and the files that it names, are those of the image whose "
-          "root directory is DIR",
+          "with --check-config: the configuration, and the files that it names, are those of the image whose root "
+          "directory is DIR",
           OPTION_TEXT(struct arguments, root) },
         OPTION_VERSION,
         OPTION_HELP,
@@ -222,7 +224,8 @@ int main(int argc, char *argv[]) {
         tpm_quiet();
         r = secret_init();
         if (r < 0)
-                r = fail(&e, FAILURE_INTERNAL, r, "locked memory", "cannot set it up: %s (LimitMEMLOCK=)", strerror(-r));
+                r = fail(&e, FAILURE_INTERNAL, r, "locked memory", "cannot set it up: %s (LimitMEMLOCK=)",
+                         strerror(-r));
         else if ((r = boot_catch_stop(&b)) < 0)
                 r = fail(&e, FAILURE_INTERNAL, r, "signals", "cannot wait for them: %s", strerror(-r));
         else

@@ -36,8 +36,8 @@ static int find_text(const char *text, size_t n, const char *key, size_t *ret_st
                 start = i + 1;
                 i = end = string_end(text, n, start);
                 value = skip_space(text, n, end + 1);
-                if (depth != 1 || end - start != strlen(key) || memcmp(text + start, key, end - start) != 0 || value >= n ||
-                    text[value] != ':')
+                if (depth != 1 || end - start != strlen(key) || memcmp(text + start, key, end - start) != 0 ||
+                    value >= n || text[value] != ':')
                         continue;
                 value = skip_space(text, n, value + 1);
                 if (r == 0 || value >= n || text[value] != '"')

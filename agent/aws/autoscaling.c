@@ -25,7 +25,9 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
                 .endpoint = &c->endpoint, .service = "autoscaling", .region = c->region, .path = "/",
                 .http = {
                         .method = "POST",
-                        .headers = (struct http_header[]) { { "content-type", "application/x-www-form-urlencoded; charset=utf-8" } },
+                        .headers = (struct http_header[]) {
+                                { "content-type", "application/x-www-form-urlencoded; charset=utf-8" },
+                        },
                         .n_headers = 1,
                         .body = c->body, .body_size = strlen(c->body),
                         .max_answer = MAX_ANSWER, .timeout_ms = ATTEMPT_MS,
@@ -81,8 +83,10 @@ static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode 
         v = verdict_of(VERDICT_AUTOSCALING, status, kind[0] ? kind : NULL, message);
         http_verdict_fail(call, v.verdict, e, FAILURE_LIFECYCLE, "HTTP %ld %s: %s", status, kind, message);
         /* A signature whose date is off is called invalid, like one by the wrong key. */
-        advise(kind, message, v.failure == FAILURE_CLOCK || strstr(message, "Signature expired") ||
-               strstr(message, "Signature not yet current"), e);
+        advise(kind, message,
+               v.failure == FAILURE_CLOCK || strstr(message, "Signature expired") ||
+                       strstr(message, "Signature not yet current"),
+               e);
         return v.verdict;
 }
 
@@ -115,8 +119,8 @@ int autoscaling_complete(struct http *http, struct credential_source *credential
         }
         r = compose(hook, proceed, &body, e);
         if (r == 0)
-                r = endpoint->url ? endpoint_parse(endpoint->url, "Auto Scaling endpoint", &c.endpoint, e) :
-                                    endpoint_aws(NULL, "autoscaling", region, endpoint, &c.endpoint, e);
+                r = endpoint->url ? endpoint_parse(endpoint->url, "Auto Scaling endpoint", &c.endpoint, e)
+                                  : endpoint_aws(NULL, "autoscaling", region, endpoint, &c.endpoint, e);
         if (r < 0)
                 return r;
         c.subject = subject;

@@ -8,8 +8,8 @@
 /* Hands out credentials that are good now; may be used from any thread. */
 struct credential_source;
 
-/* The instance's role. Nothing is fetched until credentials_get(). Fetched again five minutes before they expire, and on
- * `force_refresh`; a refresh that fails while they are still good is tried again later. `imds` must outlive it. */
+/* The instance's role. Nothing is fetched until credentials_get(). Fetched again five minutes before they expire, and
+ * on `force_refresh`; a refresh that fails while they are still good is tried again later. `imds` must outlive it. */
 int credentials_from_imds(struct imds *imds, struct credential_source **ret, struct error *e);
 
 /* These and no others, for as long as they last; takes a reference. (policy/owner/environment.h finds a person's.) */

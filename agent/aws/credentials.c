@@ -3,8 +3,8 @@
 
 #include "aws/retry.h"
 
-int credentials_new(const char *access_key_id, const char *secret_access_key, const char *session_token, int64_t expires,
-                    struct credentials **ret, struct error *e) {
+int credentials_new(const char *access_key_id, const char *secret_access_key, const char *session_token,
+                    int64_t expires, struct credentials **ret, struct error *e) {
         _cleanup_credentials_ struct credentials *c = calloc(1, sizeof *c);
 
         if (!c)

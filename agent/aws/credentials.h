@@ -17,8 +17,8 @@ struct credentials {
 };
 
 /* Copies the strings into secrets; `session_token` may be NULL. References: one. */
-int credentials_new(const char *access_key_id, const char *secret_access_key, const char *session_token, int64_t expires,
-                    struct credentials **ret, struct error *e);
+int credentials_new(const char *access_key_id, const char *secret_access_key, const char *session_token,
+                    int64_t expires, struct credentials **ret, struct error *e);
 struct credentials *credentials_ref(struct credentials *c);
 void credentials_unref(struct credentials *c);
 DEFINE_CLEANUP(struct credentials *, credentials_unref, credentials_unrefp)

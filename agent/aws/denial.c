@@ -6,14 +6,10 @@ static const struct {
         const char *words;
         enum denial_kind kind;
 } kinds[] = {
-        { "identity-based policy", DENIAL_IDENTITY },
-        { "resource-based policy", DENIAL_RESOURCE },
-        { "permissions boundary", DENIAL_BOUNDARY },
-        { "session policy", DENIAL_SESSION },
-        { "service control policy", DENIAL_SERVICE_CONTROL },
-        { "resource control policy", DENIAL_RESOURCE_CONTROL },
-        { "VPC endpoint policy", DENIAL_VPC_ENDPOINT },
-        { "VPCE policy", DENIAL_VPC_ENDPOINT },
+        { "identity-based policy", DENIAL_IDENTITY },         { "resource-based policy", DENIAL_RESOURCE },
+        { "permissions boundary", DENIAL_BOUNDARY },          { "session policy", DENIAL_SESSION },
+        { "service control policy", DENIAL_SERVICE_CONTROL }, { "resource control policy", DENIAL_RESOURCE_CONTROL },
+        { "VPC endpoint policy", DENIAL_VPC_ENDPOINT },       { "VPCE policy", DENIAL_VPC_ENDPOINT },
 };
 
 const char *denial_kind_name(enum denial_kind kind) {
@@ -98,8 +94,8 @@ void denial_advice(const struct denial *d, const char *resource_policy, char *re
                 break;
         }
         if (d->is_explicit)
-                used = snprintf(ret, n, "A Deny in %s%s%s refuses %s%s: who administers it must narrow or remove it.", where,
-                                d->policy[0] ? ", " : "", d->policy, action, resource);
+                used = snprintf(ret, n, "A Deny in %s%s%s refuses %s%s: who administers it must narrow or remove it.",
+                                where, d->policy[0] ? ", " : "", d->policy, action, resource);
         else
                 used = snprintf(ret, n, "Let %s%s%s allow %s%s.", where, d->policy[0] ? ", " : "", d->policy, action,
                                 resource);

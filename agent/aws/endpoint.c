@@ -70,8 +70,7 @@ int endpoint_parse(const char *url, const char *what, struct endpoint *ret, stru
                 return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" is neither http nor https", url);
         if (!streq(path, "/") || has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD) ||
             has_part(u, CURLUPART_QUERY) || has_part(u, CURLUPART_FRAGMENT))
-                return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" has more than a scheme, a host and a port",
-                            url);
+                return fail(e, FAILURE_CONFIG, -EINVAL, what, "\"%s\" has more than a scheme, a host and a port", url);
         shown = !streq(port, streq(scheme, "http") ? "80" : "443");
         if (asprintf(&out.host, "%s%s%s", host, shown ? ":" : "", shown ? port : "") < 0 ||
             asprintf(&out.origin, "%s://%s", scheme, out.host) < 0)

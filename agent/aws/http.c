@@ -37,7 +37,7 @@ struct http_call {
         char *subject;
         enum failure malformed;
         long status;
-        bool complete;        /* the headers of the final answer are */
+        bool complete; /* the headers of the final answer are */
         bool malformed_head;
         bool too_large;
         struct bytes headers; /* name NUL value NUL, again and again */
@@ -179,7 +179,8 @@ static int keep_header(struct http_call *call, const char *line, size_t n) {
                 line++;
                 n--;
         }
-        if (append(&call->headers, line, n, MAX_HEADER_BYTES) < 0 || append(&call->headers, "", 1, MAX_HEADER_BYTES) < 0)
+        if (append(&call->headers, line, n, MAX_HEADER_BYTES) < 0 ||
+            append(&call->headers, "", 1, MAX_HEADER_BYTES) < 0)
                 return -EFBIG;
         return 0;
 }
@@ -244,8 +245,8 @@ static int add_line(struct http_call *call, const char *name, const char *value)
         struct curl_slist *longer;
         char *line;
 
-        /* Not asprintf(): it may leave copies of a session token behind. A header that ends with a colon alone tells libcurl
-         * not to send one of its own. */
+        /* Not asprintf(): it may leave copies of a session token behind. A header that ends with a colon alone tells
+         * libcurl not to send one of its own. */
         line = malloc(n);
         if (!line)
                 return -ENOMEM;
@@ -363,9 +364,9 @@ int http_prepare(struct http *http, CURL *easy, const struct http_request *reque
 
 static bool is_final(CURLcode code) {
         static const CURLcode final[] = {
-                CURLE_URL_MALFORMAT, CURLE_NOT_BUILT_IN, CURLE_OUT_OF_MEMORY,
-                CURLE_BAD_FUNCTION_ARGUMENT, CURLE_UNKNOWN_OPTION, CURLE_ABORTED_BY_CALLBACK, CURLE_SSL_CIPHER,
-                CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR,
+                CURLE_URL_MALFORMAT,    CURLE_NOT_BUILT_IN,        CURLE_OUT_OF_MEMORY, CURLE_BAD_FUNCTION_ARGUMENT,
+                CURLE_UNKNOWN_OPTION,   CURLE_ABORTED_BY_CALLBACK, CURLE_SSL_CIPHER,    CURLE_SSL_CACERT_BADFILE,
+                CURLE_SSL_ISSUER_ERROR,
         };
 
         for (size_t i = 0; i < ELEMENTS(final); i++)
@@ -392,7 +393,8 @@ static enum http_verdict judge_tls(struct http_call *call, struct error *e) {
         if (result == X509_V_ERR_CERT_NOT_YET_VALID && gmtime_r(&t, &tm)) {
                 strftime(now, sizeof now, "%FT%TZ", &tm);
                 return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_CLOCK,
-                                         "the server's certificate is not valid yet: this machine's clock says %s", now);
+                                         "the server's certificate is not valid yet: this machine's clock says %s",
+                                         now);
         }
         http_verdict_fail(call, HTTP_FINAL, e, FAILURE_NETWORK, "the server's certificate is not accepted: %s",
                           call->curl_error[0] ? call->curl_error : "no reason given");
@@ -403,23 +405,25 @@ static enum http_verdict judge_tls(struct http_call *call, struct error *e) {
 
 enum http_verdict http_judge(struct http_call *call, CURLcode code, struct error *e) {
         if (call->too_large)
-                return http_verdict_fail(call, HTTP_FINAL, e, call->malformed, "HTTP %ld with a body of more than %zu bytes",
-                                         call->status, call->max_body);
+                return http_verdict_fail(call, HTTP_FINAL, e, call->malformed,
+                                         "HTTP %ld with a body of more than %zu bytes", call->status, call->max_body);
         if (call->malformed_head)
                 return http_verdict_fail(call, HTTP_FINAL, e, call->malformed,
-                                         "HTTP %ld with headers that are malformed or larger than %d bytes", call->status,
-                                         MAX_HEADER_BYTES);
+                                         "HTTP %ld with headers that are malformed or larger than %d bytes",
+                                         call->status, MAX_HEADER_BYTES);
         if (code == CURLE_OK && call->complete)
                 return HTTP_OK;
         if (code == CURLE_WRITE_ERROR) {
                 if (e && e->failure == FAILURE_NONE)
-                        http_verdict_fail(call, HTTP_FINAL, e, FAILURE_INTERNAL, "the answer's bytes could not be taken");
+                        http_verdict_fail(call, HTTP_FINAL, e, FAILURE_INTERNAL,
+                                          "the answer's bytes could not be taken");
                 return HTTP_FINAL;
         }
         if (code == CURLE_PEER_FAILED_VERIFICATION)
                 return judge_tls(call, e);
         if (code == CURLE_WEIRD_SERVER_REPLY || code == CURLE_UNSUPPORTED_PROTOCOL)
-                return http_verdict_fail(call, HTTP_FINAL, e, call->malformed, "not an HTTP answer: %s", call->curl_error);
+                return http_verdict_fail(call, HTTP_FINAL, e, call->malformed, "not an HTTP answer: %s",
+                                         call->curl_error);
         return http_verdict_fail(call, is_final(code) ? HTTP_FINAL : HTTP_RETRY, e, FAILURE_NETWORK, "%s",
                                  call->curl_error[0] ? call->curl_error : curl_easy_strerror(code));
 }
@@ -433,9 +437,9 @@ static enum http_verdict judge_2xx(struct http_call *call, CURLcode code, struct
                                  call->malformed, "HTTP %ld", call->status);
 }
 
-enum http_verdict http_verdict_fail(struct http_call *call, enum http_verdict verdict, struct error *e, enum failure failure,
-                                    const char *format, ...) {
-        char reason[sizeof ((struct error) {}).reason];
+enum http_verdict http_verdict_fail(struct http_call *call, enum http_verdict verdict, struct error *e,
+                                    enum failure failure, const char *format, ...) {
+        char reason[sizeof((struct error) {}).reason];
         va_list ap;
 
         va_start(ap, format);

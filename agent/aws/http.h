@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One HTTP/1.1 client for all of AWS, on libcurl: TLS >= 1.2 with the peer verified, no redirects, no proxy and nothing else
- * from the environment, http and https only, bounded answers, one DNS and TLS session cache for all threads.
+/* One HTTP/1.1 client for all of AWS, on libcurl: TLS >= 1.2 with the peer verified, no redirects, no proxy and nothing
+ * else from the environment, http and https only, bounded answers, one DNS and TLS session cache for all threads.
  *
  * A struct http_call is one attempt on one easy handle. Two ways to run it:
  * - http_perform() blocks: it prepares, transfers and judges until the judge is content or the retry policy gives up;
- * - http_prepare() readies an easy handle for the caller's own curl_multi, and http_judge() says what its result means. */
+ * - http_prepare() readies an easy handle for the caller's own curl_multi, and http_judge() says what its result means.
+ */
 
 #include <curl/curl.h>
 
@@ -48,10 +49,10 @@ struct http_request {
         size_t n_headers;
         const void *body; /* borrowed until the call is freed; PUT and POST always send one, if empty */
         size_t body_size;
-        size_t max_answer;   /* bytes of answer body kept; more is an error */
-        bool secret_answer;  /* let TLS, too, wipe what it decrypted */
-        unsigned timeout_ms; /* for the whole transfer; 0: the low-speed limit alone */
-        const char *subject; /* for errors: "s3://bucket/key" */
+        size_t max_answer;      /* bytes of answer body kept; more is an error */
+        bool secret_answer;     /* let TLS, too, wipe what it decrypted */
+        unsigned timeout_ms;    /* for the whole transfer; 0: the low-speed limit alone */
+        const char *subject;    /* for errors: "s3://bucket/key" */
         enum failure malformed; /* what an answer that is too large or not HTTP is called */
 };
 
@@ -62,14 +63,15 @@ enum http_verdict {
         HTTP_FINAL,   /* trying again cannot help */
 };
 
-/* Resets `easy` and sets everything up for the request, with the answer's body kept in the call. To stream it instead, set
- * CURLOPT_WRITEFUNCTION and CURLOPT_WRITEDATA afterwards, and any other option (CURLOPT_PRIVATE) too. The call
+/* Resets `easy` and sets everything up for the request, with the answer's body kept in the call. To stream it instead,
+ * set CURLOPT_WRITEFUNCTION and CURLOPT_WRITEDATA afterwards, and any other option (CURLOPT_PRIVATE) too. The call
  * borrows `easy` until http_call_free(), which resets it again: take the handle out of its curl_multi first. */
-int http_prepare(struct http *http, CURL *easy, const struct http_request *request, struct http_call **ret, struct error *e);
+int http_prepare(struct http *http, CURL *easy, const struct http_request *request, struct http_call **ret,
+                 struct error *e);
 
 /* HTTP_OK: a whole answer arrived, of whatever status. Otherwise e is filled: FAILURE_NETWORK, FAILURE_CLOCK for a
- * certificate that is not valid yet, the request's `malformed`. When a write callback of the caller's refused the bytes it
- * is HTTP_FINAL, and e is left as the caller filled it, if it is filled: give each attempt an e of its own. */
+ * certificate that is not valid yet, the request's `malformed`. When a write callback of the caller's refused the bytes
+ * it is HTTP_FINAL, and e is left as the caller filled it, if it is filled: give each attempt an e of its own. */
 enum http_verdict http_judge(struct http_call *call, CURLcode code, struct error *e);
 
 void http_call_free(struct http_call *call);
@@ -77,21 +79,22 @@ DEFINE_CLEANUP(struct http_call *, http_call_free, http_call_freep)
 #define _cleanup_http_call_ _cleanup_(http_call_freep)
 
 /* All of these may be asked from the first byte a write callback gets: the headers are complete by then. */
-long http_call_status(const struct http_call *call);                         /* 0: no answer yet */
+long http_call_status(const struct http_call *call);                          /* 0: no answer yet */
 const char *http_call_header(const struct http_call *call, const char *name); /* NULL: absent, or sent more than once */
-const char *http_call_request_id(const struct http_call *call);              /* "" when the answer has none, or no printable one */
+const char *http_call_request_id(const struct http_call *call); /* "" when the answer has none, or no printable one */
 const char *http_call_subject(const struct http_call *call);
 /* The kept body, NUL-terminated; may be changed in place (secrets are taken out of it) and is wiped when freed. */
 char *http_call_text(struct http_call *call, size_t *ret_n);
-/* Keeps `n` more bytes of the body; a streaming write callback hands the body of an error answer to it. -EFBIG, -ENOMEM. */
+/* Keeps `n` more bytes of the body; a streaming write callback hands the body of an error answer to it. -EFBIG,
+ * -ENOMEM. */
 int http_call_body(struct http_call *call, const void *data, size_t n);
 /* Ties the lifetime of something of the service's to the call. */
 void http_call_attach(struct http_call *call, void *context, void (*context_free)(void *context));
 void *http_call_context(const struct http_call *call);
 
 /* Fills e as fail() does, on the call's subject and with its request id; returns the verdict for `return`. */
-enum http_verdict http_verdict_fail(struct http_call *call, enum http_verdict verdict, struct error *e, enum failure failure,
-                                    const char *format, ...) _printf_(5, 6);
+enum http_verdict http_verdict_fail(struct http_call *call, enum http_verdict verdict, struct error *e,
+                                    enum failure failure, const char *format, ...) _printf_(5, 6);
 
 /* For who waits in an event loop of their own: tells what http_options.on_retry is for. */
 void http_tell_retry(const struct http *http, const struct error *why, unsigned wait_ms);
@@ -105,7 +108,8 @@ struct http_exchange {
         void *userdata;
 };
 
-/* Runs the exchange to its end. *ret is the call that was judged HTTP_OK. -ETIMEDOUT when the policy gave up, -EIO when the
- * judge called it final, or what prepare returned; e is the last attempt's, with the tally. Keeps connections open. */
+/* Runs the exchange to its end. *ret is the call that was judged HTTP_OK. -ETIMEDOUT when the policy gave up, -EIO when
+ * the judge called it final, or what prepare returned; e is the last attempt's, with the tally. Keeps connections open.
+ */
 int http_perform(struct http *http, const struct http_exchange *exchange, const struct retry_policy *policy,
                  struct http_call **ret, struct error *e);

@@ -110,7 +110,8 @@ static int token_prepare(void *userdata, CURL *easy, bool refresh, struct http_c
 
         (void) refresh;
         snprintf(ttl, sizeof ttl, "%u", (unsigned) TOKEN_TTL_SECONDS);
-        return prepare(userdata, "PUT", &(struct http_header) { "X-aws-ec2-metadata-token-ttl-seconds", ttl }, easy, ret, e);
+        return prepare(userdata, "PUT", &(struct http_header) { "X-aws-ec2-metadata-token-ttl-seconds", ttl }, easy,
+                       ret, e);
 }
 
 static bool token_valid(const char *text, size_t n) {
@@ -131,10 +132,12 @@ static enum http_verdict token_judge(void *userdata, struct http_call *call, CUR
                 return verdict;
         if (status == 404 || status == 405 || status == 501) {
                 http_verdict_fail(call, HTTP_FINAL, e, FAILURE_IMDS,
-                                  "HTTP %ld to the PUT for a session token: this metadata service speaks version 1 only",
+                                  "HTTP %ld to the PUT for a session token: this metadata service speaks version 1 "
+                                  "only",
                                   status);
-                fail_advice(e, "sealboot uses IMDSv2 alone. Set the instance's metadata options to HttpEndpoint=enabled, "
-                               "HttpTokens=required (aws ec2 modify-instance-metadata-options), and see what answers here.");
+                fail_advice(e, "sealboot uses IMDSv2 alone. Set the instance's metadata options to "
+                               "HttpEndpoint=enabled, HttpTokens=required (aws ec2 modify-instance-metadata-options), "
+                               "and see what answers here.");
                 return HTTP_FINAL;
         }
         if (status != 200)
@@ -206,7 +209,8 @@ static enum http_verdict get_judge(void *userdata, struct http_call *call, CURLc
         if (verdict != HTTP_OK || (status == 404 && get->may_be_absent))
                 return verdict;
         if (status == 401)
-                return http_verdict_fail(call, HTTP_REFRESH, e, FAILURE_IMDS, "HTTP 401: the session token is not accepted");
+                return http_verdict_fail(call, HTTP_REFRESH, e, FAILURE_IMDS,
+                                         "HTTP 401: the session token is not accepted");
         if (status == 404 && get->absent)
                 return http_verdict_fail(call, verdict_of(VERDICT_IMDS, status, NULL, NULL).verdict, e, get->failure,
                                          "%s (HTTP 404)", get->absent);
@@ -288,9 +292,9 @@ int imds_region(struct imds *imds, char **ret, struct error *e) {
 }
 
 int imds_lifecycle_state(struct imds *imds, char **ret, struct error *e) {
-        struct imds_get get = {
-                .imds = imds, .path = "/latest/meta-data/autoscaling/target-lifecycle-state", .may_be_absent = true
-        };
+        struct imds_get get = { .imds = imds,
+                                .path = "/latest/meta-data/autoscaling/target-lifecycle-state",
+                                .may_be_absent = true };
         _cleanup_free_ char *state = NULL;
         int r;
 
@@ -301,11 +305,13 @@ int imds_lifecycle_state(struct imds *imds, char **ret, struct error *e) {
 }
 
 int imds_user_data(struct imds *imds, bool required, uint8_t **ret, size_t *ret_n, struct error *e) {
+        /* clang-format off */
         struct imds_get get = {
                 .imds = imds, .path = "/latest/user-data", .max = IMDS_USER_DATA_MAX,
                 .may_be_absent = !required, .may_be_empty = !required, .failure = FAILURE_LAUNCH,
                 .absent = "this instance has no user data, and the measured configuration names no model",
         };
+        /* clang-format on */
         _cleanup_http_call_ struct http_call *call = NULL;
         uint8_t *copy = NULL;
         char *text;
@@ -348,13 +354,17 @@ static enum http_verdict judge_credentials(struct http_call *call, struct error 
 
 int imds_credentials(struct imds *imds, struct credentials **ret, struct error *e) {
         struct imds_get list = {
-                .imds = imds, .path = "/latest/meta-data/iam/security-credentials/", .failure = FAILURE_CREDENTIALS,
+                .imds = imds,
+                .path = "/latest/meta-data/iam/security-credentials/",
+                .failure = FAILURE_CREDENTIALS,
                 .absent = "no IAM role is attached to this instance",
         };
+        /* clang-format off */
         struct imds_get get = {
                 .imds = imds, .max = JSON_MAX, .judge = judge_credentials, .failure = FAILURE_CREDENTIALS,
                 .absent = "the metadata service has no credentials for the role",
         };
+        /* clang-format on */
         _cleanup_http_call_ struct http_call *call = NULL;
         _cleanup_free_ char *role = NULL, *path = NULL;
         char *text;
@@ -398,14 +408,14 @@ int imds_parse_credentials(char *text, size_t n, const char *subject, struct cre
                 return r;
         code = answer_text(o, "Code");
         if (!code || !streq(code, "Success"))
-                return fail(e, FAILURE_CREDENTIALS, -EACCES, subject,
-                            NO_CREDENTIALS, code ?: "no Code",
+                return fail(e, FAILURE_CREDENTIALS, -EACCES, subject, NO_CREDENTIALS, code ?: "no Code",
                             answer_text(o, "Message") ?: "no Message");
         id = answer_text(o, "AccessKeyId");
         expiration = answer_text(o, "Expiration");
         if (k < 0 || t < 0 || !id || !name_valid(id, strlen(id), 128) || !header_safe((const char *) key->data) ||
             !header_safe((const char *) token->data) || key->size == 0 || token->size == 0)
-                return fail(e, FAILURE_IMDS, -EBADMSG, subject, "lacks a well-formed AccessKeyId, SecretAccessKey or Token");
+                return fail(e, FAILURE_IMDS, -EBADMSG, subject,
+                            "lacks a well-formed AccessKeyId, SecretAccessKey or Token");
         if (!expiration || answer_time(expiration, &expires) < 0)
                 return fail(e, FAILURE_IMDS, -EBADMSG, subject, "lacks a well-formed Expiration");
         return credentials_new(id, (const char *) key->data, (const char *) token->data, expires, ret, e);
@@ -443,8 +453,11 @@ int imds_parse_identity(const char *text, size_t n, const char *subject, struct 
 }
 
 int imds_identity(struct imds *imds, bool required, struct imds_identity *ret, struct error *e) {
-        struct imds_get get = { .imds = imds, .path = "/latest/dynamic/instance-identity/document", .max = JSON_MAX,
-                                .may_be_absent = !required, .may_be_empty = !required };
+        struct imds_get get = { .imds = imds,
+                                .path = "/latest/dynamic/instance-identity/document",
+                                .max = JSON_MAX,
+                                .may_be_absent = !required,
+                                .may_be_empty = !required };
         _cleanup_http_call_ struct http_call *call = NULL;
         const char *text;
         size_t n;
@@ -454,7 +467,8 @@ int imds_identity(struct imds *imds, bool required, struct imds_identity *ret, s
         if (r < 0)
                 return r;
         if (!call)
-                return fail(e, FAILURE_IMDS, -ENOENT, imds->endpoint.origin, "there is no instance identity document (yet)");
+                return fail(e, FAILURE_IMDS, -ENOENT, imds->endpoint.origin,
+                            "there is no instance identity document (yet)");
         text = http_call_text(call, &n);
         return imds_parse_identity(text, n, http_call_subject(call), ret, e);
 }

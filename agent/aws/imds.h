@@ -43,7 +43,7 @@ struct imds_identity {
 /* When it is not `required`, its absence is an error at once; else it is waited for. */
 int imds_identity(struct imds *imds, bool required, struct imds_identity *ret, struct error *e);
 
-/* What the service's texts mean, for tests and fuzzing. `text` is NUL-terminated; the first changes it (secrets are moved
- * out). */
+/* What the service's texts mean, for tests and fuzzing. `text` is NUL-terminated; the first changes it (secrets are
+ * moved out). */
 int imds_parse_credentials(char *text, size_t n, const char *subject, struct credentials **ret, struct error *e);
 int imds_parse_identity(const char *text, size_t n, const char *subject, struct imds_identity *ret, struct error *e);

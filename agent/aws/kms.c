@@ -16,7 +16,7 @@ struct kms {
         struct http *http;
         struct credential_source *credentials;
         char *region;
-        struct endpoint endpoint; /* .host NULL: AWS's own */
+        struct endpoint endpoint;      /* .host NULL: AWS's own */
         struct endpoint_choice choice; /* of these */
         struct retry_policy policy;
 };
@@ -30,7 +30,8 @@ int kms_new(struct http *http, struct credential_source *credentials, const char
                 return fail_oom(e);
         kms->http = http;
         kms->credentials = credentials;
-        kms->policy = (struct retry_policy) { .deadline_ms = deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 5000 };
+        kms->policy =
+                (struct retry_policy) { .deadline_ms = deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 5000 };
         if (region && !region_valid(region))
                 return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region%s", region,
                             region_hint(region));
@@ -94,17 +95,20 @@ static void advise_about_document(const char *message, struct error *e) {
 
         for (size_t i = 0; i < ELEMENTS(of_time); i++)
                 if (strcasestr(message, of_time[i])) {
-                        fail_advice(e, "The attestation document was too old for KMS, or its time, which the NitroTPM "
-                                       "sets, is wrong: the boot report has it. Boot again; if it happens again, "
-                                       "compare that time with the real one and tell AWS. The PCRs were not looked at.");
+                        fail_advice(e,
+                                    "The attestation document was too old for KMS, or its time, which the NitroTPM "
+                                    "sets, is wrong: the boot report has it. Boot again; if it happens again, compare "
+                                    "that time with the real one and tell AWS. The PCRs were not looked at.");
                         return;
                 }
-        fail_advice(e, "KMS does not accept the attestation document itself; the PCRs and the key policy were not "
-                       "looked at. Check that the KMS endpoint and this instance are in the same partition, and boot again.");
+        fail_advice(e,
+                    "KMS does not accept the attestation document itself; the PCRs and the key policy were not looked "
+                    "at. Check that the KMS endpoint and this instance are in the same partition, and boot again.");
 }
 
-#define CONNECT_KEY_STORE "The key is in a custom key store, which the key's owner must connect " \
-                          "(`aws kms connect-custom-key-store`)."
+#define CONNECT_KEY_STORE \
+        "The key is in a custom key store, which the key's owner must connect " \
+        "(`aws kms connect-custom-key-store`)."
 
 const char *kms_state_advice(const char *words) {
         static const struct {
@@ -116,8 +120,7 @@ const char *kms_state_advice(const char *words) {
                   "it (`aws kms import-key-material`)." },
                 { { "deletion", "Deletion" },
                   "The key's owner must cancel its deletion (`aws kms cancel-key-deletion`), and then enable it." },
-                { { "key store", "Unavailable" },
-                  CONNECT_KEY_STORE },
+                { { "key store", "Unavailable" }, CONNECT_KEY_STORE },
                 { { "unavailable", "external key" }, CONNECT_KEY_STORE },
                 { { "is disabled", "Disabled" }, "The key's owner must enable it (`aws kms enable-key`)." },
                 { { "is creating", "Creating" },
@@ -183,7 +186,8 @@ enum http_verdict kms_judge_error(const struct service_answer *answer, struct er
 }
 
 /* Base64 of a member, if it is there. */
-static int take_bytes(json_object *o, const char *key, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {
+static int take_bytes(json_object *o, const char *key, const char *subject, uint8_t **ret, size_t *ret_n,
+                      struct error *e) {
         const char *text = answer_text(o, key);
         int r;
 
@@ -314,7 +318,8 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
                 if (r < 0)
                         return r;
         }
-        text = json_object_to_json_string_ext(op->request->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+        text = json_object_to_json_string_ext(op->request->body,
+                                              JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
         body = text ? strdup(text) : NULL;
         if (!body || asprintf(&target, "TrentService.%s", op->request->operation) < 0)
                 return fail_oom(e);
@@ -387,8 +392,8 @@ static int run(struct operation *op, struct http_call **ret, struct error *e) {
         return http_perform(op->kms->http, &exchange, &op->kms->policy, ret, e);
 }
 
-int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_answer *ret, struct kms_outcome *ret_outcome,
-                struct error *e) {
+int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_answer *ret,
+                struct kms_outcome *ret_outcome, struct error *e) {
         struct operation op = { .kms = kms, .request = request };
         _cleanup_(kms_answer_done) struct kms_answer answer = {};
         _cleanup_http_call_ struct http_call *call = NULL;
@@ -403,7 +408,8 @@ int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_a
         text = http_call_text(call, &n);
         r = kms_parse_answer(text, n, op.subject, &answer, e);
         if (r == 0 && !key_matches(request->key, answer.key_arn))
-                r = fail(e, FAILURE_KMS_ANSWER, -EBADMSG, op.subject, "the answer is for another key, %s", answer.key_arn);
+                r = fail(e, FAILURE_KMS_ANSWER, -EBADMSG, op.subject, "the answer is for another key, %s",
+                         answer.key_arn);
         outcome.attempts = op.attempts;
         snprintf(outcome.request_id, sizeof outcome.request_id, "%s", http_call_request_id(call));
         if (r < 0) {
@@ -421,7 +427,8 @@ int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_a
 int kms_decrypt_body(const struct kms_ciphertext *c, json_object **ret) {
         _cleanup_json_ json_object *body = json_object_new_object();
 
-        if (!body || kms_add_text(body, "KeyId", c->key_arn) < 0 || add_base64(body, "CiphertextBlob", c->blob, c->size) < 0 ||
+        if (!body || kms_add_text(body, "KeyId", c->key_arn) < 0 ||
+            add_base64(body, "CiphertextBlob", c->blob, c->size) < 0 ||
             kms_add_context(body, c->context, c->n_context) < 0)
                 return -ENOMEM;
         *ret = TAKE(body);
@@ -432,8 +439,9 @@ int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_at
                 struct kms_release *ret, struct error *e) {
         _cleanup_(kms_answer_done) struct kms_answer answer = {};
         _cleanup_json_ json_object *body = NULL;
-        struct kms_request request = { .operation = "Decrypt", .key = ciphertext->key_arn, .attest = attest,
-                                       .userdata = userdata };
+        struct kms_request request = {
+                .operation = "Decrypt", .key = ciphertext->key_arn, .attest = attest, .userdata = userdata
+        };
         struct kms_outcome outcome = {};
         int r;
 
@@ -446,14 +454,15 @@ int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_at
         if (answer.plaintext) {
                 fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn,
                      "the answer has the plaintext data key in it, although the request named a recipient");
-                fail_advice(e, "What answered did not honour Recipient and has seen the data key: treat it as disclosed, "
-                               "check the KMS endpoint, and seal the model again.");
+                fail_advice(e, "What answered did not honour Recipient and has seen the data key: treat it as "
+                               "disclosed, check the KMS endpoint, and seal the model again.");
                 return -EBADMSG;
         }
         if (!answer.envelope)
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn,
                             "the answer has no CiphertextForRecipient");
-        *ret = (struct kms_release) { .envelope = TAKE(answer.envelope), .size = answer.envelope_size,
+        *ret = (struct kms_release) { .envelope = TAKE(answer.envelope),
+                                      .size = answer.envelope_size,
                                       .attempts = outcome.attempts };
         memcpy(ret->request_id, outcome.request_id, sizeof ret->request_id);
         return 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* AWS KMS: Decrypt for an attested recipient. (policy/owner/kms-write.h adds what an owner does.) JSON 1.1 over SigV4. What is tried again under a deadline stands in verdict.c. Failures: KMS_DENIED, KMS_KEY,
- * KMS_CIPHERTEXT, KMS_UNAVAILABLE, KMS_ANSWER, CLOCK, CREDENTIALS, NETWORK; the reason carries KMS's own words, the
- * error its request id. Source: KMS API Reference, Decrypt. */
+/* AWS KMS: Decrypt for an attested recipient. (policy/owner/kms-write.h adds what an owner does.) JSON 1.1 over SigV4.
+ * What is tried again under a deadline stands in verdict.c. Failures: KMS_DENIED, KMS_KEY, KMS_CIPHERTEXT,
+ * KMS_UNAVAILABLE, KMS_ANSWER, CLOCK, CREDENTIALS, NETWORK; the reason carries KMS's own words, the error its request
+ * id. Source: KMS API Reference, Decrypt. */
 
 #include "aws/credential-source.h"
 #include "aws/endpoint.h"
@@ -80,8 +81,8 @@ struct kms_outcome {
         unsigned attempts;
 };
 /* `ret_outcome` may be NULL. */
-int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_answer *ret, struct kms_outcome *ret_outcome,
-                struct error *e);
+int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_answer *ret,
+                struct kms_outcome *ret_outcome, struct error *e);
 /* The parts of a body; -ENOMEM. */
 int kms_add_text(json_object *body, const char *member, const char *text);
 int kms_add_context(json_object *body, const struct kms_pair *context, size_t n);

@@ -58,7 +58,8 @@ void retry_explain(const struct retry *r, struct error *e) {
                 return;
         n = strlen(e->reason);
         n += (size_t) snprintf(e->reason + n, sizeof e->reason - n, " (%u attempts in %.1f s", r->attempts, seconds);
-        for (size_t i = 0; i < RETRY_KINDS && r->tally[i].times > 0 && r->tally[1].times > 0 && n < sizeof e->reason; i++)
+        for (size_t i = 0; i < RETRY_KINDS && r->tally[i].times > 0 && r->tally[1].times > 0 && n < sizeof e->reason;
+             i++)
                 n += (size_t) snprintf(e->reason + n, sizeof e->reason - n, "%s%u x %s", i == 0 ? ": " : "; ",
                                        r->tally[i].times, r->tally[i].what);
         if (n < sizeof e->reason)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The one retry policy: exponential backoff with full jitter (each wait is uniform in [0, min(cap, base * 2^n)], so that a
- * fleet which boots together does not knock together) under one deadline on CLOCK_BOOTTIME, which neither a time
+/* The one retry policy: exponential backoff with full jitter (each wait is uniform in [0, min(cap, base * 2^n)], so
+ * that a fleet which boots together does not knock together) under one deadline on CLOCK_BOOTTIME, which neither a time
  * step nor a suspend moves. It keeps a tally of what went wrong, for the error that ends it. */
 
 #include "basic/failure.h"
@@ -29,8 +29,8 @@ int64_t retry_clock_ns(void);
 
 void retry_begin(struct retry *r, const struct retry_policy *policy);
 
-/* Counts one failed attempt, with its reason, and says how long to wait before the next; false when that would be past the
- * deadline. For event loops: nothing blocks. */
+/* Counts one failed attempt, with its reason, and says how long to wait before the next; false when that would be past
+ * the deadline. For event loops: nothing blocks. */
 bool retry_next(struct retry *r, const struct error *why, unsigned *ret_wait_ms);
 
 /* Adds the tally to the reason of the error that ends it: "... (7 attempts in 30.1 s: 6 x HTTP 503; 1 x ...)". */

@@ -17,7 +17,7 @@ struct s3 {
         struct http *http;
         struct credential_source *credentials;
         char *region;
-        struct endpoint endpoint; /* .host NULL: AWS's own */
+        struct endpoint endpoint;      /* .host NULL: AWS's own */
         struct endpoint_choice choice; /* of these */
 };
 
@@ -55,7 +55,8 @@ void s3_free(struct s3 *s3) {
         free(s3);
 }
 
-/* The name becomes part of a host name or path: 3 to 63 of a-z 0-9 . -, a letter or digit at both ends, no empty label. */
+/* The name becomes part of a host name or path: 3 to 63 of a-z 0-9 . -, a letter or digit at both ends, no empty label.
+ */
 static bool bucket_valid(const char *bucket) {
         size_t n = strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-");
 
@@ -128,8 +129,9 @@ int s3_parse_content_range(const char *text, uint64_t *ret_first, uint64_t *ret_
         if (strncmp(text, "bytes ", 6) != 0)
                 return -EBADMSG;
         text += 6;
-        if (decimal_read(&text, UINT64_MAX, &first) < 0 || *text++ != '-' || decimal_read(&text, UINT64_MAX, &last) < 0 ||
-            *text++ != '/' || parse_length(text, &total) < 0 || first > last || last >= total)
+        if (decimal_read(&text, UINT64_MAX, &first) < 0 || *text++ != '-' ||
+            decimal_read(&text, UINT64_MAX, &last) < 0 || *text++ != '/' || parse_length(text, &total) < 0 ||
+            first > last || last >= total)
                 return -EBADMSG;
         *ret_first = first;
         *ret_last = last;
@@ -176,14 +178,15 @@ static void advise_about_bucket_key(const char *action, const struct denial *d, 
 
         if (d)
                 denial_advice(d, "the policy of that key", how, sizeof how);
-        fail_advice(e, "The bucket encrypts its objects with a KMS key (SSE-KMS). That key, which is not the one that "
-                       "the model is sealed under, must be enabled, and must allow %s to the caller.%s%s",
+        fail_advice(e,
+                    "The bucket encrypts its objects with a KMS key (SSE-KMS). That key, which is not the one that the "
+                    "model is sealed under, must be enabled, and must allow %s to the caller.%s%s",
                     action, how[0] ? " " : "", how);
 }
 
 static void advise_about_denial(const struct service_answer *answer, const struct s3_error *s3, struct error *e) {
-        static const char no_list[] = " To a role without s3:ListBucket S3 answers the same for a key that does not "
-                                      "exist.";
+        static const char no_list[] =
+                " To a role without s3:ListBucket S3 answers the same for a key that does not exist.";
         const char *needed = answer->action ?: "s3:GetObject";
         char advice[512] = "";
         struct denial d = {};
@@ -202,7 +205,8 @@ static void advise_about_denial(const struct service_answer *answer, const struc
                             needed, streq(needed, "s3:GetObject") ? no_list : "");
 }
 
-static void advise(const struct service_answer *answer, const struct s3_error *s3, enum failure failure, struct error *e) {
+static void advise(const struct service_answer *answer, const struct s3_error *s3, enum failure failure,
+                   struct error *e) {
         bool writes = answer->action && streq(answer->action, "s3:PutObject");
 
         if (failure == FAILURE_S3_NOT_FOUND && answer->status != 404)
@@ -215,8 +219,9 @@ static void advise(const struct service_answer *answer, const struct s3_error *s
         else if (strncmp(s3->code, "KMS.", 4) == 0)
                 advise_about_bucket_key(writes ? "kms:GenerateDataKey" : "kms:Decrypt", NULL, e);
         else if (streq(s3->code, "InvalidObjectState"))
-                fail_advice(e, "The object is archived%s%s: restore it (`aws s3api restore-object`), or copy it to a "
-                               "storage class that can be read at once, then try again.",
+                fail_advice(e,
+                            "The object is archived%s%s: restore it (`aws s3api restore-object`), or copy it to a "
+                            "storage class that can be read at once, then try again.",
                             s3->storage_class[0] ? " in the storage class " : "", s3->storage_class);
         else if (!s3->code[0] || strncmp(s3->code, "AccessDenied", 12) == 0)
                 advise_about_denial(answer, s3, e);
@@ -300,7 +305,8 @@ static int prepare_request(struct s3 *s3, const struct s3_request *q, CURL *easy
                 .unsigned_payload = true,
                 .http = {
                         .method = q->method, .headers = q->headers, .n_headers = q->n_headers,
-                        .body = q->body, .body_size = q->body_size, .max_answer = MAX_OF(q->max_answer, (size_t) MAX_ERROR),
+                        .body = q->body, .body_size = q->body_size,
+                        .max_answer = MAX_OF(q->max_answer, (size_t) MAX_ERROR),
                         .subject = subject, .malformed = FAILURE_S3_ANSWER,
                 },
         }, easy, refresh, ret, e);
@@ -338,14 +344,17 @@ static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode 
 int s3_perform(struct s3 *s3, const struct s3_request *request, struct http_call **ret, struct error *e) {
         struct exchange userdata = { .s3 = s3, .request = request };
         struct http_exchange exchange = { .prepare = prepare, .judge = judge, .userdata = &userdata };
-        struct retry_policy policy = { .deadline_ms = request->deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 5000 };
+        struct retry_policy policy = { .deadline_ms = request->deadline_ms ?: DEADLINE_MS,
+                                       .base_ms = 100,
+                                       .cap_ms = 5000 };
 
         return http_perform(s3->http, &exchange, &policy, ret, e);
 }
 
 static enum http_verdict malformed(struct http_call *call, const char *header, struct error *e) {
         return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER, "HTTP %ld, and its %s header is %.200s",
-                                 http_call_status(call), header, http_call_header(call, header) ?: "missing or sent twice");
+                                 http_call_status(call), header,
+                                 http_call_header(call, header) ?: "missing or sent twice");
 }
 
 static enum http_verdict read_head(struct http_call *call, struct s3_head *ret, struct error *e) {
@@ -388,8 +397,8 @@ int s3_head(struct s3 *s3, const char *bucket, const char *key, struct s3_head *
 
         r = s3_perform(s3, &request, &call, e);
         /* 404 is what the question is mostly about, and needs no second one. */
-        if (r < 0 && e && (e->failure == FAILURE_S3_DENIED || e->failure == FAILURE_S3_ANSWER ||
-                           e->failure == FAILURE_CLOCK))
+        if (r < 0 && e &&
+            (e->failure == FAILURE_S3_DENIED || e->failure == FAILURE_S3_ANSWER || e->failure == FAILURE_CLOCK))
                 explain_head(s3, bucket, key, e);
         if (r < 0)
                 return r;
@@ -453,8 +462,8 @@ int s3_prepare_range(struct s3 *s3, CURL *easy, const char *bucket, const char *
         int r;
 
         if (first > last || (if_match && !s3_etag_valid(if_match)))
-                return fail(e, FAILURE_INTERNAL, -EINVAL, key, "bytes %" PRIu64 "-%" PRIu64 " of version %s", first, last,
-                            if_match ?: "any");
+                return fail(e, FAILURE_INTERNAL, -EINVAL, key, "bytes %" PRIu64 "-%" PRIu64 " of version %s", first,
+                            last, if_match ?: "any");
         snprintf(bytes, sizeof bytes, "bytes=%" PRIu64 "-%" PRIu64, first, last);
         range = calloc(1, sizeof *range);
         if (!range)

@@ -37,9 +37,10 @@ int s3_head(struct s3 *s3, const char *bucket, const char *key, struct s3_head *
 int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n,
            struct s3_head *ret_head, struct error *e);
 
-/* Readies `easy` to GET the bytes first..last (inclusive; S3 clamps `last` to the object's end), of the version whose ETag
- * is `if_match`, if not NULL. `refresh` asks for fresh credentials (after HTTP_REFRESH). Set CURLOPT_WRITEFUNCTION,
- * -WRITEDATA and -PRIVATE after this. One attempt: backoff is the caller's, with a struct retry for each range. */
+/* Readies `easy` to GET the bytes first..last (inclusive; S3 clamps `last` to the object's end), of the version whose
+ * ETag is `if_match`, if not NULL. `refresh` asks for fresh credentials (after HTTP_REFRESH). Set
+ * CURLOPT_WRITEFUNCTION, -WRITEDATA and -PRIVATE after this. One attempt: backoff is the caller's, with a struct retry
+ * for each range. */
 int s3_prepare_range(struct s3 *s3, CURL *easy, const char *bucket, const char *key, uint64_t first, uint64_t last,
                      const char *if_match, bool refresh, struct http_call **ret, struct error *e);
 
@@ -53,8 +54,8 @@ struct s3_range {
 };
 
 /* For the write callback, from the first byte on. 1: the body is the range described in *ret. 0: it is an error's, or
- * headers that do not fit the request: give it to http_call_body(), and let the transfer end when that refuses it. Cheap:
- * parsed once. */
+ * headers that do not fit the request: give it to http_call_body(), and let the transfer end when that refuses it.
+ * Cheap: parsed once. */
 int s3_range_answer(struct http_call *call, struct s3_range *ret);
 
 /* After the transfer. HTTP_OK: status 206, headers that fit the request, and as many body bytes as they say. */
@@ -68,7 +69,7 @@ bool s3_etag_valid(const char *text);
 /* One signed request with retries, for what policy/owner/s3-write.h adds. */
 struct s3_request {
         const char *method, *bucket, *key; /* key "" or NULL: the bucket itself */
-        const char *query; /* encoded: "list-type=2&prefix=a%2Fb"; NULL: none */
+        const char *query;                 /* encoded: "list-type=2&prefix=a%2Fb"; NULL: none */
         const struct http_header *headers; /* more to send and sign; names in lower case */
         size_t n_headers;
         const void *body;

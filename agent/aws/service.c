@@ -12,8 +12,8 @@ static void add_header(struct http_header *headers, size_t *n, const char *name,
         headers[(*n)++] = (struct http_header) { name, value };
 }
 
-int service_prepare(struct http *http, struct credential_source *source, const struct service_request *request, CURL *easy,
-                    bool refresh, struct http_call **ret, struct error *e) {
+int service_prepare(struct http *http, struct credential_source *source, const struct service_request *request,
+                    CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
         _cleanup_credentials_ struct credentials *credentials = NULL;
         _cleanup_free_ char *authorization = NULL, *url = NULL;
         char date[SIGV4_DATE_SIZE], hash[SIGV4_HASH_SIZE] = SIGV4_UNSIGNED_PAYLOAD;
@@ -37,10 +37,19 @@ int service_prepare(struct http *http, struct credential_source *source, const s
                 add_header(headers, &n, "x-amz-security-token", (const char *) credentials->session_token->data);
         for (size_t i = 0; i < out.n_headers; i++)
                 add_header(headers, &n, out.headers[i].name, out.headers[i].value);
-        r = sigv4_authorization(&(struct sigv4_request) {
-                .method = out.method, .path = request->path, .query = request->query, .headers = headers, .n_headers = n,
-                .payload_hash = hash, .date = date, .region = request->region, .service = request->service,
-        }, credentials, &authorization);
+        r = sigv4_authorization(
+                &(struct sigv4_request) {
+                        .method = out.method,
+                        .path = request->path,
+                        .query = request->query,
+                        .headers = headers,
+                        .n_headers = n,
+                        .payload_hash = hash,
+                        .date = date,
+                        .region = request->region,
+                        .service = request->service,
+                },
+                credentials, &authorization);
         if (r < 0)
                 return fail(e, FAILURE_INTERNAL, r, out.subject, "the request cannot be signed: %s", strerror(-r));
         add_header(headers, &n, "authorization", authorization);
@@ -76,7 +85,8 @@ enum http_verdict service_clock_fail(const struct service_answer *answer, const 
         char ours[SIGV4_DATE_SIZE];
 
         sigv4_date(time(NULL), ours);
-        fail(e, FAILURE_CLOCK, -EIO, answer->subject, "%s; this machine's clock says %s, the service's %s: it is %lld s %s",
-             words, ours, answer->date ?: "nothing", (long long) llabs(ahead), ahead < 0 ? "behind" : "ahead");
+        fail(e, FAILURE_CLOCK, -EIO, answer->subject,
+             "%s; this machine's clock says %s, the service's %s: it is %lld s %s", words, ours,
+             answer->date ?: "nothing", (long long) llabs(ahead), ahead < 0 ? "behind" : "ahead");
         return HTTP_FINAL;
 }

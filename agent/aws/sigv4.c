@@ -59,7 +59,8 @@ static int compare_text(const void *a, const void *b) {
         return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
-/* "b=2&a" as "a=&b=2". Ordered by name, then value; '=' sorts below everything a name may hold but the digits, '-', '.' and
+/* "b=2&a" as "a=&b=2". Ordered by name, then value; '=' sorts below everything a name may hold but the digits, '-', '.'
+ * and
  * '%', so it is replaced by 0x01 while the parts are sorted. */
 static int add_query(EVP_MD_CTX *ctx, const char *query) {
         _cleanup_free_ char *copy = NULL;
@@ -116,7 +117,8 @@ static int compare_headers(const void *a, const void *b) {
 }
 
 /* Adds the sorted headers, and writes their names "host;x-amz-date". */
-static int add_headers(EVP_MD_CTX *ctx, const struct http_header *headers, size_t n, char names[static MAX_SIGNED_HEADERS]) {
+static int add_headers(EVP_MD_CTX *ctx, const struct http_header *headers, size_t n,
+                       char names[static MAX_SIGNED_HEADERS]) {
         struct http_header sorted[MAX_PARTS];
         size_t used = 0;
 
@@ -128,7 +130,8 @@ static int add_headers(EVP_MD_CTX *ctx, const struct http_header *headers, size_
                 if (add(ctx, sorted[i].name) < 0 || add(ctx, ":") < 0 || add_value(ctx, sorted[i].value) < 0 ||
                     add(ctx, "\n") < 0)
                         return -ENOMEM;
-                used += (size_t) snprintf(names + used, MAX_SIGNED_HEADERS - used, "%s%s", i > 0 ? ";" : "", sorted[i].name);
+                used += (size_t) snprintf(names + used, MAX_SIGNED_HEADERS - used, "%s%s", i > 0 ? ";" : "",
+                                          sorted[i].name);
                 if (used >= MAX_SIGNED_HEADERS)
                         return -EINVAL;
         }
@@ -213,8 +216,8 @@ int sigv4_authorization(const struct sigv4_request *q, const struct credentials 
         if (r < 0)
                 return r;
         hex_encode(key->data, HASH_BYTES, signature);
-        if (asprintf(&out, "AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s", credentials->access_key_id,
-                     scope, names, signature) < 0)
+        if (asprintf(&out, "AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s",
+                     credentials->access_key_id, scope, names, signature) < 0)
                 return -ENOMEM;
         *ret = out;
         return 0;

@@ -16,8 +16,8 @@ enum { SIGV4_DATE_SIZE = sizeof "20150830T123600Z", SIGV4_HASH_SIZE = 2 * 32 + 1
 
 struct sigv4_request {
         const char *method;
-        const char *path;  /* as on the request line: encoded exactly once, starting with '/' */
-        const char *query; /* as on the request line, without '?', in any order; NULL: none */
+        const char *path;                  /* as on the request line: encoded exactly once, starting with '/' */
+        const char *query;                 /* as on the request line, without '?', in any order; NULL: none */
         const struct http_header *headers; /* all to be signed, host and x-amz-date too; names unique, in lower case */
         size_t n_headers;
         const char *payload_hash; /* sigv4_hash() of the body, or SIGV4_UNSIGNED_PAYLOAD */
@@ -25,14 +25,14 @@ struct sigv4_request {
         const char *region, *service;
 };
 
-/* The value of the Authorization header; free() it. -EINVAL when the request has more parameters or headers than any of ours
- * (32), -ENOMEM. */
+/* The value of the Authorization header; free() it. -EINVAL when the request has more parameters or headers than any of
+ * ours (32), -ENOMEM. */
 int sigv4_authorization(const struct sigv4_request *request, const struct credentials *credentials, char **ret);
 
 /* ISO 8601 basic format, UTC, of seconds since the epoch. */
 void sigv4_date(int64_t time, char ret[static SIGV4_DATE_SIZE]);
 /* SHA-256 in lower-case hex. */
 int sigv4_hash(const void *data, size_t n, char ret[static SIGV4_HASH_SIZE]);
-/* Percent-encodes every byte but A-Z a-z 0-9 - . _ ~ (and '/', if `keep_slash`), with upper-case digits: the only form AWS
- * signs. Exactly once: give it raw keys. */
+/* Percent-encodes every byte but A-Z a-z 0-9 - . _ ~ (and '/', if `keep_slash`), with upper-case digits: the only form
+ * AWS signs. Exactly once: give it raw keys. */
 int sigv4_encode(const char *text, bool keep_slash, char **ret);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Reads the XML that S3 answers with, which is elements around text and nothing more. Everything else XML has (doctypes,
- * comments, CDATA, processing instructions but the declaration, entities but the five and character references,
- * text between elements) is refused: none of it is in S3's answers, and it is where XML parsers go wrong. Attributes
- * are checked for form and passed over. Source: XML 1.0, sections 2.1-2.4, 3.1, 4.1. */
+/* Reads the XML that S3 answers with, which is elements around text and nothing more. Everything else XML has
+ * (doctypes, comments, CDATA, processing instructions but the declaration, entities but the five and character
+ * references, text between elements) is refused: none of it is in S3's answers, and it is where XML parsers go wrong.
+ * Attributes are checked for form and passed over. Source: XML 1.0, sections 2.1-2.4, 3.1, 4.1. */
 
 #include "basic/macros.h"
 

@@ -7,7 +7,8 @@
  * input. Fills e with `failure` and returns -errno; -EFBIG when it is larger. */
 int file_read(const char *path, size_t max, enum failure failure, uint8_t **ret, size_t *ret_n, struct error *e);
 
-/* Replaces `path` by way of a temporary file beside it and a rename, so that a reader sees the old or the new, whole. */
+/* Replaces `path` by way of a temporary file beside it and a rename, so that a reader sees the old or the new, whole.
+ */
 int file_write(const char *path, const void *data, size_t n, unsigned mode, struct error *e);
 
 /* Every byte, or -errno. */

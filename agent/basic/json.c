@@ -26,8 +26,8 @@ static size_t count_keys(json_object *o) {
         return n;
 }
 
-/* In well-formed JSON every colon outside a string follows one key. An apostrophe there can only be one of the quotes that
- * json-c forgives even when told to be strict: answered with a count that matches nothing. */
+/* In well-formed JSON every colon outside a string follows one key. An apostrophe there can only be one of the quotes
+ * that json-c forgives even when told to be strict: answered with a count that matches nothing. */
 static size_t count_colons(const char *text, size_t size) {
         bool in_string = false;
         size_t n = 0;
@@ -45,8 +45,8 @@ static size_t count_colons(const char *text, size_t size) {
         return n;
 }
 
-/* json-c 0.18 takes bytes above 0x7f for control characters, which strict syntax forbids: it gets escapes, which mean the
- * same. The text is valid UTF-8. */
+/* json-c 0.18 takes bytes above 0x7f for control characters, which strict syntax forbids: it gets escapes, which mean
+ * the same. The text is valid UTF-8. */
 static char *escape_non_ascii(const char *text, size_t size, size_t *ret_n) {
         char *out = malloc(size * 3 + 1), *p = out;
         bool after_backslash = false;
@@ -74,7 +74,8 @@ static char *escape_non_ascii(const char *text, size_t size, size_t *ret_n) {
         return out;
 }
 
-int json_parse(const char *text, size_t size, enum failure failure, const char *subject, json_object **ret, struct error *e) {
+int json_parse(const char *text, size_t size, enum failure failure, const char *subject, json_object **ret,
+               struct error *e) {
         _cleanup_(json_tokener_freep) json_tokener *tokener = NULL;
         _cleanup_free_ char *escaped = NULL;
         _cleanup_json_ json_object *o = NULL;
@@ -82,7 +83,8 @@ int json_parse(const char *text, size_t size, enum failure failure, const char *
 
         if (size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
                 return fail(e, failure, -EBADMSG, subject, "is UTF-16 text; JSON is UTF-8: save it as that");
-        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark, which RFC 8259 lets readers ignore */
+        if (size >= 3 &&
+            memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark, which RFC 8259 lets readers ignore */
                 text += 3;
                 size -= 3;
         }
@@ -98,7 +100,8 @@ int json_parse(const char *text, size_t size, enum failure failure, const char *
         status = json_tokener_get_error(tokener);
         for (size_t end = json_tokener_get_parse_end(tokener); status == json_tokener_success && end < size; end++)
                 if (!strchr(" \t\r\n", text[end]))
-                        return fail(e, failure, -EBADMSG, subject, "is not one JSON value: more follows at byte %zu", end);
+                        return fail(e, failure, -EBADMSG, subject, "is not one JSON value: more follows at byte %zu",
+                                    end);
         if (status == json_tokener_continue)
                 return fail(e, failure, -EBADMSG, subject, "is not valid JSON: it is cut short");
         if (status != json_tokener_success)
@@ -107,7 +110,8 @@ int json_parse(const char *text, size_t size, enum failure failure, const char *
         if (!json_object_is_type(o, json_type_object) && !json_object_is_type(o, json_type_array))
                 return fail(e, failure, -EBADMSG, subject, "is not a JSON object or array");
         if (count_colons(text, size) != count_keys(o))
-                return fail(e, failure, -EBADMSG, subject, "is not strict JSON, or has an object with the same key twice");
+                return fail(e, failure, -EBADMSG, subject,
+                            "is not strict JSON, or has an object with the same key twice");
         *ret = TAKE(o);
         return 0;
 }
@@ -128,13 +132,13 @@ static bool in_range(json_object *o, const struct json_field *f) {
         return v >= f->min && v <= f->max;
 }
 
-int json_fields(json_object *object, const struct json_field *fields, size_t n, enum failure failure, const char *subject,
-                const char *where, struct error *e) {
+int json_fields(json_object *object, const struct json_field *fields, size_t n, enum failure failure,
+                const char *subject, const char *where, struct error *e) {
         const char *dot = where[0] ? "." : "";
 
         if (!json_object_is_type(object, json_type_object))
-                return fail(e, failure, -EINVAL, subject, "%s must be an object, not %s", where[0] ? where : "the top level",
-                            json_type_to_name(json_object_get_type(object)));
+                return fail(e, failure, -EINVAL, subject, "%s must be an object, not %s",
+                            where[0] ? where : "the top level", json_type_to_name(json_object_get_type(object)));
         json_object_object_foreach(object, key, value) {
                 const struct json_field *f = NULL;
 

@@ -14,9 +14,10 @@ static inline void json_putp(json_object **o) {
 }
 #define _cleanup_json_ _cleanup_(json_putp)
 
-/* Parses `size` bytes as one JSON object or array. Text with a NUL, comments, trailing bytes, duplicate keys in one object, or more
- * than 16 levels is refused. `subject` names the source in the error. The caller owns *ret. */
-int json_parse(const char *text, size_t size, enum failure failure, const char *subject, json_object **ret, struct error *e);
+/* Parses `size` bytes as one JSON object or array. Text with a NUL, comments, trailing bytes, duplicate keys in one
+ * object, or more than 16 levels is refused. `subject` names the source in the error. The caller owns *ret. */
+int json_parse(const char *text, size_t size, enum failure failure, const char *subject, json_object **ret,
+               struct error *e);
 
 struct json_field {
         const char *key;
@@ -29,8 +30,8 @@ struct json_field {
 
 /* Checks that `object` is a JSON object that holds only the keys of `fields`, each of its type and range, and every
  * required one. `where` is the path of the object inside the document ("", "s3", "files[3]"): errors name it. */
-int json_fields(json_object *object, const struct json_field *fields, size_t n, enum failure failure, const char *subject,
-                const char *where, struct error *e);
+int json_fields(json_object *object, const struct json_field *fields, size_t n, enum failure failure,
+                const char *subject, const char *where, struct error *e);
 
 /* Strings borrowed from a checked field; NULL or the default when the field was absent. */
 const char *json_text(json_object *o);

@@ -50,8 +50,8 @@ static int make_tables(const struct option_row *rows, struct getopt_tables *ret,
         *letter++ = ':';
         for (const struct option_row *row = rows; !row_is_last(row); row++) {
                 if (row - rows >= ROWS_MAX)
-                        return fail(e, FAILURE_INTERNAL, -E2BIG, "",
-                                    "the table of options has more than %d rows", ROWS_MAX);
+                        return fail(e, FAILURE_INTERNAL, -E2BIG, "", "the table of options has more than %d rows",
+                                    ROWS_MAX);
                 if (!row->name)
                         continue;
                 *name++ = (struct option) { row->name, value_kind(row), NULL, NAMED + (int) (row - rows) };
@@ -151,7 +151,9 @@ static int make_label(const struct option_row *row, char ret[static LABEL_MAX]) 
         if (row->letter)
                 memcpy(letter, (char[]) { '-', row->letter, ',', ' ' }, 4);
         return snprintf(ret, LABEL_MAX, "  %s--%s%s%s", letter, row->name,
-                        value_kind(row) == required_argument ? " " : value_kind(row) == optional_argument ? "[=" : "",
+                        value_kind(row) == required_argument   ? " "
+                        : value_kind(row) == optional_argument ? "[="
+                                                               : "",
                         row->value ? row->value + (row->value[0] == '[') : "");
 }
 

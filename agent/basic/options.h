@@ -41,12 +41,16 @@ struct option_row {
 #define OPTION_NO_FLAG(type, field) option_flag, OPTION_FIELD(type, field, bool), false
 #define OPTION_NUMBER(type, field, number) \
         option_number, \
-        offsetof(type, field) + 0 * sizeof(char[sizeof(((type *) NULL)->field) == sizeof(int) ? 1 : -1]), number
+                offsetof(type, field) + 0 * sizeof(char[sizeof(((type *) NULL)->field) == sizeof(int) ? 1 : -1]), \
+                number
 #define OPTION_CALL(setter, type, field) setter, offsetof(type, field), 0
 #define OPTION_CALL_WHOLE(setter, number) setter, 0, number
-#define OPTION_HEADING(text) { 0, NULL, NULL, text, NULL, 0, 0 }
-#define OPTION_HELP { 'h', "help", NULL, "show this text", NULL, 0, OPTIONS_HELP }
-#define OPTION_VERSION { 0, "version", NULL, "print the version and exit", NULL, 0, OPTIONS_VERSION }
+#define OPTION_HEADING(text) \
+        { 0, NULL, NULL, text, NULL, 0, 0 }
+#define OPTION_HELP \
+        { 'h', "help", NULL, "show this text", NULL, 0, OPTIONS_HELP }
+#define OPTION_VERSION \
+        { 0, "version", NULL, "print the version and exit", NULL, 0, OPTIONS_VERSION }
 
 int option_text(void *field, const struct option_row *row, char *value, struct error *e);
 int option_number(void *field, const struct option_row *row, char *value, struct error *e);
@@ -57,12 +61,12 @@ enum { OPTIONS_HELP = 1, OPTIONS_VERSION = 2 };
 enum { OPERANDS_ANY = 1 << 16 };
 
 struct command_line {
-        const char *program; /* "sealboot seal": what messages begin with */
-        const char *usage;   /* of --help: what stands before the options */
+        const char *program;           /* "sealboot seal": what messages begin with */
+        const char *usage;             /* of --help: what stands before the options */
         const struct option_row *rows; /* an empty row ends them */
-        const char *more;    /* of --help: what stands behind the options */
+        const char *more;              /* of --help: what stands behind the options */
         size_t operands_min, operands_max;
-        const char *needed;  /* "one document is needed": the words when there are too few or too many operands */
+        const char *needed; /* "one document is needed": the words when there are too few or too many operands */
 };
 
 /* What is no option, as pointers into argv; NULL ends them. */

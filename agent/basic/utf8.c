@@ -4,7 +4,11 @@
 /* The length of the character that the n > 0 bytes at s begin with; 0 if they begin with none. */
 static size_t character(const uint8_t *s, size_t n) {
         uint32_t c = s[0];
-        size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : n;
+        size_t more = c < 0x80                ? 0
+                      : c >= 0xc2 && c < 0xe0 ? 1
+                      : c >= 0xe0 && c < 0xf0 ? 2
+                      : c >= 0xf0 && c < 0xf5 ? 3
+                                              : n;
 
         if (c == 0 || more >= n)
                 return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The boot's steps, in the order sealboot-agent.c takes them. Each returns 0 or a negative errno with e filled, and leaves
- * what it found out in struct boot for the steps after it. */
+/* The boot's steps, in the order sealboot-agent.c takes them. Each returns 0 or a negative errno with e filled, and
+ * leaves what it found out in struct boot for the steps after it. */
 
 #include <pthread.h>
 
@@ -18,8 +18,8 @@
 #include "report/report.h"
 #include "sealed/model.h"
 
-/* Enough for the longest silence there can be between two words to the service manager: KMS's deadline, a range's, or what
- * Auto Scaling takes to be told. */
+/* Enough for the longest silence there can be between two words to the service manager: KMS's deadline, a range's, or
+ * what Auto Scaling takes to be told. */
 enum { BOOT_SILENCE_SECONDS = 120 };
 
 struct boot {
@@ -48,15 +48,15 @@ struct boot {
         struct error recipient_error;
 
         struct unseal *unseal;
-        struct room room;     /* what the model may take up */
-        size_t first_file;    /* its index in the pipeline */
-        char *single_name;    /* the file's, of a single object */
-        uint8_t *manifest;    /* sealed, whole; NULL for a single object */
+        struct room room;  /* what the model may take up */
+        size_t first_file; /* its index in the pipeline */
+        char *single_name; /* the file's, of a single object */
+        uint8_t *manifest; /* sealed, whole; NULL for a single object */
         size_t manifest_size;
         struct message_header *manifest_header;
         const struct message_header *header; /* of the manifest or of the single object: what KMS is asked about */
-        struct key_candidates candidates; /* for the data key */
-        bool presented; /* claims holds what the last attestation document did */
+        struct key_candidates candidates;    /* for the data key */
+        bool presented;                      /* claims holds what the last attestation document did */
         struct document_claims claims;
         struct secret *data_key;
 
@@ -83,8 +83,8 @@ int boot_publish(struct boot *b, struct error *e);   /* one rename */
 /* The part of boot_locate() that a boot which failed before it does later, to find its lifecycle hook. */
 int boot_ask_metadata(struct boot *b, struct error *e);
 
-/* Who we are, for the report and the lifecycle hook: asked for while the recipient key is made, and not waited for then; once
- * more when a hook needs it and it was not there. */
+/* Who we are, for the report and the lifecycle hook: asked for while the recipient key is made, and not waited for
+ * then; once more when a hook needs it and it was not there. */
 void boot_identify(struct boot *b, bool required);
 
 /* Names the model's place, for messages: s3://, the bucket, and this key. */
@@ -95,8 +95,8 @@ void boot_end(struct boot *b);
 /* Ends the workers and wipes every key: before anybody is told that there is a model, or that there will be none. */
 void boot_forget(struct boot *b);
 
-/* Completes the Auto Scaling lifecycle hook, if one is configured: CONTINUE, or ABANDON. The boot is decided and told by then,
- * so a failure is only told: on the console and in the report. */
+/* Completes the Auto Scaling lifecycle hook, if one is configured: CONTINUE, or ABANDON. The boot is decided and told
+ * by then, so a failure is only told: on the console and in the report. */
 void boot_complete_hook(struct boot *b, bool proceed);
 
 /* Undoes whatever is there: wipes keys, removes plaintext that was not published, closes. */

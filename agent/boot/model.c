@@ -16,8 +16,8 @@ static int open_manifest(struct boot *b, struct error *e) {
         size_t n;
         int r;
 
-        r = message_open(b->manifest_header, b->manifest, b->manifest_size, b->data_key, b->config->allow_any_iv, b->source,
-                         &text, &n, e);
+        r = message_open(b->manifest_header, b->manifest, b->manifest_size, b->data_key, b->config->allow_any_iv,
+                         b->source, &text, &n, e);
         if (r == 0)
                 r = manifest_parse((char *) text, n, b->source, &b->model, e);
         /* The manifest is authentic, so a model that must not be loaded is known before its first byte is opened. */

@@ -41,8 +41,8 @@ static int extend(struct boot *b, const char *description, struct pcr_changes *r
         int r;
 
         if (b->config->measure == MEASURE_SHA384)
-                return tpm_pcr_measure_sha384(b->tpm, PCR_MODEL, b->model->digest, &what, b->config->measurement_log, ret,
-                                              e);
+                return tpm_pcr_measure_sha384(b->tpm, PCR_MODEL, b->model->digest, &what, b->config->measurement_log,
+                                              ret, e);
         r = model_text(b->model, &text, &n, e);
         return r < 0 ? r : tpm_pcr_measure(b->tpm, PCR_MODEL, text, n, &what, b->config->measurement_log, ret, e);
 }

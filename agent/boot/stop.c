@@ -3,8 +3,8 @@
 
 #include <signal.h>
 
-/* A thread of its own waits for the signals, so that the steps need not look for them. It never returns from a stop: what
- * must not be left behind is removed here, and memory goes with the process. */
+/* A thread of its own waits for the signals, so that the steps need not look for them. It never returns from a stop:
+ * what must not be left behind is removed here, and memory goes with the process. */
 static void *wait_for_stop(void *userdata) {
         struct boot *b = userdata;
         struct error e;
@@ -18,8 +18,8 @@ static void *wait_for_stop(void *userdata) {
         if (sigwait(&set, &which) != 0)
                 return NULL;
         pthread_mutex_lock(&b->critical);
-        fail(&e, FAILURE_STOPPED, -EINTR, b->source ?: "", "stopped by signal %d (%s) before the model was whole", which,
-             strsignal(which));
+        fail(&e, FAILURE_STOPPED, -EINTR, b->source ?: "", "stopped by signal %d (%s) before the model was whole",
+             which, strsignal(which));
         boot_failed(b, &e);
         if (b->handoff)
                 handoff_discard(b->handoff);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* SIGTERM, SIGINT, SIGHUP: the boot is given up. Waits for a step that must not be cut (an NV index is defined; PCR15 was
- * extended), removes plaintext, reports, and exits with FAILURE_STOPPED. Call before any other thread exists: all of them
- * must hold these signals back. */
+/* SIGTERM, SIGINT, SIGHUP: the boot is given up. Waits for a step that must not be cut (an NV index is defined; PCR15
+ * was extended), removes plaintext, reports, and exits with FAILURE_STOPPED. Call before any other thread exists: all
+ * of them must hold these signals back. */
 
 #include "boot/boot.h"
 

@@ -25,7 +25,7 @@ static int open_below(const char *root, const char *path) {
         return (int) fd;
 }
 
-static void info_free(STACK_OF(X509_INFO) *infos) {
+static void info_free(STACK_OF(X509_INFO) * infos) {
         sk_X509_INFO_pop_free(infos, X509_INFO_free);
 }
 DEFINE_CLEANUP(STACK_OF(X509_INFO) *, info_free, info_freep)
@@ -68,13 +68,15 @@ int config_check_bundle(const char *path, const char *root, struct error *e) {
 }
 
 void config_print_rest(const struct config *c, FILE *f) {
-        fprintf(f, "What only a boot can tell:\n"
+        fprintf(f,
+                "What only a boot can tell:\n"
                 "  %s must be a tmpfs that the agent can write to, with room for the model\n"
                 "  the directories of %s and %s must be there, and the agent must be able to write to them\n"
                 "  the TPM (%s) must be a NitroTPM, with PCR 15 all zero\n",
                 c->model_directory, c->report, c->measurement_log, c->tcti ?: "/dev/tpmrm0 or /dev/tpm0");
-        fprintf(f, "  the metadata service%s%s, KMS%s%s and S3%s%s must answer, "
-                "and allow the instance's role what it needs\n",
+        fprintf(f,
+                "  the metadata service%s%s, KMS%s%s and S3%s%s must answer, and allow the instance's role what it "
+                "needs\n",
                 c->endpoint_imds ? " at " : "", c->endpoint_imds ?: "", c->endpoint_kms ? " at " : "",
                 c->endpoint_kms ?: "", c->endpoint_s3 ? " at " : "", c->endpoint_s3 ?: "");
         if (c->hook_name)

@@ -59,7 +59,7 @@ struct setting {
         int64_t min, max;
         const char *expected;
         int (*take)(const struct setting *s, json_object *o, const struct reading *r);
-        size_t offset;      /* of the member of struct config, for the takers that need no more to know it */
+        size_t offset; /* of the member of struct config, for the takers that need no more to know it */
         int (*check)(const char *text, struct error *why);
         const char *absent; /* the text when the key is absent, or NULL */
 };
@@ -136,8 +136,8 @@ static int check_path(const char *text, struct error *why) {
 
 static int check_file(const char *text, struct error *why) {
         if (text[strlen(text) - 1] == '/')
-                return fail(why, FAILURE_CONFIG, -EINVAL, text,
-                            "\"%.200s\" is the name of a directory, not of a file", text);
+                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" is the name of a directory, not of a file",
+                            text);
         return check_path(text, why);
 }
 
@@ -172,8 +172,8 @@ static int check_tcti(const char *text, struct error *why) {
         if (!utf8_printable(text))
                 return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" has control characters", text);
         if (n == 0)
-                return fail(why, FAILURE_CONFIG, -EINVAL, text,
-                            "\"%.200s\" has no module's name before the colon", text);
+                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" has no module's name before the colon",
+                            text);
         if (n == strlen("device") && strncmp(text, "device", n) == 0 && *colon && conf[0] != '/')
                 return fail(why, FAILURE_CONFIG, -EINVAL, text,
                             "\"%.200s\" names no device: an absolute path follows the colon", text);
@@ -204,12 +204,15 @@ static int take_keys(const struct setting *s, json_object *o, const struct readi
                 const char *arn = whole_text(key);
 
                 if (!arn || !key_arn_valid(arn))
-                        return BAD(r, "\"%s[%zu]\" must be a KMS key ARN such as arn:aws:kms:REGION:ACCOUNT:key/ID "
-                                   "(an alias will not do), not %.200s", s->key, i,
-                                   json_object_to_json_string_ext(key, plain));
+                        return BAD(r,
+                                   "\"%s[%zu]\" must be a KMS key ARN such as arn:aws:kms:REGION:ACCOUNT:key/ID (an "
+                                   "alias will not do), not %.200s",
+                                   s->key, i, json_object_to_json_string_ext(key, plain));
                 if (!key_arn_has_its_partition(arn))
-                        return BAD(r, "\"%s[%zu]\" names a Region that is not in the partition of the ARN's beginning: "
-                                   "%.200s", s->key, i, arn);
+                        return BAD(r,
+                                   "\"%s[%zu]\" names a Region that is not in the partition of the ARN's beginning: "
+                                   "%.200s",
+                                   s->key, i, arn);
                 c->keys[i] = strdup(arn);
                 if (!c->keys[i])
                         return fail_oom(r->e);
@@ -337,8 +340,8 @@ static const struct setting settings[] = {
         { "measure", json_type_string, 0, 0, "\"model\" or \"sha384\"", take_measure, 0, NULL, NULL },
         { "region", json_type_string, 1, 64, "an AWS Region", take_text, AT(region), check_region, NULL },
         { "use_fips_endpoint", json_type_boolean, 0, 0, "true or false", take_flag, AT(use_fips_endpoint), NULL, NULL },
-        { "use_dualstack_endpoint", json_type_boolean, 0, 0, "true or false", take_flag, AT(use_dualstack_endpoint), NULL,
-          NULL },
+        { "use_dualstack_endpoint", json_type_boolean, 0, 0, "true or false", take_flag, AT(use_dualstack_endpoint),
+          NULL, NULL },
         { "endpoints", json_type_object, 0, 0, "an object with imds, kms, s3, autoscaling", take_endpoints, 0, NULL,
           NULL },
         { "ca_bundle", json_type_string, 1, 1024, "an absolute path", take_text, AT(ca_bundle), check_file, NULL },
@@ -374,7 +377,7 @@ static int check_together(const struct reading *r) {
 
         if (c->n_keys == 0 && !c->discovery)
                 return BAD(r, "\"keys\" is missing; expected a list of KMS key ARNs, or \"discovery\": true to accept "
-                           "any key");
+                              "any key");
         if (c->n_keys > 0 && c->discovery)
                 return BAD(r, "\"keys\" and \"discovery\" exclude each other");
         if (streq(c->report, c->measurement_log))
@@ -434,8 +437,8 @@ static int check_context(const struct config *c, const struct message_header *h,
 
                 if (!value)
                         return fail(e, FAILURE_CONTEXT, -EACCES, subject,
-                                    "its encryption context lacks \"%.100s\", which must be \"%.200s\"", c->context[i].key,
-                                    c->context[i].value);
+                                    "its encryption context lacks \"%.100s\", which must be \"%.200s\"",
+                                    c->context[i].key, c->context[i].value);
                 if (!streq(value, c->context[i].value))
                         return fail(e, FAILURE_CONTEXT, -EACCES, subject,
                                     "its encryption context has \"%.100s\" = \"%.200s\", which must be \"%.200s\"",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The measured configuration: a JSON file on the verity root. Everything that decides security is here and nowhere else:
- * user data, environment and S3 cannot change it. Every key is listed, with its meaning and default, in
+/* The measured configuration: a JSON file on the verity root. Everything that decides security is here and nowhere
+ * else: user data, environment and S3 cannot change it. Every key is listed, with its meaning and default, in
  * sealboot-agent(8). */
 
 #include "basic/json.h"
@@ -20,7 +20,7 @@ enum measure_mode {
 struct config {
         char **keys; /* ARNs of the KMS keys a model may be sealed under */
         size_t n_keys;
-        bool discovery; /* any key at all; then n_keys is 0 */
+        bool discovery;               /* any key at all; then n_keys is 0 */
         struct message_pair *context; /* pairs the encryption context must have */
         size_t n_context;
         uint8_t (*digests)[MODEL_DIGEST]; /* models that may be loaded; none: any */
@@ -28,13 +28,13 @@ struct config {
         char *model; /* s3:// URI when user data names none, or NULL */
         enum measure_mode measure;
 
-        char *region; /* NULL: the instance's */
+        char *region;                                     /* NULL: the instance's */
         char *endpoint_imds, *endpoint_kms, *endpoint_s3; /* NULL: AWS's */
         char *endpoint_autoscaling;
         bool use_fips_endpoint, use_dualstack_endpoint; /* of AWS's own */
-        char *hook_group, *hook_name; /* the Auto Scaling lifecycle hook to complete, or NULL */
-        char *ca_bundle; /* NULL: the system's */
-        char *tcti;      /* NULL: the machine's TPM */
+        char *hook_group, *hook_name;                   /* the Auto Scaling lifecycle hook to complete, or NULL */
+        char *ca_bundle;                                /* NULL: the system's */
+        char *tcti;                                     /* NULL: the machine's TPM */
 
         char *model_directory;
         char *measurement_log;
@@ -56,18 +56,18 @@ void config_print_rest(const struct config *c, FILE *f);
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free, config_freep)
 
-/* What the operator may say, in user data: {"sealboot": {"model": "s3://bucket/prefix/", "lifecycle_hook": {"group": ...,
- * "name": ...}}}. Other keys beside "sealboot" belong to others; keys inside it that are not known are refused
+/* What the operator may say, in user data: {"sealboot": {"model": "s3://bucket/prefix/", "lifecycle_hook": {"group":
+ * ..., "name": ...}}}. Other keys beside "sealboot" belong to others; keys inside it that are not known are refused
  * (FAILURE_LAUNCH). `text` NULL: no user data. */
 struct launch {
         char *bucket;
-        char *key;      /* of a single sealed object; or a prefix, with its slash */
-        bool is_prefix; /* it holds a manifest */
+        char *key;                    /* of a single sealed object; or a prefix, with its slash */
+        bool is_prefix;               /* it holds a manifest */
         char *hook_group, *hook_name; /* the lifecycle hook: user data's, else the configuration's, else NULL */
 };
 /* {"group": text, "name": text} of either; `object` may be NULL. */
-int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where, char **ret_group,
-                         char **ret_name, struct error *e);
+int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where,
+                         char **ret_group, char **ret_name, struct error *e);
 int launch_parse(const char *text, size_t n, const struct config *c, struct launch *ret, struct error *e);
 void launch_done(struct launch *l);
 

@@ -4,8 +4,8 @@
 #include "basic/utf8.h"
 #include "configuration/config.h"
 
-int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where, char **ret_group,
-                         char **ret_name, struct error *e) {
+int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where,
+                         char **ret_group, char **ret_name, struct error *e) {
         json_object *group = NULL, *name = NULL;
         const struct json_field fields[] = {
                 { "group", json_type_string, true, 1, 255, "an Auto Scaling group's name", &group },
@@ -72,8 +72,8 @@ static int parse_json(const char *text, size_t n, const char *subject, json_obje
         if (r == 0 || r == -ENOMEM || !what)
                 return r;
         fail(e, FAILURE_LAUNCH, -EINVAL, subject, "is not JSON but %s", what);
-        fail_advice(e, "The image runs nothing that user data brings: give a JSON object, such as "
-                       "{\"sealboot\": {\"model\": \"s3://BUCKET/PREFIX/\"}}, and let it be base64-encoded once.");
+        fail_advice(e, "The image runs nothing that user data brings: give a JSON object, such as {\"sealboot\": "
+                       "{\"model\": \"s3://BUCKET/PREFIX/\"}}, and let it be base64-encoded once.");
         return -EINVAL;
 }
 

@@ -17,8 +17,8 @@ static bool pass_byte(struct reader *r, uint8_t byte) {
         return true;
 }
 
-/* The initial byte and the argument after it (RFC 8949, section 3). 0, -EAGAIN with the bytes wanted from the cursor's place
- * on, or -EBADMSG. */
+/* The initial byte and the argument after it (RFC 8949, section 3). 0, -EAGAIN with the bytes wanted from the cursor's
+ * place on, or -EBADMSG. */
 static int take_head(struct reader *r, uint8_t *ret_major, uint64_t *ret_argument, size_t *ret_wanted) {
         uint8_t initial, info, byte;
         size_t extra;
@@ -57,8 +57,8 @@ static int take_string(struct reader *r, struct cbor_item *item, size_t *ret_wan
 
 /* As take_head(), for an item with its string. */
 static int take(struct reader *r, struct cbor_item *ret, size_t *ret_wanted) {
-        static const enum cbor_kind kinds[] = { CBOR_UINT, CBOR_NINT, CBOR_BYTES, CBOR_TEXT,
-                                                CBOR_ARRAY, CBOR_MAP, CBOR_TAG, CBOR_BOOL };
+        static const enum cbor_kind kinds[] = { CBOR_UINT,  CBOR_NINT, CBOR_BYTES, CBOR_TEXT,
+                                                CBOR_ARRAY, CBOR_MAP,  CBOR_TAG,   CBOR_BOOL };
         struct cbor_item item = { .data = NULL };
         struct reader at = *r;
         uint8_t major;
@@ -232,7 +232,8 @@ static int take_whole(struct reader *r, const struct cbor_field *f) {
                 return 0;
         if ((f->kind == CBOR_MAP ? cbor_take_map(&head, &n) : cbor_take_array(&head, &n)) < 0 || cbor_skip(r) < 0)
                 return -EBADMSG;
-        *f->ret = (struct cbor_item) { .kind = f->kind, .value = n, .data = r->data + start, .size = r->offset - start };
+        *f->ret =
+                (struct cbor_item) { .kind = f->kind, .value = n, .data = r->data + start, .size = r->offset - start };
         return 0;
 }
 

@@ -5,12 +5,14 @@
  * whose decoder takes what we must refuse, and, in 0.8 at least, refuses COSE's one-byte tag 18.)
  *
  * What is measured or signed never needs more than: definite lengths, integers of up to 64 bits, byte and text strings,
- * arrays, maps, tags, false, true and null, and one thing more: maps of indefinite length, because the payloads of AWS's own
- * attestation documents are such maps. All else (other indefinite lengths, floats, other simple values, reserved heads) is
- * -EBADMSG, and so is an item that ends after its bytes do. Nothing here allocates: strings are borrowed from the input, and
- * an array or map gives its count, which is never trusted to size anything: its items are taken one by one.
+ * arrays, maps, tags, false, true and null, and one thing more: maps of indefinite length, because the payloads of
+ * AWS's own attestation documents are such maps. All else (other indefinite lengths, floats, other simple values,
+ * reserved heads) is -EBADMSG, and so is an item that ends after its bytes do. Nothing here allocates: strings are
+ * borrowed from the input, and an array or map gives its count, which is never trusted to size anything: its items are
+ * taken one by one.
  *
- * Like the cursor's own reads, each call writes its output on success only, and on error leaves the cursor in its place. */
+ * Like the cursor's own reads, each call writes its output on success only, and on error leaves the cursor in its
+ * place. */
 
 #include "basic/reader.h"
 
@@ -37,8 +39,8 @@ struct cbor_item {
 int cbor_take(struct reader *r, struct cbor_item *ret) _must_check_;
 /* The next item, which must be of this kind. */
 int cbor_take_kind(struct reader *r, enum cbor_kind kind, struct cbor_item *ret) _must_check_;
-/* The count of an array or map, CBOR_OPEN for a map of indefinite length. A count that could not fit into the bytes left is
- * -EBADMSG. */
+/* The count of an array or map, CBOR_OPEN for a map of indefinite length. A count that could not fit into the bytes
+ * left is -EBADMSG. */
 #define CBOR_OPEN SIZE_MAX
 int cbor_take_array(struct reader *r, size_t *ret_n) _must_check_;
 int cbor_take_map(struct reader *r, size_t *ret_n) _must_check_;
@@ -48,29 +50,30 @@ bool cbor_map_more(struct reader *r, size_t *left) _must_check_;
 /* Passes one whole item, with what it holds; at most 16 levels deep. */
 int cbor_skip(struct reader *r) _must_check_;
 
-/* For input that arrives in pieces: 0 when the first `n` bytes hold one whole item, whose length is then *ret; -EAGAIN when
- * more bytes are needed, *ret > n being how many at least; -EBADMSG when no continuation could be well-formed. */
+/* For input that arrives in pieces: 0 when the first `n` bytes hold one whole item, whose length is then *ret; -EAGAIN
+ * when more bytes are needed, *ret > n being how many at least; -EBADMSG when no continuation could be well-formed. */
 int cbor_measure(const void *data, size_t n, size_t *ret) _must_check_;
 
-/* A map whose keys are text, checked against a table: an unknown key, a key twice, a missing key, a wrong kind or size is
- * -EBADMSG, and *ret_wrong (may be NULL) then says in a word or two what: it borrows from the table or is static, never from
- * the input. */
+/* A map whose keys are text, checked against a table: an unknown key, a key twice, a missing key, a wrong kind or size
+ * is -EBADMSG, and *ret_wrong (may be NULL) then says in a word or two what: it borrows from the table or is static,
+ * never from the input. */
 struct cbor_field {
         const char *key;
         enum cbor_kind kind;
         bool required;
         bool nullable;   /* null counts as absent */
         size_t min, max; /* CBOR_BYTES, CBOR_TEXT: the inclusive range of the size */
-        struct cbor_item *ret; /* left alone when the key is absent or null. An array or map is passed over: its `data` and
-                                * `size` are then its whole encoding, head included, to be read by a cursor of its own. */
+        struct cbor_item
+                *ret; /* left alone when the key is absent or null. An array or map is passed over: its `data` and
+                       * `size` are then its whole encoding, head included, to be read by a cursor of its own. */
 };
 
 enum { CBOR_FIELDS_MAX = 32 };
 
 int cbor_take_fields(struct reader *r, const struct cbor_field *fields, size_t n, const char **ret_wrong) _must_check_;
 
-/* Writes into memory of the caller's: -ENOBUFS when it is too small, after which the writer's content is of no use. Heads
- * are the shortest. */
+/* Writes into memory of the caller's: -ENOBUFS when it is too small, after which the writer's content is of no use.
+ * Heads are the shortest. */
 struct cbor_writer {
         uint8_t *data;
         size_t room;

@@ -5,11 +5,11 @@
 
 enum { DOCUMENT_PCRS = 24, DOCUMENT_PCR_SIZE = 48 };
 
-/* What an attestation document of ours claims, for the boot report and for the words on a refusal. Nothing is verified: KMS
- * does that, and `sealboot verify`. PCRs that the document leaves out are zero. -EBADMSG when a claim cannot be found.
- * Source: EC2 User Guide, "NitroTPM Attestation Document content". */
+/* What an attestation document of ours claims, for the boot report and for the words on a refusal. Nothing is verified:
+ * KMS does that, and `sealboot verify`. PCRs that the document leaves out are zero. -EBADMSG when a claim cannot be
+ * found. Source: EC2 User Guide, "NitroTPM Attestation Document content". */
 struct document_claims {
-        uint64_t timestamp_ms; /* since the epoch */
+        uint64_t timestamp_ms;                          /* since the epoch */
         uint8_t pcrs[DOCUMENT_PCRS][DOCUMENT_PCR_SIZE]; /* the SHA-384 bank */
 };
 

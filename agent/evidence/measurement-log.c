@@ -74,11 +74,13 @@ static json_object *content(const struct measurement *what, const void *text, si
         clock_gettime(CLOCK_BOOTTIME, &now);
         if (!o)
                 return NULL;
-        if (text && n <= TEXT_MAX && utf8_valid(text, n) && add(o, "string", json_object_new_string_len(text, (int) n)) < 0)
+        if (text && n <= TEXT_MAX && utf8_valid(text, n) &&
+            add(o, "string", json_object_new_string_len(text, (int) n)) < 0)
                 return NULL;
         if (what->description && add(o, "description", json_object_new_string(what->description)) < 0)
                 return NULL;
-        if (sd_id128_get_boot(&id) >= 0 && add(o, "bootId", json_object_new_string(sd_id128_to_string(id, boot_id))) < 0)
+        if (sd_id128_get_boot(&id) >= 0 &&
+            add(o, "bootId", json_object_new_string(sd_id128_to_string(id, boot_id))) < 0)
                 return NULL;
         if (add(o, "timestamp", json_object_new_int64((int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000)) < 0 ||
             add(o, "eventType", json_object_new_string(what->event_type)) < 0)
@@ -91,8 +93,10 @@ static int compose(struct measurement_log *l, unsigned pcr, const struct measure
         _cleanup_json_ json_object *o = json_object_new_object();
         int size;
 
-        if (!o || add(o, "pcr", json_object_new_int64(pcr)) < 0 || add(o, "digests", digest_list(digests, n_digests)) < 0 ||
-            add(o, "content_type", json_object_new_string("systemd")) < 0 || add(o, "content", content(what, text, n)) < 0)
+        if (!o || add(o, "pcr", json_object_new_int64(pcr)) < 0 ||
+            add(o, "digests", digest_list(digests, n_digests)) < 0 ||
+            add(o, "content_type", json_object_new_string("systemd")) < 0 ||
+            add(o, "content", content(what, text, n)) < 0)
                 return -ENOMEM;
         size = asprintf(&l->record, "%c%s\n", RECORD_SEPARATOR,
                         json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
@@ -141,8 +145,8 @@ static int open_locked(struct measurement_log *l, struct error *e) {
 }
 
 int measurement_log_begin(const char *path, unsigned pcr, const struct measured_digest *digests, size_t n_digests,
-                          const struct measurement *what, const void *text, size_t text_size, struct measurement_log **ret,
-                          struct error *e) {
+                          const struct measurement *what, const void *text, size_t text_size,
+                          struct measurement_log **ret, struct error *e) {
         _cleanup_(measurement_log_closep) struct measurement_log *l = NULL;
         int r;
 
@@ -156,7 +160,8 @@ int measurement_log_begin(const char *path, unsigned pcr, const struct measured_
         r = open_locked(l, e);
         if (r < 0)
                 return r;
-        if (fallocate(l->fd, FALLOC_FL_KEEP_SIZE, l->end, (off_t) l->size) < 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+        if (fallocate(l->fd, FALLOC_FL_KEEP_SIZE, l->end, (off_t) l->size) < 0 && errno != EOPNOTSUPP &&
+            errno != ENOSYS)
                 return fail(e, FAILURE_MEASURE, -errno, l->path, "no room for the record in the measurement log: %m");
         if (l->marked && fchmod(l->fd, 0600 | S_ISVTX) < 0)
                 return fail(e, FAILURE_MEASURE, -errno, l->path, "cannot mark the measurement log as unfinished: %m");

@@ -2,17 +2,17 @@
 #pragma once
 
 /* The log of what userspace measured: TCG Canonical Event Log (CEL), JSON encoding, in the dialect of systemd's
- * /run/log/systemd/tpm2-measure.log (systemd's TPM2_PCR_MEASUREMENTS page and systemd-pcrlock(8)), so that whatever replays
- * that replays ours:
+ * /run/log/systemd/tpm2-measure.log (systemd's TPM2_PCR_MEASUREMENTS page and systemd-pcrlock(8)), so that whatever
+ * replays that replays ours:
  *
  *   RS (0x1E), one JSON object, LF: an RFC 7464 sequence. No "recnum": readers number the records themselves.
  *   {"pcr": N, "digests": [{"hashAlg": "sha384", "digest": hex}, ...], "content_type": "systemd",
- *    "content": {"string": the text measured, "description": in words, "bootId": 32 hex digits, "timestamp": CLOCK_BOOTTIME
- *                in microseconds, "eventType": "sealboot-model"}}
+ *    "content": {"string": the text measured, "description": in words, "bootId": 32 hex digits, "timestamp":
+ * CLOCK_BOOTTIME in microseconds, "eventType": "sealboot-model"}}
  *
  * "string" is there only when it hashes to the digests and is UTF-8 of at most 64 KiB. Writers hold an exclusive flock;
- * while one is between its TPM command and the end of its record the file's sticky bit is set, so that a log which lacks a
- * record, because its writer died, shows it. */
+ * while one is between its TPM command and the end of its record the file's sticky bit is set, so that a log which
+ * lacks a record, because its writer died, shows it. */
 
 #include "basic/failure.h"
 
@@ -32,11 +32,12 @@ struct measured_digest {
 
 struct measurement_log;
 
-/* All of the work that comes before the TPM command: opens (or creates, mode 0600, with its directory) and locks the log,
- * composes the record, claims the space for it and marks the file unfinished. `text` may be NULL. FAILURE_MEASURE. */
+/* All of the work that comes before the TPM command: opens (or creates, mode 0600, with its directory) and locks the
+ * log, composes the record, claims the space for it and marks the file unfinished. `text` may be NULL. FAILURE_MEASURE.
+ */
 int measurement_log_begin(const char *path, unsigned pcr, const struct measured_digest *digests, size_t n_digests,
-                          const struct measurement *what, const void *text, size_t text_size, struct measurement_log **ret,
-                          struct error *e);
+                          const struct measurement *what, const void *text, size_t text_size,
+                          struct measurement_log **ret, struct error *e);
 /* The PCR was extended: appends the record and takes the mark away. */
 int measurement_log_commit(struct measurement_log *l, struct error *e);
 /* The PCR was not extended: takes the mark away. Without either call the mark stays. */
@@ -44,6 +45,6 @@ void measurement_log_abort(struct measurement_log *l);
 void measurement_log_close(struct measurement_log *l);
 DEFINE_CLEANUP(struct measurement_log *, measurement_log_close, measurement_log_closep)
 
-/* Says in `text` who extended the PCR, by the log: "machine-id:... (machine-id), ...". What is not well-formed is passed
- * over. Returns how many records name the PCR; 0 and an empty text when none does or there is no log. */
+/* Says in `text` who extended the PCR, by the log: "machine-id:... (machine-id), ...". What is not well-formed is
+ * passed over. Returns how many records name the PCR; 0 and an empty text when none does or there is no log. */
 size_t measurement_log_explain(const char *path, unsigned pcr, char *text, size_t size);

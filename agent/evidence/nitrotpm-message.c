@@ -47,10 +47,12 @@ int nitrotpm_decode_answer(const uint8_t *answer, size_t size, const char *subje
                 { .key = "Attestation", .kind = CBOR_MAP, .ret = &attestation },
                 { .key = "Error", .kind = CBOR_TEXT, .min = 1, .max = 64, .ret = &error },
         };
+        /* clang-format off */
         const struct cbor_field inner[] = {
                 { .key = "document", .kind = CBOR_BYTES, .required = true, .min = 1, .max = ATTESTATION_INDEX_BYTES,
                   .ret = &document },
         };
+        /* clang-format on */
         struct reader r = reader_over(answer, size);
         const char *wrong;
 
@@ -60,8 +62,8 @@ int nitrotpm_decode_answer(const uint8_t *answer, size_t size, const char *subje
                 return fail(e, FAILURE_ATTESTATION, -EBADMSG, subject,
                             "the NitroTPM's answer is neither a document nor an error");
         if (error.data)
-                return fail(e, FAILURE_ATTESTATION, -EREMOTEIO, subject, "the NitroTPM answered: %.*s", (int) error.size,
-                            (const char *) error.data);
+                return fail(e, FAILURE_ATTESTATION, -EREMOTEIO, subject, "the NitroTPM answered: %.*s",
+                            (int) error.size, (const char *) error.data);
         r = reader_over(attestation.data, attestation.size);
         if (cbor_take_fields(&r, inner, ELEMENTS(inner), &wrong) < 0)
                 return fail(e, FAILURE_ATTESTATION, -EBADMSG, subject, "the NitroTPM's answer is malformed: %s", wrong);

@@ -59,8 +59,9 @@ int nitrotpm_clear_leftover(struct tpm *t, size_t *ret_cleared, struct error *e)
                 if (found->handle[i] < ATTESTATION_INDEX_FIRST ||
                     found->handle[i] >= ATTESTATION_INDEX_FIRST + ATTESTATION_INDICES)
                         continue;
-                TPM_PATIENTLY(t, rc, Esys_TR_FromTPMPublic(tpm_esys(t), found->handle[i], ESYS_TR_NONE, ESYS_TR_NONE,
-                                                           ESYS_TR_NONE, &handle));
+                TPM_PATIENTLY(t, rc,
+                              Esys_TR_FromTPMPublic(tpm_esys(t), found->handle[i], ESYS_TR_NONE, ESYS_TR_NONE,
+                                                    ESYS_TR_NONE, &handle));
                 if (rc != TSS2_RC_SUCCESS)
                         return tpm_fail(e, FAILURE_TPM, t, "TPM2_NV_ReadPublic", rc);
                 r = undefine(t, handle, e);
@@ -77,15 +78,17 @@ static int define_failed(struct tpm *t, TSS2_RC rc, struct error *e) {
 
         tpm_fail(e, FAILURE_TPM, t, "TPM2_NV_DefineSpace", rc);
         if (code == TPM2_RC_BAD_AUTH || code == TPM2_RC_AUTH_FAIL)
-                fail_advice(e, "The TPM's owner hierarchy has a password. Nothing in an attestable image should set one.");
+                fail_advice(e,
+                            "The TPM's owner hierarchy has a password. Nothing in an attestable image should set one.");
         if (plain(rc) == TPM2_RC_NV_SPACE)
-                fail_advice(e, "The TPM's NV memory is full: list what is there with tpm2_nvreadpublic and remove what is "
-                               "not needed.");
+                fail_advice(e, "The TPM's NV memory is full: list what is there with tpm2_nvreadpublic and remove what "
+                               "is not needed.");
         return -EIO;
 }
 
-/* A TPM counts every power cut as a guess at what it guards (TPM 2.0 part 1, section 19.8.6), so a few of them lock it. Our
- * random auth value needs no guarding: then the index does without. Not before, since AWS's client never asks for that. */
+/* A TPM counts every power cut as a guess at what it guards (TPM 2.0 part 1, section 19.8.6), so a few of them lock it.
+ * Our random auth value needs no guarding: then the index does without. Not before, since AWS's client never asks for
+ * that. */
 static int choose_attributes(struct tpm *t, TPMA_NV *ret, struct error *e) {
         uint32_t state;
         int r;
@@ -144,8 +147,10 @@ static size_t compose_vendor_command(const struct index *x, uint8_t *command) {
                 uint32_t value;
                 uint8_t width;
         } head[] = {
-                { TPM2_ST_SESSIONS, 2 }, { 0, 4 }, { ATTESTATION_COMMAND, 4 }, { x->number, 4 }, { x->number, 4 },
-                { 4 + 2 + 1 + 2 + AUTH_BYTES, 4 }, { TPM2_RS_PW, 4 }, { 0, 2 }, { 0, 1 }, { AUTH_BYTES, 2 },
+                { TPM2_ST_SESSIONS, 2 }, { 0, 4 },         { ATTESTATION_COMMAND, 4 },
+                { x->number, 4 },        { x->number, 4 }, { 4 + 2 + 1 + 2 + AUTH_BYTES, 4 },
+                { TPM2_RS_PW, 4 },       { 0, 2 },         { 0, 1 },
+                { AUTH_BYTES, 2 },
         };
         size_t n = 0;
 
@@ -200,19 +205,21 @@ static int read_chunk(struct index *x, uint8_t *out, size_t offset, size_t wante
         _cleanup_esys_ TPM2B_MAX_NV_BUFFER *chunk = NULL;
         TSS2_RC rc;
 
-        TPM_PATIENTLY(x->tpm, rc, Esys_NV_Read(tpm_esys(x->tpm), x->handle, x->handle, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                                               ESYS_TR_NONE, (UINT16) wanted, (UINT16) offset, &chunk));
+        TPM_PATIENTLY(x->tpm, rc,
+                      Esys_NV_Read(tpm_esys(x->tpm), x->handle, x->handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                                   (UINT16) wanted, (UINT16) offset, &chunk));
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, x->tpm, "TPM2_NV_Read", rc);
         if (chunk->size != wanted)
-                return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(x->tpm), "TPM2_NV_Read gave %u bytes of %zu", chunk->size,
-                            wanted);
+                return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(x->tpm), "TPM2_NV_Read gave %u bytes of %zu",
+                            chunk->size, wanted);
         memcpy(out + offset, chunk->buffer, wanted);
         return 0;
 }
 
 /* A chunk of the largest size tells the answer's length; then only the rest of it is read. */
-static int read_answer(struct index *x, uint8_t out[static ATTESTATION_INDEX_BYTES], size_t *ret_size, struct error *e) {
+static int read_answer(struct index *x, uint8_t out[static ATTESTATION_INDEX_BYTES], size_t *ret_size,
+                       struct error *e) {
         size_t got = 0, need = x->buffer_max;
         int r;
 
@@ -227,7 +234,8 @@ static int read_answer(struct index *x, uint8_t out[static ATTESTATION_INDEX_BYT
                 if (r == 0)
                         break;
                 if (r != -EAGAIN || need > ATTESTATION_INDEX_BYTES)
-                        return fail(e, FAILURE_ATTESTATION, -EBADMSG, tpm_name(x->tpm), "the NitroTPM's answer is not CBOR");
+                        return fail(e, FAILURE_ATTESTATION, -EBADMSG, tpm_name(x->tpm),
+                                    "the NitroTPM's answer is not CBOR");
         }
         *ret_size = need;
         return 0;

@@ -3,9 +3,9 @@
 
 /* Attestation documents from a NitroTPM (AWS's nitro-tpm-attest; EC2 User Guide, "NitroTPM Attestation Document").
  *
- * The request travels in an NV index: define (owner hierarchy, AUTHREAD|AUTHWRITE, 8192 bytes, random auth; NO_DA too where
- * the TPM is locked against dictionary attacks), write the CBOR request, send vendor command 0x20000001 with the index as auth
- * handle and NV index, read the CBOR answer, undefine. */
+ * The request travels in an NV index: define (owner hierarchy, AUTHREAD|AUTHWRITE, 8192 bytes, random auth; NO_DA too
+ * where the TPM is locked against dictionary attacks), write the CBOR request, send vendor command 0x20000001 with the
+ * index as auth handle and NV index, read the CBOR answer, undefine. */
 
 #include "evidence/tpm.h"
 
@@ -25,13 +25,14 @@ struct attestation_request {
 
 /* A fresh document: COSE_Sign1 as the NitroTPM gave it, not verified, malloc'ed.
  *
- * Callers on one machine take turns (within the busy wait of tpm_open; FAILURE_TPM_BUSY beyond it), so whatever is found in
- * our range of indices was left behind by a client that was killed, and is removed first. The index is undefined again on
- * every path; SIGHUP, SIGINT, SIGTERM and the like are held back until it is, in the calling thread: a program with several
- * threads blocks them in all others. Where /dev/tpmrm0 does not pass the vendor command on, /dev/tpm0 is used.
+ * Callers on one machine take turns (within the busy wait of tpm_open; FAILURE_TPM_BUSY beyond it), so whatever is
+ * found in our range of indices was left behind by a client that was killed, and is removed first. The index is
+ * undefined again on every path; SIGHUP, SIGINT, SIGTERM and the like are held back until it is, in the calling thread:
+ * a program with several threads blocks them in all others. Where /dev/tpmrm0 does not pass the vendor command on,
+ * /dev/tpm0 is used.
  *
- * FAILURE_ATTESTATION when the answer is an error (quoted), no document, or the TPM no NitroTPM; FAILURE_USAGE when a field
- * is too long; FAILURE_TPM. */
+ * FAILURE_ATTESTATION when the answer is an error (quoted), no document, or the TPM no NitroTPM; FAILURE_USAGE when a
+ * field is too long; FAILURE_TPM. */
 int nitrotpm_attest(struct tpm *t, const struct attestation_request *request, uint8_t **ret_document, size_t *ret_size,
                     struct error *e);
 

@@ -37,7 +37,8 @@ static bool any_selected(const TPMS_PCR_SELECTION *s) {
         return false;
 }
 
-int tpm_pcr_banks(struct tpm *t, const struct pcr_algorithm *ret[static PCR_BANKS_MAX], size_t *ret_n, struct error *e) {
+int tpm_pcr_banks(struct tpm *t, const struct pcr_algorithm *ret[static PCR_BANKS_MAX], size_t *ret_n,
+                  struct error *e) {
         _cleanup_esys_ TPMS_CAPABILITY_DATA *data = NULL;
         const struct pcr_algorithm *banks[PCR_BANKS_MAX] = { NULL };
         const TPML_PCR_SELECTION *list;
@@ -55,8 +56,8 @@ int tpm_pcr_banks(struct tpm *t, const struct pcr_algorithm *ret[static PCR_BANK
                         continue;
                 if (n == PCR_BANKS_MAX || !pcr_algorithm(list->pcrSelections[i].hash))
                         return fail(e, FAILURE_TPM, -EOPNOTSUPP, tpm_name(t),
-                                    "the PCR bank of algorithm 0x%04x is active, which cannot be "
-                                    "computed here: left alone, it would say that nothing was loaded",
+                                    "the PCR bank of algorithm 0x%04x is active, which cannot be computed here: left "
+                                    "alone, it would say that nothing was loaded",
                                     list->pcrSelections[i].hash);
                 banks[n++] = pcr_algorithm(list->pcrSelections[i].hash);
         }
@@ -105,8 +106,8 @@ static int read_some(struct tpm *t, const struct pcr_algorithm *bank, uint32_t m
         TSS2_RC rc;
 
         TPM_PATIENTLY(t, rc,
-                      Esys_PCR_Read(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &wanted, ret_counter,
-                                    &given, &digests));
+                      Esys_PCR_Read(tpm_esys(t), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &wanted, ret_counter, &given,
+                                    &digests));
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_PCR_Read", rc);
         got = given->count == 1 ? selected(&given->pcrSelections[0], bank) : 0;
@@ -171,8 +172,8 @@ static int read_register(struct tpm *t, unsigned pcr, const struct pcr_changes *
                 const struct pcr_algorithm *bank = c->banks[i].algorithm;
 
                 if (selected(&given->pcrSelections[i], bank) != UINT32_C(1) << pcr)
-                        return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(t), "TPM2_PCR_Read gave no PCR%u of the %s bank", pcr,
-                                    bank->name);
+                        return fail(e, FAILURE_TPM, -EBADMSG, tpm_name(t), "TPM2_PCR_Read gave no PCR%u of the %s bank",
+                                    pcr, bank->name);
                 if (copy_digest(t, bank, &digests->digests[i], values[i], e) < 0)
                         return -EBADMSG;
         }
@@ -273,9 +274,11 @@ static int predict(struct pcr_changes *c, const void *text, size_t n, const uint
                 if (sha384 && b->algorithm->id == TPM2_ALG_SHA384)
                         memcpy(b->digest, sha384, 48);
                 else if (hash(b->algorithm, text, n, NULL, 0, b->digest) < 0)
-                        return fail(e, FAILURE_MEASURE, -EIO, b->algorithm->name, "OpenSSL does not compute this digest");
+                        return fail(e, FAILURE_MEASURE, -EIO, b->algorithm->name,
+                                    "OpenSSL does not compute this digest");
                 if (hash(b->algorithm, b->before, size, b->digest, size, b->after) < 0)
-                        return fail(e, FAILURE_MEASURE, -EIO, b->algorithm->name, "OpenSSL does not compute this digest");
+                        return fail(e, FAILURE_MEASURE, -EIO, b->algorithm->name,
+                                    "OpenSSL does not compute this digest");
         }
         return 0;
 }
@@ -314,8 +317,8 @@ static int compare_after(struct tpm *t, unsigned pcr, const struct pcr_changes *
                 hex_encode(b->after, b->algorithm->size, expected);
                 hex_encode(values[i], b->algorithm->size, found);
                 return fail(e, FAILURE_MEASURE, -EBADMSG, tpm_name(t),
-                            "PCR%u of the %s bank is %s after it was extended, not %s: something else "
-                            "extended it at the same time",
+                            "PCR%u of the %s bank is %s after it was extended, not %s: something else extended it at "
+                            "the same time",
                             pcr, b->algorithm->name, found, expected);
         }
         return 0;
@@ -327,7 +330,7 @@ static int begin_log(const char *path, unsigned pcr, const struct pcr_changes *c
 
         for (size_t i = 0; i < c->n; i++)
                 digests[i] = (struct measured_digest) { c->banks[i].algorithm->name, c->banks[i].digest,
-                                                       c->banks[i].algorithm->size };
+                                                        c->banks[i].algorithm->size };
         return measurement_log_begin(path, pcr, digests, c->n, what, text, n, ret, e);
 }
 
@@ -369,8 +372,8 @@ static int measure(struct tpm *t, unsigned pcr, const void *text, size_t n, cons
         return 0;
 }
 
-int tpm_pcr_measure(struct tpm *t, unsigned pcr, const void *text, size_t n, const struct measurement *what, const char *log,
-                    struct pcr_changes *ret, struct error *e) {
+int tpm_pcr_measure(struct tpm *t, unsigned pcr, const void *text, size_t n, const struct measurement *what,
+                    const char *log, struct pcr_changes *ret, struct error *e) {
         return measure(t, pcr, text, n, NULL, what, log, ret, e);
 }
 

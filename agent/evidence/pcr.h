@@ -19,8 +19,8 @@ struct pcr_algorithm {
 const struct pcr_algorithm *pcr_algorithm(TPM2_ALG_ID id);
 const struct pcr_algorithm *pcr_algorithm_named(const char *name);
 
-/* The active banks, in the TPM's order. A bank whose algorithm we cannot compute is FAILURE_TPM: left alone, it would go on
- * saying that nothing was loaded. */
+/* The active banks, in the TPM's order. A bank whose algorithm we cannot compute is FAILURE_TPM: left alone, it would
+ * go on saying that nothing was loaded. */
 int tpm_pcr_banks(struct tpm *t, const struct pcr_algorithm *ret[static PCR_BANKS_MAX], size_t *ret_n, struct error *e);
 
 /* The PCRs of one bank that are named in `mask` (bit n for PCR n), all from one moment; other values are zeroed. */
@@ -47,13 +47,13 @@ struct pcr_changes {
 
 /* Extends every active bank of one PCR, in one command, with the bank's digest of `text`, and appends the event to the
  * measurement log at `log` (NULL: to none). The register must be all zero (FAILURE_PCR_NOT_ZERO): this is for what is
- * measured once per boot. Everything that can fail without the TPM is done before the command is sent; then the register is
- * read back and compared with the prediction. FAILURE_MEASURE otherwise. */
-int tpm_pcr_measure(struct tpm *t, unsigned pcr, const void *text, size_t n, const struct measurement *what, const char *log,
-                    struct pcr_changes *ret, struct error *e);
+ * measured once per boot. Everything that can fail without the TPM is done before the command is sent; then the
+ * register is read back and compared with the prediction. FAILURE_MEASURE otherwise. */
+int tpm_pcr_measure(struct tpm *t, unsigned pcr, const void *text, size_t n, const struct measurement *what,
+                    const char *log, struct pcr_changes *ret, struct error *e);
 
-/* The same, where the SHA-384 bank is extended with a digest that is already there, so that PCR = SHA384(0^48 || digest), as
- * `tpm2_pcrextend N:sha384=DIGEST` does after `sha384sum`. The other active banks are extended with their own digest of
- * these 48 bytes. */
+/* The same, where the SHA-384 bank is extended with a digest that is already there, so that PCR = SHA384(0^48 ||
+ * digest), as `tpm2_pcrextend N:sha384=DIGEST` does after `sha384sum`. The other active banks are extended with their
+ * own digest of these 48 bytes. */
 int tpm_pcr_measure_sha384(struct tpm *t, unsigned pcr, const uint8_t digest[static 48], const struct measurement *what,
                            const char *log, struct pcr_changes *ret, struct error *e);

@@ -64,16 +64,12 @@ static bool is_put_off(TSS2_RC rc) {
                 TSS2_RC rc;
                 bool again;
         } warnings[] = {
-                { TPM2_RC_YIELDED, true },
-                { TPM2_RC_TESTING, true },
-                { TPM2_RC_RETRY, true },
-                { TPM2_RC_NV_RATE, true },        /* written too often: a matter of seconds */
-                { TPM2_RC_NV_UNAVAILABLE, true },
-                { TPM2_RC_LOCKOUT, false },       /* ends after minutes or hours */
-                { TPM2_RC_CANCELED, false },      /* somebody wanted it to end */
-                { TPM2_RC_MEMORY, false },        /* somebody else's objects are in it, and stay */
-                { TPM2_RC_OBJECT_MEMORY, false },
-                { TPM2_RC_SESSION_MEMORY, false },
+                { TPM2_RC_YIELDED, true },        { TPM2_RC_TESTING, true },         { TPM2_RC_RETRY, true },
+                { TPM2_RC_NV_RATE, true }, /* written too often: a matter of seconds */
+                { TPM2_RC_NV_UNAVAILABLE, true }, { TPM2_RC_LOCKOUT, false }, /* ends after minutes or hours */
+                { TPM2_RC_CANCELED, false },                                  /* somebody wanted it to end */
+                { TPM2_RC_MEMORY, false }, /* somebody else's objects are in it, and stay */
+                { TPM2_RC_OBJECT_MEMORY, false }, { TPM2_RC_SESSION_MEMORY, false },
         };
         TSS2_RC layer = rc & TSS2_RC_LAYER_MASK;
 
@@ -119,8 +115,8 @@ int tpm_fail(struct error *e, enum failure failure, const struct tpm *t, const c
         }
         fail(e, failure, -EIO, t->name, "%s: %s (0x%08x)", command, decoded(rc), rc);
         if ((rc & TSS2_RC_LAYER_MASK) == TSS2_TCTI_RC_LAYER)
-                fail_advice(e, "The connection to the TPM broke, not the TPM's rules: look at the kernel's log, or at what "
-                               "the TCTI names.");
+                fail_advice(e, "The connection to the TPM broke, not the TPM's rules: look at the kernel's log, or at "
+                               "what the TCTI names.");
         return -EIO;
 }
 
@@ -192,7 +188,8 @@ static int device_error(const struct tpm *t, int r, TSS2_RC rc, struct error *e)
         if (r == -ENOMEM)
                 return fail_oom(e);
         if (r == -EBUSY)
-                return fail(e, FAILURE_TPM_BUSY, r, t->name, "another process held it for all of %u ms", t->busy_wait_ms);
+                return fail(e, FAILURE_TPM_BUSY, r, t->name, "another process held it for all of %u ms",
+                            t->busy_wait_ms);
         if (r == -EIO)
                 return tpm_fail(e, FAILURE_TPM, t, "cannot talk to the device", rc);
         errno = -r;
@@ -209,7 +206,8 @@ static int connect_other(struct tpm *t, struct error *e) {
         if (rc == TSS2_RC_SUCCESS)
                 return 0;
         if (rc == TSS2_TCTI_RC_IO_ERROR || rc == TSS2_TCTI_RC_NO_CONNECTION) {
-                fail(e, FAILURE_TPM_ABSENT, -ECONNREFUSED, t->name, "nothing answers there: %s (0x%08x)", decoded(rc), rc);
+                fail(e, FAILURE_TPM_ABSENT, -ECONNREFUSED, t->name, "nothing answers there: %s (0x%08x)", decoded(rc),
+                     rc);
                 fail_advice(e, "Check the TCTI string, and that what it names is running.");
                 return -ECONNREFUSED;
         }

@@ -15,12 +15,12 @@ struct tpm;
  * environment only, so a program calls this before it starts threads. */
 void tpm_quiet(void);
 
-/* `tcti` is a TCTI string as in tpm2-tools ("device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321"). NULL: the machine's
- * own, that is /dev/tpmrm0 (the kernel's resource manager, which many may share), or where there is none /dev/tpm0 (which
- * only one may open). A device that another process holds is tried again for busy_wait_ms.
+/* `tcti` is a TCTI string as in tpm2-tools ("device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321"). NULL: the
+ * machine's own, that is /dev/tpmrm0 (the kernel's resource manager, which many may share), or where there is none
+ * /dev/tpm0 (which only one may open). A device that another process holds is tried again for busy_wait_ms.
  *
- * FAILURE_TPM_ABSENT (no device, nothing listens), FAILURE_TPM_BUSY (held beyond busy_wait_ms), FAILURE_TPM (no permission,
- * not a TPM). */
+ * FAILURE_TPM_ABSENT (no device, nothing listens), FAILURE_TPM_BUSY (held beyond busy_wait_ms), FAILURE_TPM (no
+ * permission, not a TPM). */
 int tpm_open(const char *tcti, unsigned busy_wait_ms, struct tpm **ret, struct error *e);
 /* The same over these device nodes, in this order, instead of the machine's own; NULL-terminated. */
 int tpm_open_device(const char *const devices[], unsigned busy_wait_ms, struct tpm **ret, struct error *e);
@@ -38,10 +38,12 @@ unsigned tpm_busy_wait_ms(const struct tpm *t);
 /* From then on, `tell` is called once for each command that the TPM puts off, with its answer in words. */
 void tpm_on_wait(struct tpm *t, void (*tell)(const char *why));
 
-/* A number the TPM tells about itself (TPM2_CAP_TPM_PROPERTIES), such as TPM2_PT_NV_BUFFER_MAX; `absent` if it does not. */
+/* A number the TPM tells about itself (TPM2_CAP_TPM_PROPERTIES), such as TPM2_PT_NV_BUFFER_MAX; `absent` if it does
+ * not. */
 int tpm_property(struct tpm *t, TPM2_PT property, uint32_t absent, uint32_t *ret, struct error *e);
 
-/* fail() for a TSS response code, which is decoded; returns -EIO. `command` is the command's name in the specification. */
+/* fail() for a TSS response code, which is decoded; returns -EIO. `command` is the command's name in the specification.
+ */
 int tpm_fail(struct error *e, enum failure failure, const struct tpm *t, const char *command, TSS2_RC rc);
 
 static inline void esys_freep(void *p) {

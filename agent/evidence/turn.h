@@ -4,8 +4,8 @@
 /* Taking turns at a TPM across processes: by a lock on a file, which ends with the process that holds it, however that
  * ends.
  *
- * Whoever can open a file can lock it, for as long as they like. So the file is one that nobody can open who may not use
- * the TPM anyway:
+ * Whoever can open a file can lock it, for as long as they like. So the file is one that nobody can open who may not
+ * use the TPM anyway:
  *
  *   /dev/tpmN, /dev/tpmrmN   /dev/tpmrmN itself. Where there is none, the kernel lets only one process open /dev/tpmN
  *   another TCTI             a file in /run/sealboot, when that belongs to the caller or the caller is root: so the

@@ -15,8 +15,8 @@ struct handoff;
 
 #define HANDOFF_PUBLISHED "current"
 
-/* Removes what an earlier run that was killed left behind, and makes the private directories. FAILURE_PUBLISH when the place
- * is not there, not in memory, not writable, or has a published model already. */
+/* Removes what an earlier run that was killed left behind, and makes the private directories. FAILURE_PUBLISH when the
+ * place is not there, not in memory, not writable, or has a published model already. */
 int handoff_new(const char *model_directory, struct handoff **ret, struct error *e);
 /* Removes everything that is not published, even while other threads still write to it; nothing can be made there
  * afterwards. */

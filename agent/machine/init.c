@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot-init: PID 1 of the images' initrd. It loads the kernel modules that the root needs, finds the partition whose verity
- * superblock is the image's own, opens it under the root hash, and gives the machine to the systemd in it.
+/* sealboot-init: PID 1 of the images' initrd. It loads the kernel modules that the root needs, finds the partition
+ * whose verity superblock is the image's own, opens it under the root hash, and gives the machine to the systemd in it.
  *
  * It takes no input but the files that the build put beside it, which PCR4 covers: no command line, no EFI variable, no
- * credential, no file system of another disk. It starts no shell and no other program. When it cannot go on, it says so on
- * the console and powers the machine off.
+ * credential, no file system of another disk. It starts no shell and no other program. When it cannot go on, it says so
+ * on the console and powers the machine off.
  *
  *   /modules/NN-NAME.ko   loaded in the order of their names; nothing else in there is
  *   /root.verity          text: "OFFSET\n" (bytes from the partition's start to the superblock), then a dm-verity table
- *                         (Linux, Documentation/admin-guide/device-mapper/verity.rst), with @ in the place of each device
- *   /root.superblock      the superblock, 512 bytes (cryptsetup, "DMVerity": on-disk format 1) */
+ *                         (Linux, Documentation/admin-guide/device-mapper/verity.rst), with @ in the place of each
+ * device /root.superblock      the superblock, 512 bytes (cryptsetup, "DMVerity": on-disk format 1) */
 
 #include <fcntl.h>
 #include <limits.h>
@@ -33,7 +33,8 @@ static void pause_ms(long ms) {
 
 /* Powers off: an instance that cannot boot must not idle, and a reboot would change nothing. */
 static _Noreturn void give_up(const char *what, int error) {
-        fprintf(stderr, "sealboot-init: %s: %s\nsealboot-init: this image cannot boot here; powering off\n", what, strerror(-error));
+        fprintf(stderr, "sealboot-init: %s: %s\nsealboot-init: this image cannot boot here; powering off\n", what,
+                strerror(-error));
         pause_ms(LAST_WORDS_SECONDS * 1000);
         sync();
         reboot(RB_POWER_OFF);
@@ -85,7 +86,8 @@ static int load_modules(void) {
         return 0;
 }
 
-/* The first partition that carries the image's superblock. One that only copies it fails at the first block read, by its hash. */
+/* The first partition that carries the image's superblock. One that only copies it fails at the first block read, by
+ * its hash. */
 static int find_root(const struct verity_root *v, char *ret, size_t size) {
         for (int tries = ROOT_SECONDS * 10; tries > 0; tries--) {
                 _cleanup_closedir_ DIR *d = opendir("/sys/class/block");
@@ -119,7 +121,8 @@ static int open_root(void) {
 /* The root's own systemd finds these mounted and keeps them. What it writes outside of them has no place to go. */
 static void hand_over(void) {
         static const char *const moved[] = { "/dev", "/proc", "/sys", "/run" };
-        char program[] = "/usr/lib/systemd/systemd", path[] = "PATH=/usr/bin:/usr/sbin", terminal[] = "TERM=dumb", target[16];
+        char program[] = "/usr/lib/systemd/systemd", path[] = "PATH=/usr/bin:/usr/sbin", terminal[] = "TERM=dumb",
+             target[16];
         char *arguments[] = { program, NULL }, *environment[] = { path, terminal, NULL };
 
         must(mount_at("tmpfs", "/root/var", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=10%"), "/var");
@@ -137,7 +140,8 @@ static void hand_over(void) {
 
 int main(void) {
         if (getpid() != 1) {
-                fprintf(stderr, "sealboot-init is the first process of an image's initrd, and does nothing elsewhere\n");
+                fprintf(stderr,
+                        "sealboot-init is the first process of an image's initrd, and does nothing elsewhere\n");
                 return 2;
         }
         umask(0022);

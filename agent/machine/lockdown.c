@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot-lockdown: the images' last act of booting before the agent asks for the key. From here on the kernel takes no more code,
- * and nothing is written to a volume.
+/* sealboot-lockdown: the images' last act of booting before the agent asks for the key. From here on the kernel takes
+ * no more code, and nothing is written to a volume.
  *
  *   sealboot-lockdown                 checks the kernel's lockdown, closes every device, then the loading of modules
  *   sealboot-lockdown --device NODE   closes one device: udev calls it for each that appears later
@@ -79,7 +79,8 @@ static int check_lockdown(void) {
         if (!f || !fgets(line, sizeof line, f))
                 return complain("/sys/kernel/security/lockdown", "cannot be read: the kernel has no lockdown");
         if (!strstr(line, "[confidentiality]"))
-                return complain("/sys/kernel/security/lockdown", "is not at confidentiality: see lockdown= on the command line");
+                return complain("/sys/kernel/security/lockdown",
+                                "is not at confidentiality: see lockdown= on the command line");
         return 0;
 }
 

@@ -52,9 +52,9 @@ static int table_sectors(const char *table, uint64_t *ret) {
 
         if (strncmp(table, head, sizeof head - 1) != 0)
                 return -EBADMSG;
-        if (parse_number(table + sizeof head - 1, ' ', &data_block, &p) < 0 || parse_number(p, ' ', &hash_block, &p) < 0 ||
-            parse_number(p, ' ', &blocks, &p) < 0 || data_block < 512 || data_block > 65536 || data_block % 512 != 0 ||
-            blocks == 0 || blocks > UINT64_MAX / data_block)
+        if (parse_number(table + sizeof head - 1, ' ', &data_block, &p) < 0 ||
+            parse_number(p, ' ', &hash_block, &p) < 0 || parse_number(p, ' ', &blocks, &p) < 0 || data_block < 512 ||
+            data_block > 65536 || data_block % 512 != 0 || blocks == 0 || blocks > UINT64_MAX / data_block)
                 return -EBADMSG;
         *ret = blocks * (data_block / 512);
         return 0;
@@ -79,7 +79,8 @@ int verity_root_read(struct verity_root *ret, const char *description, const cha
         if (strlen(text) != n || n == 0 || text[n - 1] != '\n')
                 return -EBADMSG;
         text[n - 1] = '\0';
-        if (parse_number(text, '\n', &v.offset, &table) < 0 || strchr(table, '\n') || table_sectors(table, &v.sectors) < 0)
+        if (parse_number(text, '\n', &v.offset, &table) < 0 || strchr(table, '\n') ||
+            table_sectors(table, &v.sectors) < 0)
                 return -EBADMSG;
         v.table = strdup(table);
         if (!v.table)
@@ -105,7 +106,8 @@ int verity_root_table(const struct verity_root *v, unsigned major, unsigned mino
         size_t n = 0;
 
         for (const char *p = v->table; *p; p++) {
-                int k = *p == '@' ? snprintf(ret + n, size - n, "%u:%u", major, minor) : snprintf(ret + n, size - n, "%c", *p);
+                int k = *p == '@' ? snprintf(ret + n, size - n, "%u:%u", major, minor)
+                                  : snprintf(ret + n, size - n, "%c", *p);
 
                 if (k < 0 || (size_t) k >= size - n)
                         return -ENOBUFS;

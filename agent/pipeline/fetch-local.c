@@ -35,7 +35,8 @@ static int read_part(struct part *p, uint8_t *buffer) {
                 return fail(&p->error, FAILURE_SEALED_FORMAT, -EBADMSG, p->file->subject, "is empty");
         last = MIN_OF(last, size - 1);
         while (!part_full(p) && at <= last && !job_stopped(p->file->job)) {
-                ssize_t got = pread(p->file->source_fd, buffer, MIN_OF((uint64_t) READ_BYTES, last + 1 - at), (off_t) at);
+                ssize_t got =
+                        pread(p->file->source_fd, buffer, MIN_OF((uint64_t) READ_BYTES, last + 1 - at), (off_t) at);
 
                 if (got < 0 && errno == EINTR)
                         continue;
@@ -50,7 +51,8 @@ static int read_part(struct part *p, uint8_t *buffer) {
                 at += (uint64_t) got;
         }
         if (!part_full(p))
-                return fail(&p->error, FAILURE_SEALED_FORMAT, -EBADMSG, p->file->subject, "is truncated: it ends inside %s",
+                return fail(&p->error, FAILURE_SEALED_FORMAT, -EBADMSG, p->file->subject,
+                            "is truncated: it ends inside %s",
                             p->phase == PART_HEADER ? "the message header" : "a frame");
         return part_finish(p);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The S3 source: each worker thread drives its share of the connections with one curl_multi. A slot is one connection and
- * the part on it. A slot whose part came before the key waits with it, so what is fetched ahead is one part a connection. */
+/* The S3 source: each worker thread drives its share of the connections with one curl_multi. A slot is one connection
+ * and the part on it. A slot whose part came before the key waits with it, so what is fetched ahead is one part a
+ * connection. */
 
 #include <curl/curl.h>
 #include <sched.h>
@@ -16,8 +17,8 @@ enum {
         CONNECTIONS_MAX = 128,
         RECEIVE_BUFFER = 256 * 1024, /* what curl reads at once; TLS hands out records of 16 KiB in any case */
         POLL_MS = 1000,
-        /* Between being told that bytes are there and reading them: so that more are, on more connections. Reading at once
-         * costs a tenth to a fifth more CPU time, in calls that bring a few kilobytes each. */
+        /* Between being told that bytes are there and reading them: so that more are, on more connections. Reading at
+         * once costs a tenth to a fifth more CPU time, in calls that bring a few kilobytes each. */
         GATHER_US = 200,
 };
 
@@ -175,7 +176,8 @@ static void slot_retry(struct slot *s, bool refresh, struct error *why) {
         struct unseal *u = s->part.file->job;
         unsigned wait_ms;
 
-        /* The deadline is for standing still: it runs from the first break, and from each that whole frames came before. */
+        /* The deadline is for standing still: it runs from the first break, and from each that whole frames came
+         * before. */
         part_rewind(&s->part);
         if (s->retry.attempts == 0 || part_reached(&s->part) > s->reached)
                 retry_begin(&s->retry, &range_policy);
@@ -215,7 +217,8 @@ static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
                 slot_retry(s, verdict == HTTP_REFRESH, &e);
 }
 
-/* Gives every slot that can go on something to do; says how long the lane may sleep, and whether anything is left at all. */
+/* Gives every slot that can go on something to do; says how long the lane may sleep, and whether anything is left at
+ * all. */
 static bool lane_advance(struct lane *l, int *ret_sleep_ms) {
         size_t open = atomic_load_explicit(&l->job->connections, memory_order_relaxed) / l->job->n_lanes;
         bool busy = false, running = false, has_key = atomic_load_explicit(&l->job->has_key, memory_order_acquire);
@@ -259,7 +262,8 @@ static int lane_transfer(struct lane *l, int sleep_ms) {
         while ((m = curl_multi_info_read(l->multi, &left))) {
                 struct slot *s;
 
-                if (m->msg == CURLMSG_DONE && curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **) &s) == CURLE_OK)
+                if (m->msg == CURLMSG_DONE &&
+                    curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **) &s) == CURLE_OK)
                         slot_ended(l, s, m->data.result);
         }
         return 0;

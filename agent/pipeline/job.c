@@ -80,8 +80,9 @@ bool job_take(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uin
                         found = true;
                 } else if (f->state == FILE_OPEN && f->next_frame < f->geometry.n_frames) {
                         *ret_first = f->next_frame;
-                        *ret_end = f->geometry.n_frames - f->next_frame > f->part_frames ? f->next_frame + f->part_frames :
-                                                                                           f->geometry.n_frames;
+                        *ret_end = f->geometry.n_frames - f->next_frame > f->part_frames
+                                           ? f->next_frame + f->part_frames
+                                           : f->geometry.n_frames;
                         f->next_frame = *ret_end;
                         found = true;
                 }
@@ -138,8 +139,8 @@ static void *map_unpopulated(struct unseal *u, size_t *ret_size) {
         return NULL;
 }
 
-/* Before the key comes there is time, and a page that is there and cleared costs a write less later. What fails here is told
- * by that write. */
+/* Before the key comes there is time, and a page that is there and cleared costs a write less later. What fails here is
+ * told by that write. */
 bool job_populate(struct unseal *u) {
         size_t size;
         void *p;
@@ -202,8 +203,8 @@ static int create_private(struct file *f, uint64_t size, struct error *e) {
                 if (room_refused(f->job->options.directory_fd, -r, f->subject,
                                  "make a file in the directory of the model", e) < 0)
                         return r;
-                return fail(e, FAILURE_PUBLISH, r, f->name,
-                            "cannot create a file in the directory of the model: %s", strerror(-r));
+                return fail(e, FAILURE_PUBLISH, r, f->name, "cannot create a file in the directory of the model: %s",
+                            strerror(-r));
         }
         /* The size comes first: tmpfs with huge=within_size looks at it when it picks the size of a page. */
         if (ftruncate(f->fd, (off_t) size) < 0)
@@ -290,13 +291,13 @@ static int fail_mixed(const struct file *f, struct error *e) {
                      "its encryption context is the model's, but it is sealed under another data key (the encrypted "
                      "data key in its header is not the one in the header that the model began with): files of "
                      "different seals were mixed");
-                fail_advice(e, "All files of a model must be sealed under one data key: seal the directory in one run "
-                               "of `sealboot seal`, or, with an AWS Encryption SDK, through one caching materials "
-                               "manager.");
+                fail_advice(e,
+                            "All files of a model must be sealed under one data key: seal the directory in one run of "
+                            "`sealboot seal`, or, with an AWS Encryption SDK, through one caching materials manager.");
         } else {
                 fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
-                     "its encryption context is not that of the header the model began with: files of different "
-                     "seals were mixed");
+                     "its encryption context is not that of the header the model began with: files of different seals "
+                     "were mixed");
                 fail_advice(e, "Seal the whole model again, in one run, under a prefix of its own.");
         }
         return -EBADMSG;
@@ -314,8 +315,8 @@ static int finish_file(struct file *f, struct verity_hash *hash, struct error *e
         if (verity_tree_digest(f->tree, hash, f->digest) < 0)
                 return fail(e, FAILURE_INTERNAL, -EIO, f->subject, "the fs-verity tree is not complete");
         if (f->expected && memcmp(f->digest, f->expected->digest, VERITY_DIGEST) != 0)
-                return fail(e, FAILURE_DIGEST, -EBADMSG, f->subject, "its digest is not the one the manifest has for \"%s\"",
-                            f->expected->path);
+                return fail(e, FAILURE_DIGEST, -EBADMSG, f->subject,
+                            "its digest is not the one the manifest has for \"%s\"", f->expected->path);
         verity_tree_free(TAKE(f->tree));
         free(TAKE(f->straddled));
         return 0;

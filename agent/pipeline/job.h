@@ -30,11 +30,11 @@ struct file {
         char *key, *subject; /* object key; "s3://bucket/key" for errors */
         char name[16];       /* in the private directory */
         int fd;
-        int source_fd;       /* local source only */
+        int source_fd;                 /* local source only */
         _Atomic enum file_state state; /* changed under the job's lock; read anywhere */
         bool speculative;
         const struct model_file *expected;
-        struct error error;  /* why a speculative file was dropped */
+        struct error error; /* why a speculative file was dropped */
 
         /* Set once, before the state becomes FILE_OPEN. */
         struct message_header *header;
@@ -58,9 +58,9 @@ struct unseal {
         pthread_cond_t changed;
         struct file **files;
         size_t n_files;
-        size_t first_busy; /* files before this one need no more parts */
-        bool complete;     /* no more files will be added */
-        uint64_t reserved; /* of options.room */
+        size_t first_busy;  /* files before this one need no more parts */
+        bool complete;      /* no more files will be added */
+        uint64_t reserved;  /* of options.room */
         unsigned n_leaving; /* parts of dropped files that workers still have */
         const struct secret *data_key;
         const struct message_header *reference;
@@ -86,28 +86,29 @@ struct unseal {
 void job_fail(struct unseal *u, int r, const struct error *e);
 /* The same for what concerns one file: a speculative one that nobody expects is dropped instead. */
 void job_file_fail(struct file *f, int r, const struct error *e);
-/* It is none of the model's: its room is others', and so are its pages once no worker writes to it. Under the job's lock. */
+/* It is none of the model's: its room is others', and so are its pages once no worker writes to it. Under the job's
+ * lock. */
 void job_file_drop(struct file *f);
 static inline bool job_stopped(struct unseal *u) {
         return atomic_load_explicit(&u->stop, memory_order_relaxed);
 }
 
-/* The next part to fetch: frames [*ret_first, *ret_end) of *ret_file; of a file not opened yet, *ret_end is 0. False: none
- * now. */
+/* The next part to fetch: frames [*ret_first, *ret_end) of *ret_file; of a file not opened yet, *ret_end is 0. False:
+ * none now. */
 bool job_take(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uint32_t *ret_end);
 /* The worker is through with a part it took, whatever came of it. NULL: none. */
 void job_release(struct file *f);
 /* True when there is nothing to take and never will be again. */
 bool job_idle_forever(struct unseal *u);
 
-/* The header was read: `size` is the object's, the first `covered` bytes of it are on their way. Makes the private file and
- * says which frames the first part has: [0, *ret_end), perhaps none. Takes ownership of the header on success. */
+/* The header was read: `size` is the object's, the first `covered` bytes of it are on their way. Makes the private file
+ * and says which frames the first part has: [0, *ret_end), perhaps none. Takes ownership of the header on success. */
 int job_open_file(struct file *f, struct message_header *header, uint64_t size, uint64_t covered, const char *etag,
                   uint32_t *ret_end, struct error *e);
 /* The manifest's size is the header's. Under the job's lock. */
 int job_check_size(const struct file *f, const struct model_file *expected, struct error *e);
-/* Derives the file key, once the job has its data key. It is not kept: a model may have thousands of files, and locked memory
- * is scarce. */
+/* Derives the file key, once the job has its data key. It is not kept: a model may have thousands of files, and locked
+ * memory is scarce. */
 int job_file_key(struct file *f, struct secret **ret, struct error *e);
 /* `n` more frames are authenticated, written and hashed. Finishes the file with the last of them. */
 int job_frames_done(struct file *f, struct verity_hash *hash, uint32_t n, struct error *e);

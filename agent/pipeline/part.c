@@ -87,9 +87,9 @@ void part_range(const struct part *p, uint64_t *ret_first, uint64_t *ret_last) {
 
 /* ---- the chunk */
 
-/* With the file's descriptor, not through a mapping: a write needs no page fault and no zeroed page, and a full tmpfs is an
- * error here instead of a SIGBUS. Measured at six tenths of the CPU that a mapping takes, on huge pages and on 4 KiB ones
- * (tests/bench/README.md). */
+/* With the file's descriptor, not through a mapping: a write needs no page fault and no zeroed page, and a full tmpfs
+ * is an error here instead of a SIGBUS. Measured at six tenths of the CPU that a mapping takes, on huge pages and on 4
+ * KiB ones (tests/bench/README.md). */
 static int write_chunk(struct part *p, const uint8_t *data, size_t n, uint64_t offset) {
         while (n > 0) {
                 ssize_t put = pwrite(p->file->fd, data, n, (off_t) offset);
@@ -128,8 +128,8 @@ static int read_chunk(struct part *p, uint8_t *data, size_t n, uint64_t offset) 
         return 0;
 }
 
-/* The leaves of [base, position), which the chunk holds and which begins a unit of ours or goes on with one. A unit that is
- * settled stays as it is: after a break its bytes may come again, and are not authentic yet. */
+/* The leaves of [base, position), which the chunk holds and which begins a unit of ours or goes on with one. A unit
+ * that is settled stays as it is: after a break its bytes may come again, and are not authentic yet. */
 static int hash_chunk(struct part *p, uint64_t base) {
         uint64_t unit = base / VERITY_UNIT;
 
@@ -208,7 +208,8 @@ static int end_frame(struct part *p, const uint8_t tag[static MESSAGE_TAG_SIZE])
         r = frame_open(p->cipher, tag);
         if (r == -EBADMSG)
                 return fail(&p->error, FAILURE_AUTHENTICATION, r, p->file->subject,
-                            "frame %u of %u was altered: its tag does not verify", p->frame + 1, p->file->geometry.n_frames);
+                            "frame %u of %u was altered: its tag does not verify", p->frame + 1,
+                            p->file->geometry.n_frames);
         if (r < 0)
                 return refuse(p, r, "AES-256-GCM");
         p->frame++;
@@ -364,8 +365,8 @@ static ssize_t feed_tag(struct part *p, const uint8_t *data, size_t n) {
 int part_feed(struct part *p, const uint8_t *data, size_t n, uint64_t object_size, uint64_t covered, const char *etag) {
         while (n > 0 && p->phase != PART_FULL) {
                 ssize_t took = p->phase == PART_HEADER ? feed_header(p, data, n, object_size, covered, etag)
-                             : p->phase == PART_HEAD   ? feed_head(p, data, n)
-                             : p->phase == PART_BODY   ? feed_body(p, data, n)
+                               : p->phase == PART_HEAD ? feed_head(p, data, n)
+                               : p->phase == PART_BODY ? feed_body(p, data, n)
                                                        : feed_tag(p, data, n);
 
                 if (took < 0)
@@ -391,7 +392,8 @@ static int hash_straddled(struct part *p, uint64_t unit) {
                 if (verity_leaves(p->hash, p->chunk, n, p->leaves + (at - start) / VERITY_BLOCK * VERITY_DIGEST) < 0)
                         return refuse(p, -EIO, "SHA-256");
         }
-        if (verity_tree_set(p->file->tree, p->hash, unit, p->leaves, (end - start + VERITY_BLOCK - 1) / VERITY_BLOCK) < 0 ||
+        if (verity_tree_set(p->file->tree, p->hash, unit, p->leaves, (end - start + VERITY_BLOCK - 1) / VERITY_BLOCK) <
+                    0 ||
             verity_tree_settle(p->file->tree, p->hash, unit) < 0)
                 return refuse(p, -EIO, "SHA-256");
         return 0;

@@ -154,8 +154,10 @@ static void advise(const struct room *r, struct error *e) {
                 fail_advice(e, "The model's pages count for the unit that writes them: raise %s, or leave it out.",
                             r->limit);
         else if (r->unit > 1024 * 1024)
-                fail_advice(e, "Every file takes a multiple of %llu bytes there: mount the model tmpfs with "
-                               "huge=within_size instead of huge=always.", (unsigned long long) r->unit);
+                fail_advice(e,
+                            "Every file takes a multiple of %llu bytes there: mount the model tmpfs with "
+                            "huge=within_size instead of huge=always.",
+                            (unsigned long long) r->unit);
 }
 
 int room_check(const struct room *r, const struct model *m, const char *subject, struct error *e) {
@@ -218,7 +220,8 @@ int room_refused(int fd, int error, const char *subject, const char *doing, stru
         } else if (s.f_blocks == 0 || (uint64_t) s.f_bavail * s.f_frsize > 4 * 1024 * 1024) {
                 fail(e, FAILURE_SPACE, -error, subject,
                      "cannot %s: the tmpfs has room, but the kernel gives no more memory away "
-                     "(vm.overcommit_memory=2): %s", doing, strerror(error));
+                     "(vm.overcommit_memory=2): %s",
+                     doing, strerror(error));
                 fail_advice(e, "Set vm.overcommit_memory to 0, or raise vm.overcommit_ratio, in the image.");
         } else
                 fail(e, FAILURE_SPACE, -error, subject, "cannot %s: the tmpfs is full (size=): %s", doing,

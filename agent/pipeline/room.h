@@ -13,11 +13,11 @@
 #include "sealed/model.h"
 
 struct room {
-        uint64_t size;      /* bytes that the tmpfs has left; UINT64_MAX: it has no limit */
-        uint64_t unit;      /* bytes: each file takes a multiple of it */
-        uint64_t inodes;    /* that the tmpfs has left; UINT64_MAX: it has no limit */
-        uint64_t memory;    /* bytes that the machine or the control group has left; UINT64_MAX: not known */
-        char limit[160];    /* who limits the memory: "the machine", or the control group and its MemoryMax= */
+        uint64_t size;   /* bytes that the tmpfs has left; UINT64_MAX: it has no limit */
+        uint64_t unit;   /* bytes: each file takes a multiple of it */
+        uint64_t inodes; /* that the tmpfs has left; UINT64_MAX: it has no limit */
+        uint64_t memory; /* bytes that the machine or the control group has left; UINT64_MAX: not known */
+        char limit[160]; /* who limits the memory: "the machine", or the control group and its MemoryMax= */
 };
 
 /* `directory_fd` is a directory on the tmpfs where a file can be made. FAILURE_PUBLISH. */

@@ -32,8 +32,10 @@ double tuning_idle(struct tuning *t) {
         _cleanup_fclose_ FILE *f = fopen("/proc/stat", "re");
 
         /* user, nice, system, idle, iowait, irq, softirq, steal: proc(5) */
-        if (!f || fscanf(f, "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &v[0],
-                         &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]) < 8)
+        if (!f ||
+            fscanf(f,
+                   "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
+                   &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]) < 8)
                 return 1;
         for (size_t i = 0; i < ELEMENTS(v); i++)
                 total += v[i];

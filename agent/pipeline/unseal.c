@@ -76,7 +76,8 @@ static int file_new(struct unseal *u, const char *key, const struct model_file *
                 return fail_oom(e);
         *f = (struct file) { .job = u, .fd = -1, .source_fd = -1, .expected = expected, .speculative = speculative };
         f->key = strdup(key);
-        if (u->options.s3 ? asprintf(&f->subject, "s3://%s/%s", u->options.bucket, key) < 0 : !(f->subject = strdup(key)))
+        if (u->options.s3 ? asprintf(&f->subject, "s3://%s/%s", u->options.bucket, key) < 0
+                          : !(f->subject = strdup(key)))
                 f->subject = NULL;
         if (!f->key || !f->subject) {
                 file_free(f);
@@ -86,8 +87,8 @@ static int file_new(struct unseal *u, const char *key, const struct model_file *
         return 0;
 }
 
-int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative, size_t *ret_index,
-               struct error *e) {
+int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative,
+               size_t *ret_index, struct error *e) {
         struct file *f, **larger;
         int r;
 

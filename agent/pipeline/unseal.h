@@ -6,10 +6,11 @@
  *   object --ranged GETs, many at once--> frame --AES-GCM--> chunk (128 KiB, in cache) --write--> file
  *                                                              \--SHA-256--> fs-verity tree
  *
- * Work is cut into parts: runs of whole frames, about 8 MiB. A worker thread drives many parts at once, each on a connection
- * of its own; a frame is decrypted as its bytes arrive, hashed while they are in cache, and written once to its final place.
- * There is no lock or allocation per frame, no copy of the model in memory, and no second pass. Until the data key is known,
- * parts land as ciphertext at the place of their plaintext, and are decrypted there when it comes.
+ * Work is cut into parts: runs of whole frames, about 8 MiB. A worker thread drives many parts at once, each on a
+ * connection of its own; a frame is decrypted as its bytes arrive, hashed while they are in cache, and written once to
+ * its final place. There is no lock or allocation per frame, no copy of the model in memory, and no second pass. Until
+ * the data key is known, parts land as ciphertext at the place of their plaintext, and are decrypted there when it
+ * comes.
  *
  * Nothing here publishes: until unseal_finish() has returned 0, what lies in the directory is worthless and private. */
 
@@ -20,16 +21,16 @@ struct s3;
 struct unseal;
 
 struct unseal_options {
-        struct s3 *s3;          /* the source: a bucket ... */
+        struct s3 *s3; /* the source: a bucket ... */
         const char *bucket;
-        int source_fd;          /* ... or, with s3 NULL, a local directory */
-        int directory_fd;       /* where the private files are made; borrowed, must outlive the job */
-        uint64_t room;          /* bytes the files may take up in all */
-        uint64_t unit;          /* each takes up a multiple of it; 0: what it holds */
-        const char *limit;      /* what limits the room, for the error; NULL: nothing to say */
-        unsigned workers;       /* threads; 0: one for each CPU we may run on */
-        unsigned connections;   /* in all; 0: chosen from the number of workers */
-        bool any_iv;            /* see frame_head_check() */
+        int source_fd;        /* ... or, with s3 NULL, a local directory */
+        int directory_fd;     /* where the private files are made; borrowed, must outlive the job */
+        uint64_t room;        /* bytes the files may take up in all */
+        uint64_t unit;        /* each takes up a multiple of it; 0: what it holds */
+        const char *limit;    /* what limits the room, for the error; NULL: nothing to say */
+        unsigned workers;     /* threads; 0: one for each CPU we may run on */
+        unsigned connections; /* in all; 0: chosen from the number of workers */
+        bool any_iv;          /* see frame_head_check() */
 };
 
 /* Starts the workers, which wait for files. The strings and descriptors must outlive the job. */
@@ -41,13 +42,14 @@ DEFINE_CLEANUP(struct unseal *, unseal_free, unseal_freep)
 /* Adds one object and begins to fetch it. With `expected` (borrowed until finish), size and digest must be met.
  * A `speculative` object may be missing or broken as long as nobody expects it. *ret_index counts from 0 in order of
  * adding. */
-int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative, size_t *ret_index,
-               struct error *e);
-/* The speculative file is this one; or (expected NULL) it is none of the model's: forget it. Before unseal_set_key(). */
+int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative,
+               size_t *ret_index, struct error *e);
+/* The speculative file is this one; or (expected NULL) it is none of the model's: forget it. Before unseal_set_key().
+ */
 int unseal_expect(struct unseal *u, size_t index, const struct model_file *expected, struct error *e);
 
-/* Blocks until the header of a file has been read; it is borrowed, and still hostile. Not for a local source, which reads
- * nothing before it has the key. */
+/* Blocks until the header of a file has been read; it is borrowed, and still hostile. Not for a local source, which
+ * reads nothing before it has the key. */
 int unseal_wait_header(struct unseal *u, size_t index, const struct message_header **ret, struct error *e);
 
 /* Every file must carry the context and encrypted data key of `reference`; both are borrowed until the job is freed. */

@@ -26,8 +26,8 @@ static int take_header(struct reader *r, uint8_t *ret_identifier, size_t *ret_le
         return 0;
 }
 
-/* Passes elements up to and with the end-of-contents that closes the one whose header was just taken; *ret_end is where its
- * contents end. */
+/* Passes elements up to and with the end-of-contents that closes the one whose header was just taken; *ret_end is where
+ * its contents end. */
 static int skip_indefinite(struct reader *r, size_t *ret_end) {
         unsigned levels = 1;
 
@@ -70,7 +70,8 @@ int ber_take(struct reader *r, uint8_t identifier, struct reader *ret) {
 int ber_expect(struct reader *r, uint8_t identifier, const void *contents, size_t n) {
         struct reader at = *r, inside;
 
-        if (ber_take(&at, identifier, &inside) < 0 || inside.size != n || (n > 0 && memcmp(inside.data, contents, n) != 0))
+        if (ber_take(&at, identifier, &inside) < 0 || inside.size != n ||
+            (n > 0 && memcmp(inside.data, contents, n) != 0))
                 return -EBADMSG;
         *r = at;
         return 0;

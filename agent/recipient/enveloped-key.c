@@ -40,8 +40,8 @@ static int take_sha256(struct reader *r) {
 static int take_mgf1_sha256(struct reader *r) {
         struct reader algorithm;
 
-        if (ber_take(r, BER_SEQUENCE, &algorithm) < 0 || ber_expect(&algorithm, BER_OBJECT, oid_mgf1, sizeof oid_mgf1) < 0 ||
-            take_sha256(&algorithm) < 0)
+        if (ber_take(r, BER_SEQUENCE, &algorithm) < 0 ||
+            ber_expect(&algorithm, BER_OBJECT, oid_mgf1, sizeof oid_mgf1) < 0 || take_sha256(&algorithm) < 0)
                 return -EBADMSG;
         return ber_end(&algorithm);
 }
@@ -64,9 +64,9 @@ static int take_oaep_sha256(struct reader *r) {
             ber_expect(&algorithm, BER_OBJECT, oid_rsaes_oaep, sizeof oid_rsaes_oaep) < 0 ||
             ber_take(&algorithm, BER_SEQUENCE, &parameters) < 0 || ber_end(&algorithm) < 0)
                 return -EBADMSG;
-        if (ber_take(&parameters, BER_CONTEXT_CONSTRUCTED | 0, &hash) < 0 || take_sha256(&hash) < 0 || ber_end(&hash) < 0 ||
-            ber_take(&parameters, BER_CONTEXT_CONSTRUCTED | 1, &mask) < 0 || take_mgf1_sha256(&mask) < 0 ||
-            ber_end(&mask) < 0)
+        if (ber_take(&parameters, BER_CONTEXT_CONSTRUCTED | 0, &hash) < 0 || take_sha256(&hash) < 0 ||
+            ber_end(&hash) < 0 || ber_take(&parameters, BER_CONTEXT_CONSTRUCTED | 1, &mask) < 0 ||
+            take_mgf1_sha256(&mask) < 0 || ber_end(&mask) < 0)
                 return -EBADMSG;
         if (reader_left(&parameters) > 0 && take_empty_label(&parameters) < 0)
                 return -EBADMSG;
@@ -146,7 +146,8 @@ int enveloped_key_parse(const uint8_t *cms, size_t n, struct enveloped_key *ret,
 
         if (ber_take(&r, BER_SEQUENCE, &info) < 0 ||
             ber_expect(&info, BER_OBJECT, oid_enveloped_data, sizeof oid_enveloped_data) < 0 ||
-            ber_take(&info, BER_CONTEXT_CONSTRUCTED | 0, &tagged) < 0 || ber_take(&tagged, BER_SEQUENCE, &enveloped) < 0)
+            ber_take(&info, BER_CONTEXT_CONSTRUCTED | 0, &tagged) < 0 ||
+            ber_take(&tagged, BER_SEQUENCE, &enveloped) < 0)
                 return malformed(e, "this is not CMS EnvelopedData");
         if (ber_end(&r) < 0 || ber_end(&info) < 0 || ber_end(&tagged) < 0)
                 return malformed(e, "something follows the EnvelopedData");

@@ -10,8 +10,9 @@ enum { RECIPIENT_DATA_KEY_BYTES = 32 };
 
 struct recipient;
 
-/* Makes an RSA-2048 key, its private numbers in the secure heap (secret_init() comes first). How long that takes is luck,
- * 50-500 ms on one CPU, so half the CPUs, up to four, try, and the first that is done wins: give it a thread of its own. */
+/* Makes an RSA-2048 key, its private numbers in the secure heap (secret_init() comes first). How long that takes is
+ * luck, 50-500 ms on one CPU, so half the CPUs, up to four, try, and the first that is done wins: give it a thread of
+ * its own. */
 int recipient_new(struct recipient **ret, struct error *e);
 void recipient_free(struct recipient *r);
 DEFINE_CLEANUP(struct recipient *, recipient_free, recipient_freep)

@@ -117,9 +117,9 @@ void report_end(struct report *r, const char *name, uint64_t bytes) {
         pthread_mutex_unlock(&r->lock);
         if (!stage)
                 return;
-        sd_journal_send("MESSAGE=%s took %.1f ms", name, ms, "PRIORITY=%i", LOG_INFO, "MESSAGE_ID=" REPORT_STAGE_MESSAGE_ID,
-                        "SEALBOOT_STAGE=%s", name, "SEALBOOT_DURATION_USEC=%.0f", ms * 1000, "SEALBOOT_BYTES=%llu",
-                        (unsigned long long) bytes, NULL);
+        sd_journal_send("MESSAGE=%s took %.1f ms", name, ms, "PRIORITY=%i", LOG_INFO,
+                        "MESSAGE_ID=" REPORT_STAGE_MESSAGE_ID, "SEALBOOT_STAGE=%s", name, "SEALBOOT_DURATION_USEC=%.0f",
+                        ms * 1000, "SEALBOOT_BYTES=%llu", (unsigned long long) bytes, NULL);
 }
 
 void report_put(struct report *r, const char *place, json_object *value) {
@@ -181,8 +181,8 @@ static void journal_end(const struct report *r, const struct error *f) {
                                 "SEALBOOT_ADVICE=%s", f->advice[0] ? f->advice : info->advice, NULL);
         else
                 sd_journal_send("MESSAGE=the model is published after %.1f ms", since_ms(r), "PRIORITY=%i", LOG_NOTICE,
-                                "MESSAGE_ID=" REPORT_PUBLISHED_MESSAGE_ID, "SEALBOOT_DURATION_USEC=%.0f", since_ms(r) * 1000,
-                                NULL);
+                                "MESSAGE_ID=" REPORT_PUBLISHED_MESSAGE_ID, "SEALBOOT_DURATION_USEC=%.0f",
+                                since_ms(r) * 1000, NULL);
 }
 
 /* VmHWM: ru_maxrss would include what the process was before its exec. */

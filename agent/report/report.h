@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The boot report: what a boot did, when, and how it ended. Written as JSON for alarms and people (`sealboot doctor` reads
- * it), and to the journal as it happens: one structured entry for each stage and one for the end, each with a message id.
- * Its keys are described in sealboot-agent(8), "BOOT REPORT". */
+/* The boot report: what a boot did, when, and how it ended. Written as JSON for alarms and people (`sealboot doctor`
+ * reads it), and to the journal as it happens: one structured entry for each stage and one for the end, each with a
+ * message id. Its keys are described in sealboot-agent(8), "BOOT REPORT". */
 
 #include <json-c/json.h>
 
@@ -20,8 +20,8 @@ int report_new(const char *path, struct report **ret, struct error *e);
 void report_free(struct report *r);
 DEFINE_CLEANUP(struct report *, report_free, report_freep)
 
-/* Stages may overlap, and begin again after they ended; `name` is a literal. `bytes` 0: no rate. Ending what has not begun
- * does nothing. */
+/* Stages may overlap, and begin again after they ended; `name` is a literal. `bytes` 0: no rate. Ending what has not
+ * begun does nothing. */
 void report_begin(struct report *r, const char *name);
 void report_end(struct report *r, const char *name, uint64_t bytes);
 

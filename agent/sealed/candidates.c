@@ -72,8 +72,7 @@ int key_candidates_find(const struct message_header *h, const char *const *allow
         for (size_t i = 0; r == 0 && i < h->n_data_keys; i++) {
                 const struct message_data_key *key = &h->data_keys[i];
 
-                if (streq(key->provider, "aws-kms") && strlen(key->info) == key->info_size &&
-                    key_arn_valid(key->info))
+                if (streq(key->provider, "aws-kms") && strlen(key->info) == key->info_size && key_arn_valid(key->info))
                         r = add_key(&c, key, allowed, n_allowed, region);
         }
         if (r < 0)
@@ -132,10 +131,12 @@ int key_candidates_try(const struct key_candidates *c, const char *subject, key_
         if (c->n == 0)
                 return fail(e, FAILURE_KEY_NOT_PINNED, -ENOKEY, subject, "no KMS key may open it");
         for (size_t i = 0; i < c->n; i++) {
+                /* clang-format off */
                 const struct kms_ciphertext ciphertext = {
                         .key_arn = c->items[i].arn, .blob = c->items[i].key->ciphertext,
                         .size = c->items[i].key->ciphertext_size, .context = c->context, .n_context = c->n_context,
                 };
+                /* clang-format on */
 
                 r = ask(userdata, &ciphertext, &errors[i]);
                 if (r == 0)

@@ -17,14 +17,14 @@
 enum { KEY_CANDIDATES_MAX = 32 };
 
 struct key_candidate {
-        char *arn; /* that KMS is asked with */
+        char *arn;                          /* that KMS is asked with */
         const struct message_data_key *key; /* borrowed from the header */
 };
 
 struct key_candidates {
         struct key_candidate items[KEY_CANDIDATES_MAX];
         size_t n;
-        size_t left_out; /* that were allowed, too */
+        size_t left_out;          /* that were allowed, too */
         struct kms_pair *context; /* the header's, as KMS takes it */
         size_t n_context;
 };

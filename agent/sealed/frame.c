@@ -126,15 +126,15 @@ int frame_head_check(const struct message_geometry *g, uint32_t index, const uin
         uint8_t wanted[MESSAGE_IV_SIZE];
         uint32_t mark = MESSAGE_FINAL_MARK, seq, length = g->final_length;
 
-        if ((final && reader_be32(&r, &mark) < 0) || reader_be32(&r, &seq) < 0 || reader_copy(&r, iv, MESSAGE_IV_SIZE) < 0 ||
-            (final && reader_be32(&r, &length) < 0))
+        if ((final && reader_be32(&r, &mark) < 0) || reader_be32(&r, &seq) < 0 ||
+            reader_copy(&r, iv, MESSAGE_IV_SIZE) < 0 || (final && reader_be32(&r, &length) < 0))
                 return fail(e, FAILURE_INTERNAL, -EIO, subject, "a frame head is too short");
         if (mark != MESSAGE_FINAL_MARK)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
                             "has no final frame where its size puts it: truncated, or with trailing bytes");
         if (!final && seq == MESSAGE_FINAL_MARK)
-                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has a final frame at position %u of %u", index + 1,
-                            g->n_frames);
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has a final frame at position %u of %u",
+                            index + 1, g->n_frames);
         if (seq != index + 1)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
                             "has frame %u at position %u: frames were moved or lost", seq, index + 1);

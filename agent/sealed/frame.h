@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One frame after another through AES-256-GCM, streaming: begin, update as often as bytes come, finish. One cipher context
- * serves all frames of a connection; nothing is allocated per frame. In place is allowed (out == in).
- * Source of the AAD and IV rules: AWS Encryption SDK specification, data-format/message-body-aad.md. */
+/* One frame after another through AES-256-GCM, streaming: begin, update as often as bytes come, finish. One cipher
+ * context serves all frames of a connection; nothing is allocated per frame. In place is allowed (out == in). Source of
+ * the AAD and IV rules: AWS Encryption SDK specification, data-format/message-body-aad.md. */
 
 #include "sealed/message.h"
 
@@ -28,9 +28,9 @@ void frame_iv(uint32_t seq, uint8_t iv[static MESSAGE_IV_SIZE]);
 /* Writes the bytes before the ciphertext and returns their number: MESSAGE_FRAME_HEAD or MESSAGE_FINAL_HEAD. */
 size_t frame_head(uint8_t *out, uint32_t seq, bool final, uint32_t plaintext_size);
 
-/* Checks the head of frame `index` (from 0; MESSAGE_FRAME_HEAD bytes, or MESSAGE_FINAL_HEAD for the last one) against the
- * geometry: marker, sequence number, length, and that the IV is the sequence number unless `any_iv` (AWS's own test vectors
- * hold others, no SDK writes them). FAILURE_SEALED_FORMAT otherwise. */
+/* Checks the head of frame `index` (from 0; MESSAGE_FRAME_HEAD bytes, or MESSAGE_FINAL_HEAD for the last one) against
+ * the geometry: marker, sequence number, length, and that the IV is the sequence number unless `any_iv` (AWS's own test
+ * vectors hold others, no SDK writes them). FAILURE_SEALED_FORMAT otherwise. */
 int frame_head_check(const struct message_geometry *g, uint32_t index, const uint8_t *head, bool any_iv,
                      uint8_t iv[static MESSAGE_IV_SIZE], const char *subject, struct error *e);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* SHA-256 of many 4096-byte blocks at once. Blocks are independent, so a CPU with wide registers hashes 8 or 16 of them in
- * the time of three: Intel's multi-buffer library (package libipsec-mb) picks AVX-512, AVX2, SHA-NI or SSE for the CPU it
- * runs on. Without that library, or on another architecture, there is no such thing and OpenSSL hashes one block after
- * another, with the same result. */
+/* SHA-256 of many 4096-byte blocks at once. Blocks are independent, so a CPU with wide registers hashes 8 or 16 of them
+ * in the time of three: Intel's multi-buffer library (package libipsec-mb) picks AVX-512, AVX2, SHA-NI or SSE for the
+ * CPU it runs on. Without that library, or on another architecture, there is no such thing and OpenSSL hashes one block
+ * after another, with the same result. */
 
 #include "basic/macros.h"
 

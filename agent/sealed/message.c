@@ -37,8 +37,8 @@ void message_header_free(struct message_header *h) {
         free(h);
 }
 
-/* ---- parsing: every helper returns -EBADMSG with e->reason set for bytes that can never become a header, and -EAGAIN when
- * the input ends too early. */
+/* ---- parsing: every helper returns -EBADMSG with e->reason set for bytes that can never become a header, and -EAGAIN
+ * when the input ends too early. */
 
 struct parse {
         struct reader r;
@@ -47,8 +47,8 @@ struct parse {
 };
 
 static int malformed(struct parse *p, const char *what) {
-        return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject, "the message header is malformed at byte %zu: %s",
-                    p->r.offset, what);
+        return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject,
+                    "the message header is malformed at byte %zu: %s", p->r.offset, what);
 }
 
 static int counted_bytes(struct parse *p, const uint8_t **ret, uint16_t *ret_n) {
@@ -89,16 +89,26 @@ static int refuse_suite(struct parse *p, uint16_t suite) {
 
         switch (suite) {
         case 0x0578:
-                why = "it is signed: the signature needs a serial hash over the whole message before any byte may be used";
+                why = "it is signed: the signature needs a serial hash over the whole message before any byte may be "
+                      "used";
                 break;
-        case 0x0014: case 0x0046: case 0x0078: case 0x0114: case 0x0146: case 0x0178: case 0x0214: case 0x0346: case 0x0378:
-                why = "it has no key commitment: one ciphertext could open to different plaintexts under different keys";
+        case 0x0014:
+        case 0x0046:
+        case 0x0078:
+        case 0x0114:
+        case 0x0146:
+        case 0x0178:
+        case 0x0214:
+        case 0x0346:
+        case 0x0378:
+                why = "it has no key commitment: one ciphertext could open to different plaintexts under different "
+                      "keys";
                 break;
         default:
                 why = "no such suite is known";
         }
-        return fail(p->e, FAILURE_SUITE, -EOPNOTSUPP, p->subject, "algorithm suite 0x%04x is not accepted, only 0x%04x: %s",
-                    suite, MESSAGE_SUITE, why);
+        return fail(p->e, FAILURE_SUITE, -EOPNOTSUPP, p->subject,
+                    "algorithm suite 0x%04x is not accepted, only 0x%04x: %s", suite, MESSAGE_SUITE, why);
 }
 
 static int parse_version(struct parse *p) {
@@ -119,8 +129,8 @@ static int parse_version(struct parse *p) {
         }
         if (version != VERSION_2)
                 return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject,
-                            "is not a sealed file: it starts with byte %02x instead of message format version 02%s%s", version,
-                            what ? "; it is " : "", what ?: "");
+                            "is not a sealed file: it starts with byte %02x instead of message format version 02%s%s",
+                            version, what ? "; it is " : "", what ?: "");
         if (what)
                 return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject, "is %s", what);
         if (reader_be16(&p->r, &suite) < 0)
@@ -201,8 +211,8 @@ static int parse_rest(struct parse *p, struct message_header *h) {
                 return -EAGAIN;
         if (content == CONTENT_SINGLE)
                 return fail(p->e, FAILURE_SUITE, -EOPNOTSUPP, p->subject,
-                            "the body is not framed: nothing could be authenticated before the last byte; seal it with a "
-                            "frame length");
+                            "the body is not framed: nothing could be authenticated before the last byte; seal it with "
+                            "a frame length");
         if (content != CONTENT_FRAMED)
                 return malformed(p, "an unknown content type");
         if (reader_be32(&p->r, &h->frame_length) < 0)
@@ -314,8 +324,8 @@ static int derive(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret 
         return ok ? 0 : -ENOMEM;
 }
 
-static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key, struct secret **ret_file_key,
-                       uint8_t commit_key[static MESSAGE_KEY_SIZE], struct error *e) {
+static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key,
+                       struct secret **ret_file_key, uint8_t commit_key[static MESSAGE_KEY_SIZE], struct error *e) {
         /* The suite id comes first in the encryption key's info, in the message's byte order. */
         static const char key_info[] = {
                 MESSAGE_SUITE >> 8, MESSAGE_SUITE & 0xff, 'D', 'E', 'R', 'I', 'V', 'E', 'K', 'E', 'Y'
@@ -356,8 +366,8 @@ static int header_tag(const struct secret *key, const uint8_t *body, size_t size
         return 0;
 }
 
-int message_file_key(const struct message_header *h, const struct secret *data_key, const char *subject, struct secret **ret,
-                     struct error *e) {
+int message_file_key(const struct message_header *h, const struct secret *data_key, const char *subject,
+                     struct secret **ret, struct error *e) {
         _cleanup_secret_ struct secret *key = NULL;
         uint8_t commit[MESSAGE_KEY_SIZE], tag[MESSAGE_TAG_SIZE];
         int r;
@@ -367,8 +377,8 @@ int message_file_key(const struct message_header *h, const struct secret *data_k
                 return r;
         if (CRYPTO_memcmp(commit, h->commit_key, sizeof commit) != 0)
                 return fail(e, FAILURE_AUTHENTICATION, -EBADMSG, subject,
-                            "the key commitment does not match: it was sealed under "
-                            "another data key, or its header was altered");
+                            "the key commitment does not match: it was sealed under another data key, or its header "
+                            "was altered");
         memcpy(tag, h->tag, sizeof tag);
         r = header_tag(key, h->bytes, h->body_size, false, tag);
         if (r == -EBADMSG)
@@ -447,8 +457,8 @@ static int sorted_context(const struct message_pair *context, size_t n, struct m
         for (size_t i = 0; i < n; i++)
                 total += 4 + strlen(context[i].key) + strlen(context[i].value);
         if (total > UINT16_MAX)
-                return fail(e, FAILURE_CONTEXT, -E2BIG, "encryption context", "has %zu bytes; at most 65535 fit a message",
-                            total);
+                return fail(e, FAILURE_CONTEXT, -E2BIG, "encryption context",
+                            "has %zu bytes; at most 65535 fit a message", total);
         sorted = calloc(n + 1, sizeof *sorted);
         if (!sorted)
                 return fail_oom(e);
@@ -460,8 +470,8 @@ static int sorted_context(const struct message_pair *context, size_t n, struct m
 }
 
 int message_header_new(const struct message_pair *context, size_t n_context, const struct message_data_key *data_keys,
-                       size_t n_data_keys, uint32_t frame_length, const struct secret *data_key, struct message_header **ret,
-                       struct secret **ret_file_key, struct error *e) {
+                       size_t n_data_keys, uint32_t frame_length, const struct secret *data_key,
+                       struct message_header **ret, struct secret **ret_file_key, struct error *e) {
         _cleanup_free_ struct message_pair *sorted = NULL;
         _cleanup_secret_ struct secret *key = NULL;
         _cleanup_free_ uint8_t *bytes = NULL;
@@ -499,8 +509,8 @@ int message_header_new(const struct message_pair *context, size_t n_context, con
 
 /* ---- geometry */
 
-int message_geometry(const struct message_header *h, uint64_t object_size, const char *subject, struct message_geometry *ret,
-                     struct error *e) {
+int message_geometry(const struct message_header *h, uint64_t object_size, const char *subject,
+                     struct message_geometry *ret, struct error *e) {
         uint64_t stride = (uint64_t) h->frame_length + MESSAGE_FRAME_EXTRA, body, regular, rest;
 
         if (object_size < h->size + MESSAGE_FINAL_EXTRA)
@@ -512,8 +522,8 @@ int message_geometry(const struct message_header *h, uint64_t object_size, const
         rest = body % stride;
         if (rest > h->frame_length)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
-                            "has %llu bytes, which no sequence of %u-byte frames has: truncated, "
-                            "or with trailing bytes",
+                            "has %llu bytes, which no sequence of %u-byte frames has: truncated, or with trailing "
+                            "bytes",
                             (unsigned long long) object_size, h->frame_length);
         /* FFFFFFFF marks the final frame, so no frame may have it as its number. */
         if (regular + 1 >= MESSAGE_FINAL_MARK)

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A sealed file is one AWS Encryption SDK message, format version 2, algorithm suite 0x0478 (AES-256-GCM, HKDF-SHA512, key
- * commitment, no signature), framed.
- * Source: AWS Encryption SDK specification, data-format/message-header.md, message-body.md, message-body-aad.md and
- * framework/algorithm-suites.md.
+/* A sealed file is one AWS Encryption SDK message, format version 2, algorithm suite 0x0478 (AES-256-GCM, HKDF-SHA512,
+ * key commitment, no signature), framed. Source: AWS Encryption SDK specification, data-format/message-header.md,
+ * message-body.md, message-body-aad.md and framework/algorithm-suites.md.
  *
  *   header body  02 | suite u16 | message id 32 | u16 length of [u16 n, (u16 len key, u16 len value) * n]
  *                | u16 count of (u16 len provider, u16 len info, u16 len ciphertext) | content type 02
@@ -21,7 +20,7 @@
 enum {
         MESSAGE_SUITE = 0x0478,
         MESSAGE_ID_SIZE = 32,
-        MESSAGE_KEY_SIZE = 32,      /* data key, file key, commit key */
+        MESSAGE_KEY_SIZE = 32, /* data key, file key, commit key */
         MESSAGE_IV_SIZE = 12,
         MESSAGE_TAG_SIZE = 16,
         MESSAGE_FRAME_HEAD = 4 + MESSAGE_IV_SIZE,
@@ -29,7 +28,8 @@ enum {
         MESSAGE_FRAME_EXTRA = MESSAGE_FRAME_HEAD + MESSAGE_TAG_SIZE,
         MESSAGE_FINAL_EXTRA = MESSAGE_FINAL_HEAD + MESSAGE_TAG_SIZE,
         MESSAGE_FRAME_LENGTH = 1024 * 1024, /* what we write; we read any */
-        /* Far above what any SDK writes (one aws-kms key and a short context are 400 bytes); a cap for hostile headers. */
+        /* Far above what any SDK writes (one aws-kms key and a short context are 400 bytes); a cap for hostile headers.
+         */
         MESSAGE_HEADER_MAX = 64 * 1024,
 };
 
@@ -71,9 +71,9 @@ struct message_geometry {
         uint32_t final_length; /* plaintext bytes of the final frame */
 };
 
-/* Parses a header at the start of `data`. -EAGAIN: a well-formed beginning, more bytes are needed (never once `size` has
- * reached MESSAGE_HEADER_MAX). Refuses other suites (FAILURE_SUITE), with the reason each is refused for, and anything
- * malformed (FAILURE_SEALED_FORMAT). The caller frees *ret. */
+/* Parses a header at the start of `data`. -EAGAIN: a well-formed beginning, more bytes are needed (never once `size`
+ * has reached MESSAGE_HEADER_MAX). Refuses other suites (FAILURE_SUITE), with the reason each is refused for, and
+ * anything malformed (FAILURE_SEALED_FORMAT). The caller frees *ret. */
 int message_header_parse(const uint8_t *data, size_t size, const char *subject, struct message_header **ret,
                          struct error *e);
 void message_header_free(struct message_header *h);
@@ -83,8 +83,8 @@ DEFINE_CLEANUP(struct message_header *, message_header_free, message_header_free
 /* Builds a new header: fresh message id, keys derived from `data_key`, tag made. Context and data keys are copied; the
  * context may come in any order but with distinct keys. *ret_file_key is the key its frames are encrypted under. */
 int message_header_new(const struct message_pair *context, size_t n_context, const struct message_data_key *data_keys,
-                       size_t n_data_keys, uint32_t frame_length, const struct secret *data_key, struct message_header **ret,
-                       struct secret **ret_file_key, struct error *e);
+                       size_t n_data_keys, uint32_t frame_length, const struct secret *data_key,
+                       struct message_header **ret, struct secret **ret_file_key, struct error *e);
 
 bool message_header_same_context(const struct message_header *a, const struct message_header *b);
 /* True when both carry the same encryption context and encrypted data keys: one KMS call opens both. */
@@ -94,12 +94,12 @@ const char *message_header_context(const struct message_header *h, const char *k
 
 /* Derives the file key, and proves it: the key commitment in constant time, then the header tag.
  * FAILURE_AUTHENTICATION when either does not match. */
-int message_file_key(const struct message_header *h, const struct secret *data_key, const char *subject, struct secret **ret,
-                     struct error *e);
+int message_file_key(const struct message_header *h, const struct secret *data_key, const char *subject,
+                     struct secret **ret, struct error *e);
 
 /* Refuses sizes that no sequence of frames can have: truncated inside a frame, or with bytes after the final one. */
-int message_geometry(const struct message_header *h, uint64_t object_size, const char *subject, struct message_geometry *ret,
-                     struct error *e);
+int message_geometry(const struct message_header *h, uint64_t object_size, const char *subject,
+                     struct message_geometry *ret, struct error *e);
 /* Frames are numbered from 0 here; their sequence number in the message is index + 1. */
 uint64_t message_frame_offset(const struct message_geometry *g, uint32_t index);
 uint32_t message_frame_plaintext(const struct message_geometry *g, uint32_t index);

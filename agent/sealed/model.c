@@ -194,15 +194,16 @@ int model_single_name(const struct message_header *h, const char *subject, char 
 
         if (mark) {
                 fail(e, FAILURE_CONTEXT, -EINVAL, subject,
-                     "its encryption context has \"" MODEL_MARK_CONTEXT "\" = \"%.100s\": it is one object of a model "
-                     "with a manifest, not a model of its own",
+                     "its encryption context has \"" MODEL_MARK_CONTEXT
+                     "\" = \"%.100s\": it is one object of a model with a manifest, not a model of its own",
                      mark);
                 fail_advice(e, single_advice);
                 return -EINVAL;
         }
         if (problem)
                 return fail(e, FAILURE_CONTEXT, -EINVAL, subject,
-                            "its encryption context has \"" MODEL_FILE_CONTEXT "\" = \"%.200s\", which is no file name: %s",
+                            "its encryption context has \"" MODEL_FILE_CONTEXT
+                            "\" = \"%.200s\", which is no file name: %s",
                             name, problem);
         *ret = strdup(name);
         return *ret ? 0 : fail_oom(e);
@@ -214,8 +215,8 @@ int model_refuse_manifest(const char *text, size_t n, const char *subject, struc
         if (manifest_parse(text, n, subject, &m, NULL) < 0 || !m)
                 return 0;
         fail(e, FAILURE_CONTEXT, -EINVAL, subject,
-             "its encryption context does not have \"" MODEL_FILE_CONTEXT "\", and it is the manifest of the model "
-             "\"%.100s\" version \"%.100s\", not a model of its own",
+             "its encryption context does not have \"" MODEL_FILE_CONTEXT
+             "\", and it is the manifest of the model \"%.100s\" version \"%.100s\", not a model of its own",
              m->name, m->version);
         fail_advice(e, single_advice);
         return -EINVAL;
@@ -223,11 +224,11 @@ int model_refuse_manifest(const char *text, size_t n, const char *subject, struc
 
 /* ---- the manifest */
 
-static int parse_digest(const char *text, const char *prefix, uint8_t *out, size_t n, const char *subject, const char *where,
-                        struct error *e) {
+static int parse_digest(const char *text, const char *prefix, uint8_t *out, size_t n, const char *subject,
+                        const char *where, struct error *e) {
         if (strncmp(text, prefix, strlen(prefix)) != 0 || hex_decode(text + strlen(prefix), out, n) < 0)
-                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "\"%s\" must be %s and %zu hex digits", where, prefix,
-                            2 * n);
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "\"%s\" must be %s and %zu hex digits", where,
+                            prefix, 2 * n);
         return 0;
 }
 
@@ -292,7 +293,8 @@ static int check_digest(const struct model *m, const char *subject, struct error
         if (r == 0)
                 r = model_digest(text, n, digest, e);
         if (r == 0 && memcmp(digest, m->digest, sizeof digest) != 0)
-                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "its model digest is not that of the files it lists");
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject,
+                            "its model digest is not that of the files it lists");
         return r;
 }
 

@@ -3,14 +3,14 @@
 
 /* What a model is, once opened: a set of files with paths and digests; its digest; and its manifest.
  *
- * Model digest: SHA-384 of the text with one line "sha256:<hex> <path>\n" per file (<hex>: the fs-verity digest), sorted
- * bytewise by path. PCR15 is extended with that text by the rules of each bank, so that a SHA-384 bank which was zero holds
- * SHA384(0^48 || model digest). Anybody can reproduce it:
- *   (cd model; find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum
+ * Model digest: SHA-384 of the text with one line "sha256:<hex> <path>\n" per file (<hex>: the fs-verity digest),
+ * sorted bytewise by path. PCR15 is extended with that text by the rules of each bank, so that a SHA-384 bank which was
+ * zero holds SHA384(0^48 || model digest). Anybody can reproduce it: (cd model; find . -type f -printf '%P\0' |
+ * LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum
  *
- * Manifest: JSON {"sealboot": 1, "name": text, "version": text, "digest": "sha384:<hex>", "files": [{"path": text, "size":
- * bytes, "digest": "sha256:<hex>", "object": text}]}. It is sealed like any file, as `manifest.sealed`; "object" is a key
- * relative to its prefix. sealboot-manifest(5) tells others how to write one. */
+ * Manifest: JSON {"sealboot": 1, "name": text, "version": text, "digest": "sha384:<hex>", "files": [{"path": text,
+ * "size": bytes, "digest": "sha256:<hex>", "object": text}]}. It is sealed like any file, as `manifest.sealed`;
+ * "object" is a key relative to its prefix. sealboot-manifest(5) tells others how to write one. */
 
 #include "sealed/message.h"
 #include "sealed/verity.h"
@@ -43,9 +43,10 @@ DEFINE_CLEANUP(struct model *, model_free, model_freep)
 #define _cleanup_model_ _cleanup_(model_freep)
 
 int model_new(struct model **ret, struct error *e);
-/* Appends a file; path and object are copied. Refuses unsafe paths and objects (FAILURE_MANIFEST): absolute, empty parts,
- * "." or "..", control characters, longer than MODEL_PATH_MAX, and more than MODEL_FILES_MAX files. *ret stays valid until
- * the next append. */
+/* Appends a file; path and object are copied. Refuses unsafe paths and objects (FAILURE_MANIFEST): absolute, empty
+ * parts,
+ * "." or "..", control characters, longer than MODEL_PATH_MAX, and more than MODEL_FILES_MAX files. *ret stays valid
+ * until the next append. */
 int model_add(struct model *m, const char *subject, const char *path, const char *object, uint64_t size,
               struct model_file **ret, struct error *e);
 /* Sorts the files bytewise by path; refuses equal paths, and a path that is a directory of another. */
@@ -86,6 +87,7 @@ int manifest_parse(const char *text, size_t n, const char *subject, struct model
 /* The caller frees *ret. */
 int manifest_write(const struct model *m, char **ret, struct error *e);
 
-/* The name that seal gives to the object of file `index`. The agent counts on it in one place: it starts fetching the first
- * object before it can read the manifest. A manifest may name objects otherwise; that costs time, nothing else. */
+/* The name that seal gives to the object of file `index`. The agent counts on it in one place: it starts fetching the
+ * first object before it can read the manifest. A manifest may name objects otherwise; that costs time, nothing else.
+ */
 #define MODEL_OBJECT_FORMAT "%05zu.sealed"

@@ -9,7 +9,8 @@ static const struct {
         size_t n;
         const char *what;
 } formats[] = {
-#define AT(offset, bytes, what) { offset, bytes, sizeof(bytes) - 1, what }
+#define AT(offset, bytes, what) \
+        { offset, bytes, sizeof(bytes) - 1, what }
         /* 02 04 78: the format's version and the suite. */
         AT(0, "AgR4", "the base64 text of a sealed file"),
         AT(0, "\"AgR4", "the base64 text of a sealed file, in quotes"),
@@ -17,7 +18,10 @@ static const struct {
         AT(0, "AYA", "the base64 text of an Encryption SDK message in format 1"),
         AT(0, "\x1f\x8b", "gzip-compressed"),
         AT(0, "\x28\xb5\x2f\xfd", "zstd-compressed"),
-        AT(0, "\xfd" "7zXZ\0", "xz-compressed"),
+        AT(0,
+           "\xfd"
+           "7zXZ\0",
+           "xz-compressed"),
         AT(0, "BZh", "bzip2-compressed"),
         AT(0, "PK\3\4", "a ZIP archive"),
         AT(257, "ustar", "a tar archive"),
@@ -48,7 +52,8 @@ static bool is_aws_chunked(const uint8_t *data, size_t size) {
                          (size - n >= 5 && memcmp(data + n, "\r\n\x02\x04\x78", 5) == 0));
 }
 
-/* Of a message's 32 random bytes half are beyond ASCII; a program that takes them for UTF-8 replaces these by U+FFFD. */
+/* Of a message's 32 random bytes half are beyond ASCII; a program that takes them for UTF-8 replaces these by U+FFFD.
+ */
 static bool was_taken_for_text(const uint8_t *data, size_t size) {
         size_t n = 0;
 
@@ -66,7 +71,8 @@ const char *other_format(const uint8_t *data, size_t size) {
         if (is_aws_chunked(data, size))
                 return "a sealed file with the chunks of its upload (aws-chunked) around it";
         for (size_t i = 0; i < ELEMENTS(formats); i++)
-                if (size >= formats[i].offset + formats[i].n && memcmp(data + formats[i].offset, formats[i].bytes, formats[i].n) == 0)
+                if (size >= formats[i].offset + formats[i].n &&
+                    memcmp(data + formats[i].offset, formats[i].bytes, formats[i].n) == 0)
                         return formats[i].what;
         return NULL;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What an object is that is no sealed file: what was made of one on its way to S3, or what else it is. For messages only. */
+/* What an object is that is no sealed file: what was made of one on its way to S3, or what else it is. For messages
+ * only. */
 
 #include "basic/macros.h"
 

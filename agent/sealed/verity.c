@@ -81,8 +81,8 @@ int verity_leaves(struct verity_hash *h, const uint8_t *data, size_t n, uint8_t 
         return 0;
 }
 
-/* A group is 128 units, 64 MiB of data. Unit digests live in one lazily populated mapping, one page a group; the page is
- * given back to the kernel as soon as the group's own digest is known. */
+/* A group is 128 units, 64 MiB of data. Unit digests live in one lazily populated mapping, one page a group; the page
+ * is given back to the kernel as soon as the group's own digest is known. */
 struct verity_tree {
         uint64_t size, n_units, n_groups;
         uint8_t *units;
@@ -145,7 +145,8 @@ static int close_group(struct verity_tree *t, struct verity_hash *h, uint64_t gr
         return 0;
 }
 
-int verity_tree_set(struct verity_tree *t, struct verity_hash *h, uint64_t unit, const uint8_t *leaves, size_t n_leaves) {
+int verity_tree_set(struct verity_tree *t, struct verity_hash *h, uint64_t unit, const uint8_t *leaves,
+                    size_t n_leaves) {
         if (unit == 0)
                 memcpy(t->first_leaf, leaves, VERITY_DIGEST);
         return hash_block(h, leaves, n_leaves * VERITY_DIGEST, t->units + unit * VERITY_DIGEST);
@@ -197,8 +198,8 @@ static int root_hash(struct verity_tree *t, struct verity_hash *h, uint8_t root[
         return 0;
 }
 
-/* struct fsverity_descriptor: version, algorithm, log2 of the block size, salt length, 4 reserved bytes, data size (le64),
- * root hash (64), salt (32), 144 reserved bytes. */
+/* struct fsverity_descriptor: version, algorithm, log2 of the block size, salt length, 4 reserved bytes, data size
+ * (le64), root hash (64), salt (32), 144 reserved bytes. */
 int verity_tree_digest(struct verity_tree *t, struct verity_hash *h, uint8_t ret[static VERITY_DIGEST]) {
         uint8_t descriptor[256] = { 1, 1, 12, 0 };
 

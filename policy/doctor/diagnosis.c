@@ -14,18 +14,18 @@
 enum {
         PCR_DRIVERS = 2,
         PCR_APPLICATION = 12,
-        CLOCK_SKEW_MAX = 240, /* seconds; AWS refuses signatures at 300 */
+        CLOCK_SKEW_MAX = 240,                   /* seconds; AWS refuses signatures at 300 */
         CLOCK_OFFSET_MAX_MS = 24 * 3600 * 1000, /* a boot this long is no boot */
 };
 
 struct work {
         const struct evidence *in;
         struct diagnosis *out;
-        const char *failure; /* its name; NULL when the model was published */
-        const char *key_arn; /* or NULL */
+        const char *failure;  /* its name; NULL when the model was published */
+        const char *key_arn;  /* or NULL */
         bool denied;          /* KMS refused by some policy ... */
         struct denial denial; /* ... of this kind */
-        bool presented;      /* a document was made, so the PCRs are there */
+        bool presented;       /* a document was made, so the PCRs are there */
         uint32_t present;
         uint8_t pcr[REFERENCE_PCRS][REFERENCE_SIZE];
 };
@@ -33,7 +33,8 @@ struct work {
 static int add(struct work *w, const char *topic, enum remark_state state, const char *advice, const char *format, ...)
         _printf_(5, 6);
 
-static int add(struct work *w, const char *topic, enum remark_state state, const char *advice, const char *format, ...) {
+static int add(struct work *w, const char *topic, enum remark_state state, const char *advice, const char *format,
+               ...) {
         struct remark *larger = reallocarray(w->out->remarks, w->out->n + 1, sizeof *larger), *r;
         va_list ap;
         int n;
@@ -156,13 +157,15 @@ static int remark_clock(struct work *w) {
 
         if (w->failure && streq(w->failure, "clock"))
                 return add(w, "clock", REMARK_PROBLEM, advice, "AWS said that the clock of the instance is wrong");
-        if (stage && json_object_object_get_ex(stage, "began_ms", &offset) && !json_object_is_type(offset, json_type_string))
+        if (stage && json_object_object_get_ex(stage, "began_ms", &offset) &&
+            !json_object_is_type(offset, json_type_string))
                 offset_ms = json_object_get_double(offset);
         /* Asked this way round, it is false for a NaN. */
         if (!document || !began || !(offset_ms >= 0 && offset_ms < CLOCK_OFFSET_MAX_MS))
                 return add(w, "clock", REMARK_UNKNOWN, NULL,
                            "no attestation document was made, so there is no time to compare with");
-        skew = json_object_get_int64(began) / 1000 + (int64_t) (offset_ms / 1000) - json_object_get_int64(document) / 1000;
+        skew = json_object_get_int64(began) / 1000 + (int64_t) (offset_ms / 1000) -
+               json_object_get_int64(document) / 1000;
         if (skew > CLOCK_SKEW_MAX || skew < -CLOCK_SKEW_MAX)
                 return add(w, "clock", REMARK_PROBLEM, advice,
                            "the clock of the instance %s by %" PRId64 " s against the NitroTPM's",
@@ -208,7 +211,8 @@ static int remark_identity(struct work *w) {
         return add(w, "identity", w->out->principal[0] ? REMARK_GOOD : REMARK_UNKNOWN,
                    w->out->principal[0] ? NULL : "Name the instance's role with --principal.",
                    "instance %s of account %s in %s, %s%s", instance ?: "?", account ?: "?",
-                   text_at(r, "identity.region") ?: "?", w->out->principal[0] ? "as " : "role not known", w->out->principal);
+                   text_at(r, "identity.region") ?: "?", w->out->principal[0] ? "as " : "role not known",
+                   w->out->principal);
 }
 
 /* The n-th part of an ARN, from 0. */
@@ -225,7 +229,8 @@ static const char *arn_part(const char *arn, unsigned n, int *ret_length) {
 static int remark_key_state(struct work *w) {
         /* With --query KeyMetadata the CLI prints the inner object alone. */
         const char *arn = w->in->key ? text_at(w->in->key, "KeyMetadata.Arn") ?: text_at(w->in->key, "Arn") : NULL;
-        const char *state = w->in->key ? text_at(w->in->key, "KeyMetadata.KeyState") ?: text_at(w->in->key, "KeyState") : NULL;
+        const char *state =
+                w->in->key ? text_at(w->in->key, "KeyMetadata.KeyState") ?: text_at(w->in->key, "KeyState") : NULL;
 
         if (w->failure && streq(w->failure, "kms-key") && !state)
                 return add(w, "key", REMARK_PROBLEM,
@@ -240,8 +245,8 @@ static int remark_key_state(struct work *w) {
                            w->key_arn, arn);
         if (!streq(state, "Enabled"))
                 return add(w, "key", REMARK_PROBLEM,
-                           kms_state_advice(state) ?: "The key's owner must enable it, or cancel its deletion.", "%s is %s",
-                           arn, state);
+                           kms_state_advice(state) ?: "The key's owner must enable it, or cancel its deletion.",
+                           "%s is %s", arn, state);
         return add(w, "key", REMARK_GOOD, NULL, "%s is enabled", arn);
 }
 
@@ -269,8 +274,8 @@ static const char *meaning_of(unsigned pcr) {
         case 1:
                 return "the firmware or its configuration is another; these change without the image";
         case PCR_DRIVERS:
-                return "a UEFI driver from outside the firmware ran, or another one than expected: an option ROM, or what "
-                       "the EFI variables DriverOrder and Driver#### name";
+                return "a UEFI driver from outside the firmware ran, or another one than expected: an option ROM, or "
+                       "what the EFI variables DriverOrder and Driver#### name";
         case 3:
                 return "a UEFI driver from outside the firmware was configured";
         case 4:
@@ -309,8 +314,8 @@ static int remark_pcr(struct work *w, const struct reference *r, unsigned pcr) {
         if (explain_by_log(w, pcr, r->pcr[pcr], &difference) < 0)
                 return add(w, "pcrs", REMARK_PROBLEM,
                            w->in->log ? NULL
-                                      : "Give the instance's event log with --event-log to find the first "
-                                        "event that differs, or compare it with `sealboot replay`.",
+                                      : "Give the instance's event log with --event-log to find the first event that "
+                                        "differs, or compare it with `sealboot replay`.",
                            "PCR%u is %s, and %s expects %s: %s", pcr, found, r->source, wanted, meaning_of(pcr));
         return add(w, "pcrs", REMARK_PROBLEM, NULL, "PCR%u is %s, and %s expects %s: %s", pcr, found, r->source, wanted,
                    difference.meaning);
@@ -345,9 +350,9 @@ static int remark_drivers(struct work *w, const struct reference *r) {
             memcmp(w->pcr[PCR_DRIVERS], alone, sizeof alone) == 0)
                 return 0;
         return add(w, "pcrs", REMARK_UNKNOWN,
-                   "If the instance type loads option ROMs, measure the image with `sealboot measure --pcr2` and give that "
-                   "with --reference. Otherwise look at DriverOrder in the AMI's UEFI data; `sealboot replay` names the "
-                   "driver.",
+                   "If the instance type loads option ROMs, measure the image with `sealboot measure --pcr2` and give "
+                   "that with --reference. Otherwise look at DriverOrder in the AMI's UEFI data; `sealboot replay` "
+                   "names the driver.",
                    "PCR2 is not that of firmware alone: a UEFI driver from outside the firmware ran");
 }
 
@@ -431,9 +436,9 @@ static bool names_caller(const struct statement_result *s) {
         return s->n > 0 && s->elements[0].truth == TRUTH_YES;
 }
 
-static const char boot_another[] = "Boot the image the policy names; or have the key's owner accept this one: "
-                                   "`sealboot measure`, then `sealboot policy`, with the references of every image "
-                                   "that may run.";
+static const char boot_another[] =
+        "Boot the image the policy names; or have the key's owner accept this one: `sealboot measure`, then `sealboot "
+        "policy`, with the references of every image that may run.";
 
 /* A Deny that `sealboot policy` writes beside what it allows: of what no accepted image presents. */
 static bool denies_other_images(const struct statement_result *s) {
@@ -449,8 +454,8 @@ static bool denies_other_images(const struct statement_result *s) {
 
 /* A Deny that applies, and what of the request it is about. */
 static int remark_denial(struct work *w, const struct statement_result *s) {
-        static const char advice[] = "An explicit Deny overrides every Allow: have the key's owner correct that statement, "
-                                     "or change what it is about.";
+        static const char advice[] = "An explicit Deny overrides every Allow: have the key's owner correct that "
+                                     "statement, or change what it is about.";
         _cleanup_free_ char *text = NULL;
         const char *join = "because ";
         size_t size;
@@ -477,16 +482,16 @@ static int remark_deleted(struct work *w, const struct statement *s) {
         for (size_t i = 0; i < s->principals.n; i++)
                 if (is_unique_id(s->principals.items[i]))
                         return add(w, "policy", REMARK_PROBLEM,
-                                   "If it was made again, under the same name or another, have the key's owner put its ARN "
-                                   "into the policy once more.",
+                                   "If it was made again, under the same name or another, have the key's owner put its "
+                                   "ARN into the policy once more.",
                                    "%s names %s, which is what is left of a role or user that was deleted", s->name,
                                    s->principals.items[i]);
         return 0;
 }
 
 static int remark_denied(struct work *w) {
-        static const char name_it[] = "Have the key's owner name the instance's role in the policy (`sealboot policy "
-                                      "--principal`).";
+        static const char name_it[] =
+                "Have the key's owner name the instance's role in the policy (`sealboot policy --principal`).";
         const struct evaluation *v = &w->out->evaluation;
         bool named = false;
         int r = 0;
@@ -506,8 +511,12 @@ static int remark_denied(struct work *w) {
                         r = r < 0 ? r : remark_deleted(w, s->statement);
                 }
         }
-        return r < 0 ? r : add(w, "policy", REMARK_PROBLEM, v->explicit_deny ? NULL : named ? boot_another : name_it,
-                               "the key policy does not release the key to what was presented");
+        return r < 0 ? r
+                     : add(w, "policy", REMARK_PROBLEM,
+                           v->explicit_deny ? NULL
+                           : named          ? boot_another
+                                            : name_it,
+                           "the key policy does not release the key to what was presented");
 }
 
 static int remark_allowed(struct work *w) {
@@ -526,10 +535,12 @@ static int remark_other_policies(struct work *w) {
                 crosses = strlen(account) != (size_t) n || strncmp(owner, account, (size_t) n) != 0;
         }
         return add(w, "permissions", REMARK_PROBLEM,
-                   "Let the role's IAM policy allow kms:Decrypt on the key (`sealboot policy --for role` writes one); then "
-                   "look at VPC endpoint policies, service control policies, and whether the key's policy is still this one.",
+                   "Let the role's IAM policy allow kms:Decrypt on the key (`sealboot policy --for role` writes one); "
+                   "then look at VPC endpoint policies, service control policies, and whether the key's policy is "
+                   "still this one.",
                    "the key policy allows what KMS refused%s, so the refusal comes from elsewhere",
-                   crosses ? "; the key belongs to another account, so the role's own IAM policy must allow kms:Decrypt too"
+                   crosses ? "; the key belongs to another account, so the role's own IAM policy must allow "
+                             "kms:Decrypt too"
                            : "");
 }
 
@@ -562,8 +573,8 @@ static int remark_policy(struct work *w, struct error *e) {
 
         if (!w->in->policy)
                 return add(w, "policy", REMARK_UNKNOWN,
-                           "Give the key policy with --policy (`aws kms get-key-policy --policy-name default "
-                           "--key-id ...`).",
+                           "Give the key policy with --policy (`aws kms get-key-policy --policy-name default --key-id "
+                           "...`).",
                            "the key policy was not given");
         if (!w->presented)
                 return add(w, "policy", REMARK_UNKNOWN, NULL, "the boot ended before the key was asked for");
@@ -587,8 +598,10 @@ static int remark_policy(struct work *w, struct error *e) {
         return r < 0 ? fail_oom(e) : 0;
 }
 
+typedef int look(struct work *w);
+
 int diagnose(const struct evidence *evidence, struct diagnosis *ret, struct error *e) {
-        static int (*const looks[])(struct work *w) = {
+        static look *const looks[] = {
                 remark_outcome, remark_clock, remark_identity, remark_key, remark_pcrs,
         };
         _cleanup_diagnosis_ struct diagnosis d = {};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A service that answers attested instances only: it checks the document that came with a request, and then knows a public
- * key whose private half that instance alone holds.
+/* A service that answers attested instances only: it checks the document that came with a request, and then knows a
+ * public key whose private half that instance alone holds.
  *
  *     cc attested-service.c $(pkg-config --cflags --libs sealboot-verify)
  *     ./a.out REFERENCE.json NONCE DOCUMENT [ROOT.pem]  */

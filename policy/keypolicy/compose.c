@@ -11,6 +11,7 @@
 
 enum { PCR_DRIVERS = 2, PCR_IMAGE = 4, PCR_SECURE_BOOT = 7, PCR_COMMAND_LINE = 12, PCR_MODEL = 15 };
 
+/* clang-format off */
 static const char *const admin_actions[] = {
         "kms:CancelKeyDeletion", "kms:DescribeKey",        "kms:DisableKey",        "kms:DisableKeyRotation",
         "kms:EnableKey",         "kms:EnableKeyRotation",  "kms:GetKeyPolicy",      "kms:GetKeyRotationStatus",
@@ -18,6 +19,7 @@ static const char *const admin_actions[] = {
         "kms:RevokeGrant",       "kms:ScheduleKeyDeletion", "kms:TagResource",      "kms:UntagResource",
         "kms:UpdateKeyDescription",
 };
+/* clang-format on */
 static const char *const sealer_actions[] = { "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey" };
 static const char *const release_actions[] = { "kms:Decrypt" };
 /* What gives plaintext away and carries no document: nobody has a use for them on this key. */
@@ -155,7 +157,8 @@ static int check_image(const struct composition *c, const struct reference *imag
 
         if (c->secure_boot && image->secure_boot == SECURE_BOOT_OFF && reference_needs_secure_boot(image)) {
                 fail(e, FAILURE_POLICY, -EINVAL, image->source,
-                     "secure-boot-off: its PCR7 was predicted for Secure Boot off, where it tells nothing of the image");
+                     "secure-boot-off: its PCR7 was predicted for Secure Boot off, where it tells nothing of the "
+                     "image");
                 fail_advice(e, "Bind PCR2, PCR4 and PCR12, or measure again with Secure Boot on, as the instances have "
                                "it.");
                 return -EINVAL;
@@ -324,9 +327,9 @@ static int refuse_finding(const struct finding *f, struct error *e) {
         fail(e, FAILURE_POLICY, -EINVAL, f->statement, "%s: %s", f->code, f->text);
         fail_advice(e, "%s", f->advice);
         if (streq(f->code, "pcr4-without-pcr12"))
-                fail_advice(e, "Measure again with `sealboot measure` or nitro-tpm-pcr-compute 1.1 or later, which "
-                               "give PCR12; or, where PCR7 was computed for Secure Boot on, say so with "
-                               "--secure-boot.");
+                fail_advice(e,
+                            "Measure again with `sealboot measure` or nitro-tpm-pcr-compute 1.1 or later, which give "
+                            "PCR12; or, where PCR7 was computed for Secure Boot on, say so with --secure-boot.");
         if (streq(f->code, "pcr4-without-pcr2"))
                 fail_advice(e, "Measure again with `sealboot measure`, which gives PCR2; or give --pcr2 none where the "
                                "instances load no option ROMs, or the value of those that do; or, where PCR7 was "
@@ -432,8 +435,8 @@ static int objects(const struct composition *c, json_object **ret, struct error 
         if (strpbrk(c->bucket, "*?") || (c->prefix && strpbrk(c->prefix, "*?$")))
                 return fail(e, FAILURE_USAGE, -EINVAL, c->prefix ?: c->bucket,
                             "holds a character that S3 policies read as a wildcard");
-        if (asprintf(&one, "arn:%.*s:s3:::%s/%s", (int) strcspn(partition, ":"), partition, c->bucket, c->prefix ?: "") <
-            0) {
+        if (asprintf(&one, "arn:%.*s:s3:::%s/%s", (int) strcspn(partition, ":"), partition, c->bucket,
+                     c->prefix ?: "") < 0) {
                 one = NULL;
                 return fail_oom(e);
         }

@@ -14,16 +14,16 @@ struct names {
 
 struct composition {
         struct references images;
-        struct names principals; /* roles that may decrypt; of any account */
-        struct names admins;     /* may manage the key and its policy, but neither use it nor grant its use */
-        struct names sealers;    /* may make data keys */
-        struct names openers;    /* roles or users of the owner's who may decrypt without a document */
-        struct names context;    /* NAME=VALUE that the model was sealed with */
-        const char *key;         /* ARN, for the role's policy */
+        struct names principals;     /* roles that may decrypt; of any account */
+        struct names admins;         /* may manage the key and its policy, but neither use it nor grant its use */
+        struct names sealers;        /* may make data keys */
+        struct names openers;        /* roles or users of the owner's who may decrypt without a document */
+        struct names context;        /* NAME=VALUE that the model was sealed with */
+        const char *key;             /* ARN, for the role's policy */
         const char *bucket, *prefix; /* of the sealed model, for the role's and the bucket's policy */
-        bool one_shot;           /* release only before a model is measured: PCR15 is zeros */
-        bool secure_boot;        /* the references' PCR7 is the value of Secure Boot on */
-        bool allow_unattested;   /* leave out the Deny for everyone of what no accepted image asks for */
+        bool one_shot;               /* release only before a model is measured: PCR15 is zeros */
+        bool secure_boot;            /* the references' PCR7 is the value of Secure Boot on */
+        bool allow_unattested;       /* leave out the Deny for everyone of what no accepted image asks for */
 };
 
 /* Whether PCR7 stands in for PCR2, PCR4 or PCR12, which it can only with Secure Boot on. */

@@ -63,6 +63,7 @@ bool is_context_key(const char *key) {
 }
 
 bool is_unknown_kms_key(const char *key) {
+        /* clang-format off */
         static const char *const keys[] = {
                 "kms:BypassPolicyLockoutSafetyCheck", "kms:CallerAccount", "kms:CustomerMasterKeySpec",
                 "kms:CustomerMasterKeyUsage", "kms:DataKeyPairSpec", "kms:EncryptionAlgorithm",
@@ -75,6 +76,7 @@ bool is_unknown_kms_key(const char *key) {
                 "kms:SigningAlgorithm", "kms:ValidTo", "kms:ViaService", "kms:WrappingAlgorithm",
                 "kms:WrappingKeySpec",
         };
+        /* clang-format on */
         enum attestation_key kind = attestation_key(key, NULL);
 
         if (kind != ATTESTATION_NONE)

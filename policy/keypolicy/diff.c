@@ -87,8 +87,8 @@ static int add_principals(struct lines *l, const char *what, const struct string
                 bool account = strspn(values->items[i], "0123456789") == strlen(values->items[i]);
 
                 r = account ? add_line(l, "%s arn:%.*s:iam::%s:root", what, (int) strcspn(partition, ":"), partition,
-                                       values->items[i]) :
-                              add_line(l, "%s %s", what, values->items[i]);
+                                       values->items[i])
+                            : add_line(l, "%s %s", what, values->items[i]);
         }
         return r;
 }
@@ -129,7 +129,7 @@ static int add_condition(struct lines *l, const struct condition *c) {
         f = open_memstream(&text, &size);
         if (!f)
                 return -ENOMEM;
-        fprintf(f, "Condition %s ", c->operator);
+        fprintf(f, "Condition %s ", c->operator_name);
         r = print_word(f, key);
         for (size_t i = 0; i < values.n && r == 0; i++) {
                 fputs(i > 0 ? " | " : " = ", f);

@@ -149,7 +149,8 @@ static int fill_principal(struct request *r, const char *principal, struct error
         bool session = strstr(principal, ":sts::") && resource && strncmp(resource + 1, "assumed-role/", 13) == 0;
 
         if (strncmp(principal, "arn:aws", 7) != 0 || !resource || resource - account - 2 != 12 || !resource[1])
-                return fail(e, FAILURE_USAGE, -EINVAL, principal, "is not the ARN of an IAM role, role session or user");
+                return fail(e, FAILURE_USAGE, -EINVAL, principal,
+                            "is not the ARN of an IAM role, role session or user");
         snprintf(r->account, sizeof r->account, "%s", account + 2);
         r->principal = strdup(principal);
         if (!r->principal)
@@ -191,8 +192,8 @@ int request_init(struct request *r, const char *principal, const char *action, c
 static bool same_role(const char *named, const char *role) {
         const char *slash = strstr(named, ":role/"), *name = strrchr(named, '/'), *other = strrchr(role, '/');
 
-        return streq(named, role) ||
-               (slash && name && other && strncmp(named, role, (size_t) (slash - named) + 6) == 0 && streq(name, other));
+        return streq(named, role) || (slash && name && other &&
+                                      strncmp(named, role, (size_t) (slash - named) + 6) == 0 && streq(name, other));
 }
 
 static int set_role(struct request *r, struct request_key *k, const char *arn, struct error *e) {
@@ -240,11 +241,14 @@ int request_set(struct request *r, const char *key, const char *value, struct er
 
 /* Conditions */
 
-/* Keys that KMS leaves out of a direct call, so that their absence is known; any other key that is not there is unknown. */
+/* Keys that KMS leaves out of a direct call, so that their absence is known; any other key that is not there is
+ * unknown. */
 static bool known_absent(const struct request *r, const char *key) {
-        static const char *const keys[] = { "kms:ViaService", "kms:GrantIsForAWSResource", "aws:SourceArn",
-                                            "aws:SourceAccount", "kms:EncryptionContextKeys", "kms:EncryptionContext",
-                                            "kms:EncryptionContext:" };
+        static const char *const keys[] = {
+                "kms:ViaService",        "kms:GrantIsForAWSResource", "aws:SourceArn",
+                "aws:SourceAccount",     "kms:EncryptionContextKeys", "kms:EncryptionContext",
+                "kms:EncryptionContext:"
+        };
 
         for (size_t i = 0; i < ELEMENTS(keys); i++)
                 if (strcasecmp(keys[i], key) == 0)
@@ -285,9 +289,10 @@ static bool text_matches(enum match_kind match, const char *value, const char *w
         }
 }
 
-/* Whether what `wanted` fixes before its first and after its last wildcard leaves room for a path between `head`, the ARN up
- * to "role/", and the role's name. */
-static bool path_may_match(enum match_kind match, const char *head, size_t n_head, const char *name, const char *wanted) {
+/* Whether what `wanted` fixes before its first and after its last wildcard leaves room for a path between `head`, the
+ * ARN up to "role/", and the role's name. */
+static bool path_may_match(enum match_kind match, const char *head, size_t n_head, const char *name,
+                           const char *wanted) {
         int (*compare)(const char *, const char *, size_t) =
                 match == MATCH_STRING_EQUALS_IGNORE_CASE ? strncasecmp : strncmp;
         bool wild = match == MATCH_STRING_LIKE || match == MATCH_ARN;
@@ -297,7 +302,8 @@ static bool path_may_match(enum match_kind match, const char *head, size_t n_hea
                 last--;
         last = first < n ? n - last : n; /* how much is fixed at the end */
         return compare(wanted, head, MIN_OF(first, n_head)) == 0 &&
-               compare(wanted + n - MIN_OF(last, n_name), name + n_name - MIN_OF(last, n_name), MIN_OF(last, n_name)) == 0;
+               compare(wanted + n - MIN_OF(last, n_name), name + n_name - MIN_OF(last, n_name), MIN_OF(last, n_name)) ==
+                       0;
 }
 
 /* A role's ARN of which all but the path is known. */
@@ -349,7 +355,8 @@ static bool has_variable(const struct strings *s) {
         return false;
 }
 
-static enum truth meets(const struct condition *c, bool variables, const struct request *r, const struct request_key *k) {
+static enum truth meets(const struct condition *c, bool variables, const struct request *r,
+                        const struct request_key *k) {
         enum truth all = TRUTH_YES, any = TRUTH_NO;
 
         if (!k && !known_absent(r, c->key))
@@ -384,8 +391,8 @@ static char *join(const struct request_key *k) {
         return text;
 }
 
-static int note(struct statement_result *s, const char *element, const char *key, const struct strings *wanted, char *found,
-                enum truth truth, struct error *e) {
+static int note(struct statement_result *s, const char *element, const char *key, const struct strings *wanted,
+                char *found, enum truth truth, struct error *e) {
         struct element_result *larger = reallocarray(s->elements, s->n + 1, sizeof *larger);
 
         if (!larger) {
@@ -398,8 +405,8 @@ static int note(struct statement_result *s, const char *element, const char *key
         return 0;
 }
 
-/* How a Principal or NotPrincipal element lists who asks. Names of roles are unique in an account and KMS takes only roles
- * that exist, so a role named with a path is the session's. */
+/* How a Principal or NotPrincipal element lists who asks. Names of roles are unique in an account and KMS takes only
+ * roles that exist, so a role named with a path is the session's. */
 struct listed {
         bool account, role, session; /* role: or user */
         bool some_session;           /* of the role that asks, which session is not known */
@@ -433,8 +440,8 @@ static enum truth principal_matches(const struct statement *s, const struct requ
         return l.some_session ? TRUTH_UNKNOWN : TRUTH_NO;
 }
 
-/* A Deny with NotPrincipal spares whom it lists together with everything they belong to: AWS may look at the account first,
- * then the role, then the session, and deny when one is missing (IAM user guide, "NotPrincipal"). */
+/* A Deny with NotPrincipal spares whom it lists together with everything they belong to: AWS may look at the account
+ * first, then the role, then the session, and deny when one is missing (IAM user guide, "NotPrincipal"). */
 static enum truth not_principal_matches(const struct statement *s, const struct request *r) {
         bool may_be_session = strstr(r->principal, ":role/") != NULL;
         const struct listed l = find_listed(s, r);
@@ -477,7 +484,8 @@ static int judge(const struct statement *s, bool variables, const struct request
                 const struct condition *c = &s->conditions[i];
                 const struct request_key *key = find_key(r, c->key);
 
-                k = note(ret, c->operator, c->key, &c->values, key ? join(key) : NULL, meets(c, variables, r, key), e);
+                k = note(ret, c->operator_name, c->key, &c->values, key ? join(key) : NULL, meets(c, variables, r, key),
+                         e);
         }
         return k;
 }

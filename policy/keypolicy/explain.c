@@ -65,7 +65,9 @@ void explain_evaluation(FILE *f, const struct evaluation *v, const char *princip
                 putc('\n', f);
                 print_clean(f, s->statement->name);
                 fprintf(f, " (%s) %s\n", s->statement->allow ? "Allow" : "Deny",
-                        s->truth == TRUTH_YES ? "applies" : s->truth == TRUTH_NO ? "does not apply" : "may apply");
+                        s->truth == TRUTH_YES  ? "applies"
+                        : s->truth == TRUTH_NO ? "does not apply"
+                                               : "may apply");
                 for (size_t k = 0; k < s->n; k++)
                         print_element(f, &s->elements[k]);
         }

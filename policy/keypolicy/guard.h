@@ -19,8 +19,8 @@ enum use {
 /* Zero-initialise. */
 struct guarded {
         const struct statement *statement;
-        bool used;             /* whether an action of this kind is allowed at all */
-        bool demands_document; /* some Deny refuses what comes without a document, but names no value */
+        bool used;                    /* whether an action of this kind is allowed at all */
+        bool demands_document;        /* some Deny refuses what comes without a document, but names no value */
         struct condition *conditions; /* of the Allow and of the Deny statements; what they hold is the policy's */
         size_t n;
 };

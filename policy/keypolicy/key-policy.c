@@ -57,8 +57,8 @@ bool statement_covers_action(const struct statement *s, const char *action) {
 }
 
 static bool is_of(json_object *o, enum json_type type) {
-        return type != json_type_null && (json_object_is_type(o, type) ||
-                                          (type == json_type_int && json_object_is_type(o, json_type_double)));
+        return type != json_type_null &&
+               (json_object_is_type(o, type) || (type == json_type_int && json_object_is_type(o, json_type_double)));
 }
 
 /* A string or an array of strings; `also` (null: nothing else) are what IAM takes for text besides: true and false, or
@@ -107,7 +107,8 @@ bool is_unique_id(const char *s) {
                strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == n;
 }
 
-/* An account, the ARN of an account, user, role or session (a wildcard would only ever match itself), or a unique id. */
+/* An account, the ARN of an account, user, role or session (a wildcard would only ever match itself), or a unique id.
+ */
 static bool is_principal(const char *s) {
         static const char *const kinds[] = { "user/", "role/", "assumed-role/", "federated-user/" };
         const char *account, *resource;
@@ -115,8 +116,9 @@ static bool is_principal(const char *s) {
 
         if (streq(s, "*") || is_account(s) || is_unique_id(s))
                 return true;
-        if (strchr(s, '*') || !(glob_matches("arn:aws:iam::*", s, false) || glob_matches("arn:aws:sts::*", s, false) ||
-                                glob_matches("arn:aws-*:iam::*", s, false) || glob_matches("arn:aws-*:sts::*", s, false)))
+        if (strchr(s, '*') ||
+            !(glob_matches("arn:aws:iam::*", s, false) || glob_matches("arn:aws:sts::*", s, false) ||
+              glob_matches("arn:aws-*:iam::*", s, false) || glob_matches("arn:aws-*:sts::*", s, false)))
                 return false;
         account = strstr(s, "::") + 2;
         resource = strchr(account, ':');
@@ -226,7 +228,7 @@ static int take_operator(const struct parse *p, const char *text, struct conditi
         const char *plain = text;
         size_t n;
 
-        c->operator = text;
+        c->operator_name = text;
         if (strncmp(plain, all, strlen(all)) == 0) {
                 c->quantifier = QUANTIFIER_ALL;
                 plain += strlen(all);
@@ -251,12 +253,12 @@ static int take_operator(const struct parse *p, const char *text, struct conditi
         return refuse(p, "\"%s\" is not a condition operator of IAM", text);
 }
 
-static int take_condition(const struct parse *p, const char *operator, const char *key, json_object *values,
+static int take_condition(const struct parse *p, const char *operator_name, const char *key, json_object *values,
                           struct statement *s) {
         struct condition c = { .key = key }, *larger;
         int r;
 
-        r = take_operator(p, operator, &c);
+        r = take_operator(p, operator_name, &c);
         if (r < 0)
                 return r;
         if (!strchr(key, ':'))
@@ -272,7 +274,7 @@ static int take_condition(const struct parse *p, const char *operator, const cha
         for (size_t i = 0; i < c.values.n; i++)
                 if ((c.match == MATCH_NULL || c.match == MATCH_BOOL) && strcasecmp(c.values.items[i], "true") != 0 &&
                     strcasecmp(c.values.items[i], "false") != 0)
-                        return refuse(p, "%s of %s takes true or false", operator, key);
+                        return refuse(p, "%s of %s takes true or false", operator_name, key);
         return 0;
 }
 
@@ -281,11 +283,11 @@ static int take_conditions(const struct parse *p, json_object *o, struct stateme
 
         if (!json_object_is_type(o, json_type_object))
                 return refuse(p, "Condition is not an object");
-        json_object_object_foreach(o, operator, block) {
+        json_object_object_foreach(o, operator_name, block) {
                 if (!json_object_is_type(block, json_type_object) || json_object_object_length(block) == 0)
-                        return refuse(p, "the condition %s is not an object", operator);
+                        return refuse(p, "the condition %s is not an object", operator_name);
                 json_object_object_foreach(block, key, values) {
-                        r = take_condition(p, operator, key, values, s);
+                        r = take_condition(p, operator_name, key, values, s);
                         if (r < 0)
                                 return r;
                 }
@@ -320,7 +322,7 @@ enum element {
 static const struct {
         const char *name;
         enum element element;
-        bool not;
+        bool not ;
         int (*take)(const struct parse *p, json_object *o, struct statement *s);
 } elements[] = {
         { "Sid", ELEMENT_SID, false, take_sid },
@@ -334,16 +336,17 @@ static const struct {
         { "Condition", ELEMENT_CONDITION, false, take_conditions },
 };
 
-static int take_element(const struct parse *p, const char *key, json_object *value, struct statement *s, unsigned *seen) {
+static int take_element(const struct parse *p, const char *key, json_object *value, struct statement *s,
+                        unsigned *seen) {
         for (size_t i = 0; i < ELEMENTS(elements); i++) {
                 if (!streq(elements[i].name, key))
                         continue;
                 if (*seen & 1u << elements[i].element)
                         return refuse(p, "has both %s and its opposite", key);
                 *seen |= 1u << elements[i].element;
-                s->not_principal |= elements[i].not && elements[i].element == ELEMENT_PRINCIPAL;
-                s->not_action |= elements[i].not && elements[i].element == ELEMENT_ACTION;
-                s->not_resource |= elements[i].not && elements[i].element == ELEMENT_RESOURCE;
+                s->not_principal |= elements[i].not &&elements[i].element == ELEMENT_PRINCIPAL;
+                s->not_action |= elements[i].not &&elements[i].element == ELEMENT_ACTION;
+                s->not_resource |= elements[i].not &&elements[i].element == ELEMENT_RESOURCE;
                 return elements[i].take(p, value, s);
         }
         return refuse(p, "unknown element \"%s\"", key);
@@ -369,8 +372,8 @@ static int take_statement(struct parse *p, json_object *o, size_t number, struct
                         return r;
         }
         for (size_t i = 0; i < ELEMENTS(elements); i++)
-                if (!elements[i].not && elements[i].element >= ELEMENT_EFFECT && elements[i].element <= ELEMENT_RESOURCE &&
-                    !(seen & 1u << elements[i].element))
+                if (!elements[i].not &&elements[i].element >= ELEMENT_EFFECT &&
+                    elements[i].element <= ELEMENT_RESOURCE && !(seen & 1u << elements[i].element))
                         return refuse(p, "has no %s", elements[i].name);
         if (s->allow && s->not_principal)
                 return refuse(p, "NotPrincipal is only for Deny");
@@ -473,9 +476,9 @@ int key_policy_read(const char *path, struct key_policy *ret, struct error *e) {
         if (r < 0)
                 return r;
         r = json_parse((const char *) text, n, FAILURE_POLICY, path, &answer, &ignored);
-        if (r == 0 && json_object_is_type(answer, json_type_object) && json_object_object_get_ex(answer, "Policy", &inner) &&
-            json_object_is_type(inner, json_type_string))
-                return key_policy_parse(json_object_get_string(inner), (size_t) json_object_get_string_len(inner), path, ret,
-                                        e);
+        if (r == 0 && json_object_is_type(answer, json_type_object) &&
+            json_object_object_get_ex(answer, "Policy", &inner) && json_object_is_type(inner, json_type_string))
+                return key_policy_parse(json_object_get_string(inner), (size_t) json_object_get_string_len(inner), path,
+                                        ret, e);
         return key_policy_parse((const char *) text, n, path, ret, e);
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /* A KMS key policy as a table of statements (IAM user guide, "IAM JSON policy elements"; KMS developer guide, "Key
- * policies"). What KMS would not take as a key policy is refused here, so that evaluation, the search for weaknesses and
- * comparison all stand on the same reading. */
+ * policies"). What KMS would not take as a key policy is refused here, so that evaluation, the search for weaknesses
+ * and comparison all stand on the same reading. */
 
 #include "basic/json.h"
 
@@ -19,9 +19,9 @@ enum match_kind {
         MATCH_STRING_EQUALS,
         MATCH_STRING_EQUALS_IGNORE_CASE,
         MATCH_STRING_LIKE,
-        MATCH_ARN,  /* ArnEquals and ArnLike are the same to IAM */
+        MATCH_ARN, /* ArnEquals and ArnLike are the same to IAM */
         MATCH_BOOL,
-        MATCH_NULL, /* whether the key is absent */
+        MATCH_NULL,  /* whether the key is absent */
         MATCH_OTHER, /* numbers, dates, addresses, bytes: IAM's, but not compared here */
 };
 
@@ -32,7 +32,7 @@ enum quantifier {
 };
 
 struct condition {
-        const char *operator; /* as written: "ForAllValues:StringEquals" */
+        const char *operator_name; /* as written: "ForAllValues:StringEquals" */
         const char *key;
         struct strings values;
         enum match_kind match;
@@ -45,9 +45,9 @@ struct statement {
         char name[160]; /* its Sid, or "statement 2" */
         bool has_sid, allow;
         bool not_principal, not_action, not_resource;
-        bool anyone;                /* "*" or {"AWS": "*"} */
-        struct strings principals;  /* AWS */
-        struct strings services;    /* Service */
+        bool anyone;               /* "*" or {"AWS": "*"} */
+        struct strings principals; /* AWS */
+        struct strings services;   /* Service */
         struct strings actions, resources;
         struct condition *conditions;
         size_t n_conditions;

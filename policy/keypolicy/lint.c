@@ -30,13 +30,13 @@ static const struct {
         const char *code, *advice;
 } advices[] = {
         { "wildcard-principal", "Name the roles, of other accounts too, by their ARN." },
-        { "no-attestation", "Require the PCRs of the image in the statement's Condition, or deny to everyone what "
-                            "comes without them." },
+        { "no-attestation",
+          "Require the PCRs of the image in the statement's Condition, or deny to everyone what comes without them." },
         { "self-administration", "Let an account administer the key that it is not released to: the model owner's." },
         { "self-sealing", "Let an account seal that the key is not released to: the model owner's." },
         { "unique-id", "Name it by its ARN; if it was deleted, remove it." },
-        { "image-not-bound", "Bind the image: PCR2, PCR4 and PCR12 as `sealboot measure` predicts them, or an "
-                             "enclave's ImageSha384." },
+        { "image-not-bound",
+          "Bind the image: PCR2, PCR4 and PCR12 as `sealboot measure` predicts them, or an enclave's ImageSha384." },
         { "pcr4-without-pcr12", "Bind PCR12 too, to 96 zeros where nothing is added." },
         { "pcr4-without-pcr2", "Bind PCR2 too, as `sealboot measure` predicts it, or PCR7 of Secure Boot on." },
         { "secure-boot-off", "Bind PCR2, PCR4 and PCR12; or boot with Secure Boot on, and bind the PCR7 of that." },
@@ -129,7 +129,8 @@ static bool allows_secure_boot_off(const struct condition *pcr7) {
 }
 
 static bool is_hex(const char *s, bool upper_too) {
-        return strlen(s) == PCR_DIGITS && strspn(s, upper_too ? "0123456789abcdefABCDEF" : "0123456789abcdef") == PCR_DIGITS;
+        return strlen(s) == PCR_DIGITS &&
+               strspn(s, upper_too ? "0123456789abcdefABCDEF" : "0123456789abcdef") == PCR_DIGITS;
 }
 
 /* "${*}", "${?}" and "${$}" are these characters, and all else after "${" is the name of a variable. */
@@ -203,7 +204,8 @@ static int lint_values(const struct lint *l) {
                         if (is_variable(l, c, value))
                                 variable = true;
                         else if (is_attestation(c)) {
-                                loose |= (c->match == MATCH_STRING_LIKE || c->match == MATCH_ARN) && strpbrk(value, "*?");
+                                loose |= (c->match == MATCH_STRING_LIKE || c->match == MATCH_ARN) &&
+                                         strpbrk(value, "*?");
                                 never |= equals && !is_hex(value, c->match == MATCH_STRING_EQUALS_IGNORE_CASE);
                         }
                 }
@@ -254,11 +256,11 @@ static int lint_nitrotpm(const struct lint *l) {
 
         if (find(l, NITROTPM "0") || find(l, NITROTPM "1"))
                 r = found(l, "firmware-pcr",
-                          "NitroTPM PCR0 and PCR1 measure AWS's firmware, which changes under the image and "
-                          "would lock it out");
+                          "NitroTPM PCR0 and PCR1 measure AWS's firmware, which changes under the image and would lock "
+                          "it out");
         if (r == 0 && off && (!pcr4 || !pcr12))
-                r = found(l, "secure-boot-off", "PCR7 is bound to the value that says that Secure Boot is off, which any "
-                                                "image produces");
+                r = found(l, "secure-boot-off",
+                          "PCR7 is bound to the value that says that Secure Boot is off, which any image produces");
         if (r == 0 && pcr4 && !pcr12 && !secure_boot)
                 r = found(l, "pcr4-without-pcr12",
                           "PCR4 does not cover a command line that is appended at boot (GHSA-xrv8-2pf5-f3q7)");
@@ -279,11 +281,12 @@ static int lint_enclave(const struct lint *l) {
         int r = 0;
 
         if (has_value(image, zeros) || has_value(pcr0, zeros))
-                r = found(l, "debug-enclave", "an image of zeros is an enclave in debug mode, which its parent can read");
+                r = found(l, "debug-enclave",
+                          "an image of zeros is an enclave in debug mode, which its parent can read");
         if (r == 0 && !image && !pcr0 && has_value(pcr8, zeros))
                 r = found(l, "debug-enclave",
-                          "PCR8 of zeros is that of enclaves in debug mode, which their parent can read, and of any that "
-                          "nobody signed");
+                          "PCR8 of zeros is that of enclaves in debug mode, which their parent can read, and of any "
+                          "that nobody signed");
         if (r == 0 && !image && !pcr0 && !pcr8)
                 r = found(l, "image-not-bound", "none of ImageSha384, PCR0 and PCR8 is bound, so any enclave may ask");
         return r;

@@ -48,10 +48,10 @@ static int read_gpt(const struct disk *disk, uint32_t block, struct gpt *ret, st
 
         if (disk_read(disk, block, header, sizeof header) < 0 || memcmp(header, "EFI PART", 8) != 0)
                 return 0;
-        if (reader_skip(&r, 12) < 0 || reader_le32(&r, &size) < 0 || reader_le32(&r, &crc) < 0 || reader_skip(&r, 4) < 0 ||
-            reader_le64(&r, &lba) < 0 || reader_skip(&r, 40) < 0 || reader_le64(&r, &ret->entries_lba) < 0 ||
-            reader_le32(&r, &ret->n_entries) < 0 || reader_le32(&r, &ret->entry_size) < 0 ||
-            reader_le32(&r, &ret->entries_crc) < 0)
+        if (reader_skip(&r, 12) < 0 || reader_le32(&r, &size) < 0 || reader_le32(&r, &crc) < 0 ||
+            reader_skip(&r, 4) < 0 || reader_le64(&r, &lba) < 0 || reader_skip(&r, 40) < 0 ||
+            reader_le64(&r, &ret->entries_lba) < 0 || reader_le32(&r, &ret->n_entries) < 0 ||
+            reader_le32(&r, &ret->entry_size) < 0 || reader_le32(&r, &ret->entries_crc) < 0)
                 return bad(disk, e, "the partition table's header is cut short");
         if (size < GPT_HEADER_SIZE || size > sizeof header || lba != 1)
                 return bad(disk, e, "the partition table's header is not well-formed");
@@ -64,8 +64,8 @@ static int read_gpt(const struct disk *disk, uint32_t block, struct gpt *ret, st
         return 1;
 }
 
-static int find_esp(const struct disk *disk, uint32_t block, const struct gpt *gpt, uint64_t *ret_start, uint64_t *ret_size,
-                    struct error *e) {
+static int find_esp(const struct disk *disk, uint32_t block, const struct gpt *gpt, uint64_t *ret_start,
+                    uint64_t *ret_size, struct error *e) {
         static const uint8_t esp[16] = { 0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11,
                                          0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b };
         size_t n = (size_t) gpt->n_entries * gpt->entry_size;
@@ -85,8 +85,8 @@ static int find_esp(const struct disk *disk, uint32_t block, const struct gpt *g
 
                 if (memcmp(r.data, esp, sizeof esp) != 0)
                         continue;
-                if (reader_seek(&r, 32) < 0 || reader_le64(&r, &first) < 0 || reader_le64(&r, &last) < 0 || first > last ||
-                    last >= blocks)
+                if (reader_seek(&r, 32) < 0 || reader_le64(&r, &first) < 0 || reader_le64(&r, &last) < 0 ||
+                    first > last || last >= blocks)
                         return bad(disk, e, "the EFI system partition reaches beyond the disk: it is cut short");
                 if (found)
                         return bad(disk, e, "has two EFI system partitions, and firmware may boot from either");
@@ -216,8 +216,9 @@ static int add_companion(const struct fat *fat, const struct companions *c, cons
                 if (!has_suffix(entry, c->unpredicted[i]))
                         continue;
                 snprintf(subject, sizeof subject, "%s:%s/%s", fat->disk->subject, c->path, entry->name);
-                fail(e, FAILURE_UKI, -ENOTSUP, subject, "systemd's stub measures it and hands it to the image; which values "
-                                                        "PCR12 and PCR13 then have is not predicted");
+                fail(e, FAILURE_UKI, -ENOTSUP, subject,
+                     "systemd's stub measures it and hands it to the image; which values PCR12 and PCR13 then have is "
+                     "not predicted");
                 fail_advice(e, "Take it off the EFI system partition, and build what it brings into the image.");
                 return -ENOTSUP;
         }
@@ -252,7 +253,8 @@ static int find_companions(const struct fat *fat, const struct fat_entry *boot, 
         int k;
 
         for (size_t i = 0; i < ELEMENTS(global); i++) {
-                k = walk(fat, (const char *const[]) { "loader", global[i].path + strlen("/loader/") }, 2, &directory, e);
+                k = walk(fat, (const char *const[]) { "loader", global[i].path + strlen("/loader/") }, 2, &directory,
+                         e);
                 if (k == 0)
                         k = add_companions(fat, &global[i], &directory, b, e);
                 if (k < 0 && k != -ENOENT)

@@ -2,8 +2,8 @@
 #pragma once
 
 /* What a raw disk image boots when nothing else is configured: \EFI\BOOT\BOOTX64.EFI or BOOTAA64.EFI on the EFI system
- * partition of its GUID partition table (UEFI 2.10, 3.5.1.1 and 5.3), with the addons systemd's stub would load beside it:
- * \loader\addons\*.addon.efi, then \EFI\BOOT\BOOT*.EFI.extra.d\*.addon.efi, each sorted by name.
+ * partition of its GUID partition table (UEFI 2.10, 3.5.1.1 and 5.3), with the addons systemd's stub would load beside
+ * it: \loader\addons\*.addon.efi, then \EFI\BOOT\BOOT*.EFI.extra.d\*.addon.efi, each sorted by name.
  *
  * What else the stub takes from there it measures as a cpio archive of its own making (systemd-stub(7)), which is not
  * predicted: *.cred into PCR12, *.raw into PCR13 or PCR12, beside the image and in \loader\credentials and

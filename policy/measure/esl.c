@@ -44,11 +44,11 @@ static const char *mistaken_for(const uint8_t *data, size_t size) {
         if (size >= 40 && data[20] == 0 && data[21] == 2 && data[22] == 0xf1 && data[23] == 0x0e)
                 return "it is a signed update (.auth); give the list it was made from";
         if (size >= 44 && memcmp(data + 40, "_FVH", 4) == 0)
-                return "it is a firmware's variable store; take the list out of it with virt-fw-vars --output-json, or on "
-                       "the machine from /sys/firmware/efi/efivars";
+                return "it is a firmware's variable store; take the list out of it with virt-fw-vars --output-json, or "
+                       "on the machine from /sys/firmware/efi/efivars";
         if (size >= 8 && (memcmp(data, "AMZNUEFI", 8) == 0 || memcmp(data, "QU1aTlVF", 8) == 0))
-                return "it is EC2's UefiData, which holds all variables; take the list from /sys/firmware/efi/efivars of an "
-                       "instance, or out of it with uefivars (python-uefivars)";
+                return "it is EC2's UefiData, which holds all variables; take the list from /sys/firmware/efi/efivars "
+                       "of an instance, or out of it with uefivars (python-uefivars)";
         return NULL;
 }
 
@@ -89,8 +89,8 @@ static const char *parse_list(struct reader *r, struct esl *esl) {
         struct reader body;
         enum esl_type type;
 
-        if (reader_copy(r, guid, sizeof guid) < 0 || reader_le32(r, &list_size) < 0 || reader_le32(r, &header_size) < 0 ||
-            reader_le32(r, &signature_size) < 0)
+        if (reader_copy(r, guid, sizeof guid) < 0 || reader_le32(r, &list_size) < 0 ||
+            reader_le32(r, &header_size) < 0 || reader_le32(r, &signature_size) < 0)
                 return "it is cut short in a list's header";
         if (list_size < LIST_HEADER_SIZE || reader_sub(r, list_size - LIST_HEADER_SIZE, &body) < 0)
                 return "a list is longer than the file";
@@ -136,8 +136,7 @@ int esl_parse(const void *data, size_t size, const char *subject, struct esl *re
         const uint8_t *bytes = data;
         const char *wrong = parse_lists(bytes, size, ret);
 
-        if (wrong && has_attributes(bytes, size) &&
-            !parse_lists(bytes + ATTRIBUTES_SIZE, size - ATTRIBUTES_SIZE, ret))
+        if (wrong && has_attributes(bytes, size) && !parse_lists(bytes + ATTRIBUTES_SIZE, size - ATTRIBUTES_SIZE, ret))
                 return 0;
         return wrong ? malformed(bytes, size, subject, e, wrong) : 0;
 }

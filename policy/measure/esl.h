@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* EFI signature lists (UEFI 2.10, 32.4.1): what PK, KEK, db and dbx hold. A variable is any number of EFI_SIGNATURE_LISTs,
- * each any number of EFI_SIGNATURE_DATA of one type and size. */
+/* EFI signature lists (UEFI 2.10, 32.4.1): what PK, KEK, db and dbx hold. A variable is any number of
+ * EFI_SIGNATURE_LISTs, each any number of EFI_SIGNATURE_DATA of one type and size. */
 
 #include "basic/failure.h"
 #include "basic/reader.h"
@@ -20,7 +20,8 @@ enum esl_type {
 
 struct esl_entry {
         enum esl_type type;
-        const uint8_t *signature; /* the whole EFI_SIGNATURE_DATA, owner and data: what firmware measures as the authority */
+        const uint8_t
+                *signature; /* the whole EFI_SIGNATURE_DATA, owner and data: what firmware measures as the authority */
         size_t signature_size;
         const uint8_t *data; /* behind the owner's GUID: a certificate or a hash */
         size_t data_size;
@@ -34,8 +35,8 @@ struct esl {
         size_t n;
 };
 
-/* Fails with FAILURE_USAGE, naming `subject`. No bytes are no entries. On failure ret is untouched. A file of efivarfs, which
- * has the variable's four attribute bytes in front of the lists, is read without them. */
+/* Fails with FAILURE_USAGE, naming `subject`. No bytes are no entries. On failure ret is untouched. A file of efivarfs,
+ * which has the variable's four attribute bytes in front of the lists, is read without them. */
 int esl_parse(const void *data, size_t size, const char *subject, struct esl *ret, struct error *e);
 void esl_done(struct esl *esl);
 #define _cleanup_esl_ _cleanup_(esl_done)

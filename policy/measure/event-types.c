@@ -3,7 +3,8 @@
 
 #include "basic/macros.h"
 
-#define NAME(type) { type, #type }
+#define NAME(type) \
+        { type, #type }
 
 static const struct {
         uint32_t type;

@@ -103,7 +103,8 @@ static int hash_variable(const uint8_t guid[static 16], const char *name, const 
         }
         for (size_t i = 0; i < n; i++)
                 wide[2 * i] = (uint8_t) name[i];
-        return hash_chunks((struct chunk[]) { { guid, 16 }, { lengths, 16 }, { wide, 2 * n }, { data, size } }, 4, out, e);
+        return hash_chunks((struct chunk[]) { { guid, 16 }, { lengths, 16 }, { wide, 2 * n }, { data, size } }, 4, out,
+                           e);
 }
 
 /* --- PCR7 --------------------------------------------------------------------------------------------------------- */
@@ -114,8 +115,8 @@ static int add_key_lists(struct prediction *p, const struct key_lists *keys, str
 
         k = hash_variable(global_variable, "SecureBoot", &on, 1, digest, e);
         if (k == 0)
-                k = add_event(p, 7, EV_EFI_VARIABLE_DRIVER_CONFIG, digest, on ? "Secure Boot is on" : "Secure Boot is off",
-                              e, "variable SecureBoot = %u", on);
+                k = add_event(p, 7, EV_EFI_VARIABLE_DRIVER_CONFIG, digest,
+                              on ? "Secure Boot is on" : "Secure Boot is off", e, "variable SecureBoot = %u", on);
         for (size_t i = 0; i < KEY_LISTS && k == 0; i++) {
                 k = hash_variable(i <= KEY_KEK ? global_variable : security_database, key_list_names[i], keys->data[i],
                                   keys->size[i], digest, e);
@@ -172,7 +173,8 @@ static bool section_text(const struct pe *pe, const char *name, const char **ret
         return true;
 }
 
-/* The number behind the program's name in "#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####"; 0 where there is none. */
+/* The number behind the program's name in "#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####"; 0 where there is none.
+ */
 static unsigned magic_version(const struct pe *pe, const char *program) {
         char prefix[64];
         unsigned version = 0;
@@ -219,12 +221,13 @@ unsigned stub_version(const struct pe *pe) {
         return version;
 }
 
-/* ukify 257.0 to 257.2 set the section's VirtualSize to the kernel's SizeOfImage, so the stub hands zeros behind the kernel to
- * the firmware, which hashes them as a part of the file. Behind a signature they are not what the kernel's format allows. */
+/* ukify 257.0 to 257.2 set the section's VirtualSize to the kernel's SizeOfImage, so the stub hands zeros behind the
+ * kernel to the firmware, which hashes them as a part of the file. Behind a signature they are not what the kernel's
+ * format allows. */
 static int advise_ukify(const struct pe_section *section, int k, struct error *e) {
         if (k < 0 && section->virtual_size > section->raw_size)
-                fail_advice(e, "Its .linux section is larger in memory than in the file, as ukify 257.0 to 257.2 wrote it: build "
-                               "the UKI again with ukify 257.3 or later, or 256.");
+                fail_advice(e, "Its .linux section is larger in memory than in the file, as ukify 257.0 to 257.2 wrote "
+                               "it: build the UKI again with ukify 257.3 or later, or 256.");
         return k;
 }
 
@@ -249,10 +252,12 @@ static int add_kernel(struct prediction *p, const struct boot *boot, const struc
         if (k < 0)
                 return advise_ukify(section, k, e);
         k = pe_check_machine(&linux_pe, uki->machine, e);
-        return k < 0 ? k : add_application(p, boot->keys, &linux_pe,
-                                           owned ? "the stub hands .linux to the firmware's LoadImage(), with the zeros that are "
-                                                   "behind it in memory"
-                                                 : "the stub hands .linux to the firmware's LoadImage()", e);
+        return k < 0 ? k
+                     : add_application(p, boot->keys, &linux_pe,
+                                       owned ? "the stub hands .linux to the firmware's LoadImage(), with the zeros "
+                                               "that are behind it in memory"
+                                             : "the stub hands .linux to the firmware's LoadImage()",
+                                       e);
 }
 
 /* --- PCR12 -------------------------------------------------------------------------------------------------------- */
@@ -261,7 +266,8 @@ static bool is_space(char c) {
         return (unsigned char) c <= ' ' || c == 0x7f;
 }
 
-/* As the stub does before it measures: white space at both ends is cut off, control characters become spaces. In place. */
+/* As the stub does before it measures: white space at both ends is cut off, control characters become spaces. In place.
+ */
 static char *normalise_command_line(char *text) {
         size_t n;
 
@@ -311,8 +317,8 @@ static int add_command_line(struct prediction *p, const char *text, const char *
         return k < 0 ? k : add_event(p, 12, EV_IPL, digest, why, e, "\"%s\" (UTF-16, with its NUL)", line);
 }
 
-/* A command line that the boot option or a boot loader brings replaces the UKI's own, unless Secure Boot is on and the UKI
- * has one. systemd-boot measures what it passes, and before 255 it passes the UKI's own. */
+/* A command line that the boot option or a boot loader brings replaces the UKI's own, unless Secure Boot is on and the
+ * UKI has one. systemd-boot measures what it passes, and before 255 it passes the UKI's own. */
 static int add_passed(struct prediction *p, const struct boot *boot, size_t index, struct error *e) {
         const struct pe *uki = &boot->images[index].pe;
         unsigned loader = index > 0 ? magic_version(&boot->images[index - 1].pe, "systemd-boot") : 0;
@@ -420,9 +426,9 @@ static int add_attempts(struct prediction *p, const struct boot *boot, struct er
 static int unknown_stub(const struct pe *uki, struct error *e) {
         fail(e, FAILURE_UKI, -ENOTSUP, uki->subject,
              "has a .linux section, but its stub does not tell its version (no .sdmagic section of systemd-stub)");
-        fail_advice(e, "Whether firmware measures the kernel depends on it. Give --stub-version=N: the systemd version the "
-                       "stub is from; 251 for a stub of your own that starts the kernel with LoadImage(), 258 for one that "
-                       "starts it itself.");
+        fail_advice(e, "Whether firmware measures the kernel depends on it. Give --stub-version=N: the systemd version "
+                       "the stub is from; 251 for a stub of your own that starts the kernel with LoadImage(), 258 for "
+                       "one that starts it itself.");
         return -ENOTSUP;
 }
 
@@ -458,10 +464,10 @@ static int check_machines(const struct boot *boot, struct error *e) {
 /* Only of a UKI's stub is it known that PCR12 tells which command line the kernel was given. */
 static int not_a_uki(const struct boot *boot, struct error *e) {
         fail(e, FAILURE_UKI, -ENOTSUP, boot->n_images ? boot->images[boot->n_images - 1].path : "",
-             "is not a UKI (it has no .linux section), and is the last image to be started: it takes no addons, what it "
-             "starts in turn is not known, nor that PCR12 would tell of a command line");
-        fail_advice(e, "Give the images in load order, the UKI last. A kernel without a UKI's stub cannot be bound by PCR4 and "
-                       "PCR12: build a UKI of it (ukify).");
+             "is not a UKI (it has no .linux section), and is the last image to be started: it takes no addons, what "
+             "it starts in turn is not known, nor that PCR12 would tell of a command line");
+        fail_advice(e, "Give the images in load order, the UKI last. A kernel without a UKI's stub cannot be bound by "
+                       "PCR4 and PCR12: build a UKI of it (ukify).");
         return -ENOTSUP;
 }
 
@@ -479,7 +485,8 @@ int predict(const struct boot *boot, struct prediction *ret, struct error *e) {
                 const struct pe *pe = &boot->images[i].pe;
 
                 k = add_application(&p, boot->keys, pe,
-                                    i == 0 ? "the boot option's application" : "started by the application before it", e);
+                                    i == 0 ? "the boot option's application" : "started by the application before it",
+                                    e);
                 if (k == 0 && pe_section(pe, ".linux")) {
                         uki = i + 1 == boot->n_images;
                         k = add_uki(&p, boot, i, e);
@@ -495,8 +502,9 @@ int predict(const struct boot *boot, struct prediction *ret, struct error *e) {
 }
 
 int predict_sections(const struct pe *uki, struct prediction *ret, struct error *e) {
-        static const char *const measured[] = { ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb",
-                                                ".dtbauto", ".hwids", ".uname", ".sbat", ".pcrpkey", ".profile" };
+        static const char *const measured[] = { ".linux",  ".osrel",   ".cmdline", ".initrd", ".ucode",
+                                                ".splash", ".dtb",     ".dtbauto", ".hwids",  ".uname",
+                                                ".sbat",   ".pcrpkey", ".profile" };
         _cleanup_prediction_ struct prediction p = {};
         int k = 0;
 
@@ -540,7 +548,8 @@ int prediction_replay(const struct prediction *p, const struct boot *boot, struc
 
                 if (reference_has(ret, p->events[i].pcr))
                         k = hash_chunks((struct chunk[]) { { pcr, REFERENCE_SIZE },
-                                                           { p->events[i].digest, REFERENCE_SIZE } }, 2, pcr, e);
+                                                           { p->events[i].digest, REFERENCE_SIZE } },
+                                        2, pcr, e);
         }
         return k;
 }

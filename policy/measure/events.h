@@ -5,14 +5,14 @@
  * why it is there.
  *
  * Sources: TCG PC Client Platform Firmware Profile 1.06, 3.3.4.3 (PCR2), 3.3.4.5 (PCR4) and 3.3.4.8 (PCR7); EDK2's
- * Tcg2Dxe and DxeTpm2MeasureBootLib; systemd-stub(7). What the stub does with the kernel of a UKI depends on its version:
- *   before 252  hands .linux to LoadImage(), so firmware verifies and measures it like any application;
- *   252 to 257  the same, but with Secure Boot on it steps around the verification and with it the measurement;
- *   from 258    starts .linux itself: nothing is measured.
- * PCR2 and PCR3 tell of drivers that are not the firmware's: option ROMs, and those that DriverOrder names. None is
- * expected, so a separator is all of them; an instance type whose devices bring option ROMs has a PCR2 that must be given.
- * systemd-boot before 255 passes a UKI its own command line, and both measure that into PCR12.
- * Addons (from 254) are applications to firmware (PCR4, PCR7); their command lines, joined by a space, go to PCR12. */
+ * Tcg2Dxe and DxeTpm2MeasureBootLib; systemd-stub(7). What the stub does with the kernel of a UKI depends on its
+ * version: before 252  hands .linux to LoadImage(), so firmware verifies and measures it like any application; 252 to
+ * 257  the same, but with Secure Boot on it steps around the verification and with it the measurement; from 258 starts
+ * .linux itself: nothing is measured. PCR2 and PCR3 tell of drivers that are not the firmware's: option ROMs, and those
+ * that DriverOrder names. None is expected, so a separator is all of them; an instance type whose devices bring option
+ * ROMs has a PCR2 that must be given. systemd-boot before 255 passes a UKI its own command line, and both measure that
+ * into PCR12. Addons (from 254) are applications to firmware (PCR4, PCR7); their command lines, joined by a space, go
+ * to PCR12. */
 
 #include "basic/failure.h"
 #include "measure/esl.h"
@@ -55,11 +55,12 @@ struct boot {
         size_t n_images;
         const struct measured_image *addons; /* in load order: global ones first, each group sorted by name */
         size_t n_addons;
-        const struct key_lists *keys; /* NULL: Secure Boot off and nothing known of the lists, so PCR7 is not predicted */
-        const char *command_line;     /* brought by the boot option, or a boot loader; NULL: none */
-        const uint8_t *pcr2;          /* where option ROMs are loaded; NULL: nothing from outside the firmware is */
-        unsigned failed_options;      /* boot options that were tried first and started nothing */
-        unsigned stub_version;        /* for images whose stub does not tell; 0: unknown */
+        const struct key_lists
+                *keys;            /* NULL: Secure Boot off and nothing known of the lists, so PCR7 is not predicted */
+        const char *command_line; /* brought by the boot option, or a boot loader; NULL: none */
+        const uint8_t *pcr2;      /* where option ROMs are loaded; NULL: nothing from outside the firmware is */
+        unsigned failed_options;  /* boot options that were tried first and started nothing */
+        unsigned stub_version;    /* for images whose stub does not tell; 0: unknown */
 };
 
 /* FAILURE_UKI when the boot would fail or cannot be predicted; the advice says what to give. */
@@ -67,15 +68,15 @@ int predict(const struct boot *boot, struct prediction *ret, struct error *e);
 void prediction_done(struct prediction *p);
 #define _cleanup_prediction_ _cleanup_(prediction_done)
 
-/* Not predicted as a PCR value, because which sections are measured in which order depends on the stub: the SHA-384 digests
- * of the sections of a UKI, as events of PCR11 in the form the stub logs them (the name, then the content). Tells which
- * section differs. */
+/* Not predicted as a PCR value, because which sections are measured in which order depends on the stub: the SHA-384
+ * digests of the sections of a UKI, as events of PCR11 in the form the stub logs them (the name, then the content).
+ * Tells which section differs. */
 int predict_sections(const struct pe *uki, struct prediction *ret, struct error *e);
 
-/* The PCR values the events of the boot lead to: PCR2 (or the value that was given for it), PCR3, PCR4, PCR12 and, where
- * key lists were given, PCR7. */
+/* The PCR values the events of the boot lead to: PCR2 (or the value that was given for it), PCR3, PCR4, PCR12 and,
+ * where key lists were given, PCR7. */
 int prediction_replay(const struct prediction *p, const struct boot *boot, struct reference *ret, struct error *e);
 
-/* The systemd version of a UKI's stub: .sdmagic, or .osrel for the stub of Amazon Linux 2023 on arm64, which lacks it. 0:
- * unknown. */
+/* The systemd version of a UKI's stub: .sdmagic, or .osrel for the stub of Amazon Linux 2023 on arm64, which lacks it.
+ * 0: unknown. */
 unsigned stub_version(const struct pe *pe);

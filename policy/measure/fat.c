@@ -67,10 +67,10 @@ static int read_parameters(const struct fat *fat, struct parameters *p, struct e
                 return bad(fat, e, "cannot be read");
         if (reader_skip(&r, 11) < 0 || reader_le16(&r, &p->bytes_per_sector) < 0 ||
             reader_u8(&r, &p->sectors_per_cluster) < 0 || reader_le16(&r, &p->reserved) < 0 ||
-            reader_u8(&r, &p->tables) < 0 || reader_le16(&r, &p->root_entries) < 0 || reader_le16(&r, &p->sectors_16) < 0 ||
-            reader_skip(&r, 1) < 0 || reader_le16(&r, &p->table_16) < 0 || reader_skip(&r, 8) < 0 ||
-            reader_le32(&r, &p->sectors_32) < 0 || reader_le32(&r, &p->table_32) < 0 || reader_skip(&r, 4) < 0 ||
-            reader_le32(&r, &p->root_cluster) < 0)
+            reader_u8(&r, &p->tables) < 0 || reader_le16(&r, &p->root_entries) < 0 ||
+            reader_le16(&r, &p->sectors_16) < 0 || reader_skip(&r, 1) < 0 || reader_le16(&r, &p->table_16) < 0 ||
+            reader_skip(&r, 8) < 0 || reader_le32(&r, &p->sectors_32) < 0 || reader_le32(&r, &p->table_32) < 0 ||
+            reader_skip(&r, 4) < 0 || reader_le32(&r, &p->root_cluster) < 0)
                 return bad(fat, e, "has a boot sector that is cut short");
         if (sector[510] != 0x55 || sector[511] != 0xaa || p->bytes_per_sector < 512 || p->bytes_per_sector > 4096 ||
             !is_power_of_two(p->bytes_per_sector) || !is_power_of_two(p->sectors_per_cluster) || p->reserved == 0 ||
@@ -93,7 +93,8 @@ int fat_open(const struct disk *disk, uint64_t start, uint64_t size, struct fat 
         fat.root_size = (uint32_t) p.root_entries * ENTRY_SIZE;
         before = p.reserved + p.tables * table + (fat.root_size + p.bytes_per_sector - 1) / p.bytes_per_sector;
         if (sectors * p.bytes_per_sector > size || table == 0 || before >= sectors)
-                return bad(&fat, e, "has a FAT file system that is larger than the partition, or has no room for files");
+                return bad(&fat, e,
+                           "has a FAT file system that is larger than the partition, or has no room for files");
         fat.cluster_size = (uint32_t) p.bytes_per_sector * p.sectors_per_cluster;
         fat.n_clusters = (uint32_t) ((sectors - before) / p.sectors_per_cluster);
         fat.bits = fat.n_clusters < 4085 ? 12 : fat.n_clusters < 65525 ? 16 : 32;
@@ -128,7 +129,8 @@ static int next_cluster(const struct fat *fat, uint32_t cluster, uint32_t *ret, 
 }
 
 /* Reads the chain from `cluster` on, up to `max` bytes; a chain that ends earlier ends the data. */
-static int read_chain(const struct fat *fat, uint32_t cluster, size_t max, uint8_t **ret, size_t *ret_n, struct error *e) {
+static int read_chain(const struct fat *fat, uint32_t cluster, size_t max, uint8_t **ret, size_t *ret_n,
+                      struct error *e) {
         _cleanup_free_ uint8_t *buffer = NULL;
         size_t n = 0, room = 0;
         int k;
@@ -147,7 +149,8 @@ static int read_chain(const struct fat *fat, uint32_t cluster, size_t max, uint8
                                 return fail_oom(e);
                         buffer = larger;
                 }
-                if (disk_read(fat->disk, fat->data + (uint64_t) (cluster - 2) * fat->cluster_size, buffer + n, step) < 0)
+                if (disk_read(fat->disk, fat->data + (uint64_t) (cluster - 2) * fat->cluster_size, buffer + n, step) <
+                    0)
                         return bad(fat, e, "has a file outside the image: it is cut short");
                 n += step;
                 k = next_cluster(fat, cluster, &cluster, e);
@@ -243,15 +246,17 @@ static int add_entry(const struct fat *fat, struct fat_directory *d, const struc
         }
         d->entries[d->n] = (struct fat_entry) {
                 .directory = raw[11] & ATTRIBUTE_DIRECTORY,
-                .cluster = (fat->bits == 32 ? (uint32_t) raw[20] << 16 | (uint32_t) raw[21] << 24 : 0) | (uint32_t) raw[26] |
-                           (uint32_t) raw[27] << 8,
-                .size = (uint32_t) raw[28] | (uint32_t) raw[29] << 8 | (uint32_t) raw[30] << 16 | (uint32_t) raw[31] << 24,
+                .cluster = (fat->bits == 32 ? (uint32_t) raw[20] << 16 | (uint32_t) raw[21] << 24 : 0) |
+                           (uint32_t) raw[26] | (uint32_t) raw[27] << 8,
+                .size = (uint32_t) raw[28] | (uint32_t) raw[29] << 8 | (uint32_t) raw[30] << 16 |
+                        (uint32_t) raw[31] << 24,
         };
         name_of(l, raw, d->entries[d->n++].name);
         return 0;
 }
 
-static int parse_directory(const struct fat *fat, const uint8_t *data, size_t n, struct fat_directory *d, struct error *e) {
+static int parse_directory(const struct fat *fat, const uint8_t *data, size_t n, struct fat_directory *d,
+                           struct error *e) {
         struct long_name l = {};
         int k;
 
@@ -291,8 +296,8 @@ int fat_list(const struct fat *fat, const struct fat_entry *directory, struct fa
                 if (k < 0)
                         return bad(fat, e, "has a root directory that cannot be read");
         } else {
-                k = read_chain(fat, directory ? directory->cluster : fat->root_cluster, (size_t) ENTRIES_MAX * ENTRY_SIZE,
-                               &data, &n, e);
+                k = read_chain(fat, directory ? directory->cluster : fat->root_cluster,
+                               (size_t) ENTRIES_MAX * ENTRY_SIZE, &data, &n, e);
                 if (k < 0)
                         return k;
         }

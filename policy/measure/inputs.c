@@ -9,7 +9,8 @@ enum {
         FAILED_OPTIONS_MAX = 64,
 };
 
-static int parse_number(const char *text, unsigned min, unsigned max, const char *option, unsigned *ret, struct error *e) {
+static int parse_number(const char *text, unsigned min, unsigned max, const char *option, unsigned *ret,
+                        struct error *e) {
         uint64_t v;
 
         if (decimal_parse(text, max, &v) < 0 || v < min)
@@ -33,7 +34,8 @@ int parse_pcr2(const char *text, uint8_t ret[static REFERENCE_SIZE], struct erro
                 fail(e, FAILURE_USAGE, -EINVAL, "--pcr2",
                      "is zero, which no firmware leaves PCR2 at: it measures a separator");
                 fail_advice(e, "Take PCR2 from an attestation document of an instance of that type (`sealboot verify "
-                               "--json`), or from its event log (`sealboot replay`), once you know what was loaded there.");
+                               "--json`), or from its event log (`sealboot replay`), once you know what was loaded "
+                               "there.");
                 return -EINVAL;
         }
         memcpy(ret, value, sizeof value);
@@ -68,8 +70,8 @@ int inputs_option(void *inputs, const struct option_row *row, char *value, struc
                 return 0;
         case INPUT_SECURE_BOOT:
                 if (!streq(value, "on") && !streq(value, "off"))
-                        return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot",
-                                    "\"%s\" is neither \"on\" nor \"off\"", value);
+                        return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot", "\"%s\" is neither \"on\" nor \"off\"",
+                                    value);
                 i->secure_boot = streq(value, "on") ? 1 : -1;
                 return 0;
         case INPUT_STUB_VERSION:
@@ -89,8 +91,8 @@ int inputs_option(void *inputs, const struct option_row *row, char *value, struc
                 return 0;
         case INPUT_ARCH:
                 if (!streq(value, "x64") && !streq(value, "aa64"))
-                        return fail(e, FAILURE_USAGE, -EINVAL, "--arch",
-                                    "\"%s\" is neither \"x64\" nor \"aa64\"", value);
+                        return fail(e, FAILURE_USAGE, -EINVAL, "--arch", "\"%s\" is neither \"x64\" nor \"aa64\"",
+                                    value);
                 i->arch = streq(value, "x64") ? "BOOTX64.EFI" : "BOOTAA64.EFI";
                 return 0;
         }
@@ -125,7 +127,8 @@ static int load_keys(struct inputs *i, struct error *e) {
         }
         keys->enabled = i->secure_boot > 0 || (i->secure_boot == 0 && keys->size[KEY_PK] > 0);
         if (any && keys->enabled && keys->size[KEY_PK] == 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot", "cannot be on without a platform key: give --PK");
+                return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot",
+                            "cannot be on without a platform key: give --PK");
         if (any && i->secure_boot == 0 && keys->size[KEY_PK] == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--PK",
                             "is missing: give all key lists that are enrolled, or --secure-boot=off");
@@ -166,7 +169,8 @@ static int load_disk(struct inputs *i, size_t *n, size_t *m, struct error *e) {
         if (k < 0)
                 return k;
         if (!pe_section(&image->pe, ".linux")) {
-                fail(e, FAILURE_UKI, -ENOTSUP, image->path, "is not a UKI: what it starts in turn cannot be told from the disk");
+                fail(e, FAILURE_UKI, -ENOTSUP, image->path,
+                     "is not a UKI: what it starts in turn cannot be told from the disk");
                 fail_advice(e, "Give the images in load order instead: the boot loader, then the UKI it starts.");
                 return -ENOTSUP;
         }

@@ -13,7 +13,8 @@ enum {
         CERTIFICATE_HEADER = 8,
         CERTIFICATE_REVISION_2 = 0x0200,
         CERTIFICATE_PKCS_SIGNED_DATA = 2,
-        ZEROS_MAX = 256 * 1024 * 1024, /* behind a section: what a kernel needs in memory beyond its file is tens of MB */
+        ZEROS_MAX =
+                256 * 1024 * 1024, /* behind a section: what a kernel needs in memory beyond its file is tens of MB */
 };
 
 static int bad(const struct pe *pe, struct error *e, const char *reason) {
@@ -125,7 +126,8 @@ static int check_layout(const struct pe *pe, struct error *e) {
                                     sorted[i].name);
                 if (sorted[i].raw_size > limit || sorted[i].raw_offset > limit - sorted[i].raw_size)
                         return fail(e, FAILURE_UKI, -EBADMSG, pe->subject,
-                                    "section %.8s ends after the file, or inside the signatures: the image is cut short",
+                                    "section %.8s ends after the file, or inside the signatures: the image is cut "
+                                    "short",
                                     sorted[i].name);
                 end = (size_t) sorted[i].raw_offset + sorted[i].raw_size;
         }
@@ -256,7 +258,8 @@ int pe_next_signature(const struct pe *pe, size_t *offset, const uint8_t **ret, 
                 return bad(pe, e, "has a malformed attribute certificate table");
         if (revision != CERTIFICATE_REVISION_2 || type != CERTIFICATE_PKCS_SIGNED_DATA)
                 return fail(e, FAILURE_UKI, -EBADMSG, pe->subject,
-                            "has a signature of type 0x%04x, revision 0x%04x; only Authenticode (0x0002, 0x0200) is read",
+                            "has a signature of type 0x%04x, revision 0x%04x; only Authenticode (0x0002, 0x0200) is "
+                            "read",
                             type, revision);
         *ret_n = length - CERTIFICATE_HEADER;
         *offset = (r.offset + 7) & ~(size_t) 7;

@@ -47,13 +47,14 @@ int pe_check_machine(const struct pe *pe, uint16_t machine, struct error *e);
 /* The first section of that name, or NULL. */
 const struct pe_section *pe_section(const struct pe *pe, const char *name);
 
-/* What a stub sees of a section: its VirtualSize, which is less than what the file holds when that is padded. FAILURE_UKI
- * when the file holds less than that. */
+/* What a stub sees of a section: its VirtualSize, which is less than what the file holds when that is padded.
+ * FAILURE_UKI when the file holds less than that. */
 int pe_section_bytes(const struct pe *pe, const struct pe_section *section, const uint8_t **ret, size_t *ret_n,
                      struct error *e);
 
-/* The same of a section that may be larger in memory than in the file: its bytes, and zeros behind them, as the firmware loads
- * it. `*ret_owned` is to be freed; it stays as it was where no memory was needed. FAILURE_UKI, FAILURE_INTERNAL. */
+/* The same of a section that may be larger in memory than in the file: its bytes, and zeros behind them, as the
+ * firmware loads it. `*ret_owned` is to be freed; it stays as it was where no memory was needed. FAILURE_UKI,
+ * FAILURE_INTERNAL. */
 int pe_section_memory(const struct pe *pe, const struct pe_section *section, uint8_t **ret_owned, const uint8_t **ret,
                       size_t *ret_n, struct error *e);
 

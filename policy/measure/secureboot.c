@@ -86,7 +86,8 @@ static int hash_of_algorithm(const struct reader *oid, size_t *ret) {
         return -ENOTSUP;
 }
 
-/* SpcIndirectDataContent ::= SEQUENCE { data SEQUENCE, messageDigest SEQUENCE { SEQUENCE { OID, ... }, OCTET STRING } } */
+/* SpcIndirectDataContent ::= SEQUENCE { data SEQUENCE, messageDigest SEQUENCE { SEQUENCE { OID, ... }, OCTET STRING } }
+ */
 static int parse_content(struct signature *s, size_t *ret_hash, struct reader *ret_digest) {
         const ASN1_TYPE *other = s->pkcs7->d.sign->contents->d.other;
         struct reader whole, content, data, info, algorithm, oid;
@@ -165,8 +166,9 @@ static bool chains_to(const struct signature *s, X509 *anchor) {
                PKCS7_verify(s->pkcs7, NULL, store, content, NULL, PKCS7_BINARY) == 1;
 }
 
-/* Whether an entry of dbx holds the hash of this certificate's to-be-signed part, whatever its revocation time: a signature
- * with a trusted time stamp from before then would still pass in firmware, but is not one to build a policy on. */
+/* Whether an entry of dbx holds the hash of this certificate's to-be-signed part, whatever its revocation time: a
+ * signature with a trusted time stamp from before then would still pass in firmware, but is not one to build a policy
+ * on. */
 static bool certificate_hash_listed(X509 *x, const struct esl *dbx) {
         uint8_t *tbs = NULL, digest[EVP_MAX_MD_SIZE];
         int size = i2d_re_X509_tbs(x, &tbs);
@@ -208,7 +210,8 @@ static bool signature_forbidden(const struct signature *s, const struct esl *dbx
         return false;
 }
 
-static const struct esl_entry *signature_authority(const struct signature *s, const struct esl *db, const struct esl *dbx) {
+static const struct esl_entry *signature_authority(const struct signature *s, const struct esl *db,
+                                                   const struct esl *dbx) {
         for (size_t i = 0; i < db->n; i++) {
                 _cleanup_(x509_freep) X509 *x = certificate(&db->entries[i]);
 
@@ -218,8 +221,8 @@ static const struct esl_entry *signature_authority(const struct signature *s, co
         return find_hash(db, s->hash_type, s->digest);
 }
 
-static int unsigned_authority(const struct pe *pe, const struct esl *db, const struct esl *dbx, const struct esl_entry **ret,
-                              bool *ret_forbidden, struct error *e) {
+static int unsigned_authority(const struct pe *pe, const struct esl *db, const struct esl *dbx,
+                              const struct esl_entry **ret, bool *ret_forbidden, struct error *e) {
         uint8_t digest[EVP_MAX_MD_SIZE];
 
         for (size_t i = 0; i < ELEMENTS(hashes); i++) {
@@ -235,8 +238,8 @@ static int unsigned_authority(const struct pe *pe, const struct esl *db, const s
         return 0;
 }
 
-static int signed_authority(const struct pe *pe, const struct esl *db, const struct esl *dbx, const struct esl_entry **ret,
-                            bool *ret_forbidden, struct error *e) {
+static int signed_authority(const struct pe *pe, const struct esl *db, const struct esl *dbx,
+                            const struct esl_entry **ret, bool *ret_forbidden, struct error *e) {
         struct digests digests = { .pe = pe };
         size_t offset = 0, size, n = 0;
         const uint8_t *der;
@@ -247,7 +250,8 @@ static int signed_authority(const struct pe *pe, const struct esl *db, const str
 
                 if (++n > SIGNATURES_MAX) {
                         fail(e, FAILURE_UKI, -E2BIG, pe->subject, "has more than %d signatures", SIGNATURES_MAX);
-                        fail_advice(e, "Sign it anew, without those it does not need (sbattach --remove takes them off).");
+                        fail_advice(e,
+                                    "Sign it anew, without those it does not need (sbattach --remove takes them off).");
                         return -E2BIG;
                 }
                 k = signature_open(&digests, der, size, &s, e);
@@ -274,16 +278,19 @@ int secureboot_authority(const struct pe *pe, const struct esl *db, const struct
         if (k < 0)
                 return k;
         if (forbidden) {
-                fail(e, FAILURE_UKI, -EKEYREJECTED, pe->subject, "dbx forbids it: with Secure Boot on it will not start");
-                fail_advice(e, "Sign the image with a key that is not revoked, or give the dbx the instances really have.");
+                fail(e, FAILURE_UKI, -EKEYREJECTED, pe->subject,
+                     "dbx forbids it: with Secure Boot on it will not start");
+                fail_advice(e, "Sign the image with a key that is not revoked, or give the dbx the instances really "
+                               "have.");
                 return -EKEYREJECTED;
         }
         if (!authority) {
                 fail(e, FAILURE_UKI, -EKEYREJECTED, pe->subject, "%s: with Secure Boot on it will not start",
-                     pe->certificates_size ? "none of its signatures chains to an entry of db, nor does db hold its hash"
-                                           : "it is not signed, and db does not hold its hash");
-                fail_advice(e, "Sign the image with a key whose certificate is in db (sbsign), or give the db it was signed "
-                               "for.");
+                     pe->certificates_size
+                             ? "none of its signatures chains to an entry of db, nor does db hold its hash"
+                             : "it is not signed, and db does not hold its hash");
+                fail_advice(e, "Sign the image with a key whose certificate is in db (sbsign), or give the db it was "
+                               "signed for.");
                 return -EKEYREJECTED;
         }
         *ret = authority;

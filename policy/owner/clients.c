@@ -16,14 +16,19 @@ static const char *variable(const char *name, const char *fallback) {
         return fallback ? variable(fallback, NULL) : NULL;
 }
 
-/* The clients' errors name settings of the agent's configuration; here each of them is a variable, or the one for all services. */
+/* The clients' errors name settings of the agent's configuration; here each of them is a variable, or the one for all
+ * services. */
 static int in_variables(int r, struct error *e) {
         static const struct {
                 const char *subject, *names[2], *expected;
         } settings[] = {
                 { "region", { "AWS_REGION", "AWS_DEFAULT_REGION" }, "a Region's name, such as eu-west-1" },
-                { "KMS endpoint", { "AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL" }, "https://HOST or https://HOST:PORT, no more" },
-                { "S3 endpoint", { "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL" }, "https://HOST or https://HOST:PORT, no more" },
+                { "KMS endpoint",
+                  { "AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL" },
+                  "https://HOST or https://HOST:PORT, no more" },
+                { "S3 endpoint",
+                  { "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL" },
+                  "https://HOST or https://HOST:PORT, no more" },
         };
 
         for (size_t i = 0; r < 0 && e && i < ELEMENTS(settings); i++) {
@@ -32,7 +37,8 @@ static int in_variables(int r, struct error *e) {
                 if (e->failure != FAILURE_CONFIG || !streq(e->subject, settings[i].subject))
                         continue;
                 snprintf(e->subject, sizeof e->subject, "%s", name);
-                fail_advice(e, "Correct the environment variable %s, or unset it. Expected is %s.", name, settings[i].expected);
+                fail_advice(e, "Correct the environment variable %s, or unset it. Expected is %s.", name,
+                            settings[i].expected);
                 break;
         }
         return r;
@@ -65,7 +71,8 @@ static int choose_endpoints(struct endpoint_choice *ret_kms, struct endpoint_cho
 
 int owner_new(struct owner **ret, struct error *e) {
         const struct http_options http = {
-                .ca_bundle = variable("AWS_CA_BUNDLE", NULL), .unreachable_ms = UNREACHABLE_MS,
+                .ca_bundle = variable("AWS_CA_BUNDLE", NULL),
+                .unreachable_ms = UNREACHABLE_MS,
         };
         const char *region = variable("AWS_REGION", "AWS_DEFAULT_REGION");
         _cleanup_owner_ struct owner *o = calloc(1, sizeof *o);

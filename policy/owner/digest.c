@@ -63,7 +63,8 @@ static int hash_part(void *userdata, size_t file, uint64_t part, void *thread, s
                 if (r < 0)
                         return r;
                 if (verity_leaves(w->hash, w->unit, n, leaves) < 0 ||
-                    verity_tree_set(f->tree, w->hash, at / VERITY_UNIT, leaves, (n + VERITY_BLOCK - 1) / VERITY_BLOCK) < 0 ||
+                    verity_tree_set(f->tree, w->hash, at / VERITY_UNIT, leaves, (n + VERITY_BLOCK - 1) / VERITY_BLOCK) <
+                            0 ||
                     verity_tree_settle(f->tree, w->hash, at / VERITY_UNIT) < 0)
                         return fail(e, FAILURE_INTERNAL, -EIO, f->file.path, "hashing failed");
                 progress_add(job->progress, n);
@@ -118,11 +119,13 @@ int digest_model(struct model *m, struct error *e) {
 int digest_source(struct source *s, unsigned n_threads, struct progress *progress, struct error *e) {
         _cleanup_free_ struct open_file *files = calloc(s->model->n_files, sizeof *files);
         struct job job = { s, progress, files };
+        /* clang-format off */
         const struct parallel_work work = {
                 .n_files = s->model->n_files, .n_threads = n_threads, .job = &job,
                 .parts = count_parts, .begin = begin_file, .part = hash_part, .end = end_file,
                 .thread_new = worker_new, .thread_free = worker_free,
         };
+        /* clang-format on */
         int r;
 
         if (!files)
@@ -135,7 +138,8 @@ int digest_source(struct source *s, unsigned n_threads, struct progress *progres
         return r < 0 ? r : digest_model(s->model, e);
 }
 
-int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret[static MODEL_DIGEST], struct error *e) {
+int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret[static MODEL_DIGEST],
+                  struct error *e) {
         _cleanup_(md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
         _cleanup_free_ uint8_t *buffer = malloc(VERITY_UNIT);
         _cleanup_(source_close) struct source_file f = { .fd = -1 };

@@ -33,8 +33,8 @@ struct profile {
 
 /* What the SDKs take credentials from, and sealboot does not. */
 static const char *other_kind(const char *name) {
-        static const char *const names[] = { "sso_session", "sso_start_url", "credential_process", "role_arn", "login_session",
-                                             "web_identity_token_file" };
+        static const char *const names[] = { "sso_session", "sso_start_url", "credential_process",
+                                             "role_arn",    "login_session", "web_identity_token_file" };
 
         for (size_t i = 0; i < ELEMENTS(names); i++)
                 if (strcasecmp(name, names[i]) == 0)
@@ -52,8 +52,8 @@ static char *unquote(char *text) {
         return text + 1;
 }
 
-/* "key = value", or with a colon, which Python's readers take as well. No value has white space in it, so what is behind some
- * is a comment. */
+/* "key = value", or with a colon, which Python's readers take as well. No value has white space in it, so what is
+ * behind some is a comment. */
 static void profile_line(char *line, struct profile *p) {
         size_t n = strcspn(line, "=:");
         char *name = line, *value = line + n + 1;
@@ -72,12 +72,14 @@ static void profile_line(char *line, struct profile *p) {
                 p->id = value;
         else if (strcasecmp(name, "aws_secret_access_key") == 0)
                 p->key = value;
-        else if (strcasecmp(name, "aws_session_token") == 0 || (strcasecmp(name, "aws_security_token") == 0 && !p->token))
+        else if (strcasecmp(name, "aws_session_token") == 0 ||
+                 (strcasecmp(name, "aws_security_token") == 0 && !p->token))
                 p->token = value;
 }
 
 static bool is_section(char *name, const char *profile) {
-        if (strncmp(name, "profile", 7) == 0 && (name[7] == ' ' || name[7] == '\t') && streq(unquote(trim(name + 7)), profile))
+        if (strncmp(name, "profile", 7) == 0 && (name[7] == ' ' || name[7] == '\t') &&
+            streq(unquote(trim(name + 7)), profile))
                 return true;
         return streq(unquote(name), profile);
 }
@@ -139,8 +141,10 @@ static void credential_file_done(struct credential_file *f) {
 
 static int lacks_keys(const char *path, const char *profile, const struct profile *p, struct error *e) {
         return fail(e, FAILURE_CREDENTIALS, -ENOENT, path,
-                    "profile \"%s\" has no aws_access_key_id and aws_secret_access_key%s%s (sealboot knows no other kind)%s",
-                    profile, p->other ? ", but " : "", p->other ?: "", p->found ? "" : ": the file has no such profile");
+                    "profile \"%s\" has no aws_access_key_id and aws_secret_access_key%s%s (sealboot knows no other "
+                    "kind)%s",
+                    profile, p->other ? ", but " : "", p->other ?: "",
+                    p->found ? "" : ": the file has no such profile");
 }
 
 /* 0 when both keys are in it, -ENOENT when they are not. */
@@ -161,11 +165,13 @@ static void tell_of_config(const char *path, const char *profile, const char *ot
         char first[sizeof e->reason];
 
         snprintf(first, sizeof first, "%s", e->reason);
-        snprintf(e->reason, sizeof e->reason, "%.300s; profile \"%.64s\" of %.300s has %s, which sealboot does not know", first,
-                 profile, path, other);
+        snprintf(e->reason, sizeof e->reason,
+                 "%.300s; profile \"%.64s\" of %.300s has %s, which sealboot does not know", first, profile, path,
+                 other);
 }
 
-/* The credentials file, and what the SDKs look at when it lacks the profile. The first one's error is the one to tell. */
+/* The credentials file, and what the SDKs look at when it lacks the profile. The first one's error is the one to tell.
+ */
 static int from_profile(struct credentials **ret, struct error *e) {
         _cleanup_(credential_file_done) struct credential_file file = {}, config = {};
         const char *profile = environment("AWS_PROFILE") ?: environment("AWS_DEFAULT_PROFILE") ?: "default";
@@ -189,8 +195,9 @@ static int from_profile(struct credentials **ret, struct error *e) {
         }
         if (r == 0)
                 return credentials_new(p.id, p.key, p.token, INT64_MAX, ret, e);
-        fail_advice(e, "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for example with `eval $(aws configure export-credentials "
-                       "--format env)`, which knows every kind of profile; or AWS_PROFILE for a profile in this file.");
+        fail_advice(e, "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for example with `eval $(aws configure "
+                       "export-credentials --format env)`, which knows every kind of profile; or AWS_PROFILE for a "
+                       "profile in this file.");
         return r;
 }
 

@@ -5,7 +5,7 @@
 
 #include "aws/credential-source.h"
 
-/* For people: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; without them the profile AWS_PROFILE (else
- * AWS_DEFAULT_PROFILE, else "default") of AWS_SHARED_CREDENTIALS_FILE (else ~/.aws/credentials), and where that has none, of
- * AWS_CONFIG_FILE (else ~/.aws/config). FAILURE_CREDENTIALS when there is none. */
+/* For people: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; without them the profile AWS_PROFILE
+ * (else AWS_DEFAULT_PROFILE, else "default") of AWS_SHARED_CREDENTIALS_FILE (else ~/.aws/credentials), and where that
+ * has none, of AWS_CONFIG_FILE (else ~/.aws/config). FAILURE_CREDENTIALS when there is none. */
 int credentials_from_environment(struct credential_source **ret, struct error *e);

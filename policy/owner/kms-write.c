@@ -42,7 +42,8 @@ int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pai
                 return r;
         if (!answer.blob)
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, key, "the answer has no CiphertextBlob");
-        *ret = (struct kms_data_key) { .plaintext = TAKE(answer.plaintext), .blob = TAKE(answer.blob),
+        *ret = (struct kms_data_key) { .plaintext = TAKE(answer.plaintext),
+                                       .blob = TAKE(answer.blob),
                                        .size = answer.blob_size };
         snprintf(ret->key_arn, sizeof ret->key_arn, "%s", answer.key_arn);
         return 0;

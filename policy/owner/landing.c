@@ -118,7 +118,8 @@ int landing_place(struct landing *l, const char *private_name, const char *path,
                 if (mkdirat(l->model_fd, parent, 0777) < 0 && errno != EEXIST)
                         return fail(e, FAILURE_IO, -errno, path, "cannot make its directory: %m");
         }
-        if (fchmodat(l->private_fd, private_name, 0644, 0) < 0 || renameat(l->private_fd, private_name, l->model_fd, path) < 0)
+        if (fchmodat(l->private_fd, private_name, 0644, 0) < 0 ||
+            renameat(l->private_fd, private_name, l->model_fd, path) < 0)
                 return fail(e, FAILURE_IO, -errno, path, "cannot put the file into its place: %m");
         return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Where a model is unsealed to on its owner's disk: into a private directory beside the destination, which takes its place when all is
- * whole, and is gone with everything in it otherwise.
+/* Where a model is unsealed to on its owner's disk: into a private directory beside the destination, which takes its
+ * place when all is whole, and is gone with everything in it otherwise.
  *
  *   DESTINATION.XXXXXX/private/0, 1, ...   files being unsealed
  *   DESTINATION.XXXXXX/model/<paths>       whole ones, under their own names

@@ -37,16 +37,19 @@ static int look(const struct search *s, uint64_t frame, enum at *ret, uint64_t *
         if (mark == frame + 1)
                 *ret = AT_REGULAR;
         else if (mark == MESSAGE_FINAL_MARK && reader_be32(&r, &seq) == 0 && seq == frame + 1 &&
-                 reader_skip(&r, MESSAGE_IV_SIZE) == 0 && reader_be32(&r, &length) == 0 && length <= s->header->frame_length) {
+                 reader_skip(&r, MESSAGE_IV_SIZE) == 0 && reader_be32(&r, &length) == 0 &&
+                 length <= s->header->frame_length) {
                 *ret = AT_FINAL;
                 *ret_end = offset + MESSAGE_FINAL_EXTRA + length;
         }
         return 0;
 }
 
-/* Regular frames, the final one, and whatever is behind it: halved until the final one is met, or is known to be nowhere. */
+/* Regular frames, the final one, and whatever is behind it: halved until the final one is met, or is known to be
+ * nowhere. */
 static int find_final(const struct search *s, uint64_t *ret_frames, uint64_t *ret_end, struct error *e) {
-        uint64_t low = 0, high = (s->size - MIN_OF(s->size, (uint64_t) s->header->size)) / s->stride + 1, frame = high - 1;
+        uint64_t low = 0, high = (s->size - MIN_OF(s->size, (uint64_t) s->header->size)) / s->stride + 1,
+                 frame = high - 1;
         enum at at = AT_NOTHING;
         int r;
 
@@ -78,16 +81,17 @@ static int judge(const struct search *s, struct error *e) {
         end_ = end;
         if (r == -ENOENT)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, s->subject,
-                            "has no final frame behind its first %llu whole frames: it was cut off, or what follows them is not a frame",
+                            "has no final frame behind its first %llu whole frames: it was cut off, or what follows "
+                            "them is not a frame",
                             frames_);
         if (end < s->size)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, s->subject,
-                            "has %llu trailing byte%s behind its final frame, which ends at byte %llu of %llu", size - end_,
-                            size - end_ == 1 ? "" : "s", end_, size);
+                            "has %llu trailing byte%s behind its final frame, which ends at byte %llu of %llu",
+                            size - end_, size - end_ == 1 ? "" : "s", end_, size);
         if (end > s->size)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, s->subject,
-                            "is truncated: it lacks the last %llu byte%s of its final frame, which ends at byte %llu", end_ - size,
-                            end_ - size == 1 ? "" : "s", end_);
+                            "is truncated: it lacks the last %llu byte%s of its final frame, which ends at byte %llu",
+                            end_ - size, end_ - size == 1 ? "" : "s", end_);
         return 0;
 }
 

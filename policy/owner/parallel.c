@@ -49,7 +49,8 @@ static void stop(struct parallel *p, int r, const struct error *e) {
         pthread_mutex_unlock(&p->lock);
 }
 
-/* The next part, or false when none is left or the work has ended. Its file is ready, unless this thread must begin it. */
+/* The next part, or false when none is left or the work has ended. Its file is ready, unless this thread must begin it.
+ */
 static bool take(struct parallel *p, size_t *ret_file, uint64_t *ret_part, bool *ret_begin) {
         bool taken = false;
 
@@ -142,7 +143,8 @@ static void wait_for_threads(struct parallel *p, int signals, struct progress *p
                         return;
                 if (fds[1].revents && read(signals, &info, sizeof info) == sizeof info) {
                         struct error e = { 0 };
-                        int r = fail(&e, FAILURE_STOPPED, -EINTR, "", "stopped by signal %u (%s)", info.ssi_signo, strsignal((int) info.ssi_signo));
+                        int r = fail(&e, FAILURE_STOPPED, -EINTR, "", "stopped by signal %u (%s)", info.ssi_signo,
+                                     strsignal((int) info.ssi_signo));
 
                         fail_advice(&e, "What was begun has been removed; run it again.");
                         stop(p, r, &e);
@@ -194,7 +196,10 @@ void parallel_signals(sigset_t *ret) {
 int parallel_run(const struct parallel_work *work, struct progress *progress, struct error *e) {
         _cleanup_free_ struct parallel_file *files = calloc(work->n_files + 1, sizeof *files);
         _cleanup_close_ int finished = eventfd(0, EFD_CLOEXEC), signals = -1;
-        struct parallel p = { .work = work, .files = files, .finished = finished, .lock = PTHREAD_MUTEX_INITIALIZER,
+        struct parallel p = { .work = work,
+                              .files = files,
+                              .finished = finished,
+                              .lock = PTHREAD_MUTEX_INITIALIZER,
                               .changed = PTHREAD_COND_INITIALIZER };
         sigset_t mask, before;
         int r;

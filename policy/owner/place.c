@@ -52,7 +52,8 @@ int place_path(const struct place *p, const char *name, char **ret, struct error
 }
 
 int place_subject(const struct place *p, const char *name, char **ret, struct error *e) {
-        int n = asprintf(ret, "%s%s%s%s%s", p->bucket ? "s3://" : "", p->bucket ?: "", p->bucket ? "/" : "", p->path, name ?: "");
+        int n = asprintf(ret, "%s%s%s%s%s", p->bucket ? "s3://" : "", p->bucket ?: "", p->bucket ? "/" : "", p->path,
+                         name ?: "");
 
         return n < 0 ? fail_oom(e) : 0;
 }
@@ -77,7 +78,8 @@ static int read_local(const char *path, size_t max, uint8_t **ret, size_t *ret_n
                 if (step < 0 && errno == EINTR)
                         continue;
                 if (step <= 0)
-                        return fail(e, FAILURE_IO, step < 0 ? -errno : -ESTALE, path, "cannot read: %s", step < 0 ? strerror(errno) : "it has become shorter");
+                        return fail(e, FAILURE_IO, step < 0 ? -errno : -ESTALE, path, "cannot read: %s",
+                                    step < 0 ? strerror(errno) : "it has become shorter");
                 got += (size_t) step;
         }
         *ret = TAKE(data);
@@ -86,8 +88,8 @@ static int read_local(const char *path, size_t max, uint8_t **ret, size_t *ret_n
         return 0;
 }
 
-static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size,
-                   struct error *e) {
+static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n,
+                   uint64_t *ret_size, struct error *e) {
         _cleanup_http_call_ struct http_call *call = NULL;
         struct s3_head head;
         char range[64];
@@ -103,7 +105,11 @@ static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t ma
         snprintf(range, sizeof range, "bytes=0-%zu", n - 1);
         if (n > 0) {
                 const struct http_header headers[] = { { "if-match", head.etag }, { "range", range } };
-                struct s3_request request = { .method = "GET", .bucket = bucket, .key = key, .headers = headers, .n_headers = ELEMENTS(headers),
+                struct s3_request request = { .method = "GET",
+                                              .bucket = bucket,
+                                              .key = key,
+                                              .headers = headers,
+                                              .n_headers = ELEMENTS(headers),
                                               .max_answer = n };
                 size_t got;
 
@@ -112,7 +118,8 @@ static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t ma
                         return r;
                 text = http_call_text(call, &got);
                 if (got != n)
-                        return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call), "S3 sent %zu bytes instead of %zu", got, n);
+                        return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call),
+                                    "S3 sent %zu bytes instead of %zu", got, n);
         }
         copy = malloc(n + 1);
         if (!copy)
@@ -126,8 +133,8 @@ static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t ma
 }
 
 /* Where a name of the place is: a path, or with *ret_s3 not NULL the key of an object in the place's bucket. */
-static int find_in_place(const struct place *p, struct owner *owner, const char *name, char **ret_path, struct s3 **ret_s3,
-                         struct error *e) {
+static int find_in_place(const struct place *p, struct owner *owner, const char *name, char **ret_path,
+                         struct s3 **ret_s3, struct error *e) {
         struct s3 *s3 = NULL;
         int r;
 
@@ -140,8 +147,8 @@ static int find_in_place(const struct place *p, struct owner *owner, const char 
         return 0;
 }
 
-int place_read(const struct place *p, struct owner *owner, const char *name, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size,
-               struct error *e) {
+int place_read(const struct place *p, struct owner *owner, const char *name, size_t max, uint8_t **ret, size_t *ret_n,
+               uint64_t *ret_size, struct error *e) {
         _cleanup_free_ char *path = NULL;
         struct s3 *s3;
         int r;
@@ -149,7 +156,8 @@ int place_read(const struct place *p, struct owner *owner, const char *name, siz
         r = find_in_place(p, owner, name, &path, &s3, e);
         if (r < 0)
                 return r;
-        return s3 ? read_s3(s3, p->bucket, path, max, ret, ret_n, ret_size, e) : read_local(path, max, ret, ret_n, ret_size, e);
+        return s3 ? read_s3(s3, p->bucket, path, max, ret, ret_n, ret_size, e)
+                  : read_local(path, max, ret, ret_n, ret_size, e);
 }
 
 static int read_local_at(const char *path, uint64_t offset, void *data, size_t n, struct error *e) {
@@ -166,27 +174,33 @@ static int read_local_at(const char *path, uint64_t offset, void *data, size_t n
         return (size_t) got == n ? 0 : fail(e, FAILURE_IO, -ESTALE, path, "cannot read: it has become shorter");
 }
 
-static int read_s3_at(struct s3 *s3, const char *bucket, const char *key, uint64_t offset, void *data, size_t n, struct error *e) {
+static int read_s3_at(struct s3 *s3, const char *bucket, const char *key, uint64_t offset, void *data, size_t n,
+                      struct error *e) {
         _cleanup_http_call_ struct http_call *call = NULL;
         char range[64];
         const struct http_header header = { "range", range };
-        struct s3_request request = { .method = "GET", .bucket = bucket, .key = key, .headers = &header, .n_headers = 1, .max_answer = n };
+        struct s3_request request = {
+                .method = "GET", .bucket = bucket, .key = key, .headers = &header, .n_headers = 1, .max_answer = n
+        };
         const char *text;
         size_t got;
         int r;
 
-        snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long) offset, (unsigned long long) offset + n - 1);
+        snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long) offset,
+                 (unsigned long long) offset + n - 1);
         r = s3_perform(s3, &request, &call, e);
         if (r < 0)
                 return r;
         text = http_call_text(call, &got);
         if (got != n)
-                return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call), "S3 sent %zu bytes instead of %zu", got, n);
+                return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call), "S3 sent %zu bytes instead of %zu",
+                            got, n);
         memcpy(data, text, n);
         return 0;
 }
 
-int place_read_at(const struct place *p, struct owner *owner, const char *name, uint64_t offset, void *data, size_t n, struct error *e) {
+int place_read_at(const struct place *p, struct owner *owner, const char *name, uint64_t offset, void *data, size_t n,
+                  struct error *e) {
         _cleanup_free_ char *path = NULL;
         struct s3 *s3;
         int r;
@@ -199,7 +213,8 @@ int place_read_at(const struct place *p, struct owner *owner, const char *name, 
 
 int place_advise(const struct place *p, int r, struct error *e) {
         if (r < 0 && e && e->failure == FAILURE_IO && !e->advice[0] && !p->bucket && may_be_bucket(p->path))
-                fail_advice(e, "There is nothing of that name here. If it is a bucket, give it as s3://%.400s.", p->path);
+                fail_advice(e, "There is nothing of that name here. If it is a bucket, give it as s3://%.400s.",
+                            p->path);
         return r;
 }
 
@@ -229,7 +244,8 @@ int place_exists(const struct place *p, struct owner *owner, const char *name, b
         return 0;
 }
 
-int place_read_header(const struct place *p, struct owner *owner, const char *name, struct message_header **ret, uint64_t *ret_size, struct error *e) {
+int place_read_header(const struct place *p, struct owner *owner, const char *name, struct message_header **ret,
+                      uint64_t *ret_size, struct error *e) {
         _cleanup_free_ char *subject = NULL;
         int r;
 

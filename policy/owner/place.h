@@ -7,13 +7,14 @@
 #include "sealed/message.h"
 
 struct place {
-        char *bucket;  /* NULL: local */
-        char *path;    /* S3: a prefix (empty, or with its slash) or a key. Local: a directory with its slash, or a file */
+        char *bucket; /* NULL: local */
+        char *path; /* S3: a prefix (empty, or with its slash) or a key. Local: a directory with its slash, or a file */
         bool is_model; /* path holds a manifest and objects */
 };
 
-/* "s3://bucket/prefix/" and "s3://bucket" are models, "s3://bucket/key" is an object. Local paths that end in '/' or are directories
- * are models, others objects. What is meant for S3 and spelled otherwise is no local path (remote-name.h). FAILURE_USAGE. */
+/* "s3://bucket/prefix/" and "s3://bucket" are models, "s3://bucket/key" is an object. Local paths that end in '/' or
+ * are directories are models, others objects. What is meant for S3 and spelled otherwise is no local path
+ * (remote-name.h). FAILURE_USAGE. */
 int place_parse(const char *text, struct place *ret, struct error *e);
 void place_done(struct place *p);
 #define _cleanup_place_ _cleanup_(place_done)
@@ -23,15 +24,18 @@ int place_path(const struct place *p, const char *name, char **ret, struct error
 /* "s3://bucket/key" or the path, for people. The caller frees *ret. */
 int place_subject(const struct place *p, const char *name, char **ret, struct error *e);
 
-/* The first bytes of an object, at most `max`, and its whole size. Asks S3 for no more. `owner` may be NULL for local places. */
-int place_read(const struct place *p, struct owner *owner, const char *name, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size,
-               struct error *e);
+/* The first bytes of an object, at most `max`, and its whole size. Asks S3 for no more. `owner` may be NULL for local
+ * places. */
+int place_read(const struct place *p, struct owner *owner, const char *name, size_t max, uint8_t **ret, size_t *ret_n,
+               uint64_t *ret_size, struct error *e);
 /* `n` bytes of an object from `offset` on, which must be there. */
-int place_read_at(const struct place *p, struct owner *owner, const char *name, uint64_t offset, void *data, size_t n, struct error *e);
+int place_read_at(const struct place *p, struct owner *owner, const char *name, uint64_t offset, void *data, size_t n,
+                  struct error *e);
 /* The message header of an object, and its size; nothing beside the header is read. */
-int place_read_header(const struct place *p, struct owner *owner, const char *name, struct message_header **ret, uint64_t *ret_size, struct error *e);
-/* Passes on the result of an operation on the place; where that says that there is no such path, and the path may be a bucket's
- * name without its s3://, the advice says so. */
+int place_read_header(const struct place *p, struct owner *owner, const char *name, struct message_header **ret,
+                      uint64_t *ret_size, struct error *e);
+/* Passes on the result of an operation on the place; where that says that there is no such path, and the path may be a
+ * bucket's name without its s3://, the advice says so. */
 int place_advise(const struct place *p, int r, struct error *e);
 /* An error when S3 will not tell. */
 int place_exists(const struct place *p, struct owner *owner, const char *name, bool *ret, struct error *e);

@@ -53,8 +53,9 @@ static void show_bar(const struct progress *p, uint64_t done, double rate) {
 
         for (size_t i = 0; i < BAR; i++)
                 bar[i] = i < filled ? '#' : '.';
-        fprintf(stderr, "\r\033[K%s [%s] %s of %s  %s/s  %u:%02u left", p->verb, bar, format_bytes(done, a), format_bytes(p->total, b),
-                format_bytes((uint64_t) rate, c), (unsigned) left / 60, (unsigned) left % 60);
+        fprintf(stderr, "\r\033[K%s [%s] %s of %s  %s/s  %u:%02u left", p->verb, bar, format_bytes(done, a),
+                format_bytes(p->total, b), format_bytes((uint64_t) rate, c), (unsigned) left / 60,
+                (unsigned) left % 60);
 }
 
 static void show_line(struct progress *p, uint64_t done, double rate) {
@@ -64,7 +65,8 @@ static void show_line(struct progress *p, uint64_t done, double rate) {
         if (tenths == p->shown_tenths)
                 return;
         p->shown_tenths = tenths;
-        fprintf(stderr, "%s: %s of %s, %s/s\n", p->verb, format_bytes(done, a), format_bytes(p->total, b), format_bytes((uint64_t) rate, c));
+        fprintf(stderr, "%s: %s of %s, %s/s\n", p->verb, format_bytes(done, a), format_bytes(p->total, b),
+                format_bytes((uint64_t) rate, c));
 }
 
 void progress_show(struct progress *p) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a person sees while bytes are worked on, on standard error: a bar with rate and time left on a terminal, a plain line now
- * and then otherwise. Counting is for any thread; showing is for one. */
+/* What a person sees while bytes are worked on, on standard error: a bar with rate and time left on a terminal, a plain
+ * line now and then otherwise. Counting is for any thread; showing is for one. */
 
 #include <stdatomic.h>
 

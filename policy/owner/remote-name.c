@@ -9,8 +9,8 @@
 
 static const char example[] = "An object in S3 is named s3://BUCKET/KEY, a prefix s3://BUCKET/PREFIX/.";
 
-static const char access_point[] = "An access point is named by its alias, as a bucket is: s3://ALIAS/KEY. `aws s3control "
-                                   "get-access-point` prints the alias.";
+static const char access_point[] = "An access point is named by its alias, as a bucket is: s3://ALIAS/KEY. `aws "
+                                   "s3control get-access-point` prints the alias.";
 
 static bool say(char advice[static REMOTE_NAME_ADVICE_MAX], const char *format, ...) _printf_(2, 3);
 
@@ -43,8 +43,8 @@ static bool advise_arn(const char *arn, char advice[static REMOTE_NAME_ADVICE_MA
         if (!service || !resource || !starts(service, "s3"))
                 return say(advice, "That is an ARN. %s", example);
         if (starts(service, "s3express:"))
-                return say(advice, "A directory bucket (S3 Express One Zone) cannot be used: name a general purpose "
-                                   "bucket.");
+                return say(advice,
+                           "A directory bucket (S3 Express One Zone) cannot be used: name a general purpose bucket.");
         if (starts(resource, "accesspoint") || !starts(service, "s3:::"))
                 return say(advice, "%s", access_point);
         return say(advice, "Give it as s3://%.400s.", resource);
@@ -96,7 +96,8 @@ static bool is_endpoint(const char *text) {
 
 /* A page of the console: .../s3/buckets/BUCKET?prefix=PREFIX or .../s3/object/BUCKET?prefix=KEY. */
 static bool advise_console(const char *url, char advice[static REMOTE_NAME_ADVICE_MAX]) {
-        const char *bucket = strstr(url, "/s3/buckets/") ?: strstr(url, "/s3/object/"), *prefix = strstr(url, "prefix=");
+        const char *bucket = strstr(url, "/s3/buckets/") ?: strstr(url, "/s3/object/"),
+                   *prefix = strstr(url, "prefix=");
         char path[300] = "";
 
         if (!strstr(url, "console.") || !bucket)
@@ -145,8 +146,8 @@ bool may_be_bucket(const char *path) {
         size_t n = strcspn(path, "/");
         char first[64];
 
-        if (n < 3 || n >= sizeof first || strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789.-") != n || path[0] == '.' ||
-            path[0] == '-')
+        if (n < 3 || n >= sizeof first || strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789.-") != n ||
+            path[0] == '.' || path[0] == '-')
                 return false;
         snprintf(first, sizeof first, "%.*s", (int) n, path);
         return access(first, F_OK) < 0 && errno == ENOENT;

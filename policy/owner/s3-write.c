@@ -99,7 +99,10 @@ static int read_upload_id(struct http_call *call, char **ret, struct error *e) {
 }
 
 int s3_upload_begin(struct s3 *s3, const char *bucket, const char *key, struct s3_upload **ret, struct error *e) {
-        struct s3_request request = { .method = "POST", .bucket = bucket, .key = key, .query = "uploads=",
+        struct s3_request request = { .method = "POST",
+                                      .bucket = bucket,
+                                      .key = key,
+                                      .query = "uploads=",
                                       .headers = &(struct http_header) { "x-amz-checksum-algorithm", "CRC32C" },
                                       .n_headers = 1 };
         _cleanup_(s3_upload_freep) struct s3_upload *upload = calloc(1, sizeof *upload);
@@ -128,8 +131,8 @@ static enum http_verdict judge_part(struct http_call *call, struct error *e) {
 
         /* It goes into XML text later. */
         if (!etag || !s3_etag_valid(etag) || strpbrk(etag, "<&"))
-                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER, "HTTP %ld to a part, without a usable ETag",
-                                         http_call_status(call));
+                return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER,
+                                         "HTTP %ld to a part, without a usable ETag", http_call_status(call));
         return HTTP_OK;
 }
 
@@ -158,8 +161,9 @@ static int keep_part(struct s3_upload *upload, unsigned number, const char *etag
 }
 
 int s3_upload_part(struct s3_upload *upload, unsigned number, const void *data, size_t n, struct error *e) {
-        struct s3_request request = { .bucket = upload->bucket, .key = upload->key, .body = data, .body_size = n,
-                                      .judge = judge_part };
+        struct s3_request request = {
+                .bucket = upload->bucket, .key = upload->key, .body = data, .body_size = n, .judge = judge_part
+        };
         _cleanup_http_call_ struct http_call *call = NULL;
         _cleanup_free_ char *query = NULL;
         struct checksum checksum;
@@ -233,9 +237,13 @@ static int check_complete(const struct s3_upload *upload, struct http_call *call
 }
 
 int s3_upload_complete(struct s3_upload *upload, struct error *e) {
-        struct s3_request request = { .method = "POST", .bucket = upload->bucket, .key = upload->key,
-                                      .headers = &(struct http_header) { "content-type", "application/xml" }, .n_headers = 1,
-                                      .deadline_ms = WRITE_DEADLINE_MS, .judge = judge_complete };
+        struct s3_request request = { .method = "POST",
+                                      .bucket = upload->bucket,
+                                      .key = upload->key,
+                                      .headers = &(struct http_header) { "content-type", "application/xml" },
+                                      .n_headers = 1,
+                                      .deadline_ms = WRITE_DEADLINE_MS,
+                                      .judge = judge_complete };
         _cleanup_http_call_ struct http_call *call = NULL;
         _cleanup_free_ char *body = NULL, *query = NULL;
         int r;
@@ -256,7 +264,9 @@ int s3_upload_complete(struct s3_upload *upload, struct error *e) {
 }
 
 static void upload_abort(struct s3_upload *upload) {
-        struct s3_request request = { .method = "DELETE", .bucket = upload->bucket, .key = upload->key, .deadline_ms = 1 };
+        struct s3_request request = {
+                .method = "DELETE", .bucket = upload->bucket, .key = upload->key, .deadline_ms = 1
+        };
         _cleanup_http_call_ struct http_call *call = NULL;
         _cleanup_free_ char *query = NULL;
 
@@ -350,7 +360,8 @@ int s3_parse_list(char *text, size_t n, const char *subject, struct s3_list *lis
         if (r == -ENOMEM)
                 return fail_oom(e);
         if (r < 0 || !page.is_list || page.truncated != (list->next != NULL))
-                return fail(e, FAILURE_S3_ANSWER, -EBADMSG, subject, "the listing is not a well-formed ListBucketResult");
+                return fail(e, FAILURE_S3_ANSWER, -EBADMSG, subject,
+                            "the listing is not a well-formed ListBucketResult");
         return 0;
 }
 
@@ -362,7 +373,8 @@ static int list_page(struct s3 *s3, const char *bucket, const char *prefix, stru
         size_t n;
         int r;
 
-        if (sigv4_encode(prefix, false, &prefix_encoded) < 0 || sigv4_encode(list->next ?: "", false, &token_encoded) < 0 ||
+        if (sigv4_encode(prefix, false, &prefix_encoded) < 0 ||
+            sigv4_encode(list->next ?: "", false, &token_encoded) < 0 ||
             asprintf(&query, "%s%s%slist-type=2&prefix=%s", list->next ? "continuation-token=" : "", token_encoded,
                      list->next ? "&" : "", prefix_encoded) < 0)
                 return fail_oom(e);

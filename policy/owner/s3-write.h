@@ -36,7 +36,8 @@ struct s3_list {
 };
 void s3_list_done(struct s3_list *list);
 
-/* All objects whose keys start with `prefix`, in S3's order (by the bytes of their keys), at most `max` (else S3_ANSWER). */
+/* All objects whose keys start with `prefix`, in S3's order (by the bytes of their keys), at most `max` (else
+ * S3_ANSWER). */
 int s3_list(struct s3 *s3, const char *bucket, const char *prefix, size_t max, struct s3_list *ret, struct error *e);
 
 /* One page of a listing, for tests and fuzzing: appends to *list and sets list->next. `text` is changed. */

@@ -154,11 +154,13 @@ static unsigned choose_connections(const struct seal_model *s) {
 
 static int run(struct sealing *job, struct error *e) {
         struct seal_model *s = job->s;
+        /* clang-format off */
         const struct parallel_work work = {
                 .n_files = s->source->model->n_files, .n_threads = choose_connections(s), .job = job,
                 .parts = count_parts, .begin = begin_file, .part = write_part, .end = end_file,
                 .thread_new = thread_new, .thread_free = thread_free,
         };
+        /* clang-format on */
         int r;
 
         r = parallel_run(&work, s->progress, e);
@@ -199,8 +201,10 @@ int seal_model_check(const struct place *place, struct owner *owner, struct erro
                 r = place_exists(place, owner, name, &there, e);
         if (r < 0 || !there)
                 return r;
-        fail(e, FAILURE_PUBLISH, -EEXIST, subject, "there is a sealed %s at this place already", place->is_model ? "model" : "object");
-        fail_advice(e, "Seal each version under a prefix of its own; instances may be loading this one. --force replaces it.");
+        fail(e, FAILURE_PUBLISH, -EEXIST, subject, "there is a sealed %s at this place already",
+             place->is_model ? "model" : "object");
+        fail_advice(e, "Seal each version under a prefix of its own; instances may be loading this one. --force "
+                       "replaces it.");
         return -EEXIST;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Sealing a whole model into a place: every file by many threads, the manifest last. On failure nothing of it stays there. */
+/* Sealing a whole model into a place: every file by many threads, the manifest last. On failure nothing of it stays
+ * there. */
 
 #include "owner/place.h"
 #include "owner/progress.h"

@@ -27,7 +27,8 @@ uint64_t seal_parts(uint64_t size, uint32_t frame_length) {
         return MAX_OF(count_of(size, seal_part_bytes(size, frame_length)), UINT64_C(1));
 }
 
-int seal_file_open(const struct source *s, size_t index, const struct seal_key *key, struct seal_file *ret, struct error *e) {
+int seal_file_open(const struct source *s, size_t index, const struct seal_key *key, struct seal_file *ret,
+                   struct error *e) {
         int r;
 
         r = source_open(s, index, &ret->source, e);
@@ -35,14 +36,17 @@ int seal_file_open(const struct source *s, size_t index, const struct seal_key *
                 return r;
         ret->size = s->model->files[index].size;
         if (count_of(ret->size, key->frame_length) >= MESSAGE_FINAL_MARK)
-                return fail(e, FAILURE_IO, -EFBIG, ret->source.path, "has more than 2^32 - 2 frames of %u bytes; choose longer ones", key->frame_length);
-        r = message_header_new(key->context, key->n_context, &key->encrypted, 1, key->frame_length, key->data_key, &ret->header, &ret->key, e);
+                return fail(e, FAILURE_IO, -EFBIG, ret->source.path,
+                            "has more than 2^32 - 2 frames of %u bytes; choose longer ones", key->frame_length);
+        r = message_header_new(key->context, key->n_context, &key->encrypted, 1, key->frame_length, key->data_key,
+                               &ret->header, &ret->key, e);
         if (r == 0)
                 r = verity_tree_new(ret->size, &ret->tree, e);
         return r;
 }
 
-int seal_file_digest(const struct seal_file *f, struct verity_hash *hash, uint8_t ret[static VERITY_DIGEST], struct error *e) {
+int seal_file_digest(const struct seal_file *f, struct verity_hash *hash, uint8_t ret[static VERITY_DIGEST],
+                     struct error *e) {
         int r;
 
         r = source_unchanged(&f->source, e);
@@ -158,9 +162,13 @@ static int hash_unit(struct sealer *s, struct seal_file *f, uint64_t unit, size_
 
 int seal_part(struct sealer *s, struct seal_file *f, uint64_t index, struct sealed_part *ret, struct error *e) {
         uint32_t frame_length = f->header->frame_length;
-        uint64_t part = seal_part_bytes(f->size, frame_length), start = index * part, end = MIN_OF(start + part, f->size);
+        uint64_t part = seal_part_bytes(f->size, frame_length), start = index * part,
+                 end = MIN_OF(start + part, f->size);
         uint64_t frames = MAX_OF(count_of(end - start, frame_length), UINT64_C(1));
-        struct frame_writer w = { .cipher = s->cipher, .size = f->size, .frame_length = frame_length, .frame = (uint32_t) (start / frame_length) };
+        struct frame_writer w = { .cipher = s->cipher,
+                                  .size = f->size,
+                                  .frame_length = frame_length,
+                                  .frame = (uint32_t) (start / frame_length) };
         int r;
 
         r = make_room(s, f->header->size + (end - start) + frames * MESSAGE_FRAME_EXTRA + MESSAGE_FINAL_EXTRA, e);
@@ -202,7 +210,8 @@ int seal_bytes(const struct seal_key *key, const void *data, size_t n, uint8_t *
         _cleanup_free_ uint8_t *out = NULL;
         int r;
 
-        r = message_header_new(key->context, key->n_context, &key->encrypted, 1, key->frame_length, key->data_key, &header, &file_key, e);
+        r = message_header_new(key->context, key->n_context, &key->encrypted, 1, key->frame_length, key->data_key,
+                               &header, &file_key, e);
         if (r == 0)
                 r = frame_cipher_new(true, &cipher, e);
         if (r < 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Sealing one file: it is cut into parts, runs of whole frames, which any threads seal in any order, each exactly once, into a buffer
- * of its own. (A part that was read again might have changed, and so use a nonce twice: whoever repeats an upload repeats it from the
- * buffer.) Each piece of plaintext is read, hashed and encrypted while it is in cache. */
+/* Sealing one file: it is cut into parts, runs of whole frames, which any threads seal in any order, each exactly once,
+ * into a buffer of its own. (A part that was read again might have changed, and so use a nonce twice: whoever repeats
+ * an upload repeats it from the buffer.) Each piece of plaintext is read, hashed and encrypted while it is in cache. */
 
 #include "owner/source.h"
 #include "sealed/message.h"
@@ -38,9 +38,11 @@ uint64_t seal_part_bytes(uint64_t size, uint32_t frame_length);
 uint64_t seal_parts(uint64_t size, uint32_t frame_length);
 
 /* Makes a fresh header and file key. Call seal_file_close() whatever this returns. */
-int seal_file_open(const struct source *s, size_t index, const struct seal_key *key, struct seal_file *ret, struct error *e);
+int seal_file_open(const struct source *s, size_t index, const struct seal_key *key, struct seal_file *ret,
+                   struct error *e);
 /* After every part: the digest, if the file is still what it was. */
-int seal_file_digest(const struct seal_file *f, struct verity_hash *hash, uint8_t ret[static VERITY_DIGEST], struct error *e);
+int seal_file_digest(const struct seal_file *f, struct verity_hash *hash, uint8_t ret[static VERITY_DIGEST],
+                     struct error *e);
 void seal_file_close(struct seal_file *f);
 
 /* What a thread needs to seal parts; the buffer grows to the largest part it met. */
@@ -53,7 +55,7 @@ struct verity_hash *sealer_hash(struct sealer *s);
 struct sealed_part {
         const uint8_t *data; /* the sealer's, until its next part */
         size_t size;
-        uint64_t offset;     /* in the object */
+        uint64_t offset; /* in the object */
         uint64_t plaintext;
 };
 /* Part `index`, from 0; the first has the header. */

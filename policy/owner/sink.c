@@ -32,7 +32,9 @@ int sink_new(const struct place *place, struct owner *owner, struct sink **ret, 
         else if (place->is_model) {
                 s->made_directory = mkdir(place->path, 0777) == 0;
                 if (!s->made_directory && errno != EEXIST)
-                        return place_advise(place, fail(e, FAILURE_IO, -errno, place->path, "cannot make the directory: %m"), e);
+                        return place_advise(place,
+                                            fail(e, FAILURE_IO, -errno, place->path, "cannot make the directory: %m"),
+                                            e);
         }
         if (r < 0)
                 return r;
@@ -72,7 +74,9 @@ static int begin_local(struct sink_object *o, uint64_t size, struct error *e) {
                 return r;
         }
         r = posix_fallocate(o->fd, 0, (off_t) size);
-        return r != 0 ? fail(e, FAILURE_IO, -r, o->path, "cannot make room for %llu bytes: %s", (unsigned long long) size, strerror(r)) : 0;
+        return r != 0 ? fail(e, FAILURE_IO, -r, o->path, "cannot make room for %llu bytes: %s",
+                             (unsigned long long) size, strerror(r))
+                      : 0;
 }
 
 int sink_begin(struct sink *s, const char *name, uint64_t size, struct sink_object **ret, struct error *e) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Where sealed objects go: an object is there whole, or not at all. Different objects, and different parts of one, may be written by
- * different threads. */
+/* Where sealed objects go: an object is there whole, or not at all. Different objects, and different parts of one, may
+ * be written by different threads. */
 
 #include "owner/place.h"
 

@@ -40,8 +40,10 @@ static int check_link(struct scan *s, const char *path) {
                 return fail(s->e, FAILURE_IO, -errno, path, "cannot resolve the symbolic link: %m");
         if (is_below(s->root, target))
                 return 0;
-        fail(s->e, FAILURE_IO, -EXDEV, path, "is a symbolic link that leads out of the model's directory, to %s", target);
-        fail_advice(s->e, "Give --dereference if it belongs to the model: the files in a Hugging Face cache's snapshots/ link to its blobs/.");
+        fail(s->e, FAILURE_IO, -EXDEV, path, "is a symbolic link that leads out of the model's directory, to %s",
+             target);
+        fail_advice(s->e, "Give --dereference if it belongs to the model: the files in a Hugging Face cache's "
+                          "snapshots/ link to its blobs/.");
         return -EXDEV;
 }
 
@@ -72,14 +74,15 @@ static int check_complete(struct scan *s, const char *path, const struct stat *s
         for (size_t i = 0; i < ELEMENTS(unfinished); i++)
                 if (fnmatch(unfinished[i], name, 0) == 0) {
                         fail(s->e, FAILURE_IO, -EINVAL, path, "is what a download keeps until it is complete");
-                        fail_advice(s->e, "Finish the download, or remove what is left of it. With --all the file is taken as "
-                                          "it is.");
+                        fail_advice(s->e, "Finish the download, or remove what is left of it. With --all the file is "
+                                          "taken as it is.");
                         return -EINVAL;
                 }
         if (!is_lfs_pointer(path, st))
                 return 0;
         fail(s->e, FAILURE_IO, -EINVAL, path, "is a pointer of Git LFS, and not the file that it stands for");
-        fail_advice(s->e, "Install git-lfs and run `git lfs pull` in the clone. With --all the pointer itself is taken.");
+        fail_advice(s->e,
+                    "Install git-lfs and run `git lfs pull` in the clone. With --all the pointer itself is taken.");
         return -EINVAL;
 }
 
@@ -94,6 +97,7 @@ static int add_file(struct scan *s, const char *path, const char *relative, cons
 }
 
 const char *const *source_bookkeeping(size_t *ret_n) {
+        /* clang-format off */
         static const char *const patterns[] = {
                 ".cache/huggingface", ".huggingface",                  /* hf download --local-dir: times and locks */
                 ".hfd",                                                /* hfd.sh */
@@ -105,6 +109,7 @@ const char *const *source_bookkeeping(size_t *ret_n) {
                 ".DS_Store", "._*", "Thumbs.db", "desktop.ini",        /* file managers */
                 ".nfs*", "lost+found",                                 /* file systems */
         };
+        /* clang-format on */
 
         *ret_n = ELEMENTS(patterns);
         return patterns;
@@ -169,7 +174,8 @@ static int scan_directory(struct scan *s, const char *path, const char *relative
                 return fail(s->e, FAILURE_IO, -errno, path, "cannot read the directory: %m");
         for (size_t i = 0; i < depth; i++)
                 if (s->above[i].dev == st->st_dev && s->above[i].ino == st->st_ino)
-                        return refuse(s, path, -ELOOP, "is a directory that contains itself, by way of a symbolic link");
+                        return refuse(s, path, -ELOOP,
+                                      "is a directory that contains itself, by way of a symbolic link");
         if (depth >= DEPTH_MAX)
                 return refuse(s, path, -ELOOP, "lies too deep");
         s->above[depth].dev = st->st_dev;
@@ -211,7 +217,8 @@ static int check_cache(struct scan *s, const char *path) {
             !has_directory(path, "refs"))
                 return 0;
         fail(s->e, FAILURE_IO, -EINVAL, path, "is a repository of a Hugging Face cache, which has each file twice");
-        fail_advice(s->e, "Give one revision, with --dereference: the directory below snapshots/ that refs/main names.");
+        fail_advice(s->e,
+                    "Give one revision, with --dereference: the directory below snapshots/ that refs/main names.");
         return -EINVAL;
 }
 
@@ -259,9 +266,10 @@ int source_scan(const char *path, enum source_links links, enum source_files fil
         if (r == 0)
                 r = model_sort(source->model, path, e);
         if (r < 0 && e && e->failure == FAILURE_MANIFEST && !e->advice[0])
-                fail_advice(e, r == -E2BIG ? "Put some of them into an archive; a model has fewer files."
-                                           : "Rename the file or directory, or leave it out: names are part of the model's digest, and "
-                                             "each must be one line of text that any file system can hold.");
+                fail_advice(e, r == -E2BIG
+                                       ? "Put some of them into an archive; a model has fewer files."
+                                       : "Rename the file or directory, or leave it out: names are part of the model's "
+                                         "digest, and each must be one line of text that any file system can hold.");
         if (r < 0)
                 return r;
         if (source->n_left_out > 0)
@@ -325,7 +333,8 @@ int source_unchanged(const struct source_file *f, struct error *e) {
                 return fail(e, FAILURE_IO, -errno, f->path, "cannot look at it: %m");
         if (now.st_size != f->before.st_size || now.st_mtim.tv_sec != f->before.st_mtim.tv_sec ||
             now.st_mtim.tv_nsec != f->before.st_mtim.tv_nsec)
-                return fail(e, FAILURE_IO, -ESTALE, f->path, "was changed while it was read; nobody can say which version this would be");
+                return fail(e, FAILURE_IO, -ESTALE, f->path,
+                            "was changed while it was read; nobody can say which version this would be");
         return 0;
 }
 

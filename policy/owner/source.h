@@ -9,7 +9,7 @@
 #include "sealed/model.h"
 
 struct source {
-        char *path;         /* as given, without trailing slashes */
+        char *path; /* as given, without trailing slashes */
         bool is_directory;
         struct model *model; /* paths and sizes; sorted. One file: its name is the path */
         char **left_out;     /* paths of bookkeeping, files or directories; sorted */
@@ -31,8 +31,8 @@ enum source_files {
  * state the same list. A single file that is named by the caller is never bookkeeping. */
 const char *const *source_bookkeeping(size_t *ret_n);
 
-/* Refuses what cannot be a model (FAILURE_IO): sockets and devices, directories that contain themselves, no file at all; and
- * names that a manifest cannot hold (FAILURE_MANIFEST). */
+/* Refuses what cannot be a model (FAILURE_IO): sockets and devices, directories that contain themselves, no file at
+ * all; and names that a manifest cannot hold (FAILURE_MANIFEST). */
 int source_scan(const char *path, enum source_links links, enum source_files files, struct source **ret,
                 struct error *e);
 void source_free(struct source *s);

@@ -18,8 +18,9 @@ static int bad(const char *subject, size_t record, struct error *e, const char *
 static const char *string_of(json_object *o, const char *key) {
         json_object *v;
 
-        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string) ? json_object_get_string(v)
-                                                                                                 : NULL;
+        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string)
+                       ? json_object_get_string(v)
+                       : NULL;
 }
 
 static int parse_digest(json_object *o, struct log_event *event) {
@@ -34,7 +35,8 @@ static int parse_digest(json_object *o, struct log_event *event) {
         algorithm = pcr_algorithm_named(lower);
         if (!algorithm)
                 return 0;
-        if (event->n_digests >= PCR_BANKS_MAX || log_event_digest(event, algorithm) || strlen(hex) != 2 * algorithm->size ||
+        if (event->n_digests >= PCR_BANKS_MAX || log_event_digest(event, algorithm) ||
+            strlen(hex) != 2 * algorithm->size ||
             hex_decode(hex, event->digests[event->n_digests].value, algorithm->size) < 0)
                 return -EBADMSG;
         event->digests[event->n_digests++].algorithm = algorithm;
@@ -62,11 +64,12 @@ static int parse_event_type(json_object *content, uint32_t *ret) {
                 *ret = (uint32_t) json_object_get_int64(type);
                 return 0;
         }
-        return json_object_is_type(type, json_type_string) ? event_type_named(json_object_get_string(type), ret) : -EINVAL;
+        return json_object_is_type(type, json_type_string) ? event_type_named(json_object_get_string(type), ret)
+                                                           : -EINVAL;
 }
 
-/* A firmware event in CEL's form: {"event_type": 4, "event_data": "<hex>"}. Whether an event of no known type extended the
- * PCR cannot be told, so it then has no digest, and the PCR's value is not known. */
+/* A firmware event in CEL's form: {"event_type": 4, "event_data": "<hex>"}. Whether an event of no known type extended
+ * the PCR cannot be told, so it then has no digest, and the PCR's value is not known. */
 static int describe_firmware(json_object *content, struct log_event *event) {
         const char *hex = string_of(content, "event_data");
         _cleanup_free_ uint8_t *data = NULL;
@@ -114,8 +117,8 @@ static int parse_content(json_object *record, struct log_event *event) {
                        : describe_userspace(content, content_type ?: "unknown content", event);
 }
 
-/* What a record that names no PCR is of: an NV index, which systemd from version 259 on extends like a PCR, or something
- * that will come later. */
+/* What a record that names no PCR is of: an NV index, which systemd from version 259 on extends like a PCR, or
+ * something that will come later. */
 static void describe_elsewhere(json_object *record, struct log_event *event) {
         json_object *content = NULL, *index = NULL;
         const char *name, *text = string_of(record, "nv_index");
@@ -128,8 +131,8 @@ static void describe_elsewhere(json_object *record, struct log_event *event) {
                 snprintf(number, sizeof number, "0x%08llx", (unsigned long long) json_object_get_int64(index));
                 text = number;
         }
-        if (asprintf(&all, "%s%s%s%s%s: %s", index ? "NV index" : "no PCR", text ? " " : "", text ?: "", name ? " " : "",
-                     name ?: "", event->text ?: "") < 0)
+        if (asprintf(&all, "%s%s%s%s%s: %s", index ? "NV index" : "no PCR", text ? " " : "", text ?: "",
+                     name ? " " : "", name ?: "", event->text ?: "") < 0)
                 all = NULL;
         free(event->text);
         event->text = all ? describe_text(all) : NULL;
@@ -152,7 +155,8 @@ static int parse_pcr(json_object *record, unsigned *ret) {
         return 0;
 }
 
-static int parse_record(json_object *record, const char *subject, struct event_log *l, int64_t *recnum, struct error *e) {
+static int parse_record(json_object *record, const char *subject, struct event_log *l, int64_t *recnum,
+                        struct error *e) {
         struct log_event event = {};
         size_t number = l->n + 1;
         json_object *v;
@@ -227,7 +231,8 @@ static size_t element_end(const char *text, size_t at, size_t size) {
         return size;
 }
 
-/* One record at a time: parsed at once, a small array could take a thousand times its size. `at` is behind the bracket. */
+/* One record at a time: parsed at once, a small array could take a thousand times its size. `at` is behind the bracket.
+ */
 static int parse_array(const char *text, size_t at, size_t size, const char *subject, struct event_log *l,
                        struct error *e) {
         int64_t recnum = -1;

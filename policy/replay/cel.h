@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* TCG Canonical Event Log, JSON encoding: what systemd (/run/log/systemd/tpm2-measure.log) and the agent append, one record
- * per line behind an RS character (RFC 7464), and what converters write (records line by line, or in one array).
+/* TCG Canonical Event Log, JSON encoding: what systemd (/run/log/systemd/tpm2-measure.log) and the agent append, one
+ * record per line behind an RS character (RFC 7464), and what converters write (records line by line, or in one array).
  *
  *   {"recnum": 3, "pcr": 11, "digests": [{"hashAlg": "sha256", "digest": "<hex>"}, ...], "content_type": "systemd",
  *    "content": {"eventType": "phase", "string": "enter-initrd", ...}}
  *
- * recnum is optional; where it is given it must count up. An unfinished last record (its writer was interrupted) is refused
- * like any other damage. What is well-formed and not known is no damage: a record without "pcr" ("nv_index" and
+ * recnum is optional; where it is given it must count up. An unfinished last record (its writer was interrupted) is
+ * refused like any other damage. What is well-formed and not known is no damage: a record without "pcr" ("nv_index" and
  * "nvIndexName" in those that systemd from version 259 on writes of its NV indexes) is kept as `elsewhere`, an unknown
  * content_type is shown by its name, and a PCR for which a record has only digests of unknown algorithms, or a firmware
  * event of unknown type, has no known value. */

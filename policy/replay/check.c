@@ -28,8 +28,8 @@ static bool is_variable(uint32_t type) {
                type == EV_EFI_VARIABLE_AUTHORITY;
 }
 
-/* Firmware without EV_EFI_VARIABLE_BOOT2 measures the value of Boot#### without its name. Shims log the variable with some
- * bytes of padding behind it, and measure it with some of them. */
+/* Firmware without EV_EFI_VARIABLE_BOOT2 measures the value of Boot#### without its name. Shims log the variable with
+ * some bytes of padding behind it, and measure it with some of them. */
 static bool is_of_variable(const struct log_event *event, const void *data, size_t n) {
         struct reader r = reader_over(data, n), value;
         uint64_t name, size;

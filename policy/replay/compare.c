@@ -26,8 +26,8 @@ static void say(struct difference *d, const struct log_event *event, const char 
         va_end(ap);
         if (event && event->text_is == TEXT_NOT_MEASURED)
                 snprintf(d->meaning, sizeof d->meaning,
-                         "this event, or a later one; which is meant cannot be told, because the event's text is not what "
-                         "was measured: the log was altered");
+                         "this event, or a later one; which is meant cannot be told, because the event's text is not "
+                         "what was measured: the log was altered");
 }
 
 static bool ends_with(const char *text, const char *end) {
@@ -92,7 +92,8 @@ static void variable_name(const char *text, char out[static 32]) {
         snprintf(out, 32, "%.*s", (int) MIN_OF(strcspn(name, ", "), (size_t) 31), name);
 }
 
-/* systemd-stub measures each section of the UKI into PCR11, first its name and then its content, both under the name. */
+/* systemd-stub measures each section of the UKI into PCR11, first its name and then its content, both under the name.
+ */
 static const uint8_t *section_in_log(const struct event_log *log, const struct pcr_algorithm *bank, const char *text) {
         size_t seen = 0;
 
@@ -131,12 +132,12 @@ static void add_sections(struct difference *d, const struct event_log *log, cons
         if (known == 0)
                 return;
         if (differ)
-                snprintf(d->meaning + strlen(d->meaning), sizeof d->meaning - strlen(d->meaning), "; by PCR11 the %s %s",
-                         names, differ == 1 ? "section differs" : "sections differ");
+                snprintf(d->meaning + strlen(d->meaning), sizeof d->meaning - strlen(d->meaning),
+                         "; by PCR11 the %s %s", names, differ == 1 ? "section differs" : "sections differ");
         else
                 snprintf(d->meaning + strlen(d->meaning), sizeof d->meaning - strlen(d->meaning),
-                         "; by PCR11 the sections measured there are the same, so the stub differs, or a section it does "
-                         "not measure");
+                         "; by PCR11 the sections measured there are the same, so the stub differs, or a section it "
+                         "does not measure");
 }
 
 static void say_changed(struct difference *d, const struct expected_event *expected, const struct log_event *event) {
@@ -145,7 +146,8 @@ static void say_changed(struct difference *d, const struct expected_event *expec
         variable_name(event->text, name);
         if (event->type != expected->type)
                 say_extra(d, event);
-        else if (event->type == EV_EFI_BOOT_SERVICES_APPLICATION && (is_kernel(expected->text) || is_kernel(event->text)))
+        else if (event->type == EV_EFI_BOOT_SERVICES_APPLICATION &&
+                 (is_kernel(expected->text) || is_kernel(event->text)))
                 say(d, event, "the .linux section differs: this is another kernel");
         else if (event->type == EV_EFI_BOOT_SERVICES_APPLICATION)
                 say(d, event, "the image differs: %.300s is another UKI, or another build of it", event->text);
@@ -176,14 +178,15 @@ static size_t events_of(const struct event_log *log, unsigned pcr, const struct 
         return n;
 }
 
-static bool same(const struct log_event *event, const struct expected_event *expected, const struct pcr_algorithm *bank) {
+static bool same(const struct log_event *event, const struct expected_event *expected,
+                 const struct pcr_algorithm *bank) {
         const uint8_t *digest = log_event_digest(event, bank);
 
         return digest && expected->digest && memcmp(digest, expected->digest, bank->size) == 0;
 }
 
 static void compare_lists(const struct log_event **have, size_t n, const struct expected_event **want, size_t m,
-                         const struct pcr_algorithm *bank, struct difference *ret) {
+                          const struct pcr_algorithm *bank, struct difference *ret) {
         size_t i = 0;
 
         while (i < n && i < m && same(have[i], want[i], bank))
@@ -195,8 +198,8 @@ static void compare_lists(const struct log_event **have, size_t n, const struct 
         else if (i == n)
                 say_missing(ret, want[i]);
         else if (!want[i]->digest || !log_event_digest(have[i], bank))
-                say(ret, have[i], "cannot be compared: %s has no %s digest of it", want[i]->digest ? "the log" : "the other log",
-                    bank->name);
+                say(ret, have[i], "cannot be compared: %s has no %s digest of it",
+                    want[i]->digest ? "the log" : "the other log", bank->name);
         else {
                 for (size_t j = i + 1; j < n; j++)
                         if (same(have[j], want[i], bank))
@@ -294,7 +297,8 @@ static bool try_left_out(const struct trial *t, enum value_kind kind, struct dif
                                 continue;
                         say_extra(&d, t->events[from]);
                         if (kind == VALUE_MEASURED)
-                                say(ret, t->events[from], "the log tells of it, but it was not measured: %.600s", d.meaning);
+                                say(ret, t->events[from], "the log tells of it, but it was not measured: %.600s",
+                                    d.meaning);
                         else
                                 *ret = d;
                         return true;
@@ -312,7 +316,8 @@ static bool try_boot_attempts(const struct trial *t, struct difference *ret) {
         for (size_t at = 0; at <= t->n; at++)
                 for (size_t n = 1; n <= BOOT_ATTEMPTS_MAX; n++)
                         if (reaches(t, &(struct change) { .from = at, .to = at, .with = with, .n_with = 2 * n })) {
-                                say(ret, NULL, "fewer boot options were tried than expected: there, %zu failed first", n);
+                                say(ret, NULL, "fewer boot options were tried than expected: there, %zu failed first",
+                                    n);
                                 return true;
                         }
         return false;
@@ -369,7 +374,8 @@ static void say_unknown(const struct trial *t, unsigned pcr, enum value_kind kin
         else if (pcr == 4)
                 say(ret, first, "an image differs, this one or a later one; --image or --against tells which");
         else if (pcr == 7)
-                say(ret, first, "a key list differs, or the entry of db that authorised the image; --against tells which");
+                say(ret, first,
+                    "a key list differs, or the entry of db that authorised the image; --against tells which");
         else
                 say(ret, t->events[0], "what was measured differs, from this event on or later; --against tells which");
 }
@@ -398,7 +404,8 @@ int compare_value(const struct event_log *log, const struct pcr_algorithm *bank,
                 say(ret, NULL, "the log has too many events for this PCR to find the one that differs; give --against");
         else {
                 t.n = n;
-                if (!try_left_out(&t, kind, ret) && !(kind == VALUE_EXPECTED && pcr == 4 && try_boot_attempts(&t, ret)) &&
+                if (!try_left_out(&t, kind, ret) &&
+                    !(kind == VALUE_EXPECTED && pcr == 4 && try_boot_attempts(&t, ret)) &&
                     !(kind == VALUE_EXPECTED && pcr == 7 && try_variables(&t, ret)))
                         say_unknown(&t, pcr, kind, ret);
         }

@@ -212,8 +212,8 @@ static char *describe_image(uint32_t type, struct reader *r) {
         uint64_t base, size, link, n;
         struct reader nodes;
 
-        if (reader_le64(r, &base) < 0 || reader_le64(r, &size) < 0 || reader_le64(r, &link) < 0 || reader_le64(r, &n) < 0 ||
-            n > reader_left(r) || reader_sub(r, (size_t) n, &nodes) < 0)
+        if (reader_le64(r, &base) < 0 || reader_le64(r, &size) < 0 || reader_le64(r, &link) < 0 ||
+            reader_le64(r, &n) < 0 || n > reader_left(r) || reader_sub(r, (size_t) n, &nodes) < 0)
                 return NULL;
         if (type != EV_EFI_BOOT_SERVICES_APPLICATION) {
                 describe_origin(&nodes, path);
@@ -245,11 +245,8 @@ static char *describe_tagged(struct reader *r) {
                 uint32_t id;
                 const char *name;
         } tags[] = {
-                { 0xf5bc582a, "loader.conf" },
-                { 0x6c46f751, "device tree addon" },
-                { 0x49dffe0f, "initrd addon" },
-                { 0xdac08e1a, "microcode addon" },
-                { 0x13aed6db, "UKI profile" },
+                { 0xf5bc582a, "loader.conf" },     { 0x6c46f751, "device tree addon" }, { 0x49dffe0f, "initrd addon" },
+                { 0xdac08e1a, "microcode addon" }, { 0x13aed6db, "UKI profile" },
         };
         char out[TEXT_MAX + 1];
         uint32_t id, size;

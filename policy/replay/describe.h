@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a firmware event says, in words. The events of a log are not authenticated, and not measured themselves for every
- * type: the words help a person, the digests decide. Returns malloc'ed printable text; NULL when out of memory. */
+/* What a firmware event says, in words. The events of a log are not authenticated, and not measured themselves for
+ * every type: the words help a person, the digests decide. Returns malloc'ed printable text; NULL when out of memory.
+ */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -23,8 +23,8 @@ struct format {
 };
 
 static int cut_short(const char *subject, const struct reader *r, size_t number, struct error *e) {
-        return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "event %zu, which starts at byte %zu, is cut short", number,
-                    r->offset);
+        return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "event %zu, which starts at byte %zu, is cut short",
+                    number, r->offset);
 }
 
 static int parse_algorithms(struct reader *r, const char *subject, struct format *f, struct error *e) {
@@ -35,15 +35,16 @@ static int parse_algorithms(struct reader *r, const char *subject, struct format
                 struct algorithm *a = &f->algorithms[i];
 
                 if (reader_le16(r, &a->id) < 0 || reader_le16(r, &a->size) < 0)
-                        return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "its list of digest algorithms is cut short");
+                        return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject,
+                                    "its list of digest algorithms is cut short");
                 a->known = pcr_algorithm(a->id);
                 if (a->size == 0 || (a->known && a->known->size != a->size))
                         return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject,
                                     "says that digests of algorithm 0x%04x have %u bytes", a->id, a->size);
                 for (size_t j = 0; j < i; j++)
                         if (f->algorithms[j].id == a->id)
-                                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "names digest algorithm 0x%04x twice",
-                                            a->id);
+                                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject,
+                                            "names digest algorithm 0x%04x twice", a->id);
         }
         return 0;
 }
@@ -138,7 +139,8 @@ static char *name_of_type(uint32_t type) {
         return asprintf(&text, "0x%08x", type) < 0 ? NULL : text;
 }
 
-static int parse_event(struct reader *r, const char *subject, const struct format *f, struct event_log *l, struct error *e) {
+static int parse_event(struct reader *r, const char *subject, const struct format *f, struct event_log *l,
+                       struct error *e) {
         struct reader start = *r;
         struct log_event event = {};
         const uint8_t *data;
@@ -151,14 +153,15 @@ static int parse_event(struct reader *r, const char *subject, const struct forma
         if (k == -EINVAL)
                 return fail(e, FAILURE_EVENT_LOG, k, subject,
                             "event %zu, which starts at byte %zu, has digests that the log's header does not list, or "
-                            "one twice", l->n + 1, start.offset);
+                            "one twice",
+                            l->n + 1, start.offset);
         if (k < 0 || reader_le32(r, &size) < 0 || reader_bytes(r, size, &data) < 0)
                 return cut_short(subject, &start, l->n + 1, e);
         event.pcr = pcr;
         event.extended = event.type != EV_NO_ACTION;
         if (event.extended && pcr >= PCR_COUNT)
-                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "event %zu, which starts at byte %zu, is for PCR%u",
-                            l->n + 1, start.offset, pcr);
+                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject,
+                            "event %zu, which starts at byte %zu, is for PCR%u", l->n + 1, start.offset, pcr);
         if (!event.extended && pcr == 0)
                 note_locality(l, data, size);
         event.type_name = name_of_type(event.type);
@@ -167,7 +170,8 @@ static int parse_event(struct reader *r, const char *subject, const struct forma
         return event_log_add(l, &event, subject, e);
 }
 
-/* What is left of the memory that firmware keeps the log in, where somebody copied all of it: zeros, or flash's ones. */
+/* What is left of the memory that firmware keeps the log in, where somebody copied all of it: zeros, or flash's ones.
+ */
 static size_t filling_start(const uint8_t *data, size_t size) {
         size_t start = size;
 

@@ -30,12 +30,13 @@ struct log_event {
         const char *log; /* the subject it was parsed under */
         size_t number;   /* in that log, from 1 */
         unsigned pcr;
-        uint32_t type;       /* TCG event type; EV_NONE in CEL records of userspace, which has none */
-        char *type_name;     /* "EV_SEPARATOR", or a CEL record's "systemd phase" */
-        char *text;          /* what was measured, in printable words, by what the log says */
+        uint32_t type;   /* TCG event type; EV_NONE in CEL records of userspace, which has none */
+        char *type_name; /* "EV_SEPARATOR", or a CEL record's "systemd phase" */
+        char *text;      /* what was measured, in printable words, by what the log says */
         enum text_is text_is;
-        bool extended;       /* false: only noted (EV_NO_ACTION), or `elsewhere` */
-        bool elsewhere;      /* a record that names no PCR, such as those of systemd's NV indexes: of nothing replayed here */
+        bool extended;  /* false: only noted (EV_NO_ACTION), or `elsewhere` */
+        bool elsewhere; /* a record that names no PCR, such as those of systemd's NV indexes: of nothing replayed here
+                         */
         size_t n_digests;
         struct log_digest digests[PCR_BANKS_MAX];
 };

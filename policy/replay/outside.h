@@ -9,8 +9,8 @@
  *   EV_EFI_VARIABLE_BOOT,            of DriverOrder, Driver####, SysPrepOrder, SysPrep####
  *   EV_EFI_VARIABLE_BOOT2
  *
- * Firmware measures a driver before it decides by db whether to run it: with Secure Boot on, one that was refused is in the
- * log as well. Such code can change the image in memory after the image was measured. */
+ * Firmware measures a driver before it decides by db whether to run it: with Secure Boot on, one that was refused is in
+ * the log as well. Such code can change the image in memory after the image was measured. */
 
 #include "replay/log.h"
 

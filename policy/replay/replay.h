@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The PCR values that logs lead to: each PCR starts at zero (PCR0 at the startup locality, PCR17 to 22 at all ones) and is
- * extended with each event's digest. */
+/* The PCR values that logs lead to: each PCR starts at zero (PCR0 at the startup locality, PCR17 to 22 at all ones) and
+ * is extended with each event's digest. */
 
 #include "replay/log.h"
 

@@ -92,7 +92,8 @@ static int encode(enum form form, const uint8_t *document, size_t n, char **ret)
                         return -ENOMEM;
                 hex_encode(document, n, text);
         } else if (base64_encode(document, n, &base64) < 0 ||
-                   asprintf(&text, "{\"KeyEncryptionAlgorithm\": \"RSAES_OAEP_SHA_256\", \"AttestationDocument\": \"%s\"}",
+                   asprintf(&text,
+                            "{\"KeyEncryptionAlgorithm\": \"RSAES_OAEP_SHA_256\", \"AttestationDocument\": \"%s\"}",
                             base64) < 0)
                 return -ENOMEM;
         *ret = text;

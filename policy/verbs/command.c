@@ -49,8 +49,8 @@ int command_connections(void *field, const struct option_row *row, char *value, 
         uint64_t n;
 
         if (decimal_parse(value, CONNECTIONS_MAX, &n) < 0 || n < 1)
-                return fail(e, FAILURE_USAGE, -EINVAL, "",
-                            "--%s is a number from 1 to %d, not '%s'", row->name, CONNECTIONS_MAX, value);
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "--%s is a number from 1 to %d, not '%s'", row->name,
+                            CONNECTIONS_MAX, value);
         *(unsigned *) field = (unsigned) n;
         return 0;
 }

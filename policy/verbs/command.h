@@ -10,8 +10,8 @@
 
 struct command {
         const char *verb;
-        const char *synopsis; /* "UKI.efi... [--event-log]" */
-        const char *summary;  /* one line */
+        const char *synopsis;               /* "UKI.efi... [--event-log]" */
+        const char *summary;                /* one line */
         int (*run)(int argc, char *argv[]); /* argv[0] is the verb */
 };
 

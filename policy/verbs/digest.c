@@ -42,13 +42,15 @@ static const struct command_line command_line = {
         .program = PROGRAM " digest",
         .usage = "Usage: sealboot digest [OPTION...] FILE|DIRECTORY\n\n"
                  "Compute a model's digest, and the PCR15 (SHA-384 bank) of a machine that has loaded it.\n\n"
-                 "The digest is the SHA-384 of one line \"sha256:<fs-verity digest> <path>\" for each file, sorted by path.\n"
+                 "The digest is the SHA-384 of one line \"sha256:<fs-verity digest> <path>\" for each file, sorted by "
+                 "path.\n"
                  "Anybody can check it without sealboot; the names are the bookkeeping of downloads, git and editors,\n"
                  "which is left out:\n"
                  "  (cd DIRECTORY; find -L . \\( -path '*/.cache/huggingface' -o -name .huggingface -o -name .hfd \\\n"
                  "     -o -name .msc -o -name .mdl -o -name .mv -o -name ._____temp -o -name .git \\\n"
                  "     -o -name .gitattributes -o -name .gitignore -o -name .gitmodules -o -name .lfsconfig \\\n"
-                 "     -o -name .ipynb_checkpoints -o -name __pycache__ -o -name '*.swp' -o -name '*.swo' -o -name '*~' \\\n"
+                 "     -o -name .ipynb_checkpoints -o -name __pycache__ -o -name '*.swp' -o -name '*.swo' -o -name "
+                 "'*~' \\\n"
                  "     -o -name .DS_Store -o -name '._*' -o -name Thumbs.db -o -name desktop.ini -o -name '.nfs*' \\\n"
                  "     -o -name lost+found \\) -prune \\\n"
                  "     -o -type f -printf '%P\\0' |\n"
@@ -105,9 +107,8 @@ static int check_arguments(const struct arguments *a, const char *path) {
         if (a->json + a->files + a->verbose > 1)
                 return command_usage("digest", "--json, --files and --verbose exclude each other");
         return command_local("digest", path,
-                             "The digest is taken of the plain files. Of a sealed model, 'sealboot seal' printed "
-                             "it, and "
-                             "'sealboot unseal' prints it.");
+                             "The digest is taken of the plain files. Of a sealed model, 'sealboot seal' printed it, "
+                             "and 'sealboot unseal' prints it.");
 }
 
 int cmd_digest(int argc, char *argv[]) {
@@ -126,8 +127,8 @@ int cmd_digest(int argc, char *argv[]) {
                 return command_failed(&e);
         left_out_print("digest", s);
         if (a.sha384 && s->is_directory)
-                return command_usage("digest",
-                                     "--measure sha384 is for a single file; %s is a directory", operands.items[0]);
+                return command_usage("digest", "--measure sha384 is for a single file; %s is a directory",
+                                     operands.items[0]);
         progress_begin(&progress, "hashing", model_size(s->model), a.quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
         r = a.sha384 ? print_sha384(&a, s, &progress, &e) : print_model(&a, s, &progress, &e);
         return r < 0 ? command_failed(&e) : 0;

@@ -86,7 +86,9 @@ static bool clock_is_unsynchronized(void) {
 }
 
 static const char *const state_words[] = {
-        [REMARK_GOOD] = "ok", [REMARK_PROBLEM] = "problem", [REMARK_UNKNOWN] = "unknown",
+        [REMARK_GOOD] = "ok",
+        [REMARK_PROBLEM] = "problem",
+        [REMARK_UNKNOWN] = "unknown",
 };
 
 static void print_json(const struct diagnosis *d) {
@@ -144,7 +146,8 @@ static int examine(const struct arguments *a, const char *report, struct diagnos
 
         r = read_json(report ?: default_report, &boot, e);
         if (r < 0)
-                command_advise(e, FAILURE_USAGE, "Give the boot report by itself: /run/sealboot/report.json of the instance.");
+                command_advise(e, FAILURE_USAGE,
+                               "Give the boot report by itself: /run/sealboot/report.json of the instance.");
         if (r == 0 && a->policy)
                 r = key_policy_read(a->policy, policy, e);
         if (r == 0 && a->key)

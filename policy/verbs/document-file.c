@@ -18,8 +18,8 @@ enum {
 
 static int unknown_form(const char *subject, const char *why, struct error *e) {
         fail(e, FAILURE_DOCUMENT, -EBADMSG, subject, "%s", why);
-        fail_advice(e, "Give the document as it was received: the COSE_Sign1 message itself, its base64 or hex text, or JSON that "
-                       "holds one such text.");
+        fail_advice(e, "Give the document as it was received: the COSE_Sign1 message itself, its base64 or hex text, "
+                       "or JSON that holds one such text.");
         return -EBADMSG;
 }
 
@@ -139,7 +139,8 @@ static int add_array(struct found *f, json_object *array) {
         for (size_t i = 0; i < n; i++) {
                 json_object *v = json_object_array_get_idx(array, i);
 
-                if (!json_object_is_type(v, json_type_int) || json_object_get_int64(v) < 0 || json_object_get_int64(v) > 255)
+                if (!json_object_is_type(v, json_type_int) || json_object_get_int64(v) < 0 ||
+                    json_object_get_int64(v) > 255)
                         return 0;
                 data[i] = (uint8_t) json_object_get_int64(v);
         }
@@ -186,8 +187,10 @@ static int decode_json(const char *text, size_t n, const char *subject, uint8_t 
         if (f.several)
                 return unknown_form(subject, "is JSON that holds several attestation documents", e);
         if (!f.data)
-                return unknown_form(subject, "is JSON that holds no attestation document: no text in it is the base64 or hex of a "
-                                             "COSE_Sign1 message", e);
+                return unknown_form(subject,
+                                    "is JSON that holds no attestation document: no text in it is the base64 or hex of "
+                                    "a COSE_Sign1 message",
+                                    e);
         *ret = TAKE(f.data);
         *ret_n = f.n;
         return 0;
@@ -195,7 +198,8 @@ static int decode_json(const char *text, size_t n, const char *subject, uint8_t 
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
-/* UTF-16 as a shell of Windows writes it, of ASCII text: every second byte is zero. Changes the bytes; 0, or -EINVAL. */
+/* UTF-16 as a shell of Windows writes it, of ASCII text: every second byte is zero. Changes the bytes; 0, or -EINVAL.
+ */
 static int narrow(uint8_t *data, size_t *n) {
         size_t kept = 0;
 
@@ -239,12 +243,15 @@ static int decode_any_text(char *text, size_t n, const char *subject, uint8_t **
 /* The byte string that a message lies in: of CBOR alone, or the NSM's and the NitroTPM's whole answer,
  * {"Attestation": {"document": bytes}}. NULL: neither. */
 static const uint8_t *find_inside(const uint8_t *data, size_t size, size_t *ret_n) {
-        static const char answer[] = "\xa1\x6b" "Attestation\xa1\x68" "document";
+        static const char answer[] = "\xa1\x6b"
+                                     "Attestation\xa1\x68"
+                                     "document";
         struct reader r = reader_over(data, size);
         const uint8_t *found;
         uint8_t head, high, low;
 
-        if (size > sizeof answer && memcmp(data, answer, sizeof answer - 1) == 0 && reader_skip(&r, sizeof answer - 1) < 0)
+        if (size > sizeof answer && memcmp(data, answer, sizeof answer - 1) == 0 &&
+            reader_skip(&r, sizeof answer - 1) < 0)
                 return NULL;
         if (reader_u8(&r, &head) < 0 || head != BYTES_OF_U16 || reader_u8(&r, &high) < 0 || reader_u8(&r, &low) < 0 ||
             reader_left(&r) != (size_t) (high << 8 | low) || reader_bytes(&r, reader_left(&r), &found) < 0)
@@ -253,8 +260,10 @@ static const uint8_t *find_inside(const uint8_t *data, size_t size, size_t *ret_
         return is_message(found, *ret_n) ? found : NULL;
 }
 
-int document_decode(const uint8_t *data, size_t size, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {
-        bool utf8 = size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0, utf16 = size >= 2 && memcmp(data, "\xff\xfe", 2) == 0;
+int document_decode(const uint8_t *data, size_t size, const char *subject, uint8_t **ret, size_t *ret_n,
+                    struct error *e) {
+        bool utf8 = size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0,
+             utf16 = size >= 2 && memcmp(data, "\xff\xfe", 2) == 0;
         _cleanup_free_ uint8_t *copy = NULL;
         const uint8_t *inside = find_inside(data, size, &size);
 

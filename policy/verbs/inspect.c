@@ -93,8 +93,8 @@ static const char *kind(const struct message_header *h, const char **ret_words) 
                 *ret_words = "a model of one file, which \"" MODEL_FILE_CONTEXT "\" below names";
                 return "single-file";
         }
-        *ret_words = "not told: sealed by another program, or by an older sealboot as part of a model; alone, its file is "
-                     "named \"" MODEL_FILE_UNNAMED "\"";
+        *ret_words = "not told: sealed by another program, or by an older sealboot as part of a model; alone, its file "
+                     "is named \"" MODEL_FILE_UNNAMED "\"";
         return "unmarked";
 }
 
@@ -108,7 +108,9 @@ static void print_report(const struct inspected *i) {
         hex_encode(h->id, sizeof h->id, id);
         printf("object      %s\n", i->subject);
         printf("kind        %s\n", words);
-        printf("format      AWS Encryption SDK message, version 2, suite 0x%04x: AES-256-GCM, HKDF-SHA512, key commitment\n", MESSAGE_SUITE);
+        printf("format      AWS Encryption SDK message, version 2, suite 0x%04x: AES-256-GCM, HKDF-SHA512, key "
+               "commitment\n",
+               MESSAGE_SUITE);
         printf("message id  %s\n", id);
         for (size_t k = 0; k < h->n_data_keys; k++) {
                 fputs(k == 0 ? "key         " : "            ", stdout);
@@ -126,7 +128,8 @@ static void print_report(const struct inspected *i) {
         }
         printf("frames      %u of %u bytes, the last of %u\n", g->n_frames, g->frame_length, g->final_length);
         printf("sizes       object %llu, header %llu, plaintext %llu bytes (%s)\n", (unsigned long long) g->object_size,
-               (unsigned long long) g->header_size, (unsigned long long) g->plaintext_size, format_bytes(g->plaintext_size, bytes));
+               (unsigned long long) g->header_size, (unsigned long long) g->plaintext_size,
+               format_bytes(g->plaintext_size, bytes));
         puts("\nThis is what the object says of itself: without its key, nothing of it is authenticated.");
 }
 

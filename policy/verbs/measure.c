@@ -88,7 +88,8 @@ static void print_notes(const struct boot *boot) {
         if (!boot->keys)
                 puts("PCR7 is not predicted: give Secure Boot's key lists, or --secure-boot=off.");
         if (!boot->keys || !boot->keys->enabled)
-                puts("Without Secure Boot, PCR4 proves the image only together with PCR2 (drivers that could change it\n"
+                puts("Without Secure Boot, PCR4 proves the image only together with PCR2 (drivers that could change "
+                     "it\n"
                      "in memory) and PCR12 (an appended command line).");
 }
 
@@ -100,8 +101,8 @@ static void print_text(const struct prediction *p, const struct reference *refer
                 const struct predicted_event *event = &p->events[i];
 
                 hex_encode(event->digest, REFERENCE_SIZE, hex);
-                printf("PCR%-2u  %s\n       %s\n       %s\n       %s\n\n", event->pcr, event_type_name(event->type), hex,
-                       event->what, event->why);
+                printf("PCR%-2u  %s\n       %s\n       %s\n       %s\n\n", event->pcr, event_type_name(event->type),
+                       hex, event->what, event->why);
         }
         for (unsigned pcr = 0; pcr < REFERENCE_PCRS; pcr++) {
                 if (!reference_has(reference, pcr))

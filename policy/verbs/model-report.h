@@ -6,7 +6,8 @@
 #include "basic/json.h"
 #include "owner/source.h"
 
-/* {"digest": "sha384:<hex>", "pcr15": "<hex>", "bytes": n, "files": [{"path", "size", "digest"}]} plus name and version if known. */
+/* {"digest": "sha384:<hex>", "pcr15": "<hex>", "bytes": n, "files": [{"path", "size", "digest"}]} plus name and version
+ * if known. */
 int model_to_json(const struct model *m, json_object **ret, struct error *e);
 /* {"digest": ..., "pcr15": ...} for the plain digest that "measure": "sha384" extends. */
 int measured_to_json(const uint8_t digest[static MODEL_DIGEST], json_object **ret, struct error *e);

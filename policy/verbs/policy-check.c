@@ -20,7 +20,7 @@ struct arguments {
         struct pair {
                 const char *text;
                 bool context;
-        } *pairs;
+        } * pairs;
         size_t n_pairs;
         bool secure_boot, as_json;
 };
@@ -87,7 +87,8 @@ static int add_pairs(const struct arguments *a, bool context, struct request *re
 
         for (size_t i = 0; i < a->n_pairs && r == 0; i++) {
                 const char *equals = strchr(a->pairs[i].text, '=');
-                _cleanup_free_ char *name = equals ? strndup(a->pairs[i].text, (size_t) (equals - a->pairs[i].text)) : NULL;
+                _cleanup_free_ char *name =
+                        equals ? strndup(a->pairs[i].text, (size_t) (equals - a->pairs[i].text)) : NULL;
 
                 if (a->pairs[i].context != context)
                         continue;

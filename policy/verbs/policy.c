@@ -99,8 +99,8 @@ static const struct option_row option_rows[] = {
           OPTION_CALL_WHOLE(set_pcr2, 0) },
         { 0, "deny-unattested", NULL, NULL, OPTION_NO_FLAG(struct arguments, c.allow_unattested) }, /* the default */
         { 0, "no-deny-unattested", NULL,
-          "leave out the statements that deny to everyone, administrators included, what no accepted image asks "
-          "for, and grants",
+          "leave out the statements that deny to everyone, administrators included, what no accepted image asks for, "
+          "and grants",
           OPTION_FLAG(struct arguments, c.allow_unattested) },
         OPTION_HEADING("Output:"),
         { 0, "for", "key|role|bucket", "which policy: the key's (default), the instance role's, the model bucket's",
@@ -126,8 +126,10 @@ static const struct command_line command_line = {
         .rows = option_rows,
         .more = "The key belongs in an account of the model's owner: whoever administers its account can rewrite\n"
                 "this.\n\n"
-                "Example: sealboot policy --reference image.json --principal arn:aws:iam::222222222222:role/inference \\\n"
-                "           --admin arn:aws:iam::111111111111:role/owner --context model=llama --one-shot > key-policy.json\n"
+                "Example: sealboot policy --reference image.json --principal arn:aws:iam::222222222222:role/inference "
+                "\\\n"
+                "           --admin arn:aws:iam::111111111111:role/owner --context model=llama --one-shot > "
+                "key-policy.json\n"
                 "         aws kms put-key-policy --key-id ... --policy-name default --policy file://key-policy.json",
         .operands_max = OPERANDS_ANY, /* none is one; it is shown below */
 };
@@ -162,7 +164,8 @@ static const struct {
         { "bucket", compose_bucket_policy },
 };
 
-/* Everything the options suffice for; what they do not suffice for is null, but a policy that is refused is an error. */
+/* Everything the options suffice for; what they do not suffice for is null, but a policy that is refused is an error.
+ */
 static int print_all(const struct composition *c) {
         _cleanup_json_ json_object *o = json_object_new_object();
 
@@ -215,8 +218,8 @@ static void warn_of_secure_boot(const struct composition *c) {
                 if (c->images.items[i].secure_boot == SECURE_BOOT_NOT_SAID &&
                     reference_needs_secure_boot(&c->images.items[i]))
                         fprintf(stderr,
-                                "sealboot policy: %s does not say whether its PCR7 is of Secure Boot on or off; believing "
-                                "--secure-boot\n",
+                                "sealboot policy: %s does not say whether its PCR7 is of Secure Boot on or off; "
+                                "believing --secure-boot\n",
                                 c->images.items[i].source);
 }
 

@@ -57,7 +57,8 @@ static void session_done(struct session *s) {
 }
 
 static bool wanted(const struct session *s, unsigned pcr) {
-        return pcr < PCR_COUNT && s->arguments.pcrs & UINT32_C(1) << pcr; /* events that only note can name any number */
+        return pcr < PCR_COUNT && s->arguments.pcrs & UINT32_C(1)
+                                                              << pcr; /* events that only note can name any number */
 }
 
 static const char *name_comparison(struct session *s, const char *kind, const char *what) {
@@ -99,8 +100,8 @@ static void warn_unfinished(const char *path) {
         struct stat st;
 
         if (stat(path, &st) == 0 && (st.st_mode & S_ISVTX))
-                fprintf(stderr, PROGRAM ": %s is marked as unfinished: an event may have been measured and not logged\n",
-                        path);
+                fprintf(stderr,
+                        PROGRAM ": %s is marked as unfinished: an event may have been measured and not logged\n", path);
 }
 
 static int read_logs(struct session *s, struct error *e) {
@@ -140,7 +141,8 @@ static int choose_bank(const struct session *s, const struct pcr_algorithm **ret
                 return fail(e, FAILURE_USAGE, -ENOENT, "--bank", "the logs have no digests of bank %s", name);
         if (!best)
                 return fail(e, FAILURE_EVENT_LOG, -ENOENT, "",
-                            s->log.n ? "the logs have no digest of any PCR that can be computed" : "the logs are empty");
+                            s->log.n ? "the logs have no digest of any PCR that can be computed"
+                                     : "the logs are empty");
         *ret = best;
         return 0;
 }
@@ -186,7 +188,8 @@ static size_t mismatches(const struct session *s, const struct reference *r) {
         size_t n = 0;
 
         for (unsigned pcr = 0; pcr < PCR_COUNT; pcr++)
-                if (reference_has(r, pcr) && wanted(s, pcr) && memcmp(r->pcr[pcr], s->replay.pcr[pcr], REFERENCE_SIZE) != 0)
+                if (reference_has(r, pcr) && wanted(s, pcr) &&
+                    memcmp(r->pcr[pcr], s->replay.pcr[pcr], REFERENCE_SIZE) != 0)
                         n++;
         return n;
 }
@@ -196,7 +199,8 @@ static int compare_reference(struct session *s, const char *with, const struct r
 
         for (unsigned pcr = 0; pcr < REFERENCE_PCRS && k == 0; pcr++)
                 if (reference_has(r, pcr) && pcr >= PCR_COUNT)
-                        k = fail(e, FAILURE_USAGE, -EINVAL, with, "holds PCR%u, which no TPM has: is it an enclave's?", pcr);
+                        k = fail(e, FAILURE_USAGE, -EINVAL, with, "holds PCR%u, which no TPM has: is it an enclave's?",
+                                 pcr);
                 else if (reference_has(r, pcr))
                         k = find_value(s, with, pcr, r->pcr[pcr], VALUE_EXPECTED, e);
         return k;
@@ -254,8 +258,8 @@ static int compare_tpm(struct session *s, struct error *e) {
         return k;
 }
 
-static int find_events(struct session *s, const char *with, uint32_t pcrs, const struct expected_event *expected, size_t n,
-                       struct error *e) {
+static int find_events(struct session *s, const char *with, uint32_t pcrs, const struct expected_event *expected,
+                       size_t n, struct error *e) {
         int k = 0;
 
         for (unsigned pcr = 0; pcr < PCR_COUNT && k == 0; pcr++) {
@@ -274,7 +278,7 @@ static int find_events(struct session *s, const char *with, uint32_t pcrs, const
 static void expect_prediction(const struct prediction *p, struct expected_event *expected) {
         for (size_t i = 0; i < p->n; i++)
                 expected[i] = (struct expected_event) { p->events[i].pcr, p->events[i].type, p->events[i].digest,
-                                                       p->events[i].what };
+                                                        p->events[i].what };
 }
 
 static int compare_prediction(struct session *s, struct error *e) {
@@ -405,8 +409,8 @@ static void print_findings(const struct session *s) {
                 }
                 printf("  PCR%-2u DIFFERS: %s\n", f->pcr, f->difference.meaning);
                 if (f->difference.event)
-                        printf("        at event %zu of %s: %s, %s\n", f->difference.event->number, f->difference.event->log,
-                               f->difference.event->type_name, f->difference.event->text);
+                        printf("        at event %zu of %s: %s, %s\n", f->difference.event->number,
+                               f->difference.event->log, f->difference.event->type_name, f->difference.event->text);
                 if (f->has_value) {
                         hex_encode(f->value, s->replay.bank->size, hex);
                         printf("        there:  %s\n", hex);
@@ -456,7 +460,8 @@ static void print_text(const struct session *s) {
         }
         print_findings(s);
         if (altered_events(s) > 0)
-                printf("\nThe log was ALTERED: %zu of its events say other things than were measured.\n", altered_events(s));
+                printf("\nThe log was ALTERED: %zu of its events say other things than were measured.\n",
+                       altered_events(s));
 }
 
 static json_object *event_to_json(const struct session *s, const struct log_event *event) {
@@ -471,9 +476,10 @@ static json_object *event_to_json(const struct session *s, const struct log_even
         json_object_object_add(o, "pcr", json_object_new_int((int) event->pcr));
         json_object_object_add(o, "type", json_object_new_string(event->type_name));
         json_object_object_add(o, "text", json_object_new_string(event->text));
-        json_object_object_add(o, "text_measured", event->text_is == TEXT_UNCHECKED
-                                                           ? NULL
-                                                           : json_object_new_boolean(event->text_is == TEXT_MEASURED));
+        json_object_object_add(o, "text_measured",
+                               event->text_is == TEXT_UNCHECKED
+                                       ? NULL
+                                       : json_object_new_boolean(event->text_is == TEXT_MEASURED));
         if (event_outside(event))
                 json_object_object_add(o, "note", json_object_new_string(event_outside(event)));
         if (digest) {
@@ -517,7 +523,8 @@ static json_object *elsewhere_to_json(const struct log_event *event) {
 
 static int print_json(const struct session *s, struct error *e) {
         _cleanup_json_ json_object *o = json_object_new_object();
-        json_object *events = json_object_new_array(), *pcrs = json_object_new_object(), *findings = json_object_new_array();
+        json_object *events = json_object_new_array(), *pcrs = json_object_new_object(),
+                    *findings = json_object_new_array();
         json_object *elsewhere = json_object_new_array();
         char hex[2 * PCR_DIGEST_MAX + 1], name[sizeof "PCR4294967295"];
 
@@ -558,7 +565,8 @@ static int parse_pcrs(void *field, const struct option_row *row, char *text, str
                 uint64_t pcr;
 
                 if (decimal_read(&at, PCR_COUNT - 1, &pcr) < 0 || (*at && *at != ','))
-                        return fail(e, FAILURE_USAGE, -EINVAL, "--pcr", "\"%s\" is not a list of PCRs such as 4,7,12", text);
+                        return fail(e, FAILURE_USAGE, -EINVAL, "--pcr", "\"%s\" is not a list of PCRs such as 4,7,12",
+                                    text);
                 pcrs |= UINT32_C(1) << pcr;
                 if (!*at)
                         break;
@@ -573,8 +581,7 @@ static int parse_expect(void *field, const struct option_row *row, char *text, s
         uint64_t pcr;
 
         (void) row;
-        if (decimal_read(&at, PCR_COUNT - 1, &pcr) < 0 || *at++ != '=' ||
-            hex_decode(at, value, sizeof value) < 0)
+        if (decimal_read(&at, PCR_COUNT - 1, &pcr) < 0 || *at++ != '=' || hex_decode(at, value, sizeof value) < 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--expect", "\"%.120s\" is not PCRn= and 96 hex digits", text);
         reference_set(field, (unsigned) pcr, value);
         return 0;

@@ -65,8 +65,8 @@ static int set_frame_length(void *field, const struct option_row *row, char *val
 /* A name or a version. */
 static int set_text(void *field, const struct option_row *row, char *value, struct error *e) {
         if (!value[0] || strlen(value) > TEXT_MAX || !utf8_valid(value, strlen(value)))
-                return fail(e, FAILURE_USAGE, -EINVAL, "",
-                            "--%s takes 1 to %d bytes of UTF-8 text", row->name, TEXT_MAX);
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "--%s takes 1 to %d bytes of UTF-8 text", row->name,
+                            TEXT_MAX);
         *(const char **) field = value;
         return 0;
 }
@@ -78,9 +78,9 @@ static const struct option_row option_rows[] = {
         { 'V', "version", "VERSION", "the model's version (default: 1)",
           OPTION_CALL(set_text, struct arguments, version) },
         { 'c', "context", "NAME=VALUE",
-          "more of the encryption context, which key policies can ask for and CloudTrail shows; repeatable. "
-          "Name and version are always in it, as \"model\" and \"version\"; a model with a manifest has "
-          "\"sealboot\", a single object \"file\", its file's name",
+          "more of the encryption context, which key policies can ask for and CloudTrail shows; repeatable. Name and "
+          "version are always in it, as \"model\" and \"version\"; a model with a manifest has \"sealboot\", a single "
+          "object \"file\", its file's name",
           OPTION_CALL_WHOLE(add_context, 0) },
         { 0, "frame-length", "BYTES", "a power of two from 4096 to 16777216 (default: 1048576)",
           OPTION_CALL(set_frame_length, struct arguments, frame_length) },
@@ -90,9 +90,9 @@ static const struct option_row option_rows[] = {
           "follow symbolic links out of the directory, too (Hugging Face snapshots have them)",
           OPTION_NUMBER(struct arguments, links, SOURCE_LINKS_ALL) },
         { 'a', "all", NULL,
-          "take every file. Without it the bookkeeping of downloads, git and editors is left out: "
-          ".cache/huggingface .huggingface .hfd .msc .mdl .mv ._____temp .git .gitattributes .gitignore .gitmodules "
-          ".lfsconfig .ipynb_checkpoints __pycache__ *.swp *.swo *~ .DS_Store ._* Thumbs.db desktop.ini .nfs* lost+found; "
+          "take every file. Without it the bookkeeping of downloads, git and editors is left out: .cache/huggingface "
+          ".huggingface .hfd .msc .mdl .mv ._____temp .git .gitattributes .gitignore .gitmodules .lfsconfig "
+          ".ipynb_checkpoints __pycache__ *.swp *.swo *~ .DS_Store ._* Thumbs.db desktop.ini .nfs* lost+found; "
           "pointers of Git LFS and unfinished downloads are refused",
           OPTION_NUMBER(struct arguments, files, SOURCE_FILES_ALL) },
         { 0, "force", NULL, "replace what is sealed at the destination", OPTION_FLAG(struct arguments, force) },
@@ -128,7 +128,8 @@ static int check_arguments(struct arguments *a, const struct operands *operands)
                 return command_usage("seal", "two arguments are needed: what to seal, and where to");
         a->from = operands->items[0];
         a->to = operands->items[1];
-        return command_local("seal", a->from, "What is sealed is read from a local file or directory: download it first.");
+        return command_local("seal", a->from,
+                             "What is sealed is read from a local file or directory: download it first.");
 }
 
 /* All but the last: what is being sealed, who seals and where. */
@@ -215,14 +216,14 @@ static int generate_key(struct command_seal *c, struct error *e) {
 
         a->context[a->n_context++] = (struct kms_pair) { "model", c->name };
         a->context[a->n_context++] = (struct kms_pair) { "version", a->version };
-        a->context[a->n_context++] = c->place.is_model ?
-                                             (struct kms_pair) { MODEL_MARK_CONTEXT, MODEL_MARK_MANIFEST } :
-                                             (struct kms_pair) { MODEL_FILE_CONTEXT, c->source->model->files[0].path };
+        a->context[a->n_context++] =
+                c->place.is_model ? (struct kms_pair) { MODEL_MARK_CONTEXT, MODEL_MARK_MANIFEST }
+                                  : (struct kms_pair) { MODEL_FILE_CONTEXT, c->source->model->files[0].path };
         r = kms_generate_data_key(c->owner->kms, a->key, a->context, a->n_context, &c->key, e);
         if (r < 0)
                 command_advise(e, FAILURE_KMS_DENIED,
-                               "To seal, your identity needs kms:GenerateDataKey on the key; `sealboot policy --sealer` writes a key "
-                               "policy that allows it.");
+                               "To seal, your identity needs kms:GenerateDataKey on the key; `sealboot policy "
+                               "--sealer` writes a key policy that allows it.");
         return r;
 }
 
@@ -230,17 +231,30 @@ static int seal(struct command_seal *c, struct error *e) {
         struct arguments *a = c->arguments;
         struct message_pair context[ELEMENTS(a->context)];
         struct seal_key key = {
-                .data_key = c->key.plaintext, .context = context, .n_context = a->n_context, .frame_length = a->frame_length,
-                .encrypted = { .provider = (char *) "aws-kms", .info = c->key.key_arn, .info_size = strlen(c->key.key_arn),
-                               .ciphertext = c->key.blob, .ciphertext_size = c->key.size },
+                .data_key = c->key.plaintext,
+                .context = context,
+                .n_context = a->n_context,
+                .frame_length = a->frame_length,
+                .encrypted = { .provider = (char *) "aws-kms",
+                               .info = c->key.key_arn,
+                               .info_size = strlen(c->key.key_arn),
+                               .ciphertext = c->key.blob,
+                               .ciphertext_size = c->key.size },
         };
-        struct seal_model s = { .source = c->source, .name = c->name, .version = a->version, .place = &c->place, .owner = c->owner,
-                                .key = &key, .connections = a->connections, .progress = &c->progress };
+        struct seal_model s = { .source = c->source,
+                                .name = c->name,
+                                .version = a->version,
+                                .place = &c->place,
+                                .owner = c->owner,
+                                .key = &key,
+                                .connections = a->connections,
+                                .progress = &c->progress };
         int r;
 
         for (size_t i = 0; i < a->n_context; i++)
                 context[i] = (struct message_pair) { (char *) a->context[i].name, (char *) a->context[i].value };
-        progress_begin(&c->progress, "sealing", model_size(c->source->model), a->quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
+        progress_begin(&c->progress, "sealing", model_size(c->source->model),
+                       a->quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
         r = seal_model(&s, a->force, e);
         progress_end(&c->progress);
         return r;
@@ -271,9 +285,13 @@ static int print_text(const struct command_seal *c, struct error *e) {
         size_t n = c->source->model->n_files;
         char bytes[16], rate[16];
 
-        printf("sealed  %zu file%s, %s in %.1f s (%s/s)\nto      %s%s\nkey     %s\n", n, n == 1 ? "" : "s", format_bytes(size, bytes), seconds,
-               format_bytes((uint64_t) ((double) size / seconds), rate), c->arguments->to,
-               c->place.bucket ? "" : c->place.is_model ? " (a local directory)" : " (a local file)", c->key.key_arn);
+        printf("sealed  %zu file%s, %s in %.1f s (%s/s)\nto      %s%s\nkey     %s\n", n, n == 1 ? "" : "s",
+               format_bytes(size, bytes), seconds, format_bytes((uint64_t) ((double) size / seconds), rate),
+               c->arguments->to,
+               c->place.bucket     ? ""
+               : c->place.is_model ? " (a local directory)"
+                                   : " (a local file)",
+               c->key.key_arn);
         return measured_print(stdout, c->source->model->digest, e);
 }
 

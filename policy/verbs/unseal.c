@@ -113,11 +113,13 @@ static int read_manifest(struct command_unseal *c, struct error *e) {
         uint64_t size;
         int r;
 
-        r = place_read(&c->place, c->owner, MODEL_MANIFEST_OBJECT, MODEL_MANIFEST_MAX, &c->manifest, &c->manifest_size, &size, e);
+        r = place_read(&c->place, c->owner, MODEL_MANIFEST_OBJECT, MODEL_MANIFEST_MAX, &c->manifest, &c->manifest_size,
+                       &size, e);
         if (r < 0)
                 return place_advise(&c->place, r, e);
         if (c->manifest_size != size)
-                return fail(e, FAILURE_MANIFEST, -EFBIG, c->subject, "has %llu bytes, more than any manifest", (unsigned long long) size);
+                return fail(e, FAILURE_MANIFEST, -EFBIG, c->subject, "has %llu bytes, more than any manifest",
+                            (unsigned long long) size);
         return message_header_parse(c->manifest, c->manifest_size, c->subject, &c->header, e);
 }
 
@@ -132,7 +134,8 @@ static int read_header(struct command_unseal *c, struct error *e) {
                 r = owner_new(&c->owner, e);
         if (r < 0)
                 return r;
-        return c->place.is_model ? read_manifest(c, e) : place_read_header(&c->place, c->owner, NULL, &c->header, &size, e);
+        return c->place.is_model ? read_manifest(c, e)
+                                 : place_read_header(&c->place, c->owner, NULL, &c->header, &size, e);
 }
 
 static int ask_kms(void *userdata, const struct kms_ciphertext *ciphertext, struct error *e) {
@@ -146,8 +149,7 @@ static int decrypt_key(struct command_unseal *c, struct error *e) {
         _cleanup_key_candidates_ struct key_candidates candidates = {};
         int r;
 
-        r = key_candidates_find(c->header, a->n_keys > 0 ? a->keys : NULL, a->n_keys, c->owner->region, &candidates,
-                                e);
+        r = key_candidates_find(c->header, a->n_keys > 0 ? a->keys : NULL, a->n_keys, c->owner->region, &candidates, e);
         if (r < 0)
                 return r;
         if (candidates.n == 0) {
@@ -159,8 +161,8 @@ static int decrypt_key(struct command_unseal *c, struct error *e) {
         r = key_candidates_try(&candidates, c->subject, ask_kms, NULL, c, e);
         if (r < 0)
                 command_advise(e, FAILURE_KMS_DENIED,
-                               "To open a model here, your identity needs kms:Decrypt on the key. A policy that releases it to attested "
-                               "images alone refuses everybody else, the owner too.");
+                               "To open a model here, your identity needs kms:Decrypt on the key. A policy that "
+                               "releases it to attested images alone refuses everybody else, the owner too.");
         return r;
 }
 
@@ -170,7 +172,8 @@ static int check_digest(const struct command_unseal *c, struct error *e) {
         if (!c->arguments->has_digest || memcmp(c->arguments->digest, c->model->digest, MODEL_DIGEST) == 0)
                 return 0;
         hex_encode(c->model->digest, MODEL_DIGEST, hex);
-        return fail(e, FAILURE_DIGEST, -EBADMSG, c->subject, "its model digest is sha384:%s, not the one named by --digest", hex);
+        return fail(e, FAILURE_DIGEST, -EBADMSG, c->subject,
+                    "its model digest is sha384:%s, not the one named by --digest", hex);
 }
 
 static int open_manifest(struct command_unseal *c, struct error *e) {
@@ -206,7 +209,8 @@ static int object_key(const struct command_unseal *c, size_t file, char **ret, s
 
 static int open_source(struct command_unseal *c, struct error *e) {
         const char *slash = strrchr(c->place.path, '/');
-        _cleanup_free_ char *directory = slash ? strndup(c->place.path, (size_t) (slash - c->place.path) + 1) : strdup(".");
+        _cleanup_free_ char *directory =
+                slash ? strndup(c->place.path, (size_t) (slash - c->place.path) + 1) : strdup(".");
 
         if (!directory)
                 return fail_oom(e);
@@ -243,12 +247,14 @@ static int add_files(struct command_unseal *c, struct error *e) {
         for (size_t i = 0; r == 0 && i < c->model->n_files; i++) {
                 r = object_key(c, i, &c->keys[i], e);
                 if (r == 0)
-                        r = unseal_add(c->unseal, c->keys[i], c->place.is_model ? &c->model->files[i] : NULL, false, &index, e);
+                        r = unseal_add(c->unseal, c->keys[i], c->place.is_model ? &c->model->files[i] : NULL, false,
+                                       &index, e);
         }
         return r;
 }
 
-/* Called while workers run, and signals are held back from them and from us: a stop takes plaintext away, and ends the program. */
+/* Called while workers run, and signals are held back from them and from us: a stop takes plaintext away, and ends the
+ * program. */
 static void show_progress(void *userdata, const struct unseal_progress *p) {
         struct command_unseal *c = userdata;
         int which;
@@ -302,7 +308,8 @@ static int unseal(struct command_unseal *c, struct error *e) {
         if (r < 0)
                 return r;
         unseal_set_key(c->unseal, c->data_key, c->header);
-        progress_begin(&c->progress, "unsealing", model_size(c->model), c->arguments->quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
+        progress_begin(&c->progress, "unsealing", model_size(c->model),
+                       c->arguments->quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
         r = unseal_finish(c->unseal, show_progress, c, e);
         progress_end(&c->progress);
         return r < 0 ? r : place_files(c, e);
@@ -319,8 +326,9 @@ static int print_result(const struct command_unseal *c, struct error *e) {
                 r = model_to_json(c->model, &o, e);
                 return r < 0 ? r : json_print(stdout, o, e);
         }
-        printf("opened  %zu file%s, %s in %.1f s (%s/s)\nto      %s\n", c->model->n_files, c->model->n_files == 1 ? "" : "s", format_bytes(size, bytes),
-               seconds, format_bytes((uint64_t) ((double) size / seconds), rate), c->arguments->to);
+        printf("opened  %zu file%s, %s in %.1f s (%s/s)\nto      %s\n", c->model->n_files,
+               c->model->n_files == 1 ? "" : "s", format_bytes(size, bytes), seconds,
+               format_bytes((uint64_t) ((double) size / seconds), rate), c->arguments->to);
         return measured_print(stdout, c->model->digest, e);
 }
 

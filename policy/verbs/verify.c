@@ -100,7 +100,8 @@ static int allow_partial_reference(void *field, const struct option_row *row, ch
         return 0;
 }
 
-/* Exactly as shown in --help, and of a day that there is: strptime() takes 30 February, and timegm() makes it 2 March. */
+/* Exactly as shown in --help, and of a day that there is: strptime() takes 30 February, and timegm() makes it 2 March.
+ */
 static bool parse_date(const char *text, int64_t *ret) {
         static const char format[] = "%Y-%m-%dT%H:%M:%SZ";
         struct tm tm = {};
@@ -147,7 +148,9 @@ static int set_max_age(void *field, const struct option_row *row, char *text, st
 }
 
 static const char *const result_words[] = {
-        [SEALBOOT_NOT_CHECKED] = "not checked", [SEALBOOT_PASSED] = "passed", [SEALBOOT_FAILED] = "failed",
+        [SEALBOOT_NOT_CHECKED] = "not checked",
+        [SEALBOOT_PASSED] = "passed",
+        [SEALBOOT_FAILED] = "failed",
 };
 
 static int add_hex(json_object *to, const char *key, const uint8_t *data, size_t n) {
@@ -200,7 +203,8 @@ static void print_json(const struct sealboot_verifier *v, int verdict) {
                 json_object_array_add(checks, check);
         }
         json_object_object_add(o, "checks", checks);
-        json_object_object_add(o, "document", sealboot_verifier_kind(v) == SEALBOOT_UNKNOWN ? NULL : document_to_json(v));
+        json_object_object_add(o, "document",
+                               sealboot_verifier_kind(v) == SEALBOOT_UNKNOWN ? NULL : document_to_json(v));
         puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
@@ -214,7 +218,8 @@ static void print_text(const struct sealboot_verifier *v, const char *path, int 
                 unchecked += c->result == SEALBOOT_NOT_CHECKED;
         }
         if (verdict == 0)
-                printf("\n%s is authentic, and all that was asked for holds; %zu checks were not made.\n", path, unchecked);
+                printf("\n%s is authentic, and all that was asked for holds; %zu checks were not made.\n", path,
+                       unchecked);
         else if (verdict == -EKEYREJECTED)
                 printf("\n%s is authentic, but is NOT what was expected.\n", path);
         else
@@ -223,12 +228,12 @@ static void print_text(const struct sealboot_verifier *v, const char *path, int 
 
 static const struct option_row option_rows[] = {
         { 0, "reference", "FILE",
-          "PCRs must equal these reference measurements ('sealboot measure' writes them); several files or an "
-          "array of sets: any one set, whole",
+          "PCRs must equal these reference measurements ('sealboot measure' writes them); several files or an array of "
+          "sets: any one set, whole",
           OPTION_CALL(add_file, struct arguments, v) },
         { 0, "partial-reference", NULL,
-          "accept a reference with PCR4 but without PCR12 or PCR2: an appended command line, or a UEFI driver "
-          "that changes the image in memory, then goes unnoticed",
+          "accept a reference with PCR4 but without PCR12 or PCR2: an appended command line, or a UEFI driver that "
+          "changes the image in memory, then goes unnoticed",
           OPTION_CALL(allow_partial_reference, struct arguments, v) },
         { 0, "model-digest", "DIGEST", "PCR15 must be extended with this model digest, once; several: any one",
           OPTION_CALL(add_digest, struct arguments, v) },
@@ -238,8 +243,8 @@ static const struct option_row option_rows[] = {
         { 0, "public-key", "VALUE", "likewise the public key", OPTION_CALL(add_expectation, struct arguments, v) },
         { 0, "max-age", "SECONDS", "signed at most this long ago", OPTION_CALL(set_max_age, struct arguments, v) },
         { 0, "at", "now|document|TIME",
-          "when certificates must be valid: now (default), when the document says it was signed (for old "
-          "documents), or a time such as 2026-02-03T10:12:02Z",
+          "when certificates must be valid: now (default), when the document says it was signed (for old documents), "
+          "or a time such as 2026-02-03T10:12:02Z",
           OPTION_CALL(set_time, struct arguments, v) },
         { 0, "root", "PEM", "another root certificate, for emulators", OPTION_CALL(add_file, struct arguments, v) },
         { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, as_json) },

@@ -18,7 +18,7 @@ DEFINE_CLEANUP(X509 *, X509_free, X509_freep)
 DEFINE_CLEANUP(X509_STORE *, X509_STORE_free, X509_STORE_freep)
 DEFINE_CLEANUP(X509_STORE_CTX *, X509_STORE_CTX_free, X509_STORE_CTX_freep)
 
-static inline void x509_stack_freep(STACK_OF(X509) **s) {
+static inline void x509_stack_freep(STACK_OF(X509) * *s) {
         sk_X509_free(*s);
 }
 
@@ -128,7 +128,8 @@ static int check_link(const struct chain *c, size_t i, const char *source, struc
         X509 *x = c->certificate[i], *issuer = c->certificate[i + 1];
 
         if (X509_NAME_cmp(X509_get_issuer_name(x), X509_get_subject_name(issuer)) != 0)
-                return refuse(c, i, source, "was not issued by the next one: the chain is out of order, or has a gap", e);
+                return refuse(c, i, source, "was not issued by the next one: the chain is out of order, or has a gap",
+                              e);
         if (X509_verify(x, X509_get0_pubkey(issuer)) != 1)
                 return refuse(c, i, source, "has a signature that its issuer's key does not verify", e);
         return 0;
@@ -192,7 +193,8 @@ int chain_valid_at(const struct chain *c, const char *source, int64_t at, struct
         if (!gmtime_r(&t, &tm) || strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, source, "%lld is no time", (long long) at);
         for (size_t i = 0; i < c->n; i++) {
-                const ASN1_TIME *from = X509_get0_notBefore(c->certificate[i]), *to = X509_get0_notAfter(c->certificate[i]);
+                const ASN1_TIME *from = X509_get0_notBefore(c->certificate[i]),
+                                *to = X509_get0_notAfter(c->certificate[i]);
                 int after_from = ASN1_TIME_cmp_time_t(from, t), before_to = ASN1_TIME_cmp_time_t(to, t);
 
                 if (after_from == -2 || before_to == -2)
@@ -201,23 +203,23 @@ int chain_valid_at(const struct chain *c, const char *source, int64_t at, struct
                         fail(e, FAILURE_DOCUMENT, -EKEYEXPIRED, source,
                              "%s is not yet valid: it starts at %s and the clock says %s", name_of(c, i, name),
                              time_text(from, limit), now);
-                        fail_advice(e, "Set the clock of this machine: these certificates are not backdated. "
-                                       "For an old document use its own time (--at document).");
+                        fail_advice(e, "Set the clock of this machine: these certificates are not backdated. For an "
+                                       "old document use its own time (--at document).");
                         return -EKEYEXPIRED;
                 }
                 if (before_to < 0) {
                         fail(e, FAILURE_DOCUMENT, -EKEYEXPIRED, source, "%s has expired: it ended at %s and it is %s",
                              name_of(c, i, name), time_text(to, limit), now);
-                        fail_advice(e, "Ask for a fresh document; to look at an old one as of when it was signed, "
-                                       "use its own time (--at document).");
+                        fail_advice(e, "Ask for a fresh document; to look at an old one as of when it was signed, use "
+                                       "its own time (--at document).");
                         return -EKEYEXPIRED;
                 }
         }
         return 0;
 }
 
-int document_authenticate(const struct document *d, const char *source, const uint8_t root[static ROOT_FINGERPRINT_SIZE],
-                          int64_t at, struct error *e) {
+int document_authenticate(const struct document *d, const char *source,
+                          const uint8_t root[static ROOT_FINGERPRINT_SIZE], int64_t at, struct error *e) {
         _cleanup_chain_ struct chain c = {};
         int r;
 

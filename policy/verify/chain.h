@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The certificates of an attestation document: certificate, then cabundle backwards, up to a pinned root (AWS, "Verifying
- * the root of trust"; RFC 5280, section 6). There is one path and it is the one presented: nothing is searched for or
- * reordered.
+/* The certificates of an attestation document: certificate, then cabundle backwards, up to a pinned root (AWS,
+ * "Verifying the root of trust"; RFC 5280, section 6). There is one path and it is the one presented: nothing is
+ * searched for or reordered.
  *
  * Every key is P-384 and every signature ecdsa-with-SHA384. Every issuer says so (basicConstraints CA, keyCertSign) and
- * keeps its path length; the leaf is no CA. AWS publishes revocation lists but not for the last two links, which live hours,
- * and they are not consulted here. */
+ * keeps its path length; the leaf is no CA. AWS publishes revocation lists but not for the last two links, which live
+ * hours, and they are not consulted here. */
 
 #include <openssl/x509.h>
 
@@ -34,8 +34,8 @@ int chain_build(const struct document *d, const char *source, const uint8_t root
 int chain_valid_at(const struct chain *c, const char *source, int64_t at, struct error *e);
 
 /* All of it, in one: chain, validity at this time, signature. */
-int document_authenticate(const struct document *d, const char *source, const uint8_t root[static ROOT_FINGERPRINT_SIZE],
-                          int64_t at, struct error *e);
+int document_authenticate(const struct document *d, const char *source,
+                          const uint8_t root[static ROOT_FINGERPRINT_SIZE], int64_t at, struct error *e);
 
 /* The leaf's key, borrowed. */
 EVP_PKEY *chain_key(const struct chain *c);

@@ -37,11 +37,13 @@ static int refuse(const struct parse *p, const char *format, ...) {
 }
 
 static const char *kind_name(enum cbor_kind kind) {
+        /* clang-format off */
         static const char *const names[] = {
                 [CBOR_UINT] = "an unsigned integer", [CBOR_NINT] = "a negative integer", [CBOR_BYTES] = "a byte string",
                 [CBOR_TEXT] = "text", [CBOR_ARRAY] = "an array", [CBOR_MAP] = "a map", [CBOR_TAG] = "a tag",
                 [CBOR_BOOL] = "a boolean", [CBOR_NULL] = "null",
         };
+        /* clang-format on */
 
         return names[kind];
 }
@@ -58,7 +60,8 @@ static int refuse_item(const struct parse *p) {
                 return refuse(p, "holds a reserved CBOR head, 0x%02x", initial);
         if (initial >> 5 == 7)
                 return refuse(p, "holds a CBOR float or simple value, 0x%02x", initial);
-        return refuse(p, initial >> 5 == 3 ? "is cut short in a text, or holds text that is not UTF-8" : "is cut short");
+        return refuse(p,
+                      initial >> 5 == 3 ? "is cut short in a text, or holds text that is not UTF-8" : "is cut short");
 }
 
 static size_t shortest_head(uint64_t n) {
@@ -134,7 +137,8 @@ static int take_digest(struct parse *p, struct document *d, void *at) {
         if (r < 0)
                 return r;
         if (item.size != 6 || memcmp(item.data, "SHA384", 6) != 0)
-                return refuse(p, "is \"%.*s\", expected \"SHA384\"", (int) MIN_OF(item.size, 32u), (const char *) item.data);
+                return refuse(p, "is \"%.*s\", expected \"SHA384\"", (int) MIN_OF(item.size, 32u),
+                              (const char *) item.data);
         return 0;
 }
 
@@ -309,7 +313,8 @@ static int parse_protected(struct parse *p) {
         if (r < 0)
                 return r;
         if (label.value != COSE_HEADER_ALG)
-                return refuse(p, "has parameter %llu where the algorithm (1) belongs", (unsigned long long) label.value);
+                return refuse(p, "has parameter %llu where the algorithm (1) belongs",
+                              (unsigned long long) label.value);
         r = next(p, &alg);
         if (r < 0)
                 return r;

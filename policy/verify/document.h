@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The attestation document of a NitroTPM or a Nitro Enclave, as a schema: COSE_Sign1 (RFC 9052, section 4.2) around a CBOR
- * map (AWS, "Cryptographic attestation", and the published nitro_enclaves documents).
+/* The attestation document of a NitroTPM or a Nitro Enclave, as a schema: COSE_Sign1 (RFC 9052, section 4.2) around a
+ * CBOR map (AWS, "Cryptographic attestation", and the published nitro_enclaves documents).
  *
  *     [18(]  [ h'a1013822' = {1: -35}, {}, payload, signature (r || s, 96 bytes) ]  [)]
- *     payload: { module_id, digest "SHA384", timestamp (ms), nitrotpm_pcrs | pcrs: {index: 48 bytes}, certificate (DER),
- *                cabundle [root, ..., issuing] (DER), public_key, user_data, nonce: bytes | null }
+ *     payload: { module_id, digest "SHA384", timestamp (ms), nitrotpm_pcrs | pcrs: {index: 48 bytes}, certificate
+ * (DER), cabundle [root, ..., issuing] (DER), public_key, user_data, nonce: bytes | null }
  *
- * Two readers must never see two documents in the same bytes. So every length is definite and in its shortest form, every
- * key is known and there once, every value has its type and size, and nothing follows. One thing is allowed because AWS
- * sends it: the payload map alone may be of indefinite length.
+ * Two readers must never see two documents in the same bytes. So every length is definite and in its shortest form,
+ * every key is known and there once, every value has its type and size, and nothing follows. One thing is allowed
+ * because AWS sends it: the payload map alone may be of indefinite length.
  *
- * Parsing proves nothing: until chain.h and document_signature() have said so, every value is whatever the sender wrote. */
+ * Parsing proves nothing: until chain.h and document_signature() have said so, every value is whatever the sender
+ * wrote. */
 
 #include <openssl/evp.h>
 
@@ -40,8 +41,8 @@ struct bytes {
 struct document {
         enum document_kind kind;
         struct bytes protected, payload, signature;
-        struct bytes module_id;         /* UTF-8, not terminated */
-        uint64_t timestamp;             /* milliseconds since 1970 */
+        struct bytes module_id;            /* UTF-8, not terminated */
+        uint64_t timestamp;                /* milliseconds since 1970 */
         const uint8_t *pcr[DOCUMENT_PCRS]; /* 48 bytes each, NULL when the document does not hold it */
         struct bytes certificate;
         struct bytes cabundle[DOCUMENT_CABUNDLE_MAX]; /* root first */

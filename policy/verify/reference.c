@@ -171,13 +171,15 @@ int references_parse(struct references *to, const char *text, size_t size, const
         text = start;
         k = json_parse(text, size, FAILURE_USAGE, source, &o, e);
         if (k < 0) {
-                fail_advice(e, "Give reference measurements as `sealboot measure` or nitro-tpm-pcr-compute prints them.");
+                fail_advice(e,
+                            "Give reference measurements as `sealboot measure` or nitro-tpm-pcr-compute prints them.");
                 return k;
         }
         array = json_object_is_type(o, json_type_array);
         sets = array ? json_object_array_length(o) : 1;
         if (sets == 0 || sets > REFERENCE_SETS_MAX)
-                return fail(e, FAILURE_USAGE, -EINVAL, source, "holds %zu sets; expected 1 to %d", sets, REFERENCE_SETS_MAX);
+                return fail(e, FAILURE_USAGE, -EINVAL, source, "holds %zu sets; expected 1 to %d", sets,
+                            REFERENCE_SETS_MAX);
         for (size_t i = 0; i < sets; i++) {
                 char *name = NULL;
 
@@ -187,8 +189,8 @@ int references_parse(struct references *to, const char *text, size_t size, const
                         k = parse_set(array ? json_object_array_get_idx(o, i) : o, name, to, e);
                 if (k < 0) {
                         references_truncate(to, before);
-                        fail_advice(e, "Give reference measurements as `sealboot measure` or nitro-tpm-pcr-compute prints "
-                                       "them.");
+                        fail_advice(e, "Give reference measurements as `sealboot measure` or nitro-tpm-pcr-compute "
+                                       "prints them.");
                         return k;
                 }
         }

@@ -9,15 +9,15 @@
  * `sealboot measure` adds PCR2 and PCR3, which tell of drivers from outside the firmware.
  *
  * A file holds one such object, or an array of them: several accepted images, as during a rolling update. Beside
- * "Measurements", "SecureBoot": true or false says for which state PCR7 was computed; `sealboot measure` writes it, other
- * tools do not. Other keys there say more about an image and are ignored; a key inside "Measurements" that is not known is
- * refused, because a value that nobody compares would pass for one that was compared. */
+ * "Measurements", "SecureBoot": true or false says for which state PCR7 was computed; `sealboot measure` writes it,
+ * other tools do not. Other keys there say more about an image and are ignored; a key inside "Measurements" that is not
+ * known is refused, because a value that nobody compares would pass for one that was compared. */
 
 #include "basic/json.h"
 
 enum {
-        REFERENCE_PCRS = 32, /* NitroTPM has 24, Nitro Enclaves number theirs up to 31 */
-        REFERENCE_SIZE = 48, /* SHA-384, the only bank that attestation documents carry */
+        REFERENCE_PCRS = 32,             /* NitroTPM has 24, Nitro Enclaves number theirs up to 31 */
+        REFERENCE_SIZE = 48,             /* SHA-384, the only bank that attestation documents carry */
         REFERENCE_FILE_MAX = 256 * 1024, /* a set with its events has some 10 kilobytes */
 };
 
@@ -51,8 +51,8 @@ static inline bool reference_is_nitrotpm(const struct reference *r) {
 }
 
 /* What PCR4 does not cover: PCR2 tells of a UEFI driver from outside the firmware, which runs before the image and may
- * change it in memory after it was measured; PCR12 tells of an appended command line. PCR7 can stand in for both where it
- * is the value of Secure Boot on. Whether a NitroTPM set has PCR4, but neither `pcr` (2 or 12) nor that. */
+ * change it in memory after it was measured; PCR12 tells of an appended command line. PCR7 can stand in for both where
+ * it is the value of Secure Boot on. Whether a NitroTPM set has PCR4, but neither `pcr` (2 or 12) nor that. */
 static inline bool reference_lacks(const struct reference *r, unsigned pcr, bool secure_boot) {
         return reference_is_nitrotpm(r) && reference_has(r, 4) && !reference_has(r, pcr) &&
                !(secure_boot && reference_has(r, 7));

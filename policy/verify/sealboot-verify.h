@@ -3,12 +3,12 @@
 #define SEALBOOT_VERIFY_H
 
 /* clang-format off */
-/* Verify attestation documents of NitroTPM and AWS Nitro Enclaves in a service of your own: KMS is not the only one who may
- * want to know what booted before it answers.
+/* Verify attestation documents of NitroTPM and AWS Nitro Enclaves in a service of your own: KMS is not the only one who
+ * may want to know what booted before it answers.
  *
  *     struct sealboot_verifier *v = sealboot_verifier_new();
  *
- *     sealboot_verifier_expect_nonce(v, nonce, sizeof nonce);        // the one you sent: without it, it may be a replay
+ *     sealboot_verifier_expect_nonce(v, nonce, sizeof nonce);        // yours: without it, it may be a replay
  *     sealboot_verifier_add_reference(v, json, strlen(json), "v7");  // as `sealboot measure` writes it
  *     sealboot_verifier_require_whole_reference(v, 1);               // and nothing less
  *     if (sealboot_verifier_run(v, document, size) == 0)
@@ -18,10 +18,10 @@
  *     sealboot_verifier_free(v);
  *
  * By default the root is AWS's, pinned by its SHA-256, and the time is now. What you do not ask for is not checked, and
- * listed so. Functions return 0 or a negative errno: -EINVAL for an argument or a combination that makes no sense, -ENOMEM.
- * A verifier belongs to one thread at a time and can run any number of documents; expectations stay. The library prints
- * nothing, opens nothing, and keeps no state outside the verifier. Link with `pkg-config --cflags --libs sealboot-verify`.
- */
+ * listed so. Functions return 0 or a negative errno: -EINVAL for an argument or a combination that makes no sense,
+ * -ENOMEM. A verifier belongs to one thread at a time and can run any number of documents; expectations stay. The
+ * library prints nothing, opens nothing, and keeps no state outside the verifier. Link with
+ * `pkg-config --cflags --libs sealboot-verify`. */
 /* clang-format on */
 
 #include <stddef.h>
@@ -39,8 +39,8 @@ void sealboot_verifier_free(struct sealboot_verifier *v);
 /* A root certificate in PEM instead of AWS's, for emulators. */
 int sealboot_verifier_set_root(struct sealboot_verifier *v, const char *pem, size_t size);
 
-/* The time certificates must be valid at, in seconds since 1970; or as of when the document says it was signed, which is for
- * old documents and proves nothing about freshness. */
+/* The time certificates must be valid at, in seconds since 1970; or as of when the document says it was signed, which
+ * is for old documents and proves nothing about freshness. */
 #define SEALBOOT_TIME_NOW ((int64_t) -1)
 #define SEALBOOT_TIME_DOCUMENT ((int64_t) -2)
 int sealboot_verifier_set_time(struct sealboot_verifier *v, int64_t seconds);
@@ -53,16 +53,16 @@ int sealboot_verifier_expect_nonce(struct sealboot_verifier *v, const void *data
 int sealboot_verifier_expect_user_data(struct sealboot_verifier *v, const void *data, size_t size);
 int sealboot_verifier_expect_public_key(struct sealboot_verifier *v, const void *data, size_t size);
 
-/* Reference measurements, {"Measurements": {"PCR4": hex, ...}} or an array of such. Every PCR of one set must be equal; of
- * several sets any one will do, whole. A set that has PCR7 or any of PCR9 to PCR15, or none of PCR0, 1, 2, 3 and 8, is a
- * NitroTPM's, any other an enclave's, and a document of the other kind does not meet it. `name` (may be NULL) names it in
- * details. */
+/* Reference measurements, {"Measurements": {"PCR4": hex, ...}} or an array of such. Every PCR of one set must be equal;
+ * of several sets any one will do, whole. A set that has PCR7 or any of PCR9 to PCR15, or none of PCR0, 1, 2, 3 and 8,
+ * is a NitroTPM's, any other an enclave's, and a document of the other kind does not meet it. `name` (may be NULL)
+ * names it in details. */
 int sealboot_verifier_add_reference(struct sealboot_verifier *v, const char *json, size_t size, const char *name);
 
-/* Whether a set must cover what PCR4 does not: 0 (default) or 1. With 1 a NitroTPM's document does not meet a set that has
- * PCR4 but lacks PCR12 (a command line that is appended) or PCR2 (a UEFI driver from outside the firmware, which can change
- * the image after it was measured), unless the set has PCR7 and says "SecureBoot": true beside "Measurements". The checks
- * command-line and drivers then fail. Recommended. */
+/* Whether a set must cover what PCR4 does not: 0 (default) or 1. With 1 a NitroTPM's document does not meet a set that
+ * has PCR4 but lacks PCR12 (a command line that is appended) or PCR2 (a UEFI driver from outside the firmware, which
+ * can change the image after it was measured), unless the set has PCR7 and says "SecureBoot": true beside
+ * "Measurements". The checks command-line and drivers then fail. Recommended. */
 int sealboot_verifier_require_whole_reference(struct sealboot_verifier *v, int require);
 
 /* SHA-384 model digests, any one of which must be what PCR15 was extended with, once. */
@@ -79,11 +79,7 @@ const char *sealboot_verifier_error(const struct sealboot_verifier *v);
 
 /* What the last run did, in a fixed order: structure, chain, validity, signature, age, nonce, user-data, public-key,
  * debug-mode, pcrs, command-line, model, drivers. Names are stable; details are for people. NULL after the last. */
-enum sealboot_result {
-        SEALBOOT_NOT_CHECKED = 0,
-        SEALBOOT_PASSED = 1,
-        SEALBOOT_FAILED = 2
-};
+enum sealboot_result { SEALBOOT_NOT_CHECKED = 0, SEALBOOT_PASSED = 1, SEALBOOT_FAILED = 2 };
 struct sealboot_check {
         const char *name;
         enum sealboot_result result;
@@ -91,16 +87,12 @@ struct sealboot_check {
 };
 const struct sealboot_check *sealboot_verifier_check(const struct sealboot_verifier *v, size_t index);
 
-/* What the document says, once structure, chain, validity and signature have passed; NULL or 0 before, and for what it does
- * not hold. Valid until the next run. */
-enum sealboot_kind {
-        SEALBOOT_UNKNOWN = 0,
-        SEALBOOT_NITROTPM = 1,
-        SEALBOOT_ENCLAVE = 2
-};
+/* What the document says, once structure, chain, validity and signature have passed; NULL or 0 before, and for what it
+ * does not hold. Valid until the next run. */
+enum sealboot_kind { SEALBOOT_UNKNOWN = 0, SEALBOOT_NITROTPM = 1, SEALBOOT_ENCLAVE = 2 };
 enum sealboot_kind sealboot_verifier_kind(const struct sealboot_verifier *v);
 const char *sealboot_verifier_module_id(const struct sealboot_verifier *v);
-int64_t sealboot_verifier_timestamp(const struct sealboot_verifier *v); /* milliseconds since 1970 */
+int64_t sealboot_verifier_timestamp(const struct sealboot_verifier *v);                  /* milliseconds since 1970 */
 const uint8_t *sealboot_verifier_pcr(const struct sealboot_verifier *v, unsigned index); /* 48 bytes */
 const uint8_t *sealboot_verifier_nonce(const struct sealboot_verifier *v, size_t *size);
 const uint8_t *sealboot_verifier_user_data(const struct sealboot_verifier *v, size_t *size);

@@ -29,16 +29,16 @@ enum check {
 };
 
 static const char *const check_names[CHECK_COUNT] = {
-        "structure", "chain", "validity", "signature", "age", "nonce", "user-data", "public-key", "debug-mode", "pcrs",
-        "command-line", "model", "drivers",
+        "structure",  "chain",      "validity", "signature",    "age",   "nonce",   "user-data",
+        "public-key", "debug-mode", "pcrs",     "command-line", "model", "drivers",
 };
 
 enum {
         EXPECTED_MAX = 1024,
-        CLOCK_SLACK = 5,       /* seconds by which a document may be ahead of our clock */
-        PCR_DRIVERS = 2,       /* drivers from outside the firmware: option ROMs, Driver#### */
+        CLOCK_SLACK = 5, /* seconds by which a document may be ahead of our clock */
+        PCR_DRIVERS = 2, /* drivers from outside the firmware: option ROMs, Driver#### */
         PCR_SECURE_BOOT = 7,
-        PCR_APPLICATION = 12,  /* what the stub measures: command lines, credentials, addons */
+        PCR_APPLICATION = 12, /* what the stub measures: command lines, credentials, addons */
         PCR_MODEL = 15,
         REASON_MAX = 256,
 };
@@ -226,9 +226,10 @@ static int authenticate(struct sealboot_verifier *v, size_t size) {
                 set(v, CHECK_VALIDITY, SEALBOOT_FAILED, "%s", v->error.reason);
         else
                 set(v, CHECK_VALIDITY, SEALBOOT_PASSED, "every certificate is valid %s",
-                    v->time == SEALBOOT_TIME_NOW        ? "now"
-                    : v->time == SEALBOOT_TIME_DOCUMENT ? "at the document's own time; whether that is recent is not checked"
-                                                        : "at the given time");
+                    v->time == SEALBOOT_TIME_NOW ? "now"
+                    : v->time == SEALBOOT_TIME_DOCUMENT
+                            ? "at the document's own time; whether that is recent is not checked"
+                            : "at the given time");
 
         r = document_signature(&v->document, "document", chain_key(&chain), &v->error);
         if (r < 0) {
@@ -250,10 +251,11 @@ static void check_age(struct sealboot_verifier *v) {
         if (v->max_age < 0)
                 set(v, CHECK_AGE, SEALBOOT_NOT_CHECKED, "signed at %s; no maximum age was given", when);
         else if (age < -CLOCK_SLACK)
-                set(v, CHECK_AGE, SEALBOOT_FAILED, "signed at %s, %" PRId64 " s in the future: check the clock", when, -age);
+                set(v, CHECK_AGE, SEALBOOT_FAILED, "signed at %s, %" PRId64 " s in the future: check the clock", when,
+                    -age);
         else if (age > v->max_age)
-                set(v, CHECK_AGE, SEALBOOT_FAILED, "signed at %s, %" PRId64 " s ago; at most %" PRId64 " s are accepted",
-                    when, age, v->max_age);
+                set(v, CHECK_AGE, SEALBOOT_FAILED,
+                    "signed at %s, %" PRId64 " s ago; at most %" PRId64 " s are accepted", when, age, v->max_age);
         else
                 set(v, CHECK_AGE, SEALBOOT_PASSED, "signed at %s, %" PRId64 " s ago", when, MAX_OF(age, 0));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What this machine can do with each of the things an unseal must do, one at a time and with nothing around them. Prints CPU
- * seconds per GB (10^9 bytes) of one thread:
+/* What this machine can do with each of the things an unseal must do, one at a time and with nothing around them.
+ * Prints CPU seconds per GB (10^9 bytes) of one thread:
  *
  *   gcm BYTES            AES-256-GCM decryption, 1 MiB frames, from and to the cache
  *   digest BYTES         SHA-256 of 4 KiB leaves, the way the agent does it; `digest-openssl` as OpenSSL alone does
@@ -31,7 +31,8 @@ static double cpu_seconds(void) {
         struct rusage u;
 
         getrusage(RUSAGE_SELF, &u);
-        return (double) (u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double) (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+        return (double) (u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+               (double) (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 static int limit_gcm(uint64_t bytes) {
@@ -153,9 +154,9 @@ static uint64_t free_bytes(void) {
         return kib * 1024;
 }
 
-/* Many virtual machines give memory that is not in use back to their host, seconds after it was freed, and pay for it when
- * it is used again: ten times what clearing a page costs, at random. So memory is touched and kept, and freed just ahead of
- * what is being measured, until standard input ends. Says "ready". */
+/* Many virtual machines give memory that is not in use back to their host, seconds after it was freed, and pay for it
+ * when it is used again: ten times what clearing a page costs, at random. So memory is touched and kept, and freed just
+ * ahead of what is being measured, until standard input ends. Says "ready". */
 static int hold(uint64_t bytes) {
         enum { STEP = 32 * 1024 * 1024, AHEAD = 160 * 1024 * 1024, POLL_MS = 1 };
         uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -180,8 +181,9 @@ static int hold(uint64_t bytes) {
 /* ---- our own pipeline, without a network: what the check of instructions counts */
 
 static struct message_header *test_header(struct secret **ret_data_key, struct secret **ret_file_key) {
-        const struct message_data_key key = { (char *) "aws-kms", (char *) "arn:aws:kms:us-east-1:111122223333:key/bench",
-                                              44, (uint8_t *) "x", 1 };
+        const struct message_data_key key = { (char *) "aws-kms",
+                                              (char *) "arn:aws:kms:us-east-1:111122223333:key/bench", 44,
+                                              (uint8_t *) "x", 1 };
         struct message_header *h;
         struct error e;
 

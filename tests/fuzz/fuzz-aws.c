@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What AWS, or whoever sits where AWS should, answers. The first byte picks the reader, so that one corpus serves all. */
+/* What AWS, or whoever sits where AWS should, answers. The first byte picks the reader, so that one corpus serves all.
+ */
 
 #include "aws/denial.h"
 #include "aws/imds.h"

@@ -6,10 +6,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char policy_text[] = "{\"Statement\": [{\"Effect\": \"Allow\", \"Principal\": {\"AWS\": \"222222222222\"}, "
-                                  "\"Action\": \"kms:Decrypt\", \"Resource\": \"*\","
-                                  "\"Condition\": {\"StringEquals\": {\"kms:RecipientAttestation:NitroTPMPCR12\": "
-                                  "\"0\"}}}]}";
+static const char policy_text[] =
+        "{\"Statement\": [{\"Effect\": \"Allow\", \"Principal\": {\"AWS\": \"222222222222\"}, \"Action\": "
+        "\"kms:Decrypt\", \"Resource\": \"*\","
+        "\"Condition\": {\"StringEquals\": {\"kms:RecipientAttestation:NitroTPMPCR12\": \"0\"}}}]}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct reference image = { .source = (char *) "image", .present = 1u << 4 | 1u << 12 };
@@ -23,7 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 return 0;
         if (key_policy_parse(policy_text, strlen(policy_text), "policy", &policy, &e) < 0)
                 abort();
-        const struct evidence evidence = { .report = report, .policy = &policy, .references = &references, .key = report };
+        const struct evidence evidence = {
+                .report = report, .policy = &policy, .references = &references, .key = report
+        };
         if (diagnose(&evidence, &d, &e) < 0)
                 return e.failure != FAILURE_USAGE || !e.reason[0] ? (abort(), 0) : 0;
         if (d.n < 5)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The measured configuration, and user data beside it. A configuration that is accepted has what a boot counts on; launch
- * parameters that are accepted name a bucket. The first NUL byte, if any, parts the two. */
+/* The measured configuration, and user data beside it. A configuration that is accepted has what a boot counts on;
+ * launch parameters that are accepted name a bucket. The first NUL byte, if any, parts the two. */
 
 #include "configuration/config.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A disk image with a partition table, whose checksums are put right first so that mutations get past them; and the same
- * bytes as a bare file system. */
+/* A disk image with a partition table, whose checksums are put right first so that mutations get past them; and the
+ * same bytes as a bare file system. */
 
 #include "measure/disk.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* An attestation document, down to its certificates: the root is whichever the document brings, so that chains are reached
- * too. What is refused is refused for a reason, and what is accepted has everything a verifier looks at. */
+/* An attestation document, down to its certificates: the root is whichever the document brings, so that chains are
+ * reached too. What is refused is refused for a reason, and what is accepted has everything a verifier looks at. */
 
 #include <openssl/sha.h>
 

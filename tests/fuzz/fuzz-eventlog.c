@@ -16,8 +16,9 @@ static void compare(const struct event_log *l, const struct pcr_algorithm *bank,
 
         for (size_t i = 0; expected && i < l->n; i++)
                 if (l->events[i].extended)
-                        expected[n++] = (struct expected_event) { l->events[i].pcr, l->events[i].type,
-                                                                  log_event_digest(&l->events[i], bank), l->events[i].text };
+                        expected[n++] =
+                                (struct expected_event) { l->events[i].pcr, l->events[i].type,
+                                                          log_event_digest(&l->events[i], bank), l->events[i].text };
         if (!expected || compare_value(l, bank, pcr, value, VALUE_EXPECTED, &d, &e) < 0)
                 abort();
         if (compare_events(l, bank, pcr, expected, n, &d, &e) < 0 || (event_log_lacking(l, bank) == 0 && !d.equal))

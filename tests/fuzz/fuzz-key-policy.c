@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A key policy, and what is done with one: a policy that is accepted can be judged, evaluated, explained, and is the same as
- * itself. */
+/* A key policy, and what is done with one: a policy that is accepted can be judged, evaluated, explained, and is the
+ * same as itself. */
 
 #include "keypolicy/diff.h"
 #include "keypolicy/evaluate.h"

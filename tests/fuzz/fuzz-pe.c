@@ -33,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct error e = {};
         uint32_t n;
 
-        if (reader_le32(&r, &n) < 0 || reader_sub(&r, n, &list) < 0 || esl_parse(list.data, list.size, "db", &db, &e) < 0)
+        if (reader_le32(&r, &n) < 0 || reader_sub(&r, n, &list) < 0 ||
+            esl_parse(list.data, list.size, "db", &db, &e) < 0)
                 return 0;
         if (db.n > 8 || pe_parse(r.data + r.offset, reader_left(&r), "fuzz", &image.pe, &e) < 0)
                 return 0;

@@ -13,8 +13,8 @@
  *   aws-tool metadata
  *
  * Endpoints and keys come from the environment of the AWS SDKs; --imds takes the credentials from the metadata service.
- * Fails with the exit code of the failure. With AWS_TOOL_PAUSE it waits for its standard input to end before it exits, when all
- * is freed. */
+ * Fails with the exit code of the failure. With AWS_TOOL_PAUSE it waits for its standard input to end before it exits,
+ * when all is freed. */
 
 #include <inttypes.h>
 #include <time.h>
@@ -160,7 +160,8 @@ static CURLcode transfer(CURLM *multi, CURL *easy) {
         return code;
 }
 
-/* As the unseal pipeline does it: a curl_multi and a retry of one's own. (Bytes of attempts that fail are printed too.) */
+/* As the unseal pipeline does it: a curl_multi and a retry of one's own. (Bytes of attempts that fail are printed too.)
+ */
 static int range(struct tool *t, struct error *e) {
         const char *etag = streq(t->argv[4], "-") ? NULL : t->argv[4];
         CURLM *multi = curl_multi_init();
@@ -175,8 +176,8 @@ static int range(struct tool *t, struct error *e) {
                 struct http_call *call;
 
                 nanosleep(&(struct timespec) { 0, (long) ms * 1000000 }, NULL);
-                r = s3_prepare_range(t->s3, easy, t->argv[0], t->argv[1], number(t->argv[2]), number(t->argv[3]),
-                                     etag, verdict == HTTP_REFRESH, &call, e);
+                r = s3_prepare_range(t->s3, easy, t->argv[0], t->argv[1], number(t->argv[2]), number(t->argv[3]), etag,
+                                     verdict == HTTP_REFRESH, &call, e);
                 if (r < 0)
                         break;
                 curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes);
@@ -218,7 +219,8 @@ static int data_key(struct tool *t, struct error *e) {
 
         r = kms_generate_data_key(t->kms, t->argv[0], context, 2, &key, e);
         if (r == 0)
-                r = kms_decrypt(t->kms, &(struct kms_ciphertext) { key.key_arn, key.blob, key.size, context, 2 }, &again, e);
+                r = kms_decrypt(t->kms, &(struct kms_ciphertext) { key.key_arn, key.blob, key.size, context, 2 },
+                                &again, e);
         if (r == 0)
                 r = base64_encode(key.blob, key.size, &blob);
         if (r == 0)
@@ -248,7 +250,8 @@ static int release(struct tool *t, struct error *e) {
         t->argv += 2;
         t->argc -= 2;
         if (r == 0)
-                r = kms_release(t->kms, &(struct kms_ciphertext) { key, blob, n, context, 2 }, next_document, t, &out, e);
+                r = kms_release(t->kms, &(struct kms_ciphertext) { key, blob, n, context, 2 }, next_document, t, &out,
+                                e);
         if (r == 0) {
                 fprintf(stderr, "%u %s\n", out.attempts, out.request_id);
                 r = write_all(STDOUT_FILENO, out.envelope, out.size);
@@ -281,8 +284,8 @@ static const struct {
         int arguments; /* at least */
         int (*run)(struct tool *t, struct error *e);
 } verbs[] = {
-        { "get", 2, get },         { "head", 2, head },         { "delete", 2, remove_object }, { "put", 3, put },
-        { "upload", 4, upload },   { "list", 2, list },         { "range", 5, range },          { "watch", 4, watch },
+        { "get", 2, get },           { "head", 2, head },       { "delete", 2, remove_object }, { "put", 3, put },
+        { "upload", 4, upload },     { "list", 2, list },       { "range", 5, range },          { "watch", 4, watch },
         { "data-key", 2, data_key }, { "release", 2, release }, { "metadata", 0, metadata },
 };
 

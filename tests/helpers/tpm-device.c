@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Preloaded into a program, gives it the TPM device nodes that a test wants: TPM_DEVICE_tpm0 and TPM_DEVICE_tpmrm0 are each
- * "ERRNO:COUNT:SOCKET": opening fails with ERRNO the first COUNT times (-1: always), and then gives a connection to the Unix
- * socket, where the test's emulator speaks as the device would. Without the variable there is no such device. */
+/* Preloaded into a program, gives it the TPM device nodes that a test wants: TPM_DEVICE_tpm0 and TPM_DEVICE_tpmrm0 are
+ * each "ERRNO:COUNT:SOCKET": opening fails with ERRNO the first COUNT times (-1: always), and then gives a connection
+ * to the Unix socket, where the test's emulator speaks as the device would. Without the variable there is no such
+ * device. */
 
 /* With these the C library's headers would make open() another name, or wrap it. */
 #undef _FILE_OFFSET_BITS

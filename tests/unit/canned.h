@@ -43,7 +43,8 @@ static inline char *canned_read(int fd) {
                 n += (size_t) got;
                 if (!end && (end = strstr(text, "\r\n\r\n"))) {
                         length = strcasestr(text, "\r\ncontent-length:");
-                        wanted = (size_t) (end + 4 - text) + (length && length < end ? strtoul(length + 17, NULL, 10) : 0);
+                        wanted = (size_t) (end + 4 - text) +
+                                 (length && length < end ? strtoul(length + 17, NULL, 10) : 0);
                 }
         }
         return text;
@@ -55,8 +56,8 @@ static inline void canned_reply(int fd, const struct canned_reply *reply) {
 
         nanosleep(&(struct timespec) { reply->delay_ms / 1000, (long) (reply->delay_ms % 1000) * 1000000 }, NULL);
         if (reply->status) {
-                if (asprintf(&text, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n%s", reply->status,
-                             strlen(reply->body ?: ""), reply->headers ?: "", reply->body ?: "") < 0)
+                if (asprintf(&text, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n%s",
+                             reply->status, strlen(reply->body ?: ""), reply->headers ?: "", reply->body ?: "") < 0)
                         abort();
                 out = text;
         }

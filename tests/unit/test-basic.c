@@ -42,8 +42,8 @@ static void test_base64_is_strict(void **state) {
                 int r;
                 size_t n;
         } table[] = {
-                { "", 0, 0 },          { "AA==", 0, 1 },      { "AAA=", 0, 2 },      { "AAAA", 0, 3 },
-                { "A", -EINVAL, 0 },   { "AA", -EINVAL, 0 },  { "AA=A", -EINVAL, 0 }, { "A===", -EINVAL, 0 },
+                { "", 0, 0 },           { "AA==", 0, 1 },           { "AAA=", 0, 2 },        { "AAAA", 0, 3 },
+                { "A", -EINVAL, 0 },    { "AA", -EINVAL, 0 },       { "AA=A", -EINVAL, 0 },  { "A===", -EINVAL, 0 },
                 { "====", -EINVAL, 0 }, { "AA==AAAA", -EINVAL, 0 }, { "AA\n=", -EINVAL, 0 }, { " AAA", -EINVAL, 0 },
                 { "AA-_", -EINVAL, 0 },
         };
@@ -146,8 +146,8 @@ static void test_json_refuses(void **state) {
 
 /* Every length of character, in a key and in a value; two bytes of an escape make one character. */
 static void test_json_reads_unicode(void **state) {
-        static const char text[] = "{\"k\xc3\xa9y\": "
-                                   "\"\xc3\xa9 \xe2\x82\xac \xef\xbf\xbd \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf \\u00e9\"}";
+        static const char text[] =
+                "{\"k\xc3\xa9y\": \"\xc3\xa9 \xe2\x82\xac \xef\xbf\xbd \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf \\u00e9\"}";
         _cleanup_json_ json_object *o = NULL;
         json_object *value;
         struct error e;

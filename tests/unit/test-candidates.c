@@ -95,11 +95,9 @@ static void make_header(const struct wrapped *keys, size_t n, struct message_dat
         for (size_t i = 0; i < n; i++) {
                 numbers[i] = (uint8_t) i;
                 data_keys[i] = (struct message_data_key) { (char *) keys[i].provider, (char *) keys[i].arn,
-                                                          strlen(keys[i].arn), &numbers[i], 1 };
+                                                           strlen(keys[i].arn), &numbers[i], 1 };
         }
-        *ret = (struct message_header){
-                .context = context, .n_context = 1, .data_keys = data_keys, .n_data_keys = n
-        };
+        *ret = (struct message_header) { .context = context, .n_context = 1, .data_keys = data_keys, .n_data_keys = n };
 }
 
 static void test_candidates(void **state) {
@@ -210,7 +208,9 @@ static void test_trying(void **state) {
                 { { FAILURE_KMS_KEY, FAILURE_NONE }, 2, FAILURE_NONE, {} },
                 { { FAILURE_KMS_DENIED, FAILURE_KMS_UNAVAILABLE, FAILURE_NONE }, 3, FAILURE_NONE, {} },
                 { { FAILURE_NETWORK, FAILURE_KMS_CIPHERTEXT, FAILURE_NONE }, 3, FAILURE_NONE, {} },
-                { { FAILURE_KMS_KEY, FAILURE_KMS_DENIED, FAILURE_KMS_CIPHERTEXT }, 3, FAILURE_KMS_KEY,
+                { { FAILURE_KMS_KEY, FAILURE_KMS_DENIED, FAILURE_KMS_CIPHERTEXT },
+                  3,
+                  FAILURE_KMS_KEY,
                   { FIRST ": said 31", SECOND ": said 30", "key/c: said 32" } },
                 /* These would be the same for every key. */
                 { { FAILURE_KMS_KEY, FAILURE_CREDENTIALS }, 2, FAILURE_CREDENTIALS, { "said 13" } },
@@ -275,11 +275,8 @@ static void test_many(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_arns),
-                cmocka_unit_test(test_related),
-                cmocka_unit_test(test_candidates),
-                cmocka_unit_test(test_trying),
-                cmocka_unit_test(test_many),
+                cmocka_unit_test(test_arns),   cmocka_unit_test(test_related), cmocka_unit_test(test_candidates),
+                cmocka_unit_test(test_trying), cmocka_unit_test(test_many),
         };
 
         return cmocka_run_group_tests_name("candidates", tests, NULL, NULL);

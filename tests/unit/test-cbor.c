@@ -100,9 +100,9 @@ static void test_maps_may_be_open(void **state) {
                 size_t n;
         } refused[] = {
                 { BYTES(0xbf) },
-                { BYTES(0xbf, 0x01, 0xff) },       /* a break where a value belongs */
-                { BYTES(0xbf, 0x01, 0x02) },       /* no break */
-                { BYTES(0x81, 0xff) },             /* a break in what is not open */
+                { BYTES(0xbf, 0x01, 0xff) }, /* a break where a value belongs */
+                { BYTES(0xbf, 0x01, 0x02) }, /* no break */
+                { BYTES(0x81, 0xff) },       /* a break in what is not open */
                 { BYTES(0xa1, 0x01, 0xff) },
                 { BYTES(0xc1, 0xff) },
                 { BYTES(0xbf, 0x01, 0x82, 0x01, 0xff, 0xff) },
@@ -177,8 +177,8 @@ static void test_skip_stops_at_sixteen_levels(void **state) {
 /* Every prefix of a NitroTPM's answer says how much more it wants, never more than there is. */
 static void test_measure_leads_to_the_end(void **state) {
         static const uint8_t answer[] = {
-                0xa1, 0x6b, 'A', 't', 't', 'e', 's', 't', 'a', 't', 'i', 'o', 'n',
-                0xa1, 0x68, 'd', 'o', 'c', 'u', 'm', 'e', 'n', 't', 0x44, 1, 2, 3, 4, 0xff, 0xff,
+                0xa1, 0x6b, 'A', 't', 't', 'e', 's', 't', 'a',  't', 'i', 'o', 'n', 0xa1, 0x68,
+                'd',  'o',  'c', 'u', 'm', 'e', 'n', 't', 0x44, 1,   2,   3,   4,   0xff, 0xff,
         };
         static const uint8_t large_map[] = { 0xbb, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
         static const uint8_t large_string[] = { 0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
@@ -214,12 +214,12 @@ static void test_fields(void **state) {
                 { BYTES(0xa2, 0x61, 'b', 0x41, 9, 0x61, 'a', 0x01), NULL },
                 { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'b', 0xf6), NULL },
                 { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'l', 0x82, 0x01, 0x81, 0x02), NULL },
-                { BYTES(0xa1, 0x61, 'a', 0xf6), "a" },                              /* null where it may not be */
-                { BYTES(0xa1, 0x61, 'b', 0x41, 9), "a" },                           /* missing */
-                { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'a', 0x01), "a" },             /* twice */
-                { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'b', 0x43, 1, 2, 3), "b" },    /* too long */
-                { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'b', 0x40), "b" },             /* too short */
-                { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'b', 0x61, 'x'), "b" },        /* text for bytes */
+                { BYTES(0xa1, 0x61, 'a', 0xf6), "a" },                           /* null where it may not be */
+                { BYTES(0xa1, 0x61, 'b', 0x41, 9), "a" },                        /* missing */
+                { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'a', 0x01), "a" },          /* twice */
+                { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'b', 0x43, 1, 2, 3), "b" }, /* too long */
+                { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'b', 0x40), "b" },          /* too short */
+                { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'b', 0x61, 'x'), "b" },     /* text for bytes */
                 { BYTES(0xa2, 0x61, 'a', 0x01, 0x61, 'z', 0x01), "an unknown key" },
                 { BYTES(0xa2, 0x61, 'a', 0x01, 0x62, 'a', 'b', 0x01), "an unknown key" },
                 { BYTES(0xa2, 0x61, 'a', 0x01, 0x60, 0x01), "an unknown key" },
@@ -258,6 +258,7 @@ static void test_fields(void **state) {
 }
 
 static void test_heads_are_written_shortest(void **state) {
+        /* clang-format off */
         static const struct {
                 size_t n;
                 uint8_t head[5];
@@ -268,6 +269,7 @@ static void test_heads_are_written_shortest(void **state) {
                 { 256, BYTES(0x59, 1, 0) },  { 65535, BYTES(0x59, 255, 255) },
                 { 65536, BYTES(0x5a, 0, 1, 0, 0) },
         };
+        /* clang-format on */
         static uint8_t out[65536 + 5], zeros[65536];
 
         (void) state;

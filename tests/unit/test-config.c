@@ -18,7 +18,8 @@ static int parse(const char *text, struct config **ret, struct error *e) {
 }
 
 static void test_everything(void **state) {
-        static const char text[] = "{" KEYS ", \"encryption_context\": {\"model\": \"m\", \"stage\": \"\"},"
+        static const char text[] =
+                "{" KEYS ", \"encryption_context\": {\"model\": \"m\", \"stage\": \"\"},"
                 "\"model_digests\": [\"sha384:" HEX96 "\"], \"model\": \"s3://bucket/prefix/\","
                 "\"measure\": \"sha384\", \"region\": \"eu-central-1\","
                 "\"endpoints\": {\"imds\": \"http://[fd00:ec2::254]\", \"kms\": \"https://kms.example\","
@@ -372,8 +373,8 @@ static void test_launch(void **state) {
                 { "{\"sealboot\": {}}", "bucket", "default", false, "n" },
                 { "{\"sealboot\": {\"model\": \"s3://other/a/b/\"}}", "other", "a/b/", true, "n" },
                 { "{\"sealboot\": {\"model\": \"s3://other\"}}", "other", "", true, "n" },
-                { "{\"sealboot\": {\"lifecycle_hook\": {\"group\": \"x\", \"name\": \"y\"}}}", "bucket", "default", false,
-                  "y" },
+                { "{\"sealboot\": {\"lifecycle_hook\": {\"group\": \"x\", \"name\": \"y\"}}}", "bucket", "default",
+                  false, "y" },
         };
 
         (void) state;
@@ -430,6 +431,7 @@ static void test_launch_refused(void **state) {
 }
 
 int main(void) {
+        /* clang-format off */
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_everything),   cmocka_unit_test(test_defaults),
                 cmocka_unit_test(test_good),         cmocka_unit_test(test_keys),
@@ -438,6 +440,7 @@ int main(void) {
                 cmocka_unit_test(test_no_keys),      cmocka_unit_test(test_ca_bundle),
                 cmocka_unit_test(test_launch),       cmocka_unit_test(test_launch_refused),
         };
+        /* clang-format on */
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,8 +5,8 @@
 #include "measure/disk.h"
 #include "measure/pe.h"
 
-/* The fuzzer's seed: a disk of 45 sectors with a FAT12 volume of one-sector clusters; /EFI/BOOT/BOOTX64.EFI of 702 bytes in
- * clusters 2 and 3, one addon of 5 bytes in cluster 4, its directory in 5, /EFI/BOOT in 6, /EFI in 7. */
+/* The fuzzer's seed: a disk of 45 sectors with a FAT12 volume of one-sector clusters; /EFI/BOOT/BOOTX64.EFI of 702
+ * bytes in clusters 2 and 3, one addon of 5 bytes in cluster 4, its directory in 5, /EFI/BOOT in 6, /EFI in 7. */
 enum {
         GPT = 512,
         GPT_ENTRY = 1024,

@@ -27,7 +27,8 @@ static int claims(const char *payload, size_t n, struct document_claims *ret) {
 }
 
 static void test_definite_and_open_maps(void **state) {
-        static const char definite[] = "\xa2" TIMESTAMP PCRS("\xa1\x0f" DIGEST), open[] = "\xbf" TIMESTAMP PCRS("\xa1\x0f" DIGEST) "\xff";
+        static const char definite[] = "\xa2" TIMESTAMP PCRS("\xa1\x0f" DIGEST),
+                          open[] = "\xbf" TIMESTAMP PCRS("\xa1\x0f" DIGEST) "\xff";
         static const uint8_t zeros[DOCUMENT_PCR_SIZE];
         struct document_claims c;
 
@@ -46,14 +47,14 @@ static void test_bad_claims_are_refused(void **state) {
                 size_t n;
         } bad[] = {
 #define BAD(text) { text, sizeof text - 1 }
-                BAD("\xa1" TIMESTAMP),                                     /* no PCRs */
-                BAD("\xa1" PCRS("\xa1\x0f" DIGEST)),                       /* no timestamp */
-                BAD("\xa2" TIMESTAMP PCRS("\xa1\x18\x18" DIGEST)),         /* PCR24 */
-                BAD("\xa2" TIMESTAMP PCRS("\xa1\x0f\x41\0")),              /* a digest of one byte */
-                BAD("\xa2" TIMESTAMP PCRS("\xa1\x61\x66" DIGEST)),         /* a PCR with a name */
-                BAD("\xa2" TIMESTAMP PCRS("\x0f")),                        /* no map */
-                BAD("\xa2\x69timestamp\x61\x31" PCRS("\xa1\x0f" DIGEST)),  /* a time in text */
-                BAD("\xa1\x01\x02"),                                       /* a key that is no text */
+                BAD("\xa1" TIMESTAMP),                                    /* no PCRs */
+                BAD("\xa1" PCRS("\xa1\x0f" DIGEST)),                      /* no timestamp */
+                BAD("\xa2" TIMESTAMP PCRS("\xa1\x18\x18" DIGEST)),        /* PCR24 */
+                BAD("\xa2" TIMESTAMP PCRS("\xa1\x0f\x41\0")),             /* a digest of one byte */
+                BAD("\xa2" TIMESTAMP PCRS("\xa1\x61\x66" DIGEST)),        /* a PCR with a name */
+                BAD("\xa2" TIMESTAMP PCRS("\x0f")),                       /* no map */
+                BAD("\xa2\x69timestamp\x61\x31" PCRS("\xa1\x0f" DIGEST)), /* a time in text */
+                BAD("\xa1\x01\x02"),                                      /* a key that is no text */
                 BAD("\x81\x01"),
                 BAD(""),
         };

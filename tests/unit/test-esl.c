@@ -15,7 +15,8 @@ struct input {
         const char *bytes;
         size_t size;
 };
-#define BYTES(literal) { literal, sizeof literal - 1 }
+#define BYTES(literal) \
+        { literal, sizeof literal - 1 }
 
 static void test_accepts(void **state _unused_) {
         static const struct {
@@ -27,8 +28,9 @@ static void test_accepts(void **state _unused_) {
                 { BYTES(SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH), 1, ESL_SHA256 },
                 { BYTES(SHA256_GUID LIST("\x7c", "\0", "\x30") OWNER HASH OWNER HASH), 2, ESL_SHA256 },
                 { BYTES(SHA256_GUID LIST("\x1c", "\0", "\x30")), 0, ESL_OTHER },
-                { BYTES(X509_GUID LIST("\x2d", "\0", "\x11") OWNER "c" SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH), 2,
-                  ESL_X509 },
+                { BYTES(X509_GUID LIST("\x2d", "\0", "\x11") OWNER "c" SHA256_GUID LIST("\x4c", "\0", "\x30")
+                                OWNER HASH),
+                  2, ESL_X509 },
                 { BYTES(OTHER_GUID LIST("\x31", "\4", "\x11") "head" OWNER "d"), 1, ESL_OTHER },
         };
 
@@ -56,7 +58,9 @@ static void test_attributes_of_efivarfs(void **state _unused_) {
                 { BYTES("\x07\0\0\0" X509_GUID LIST("\x2d", "\0", "\x11") OWNER "c"), 4, 1 },
                 { BYTES("\x27\0\0\0"), 4, 0 },
                 /* A list whose type's GUID looks like attributes is a list. */
-                { BYTES("\x27\0\0\0" "456789abcdef" LIST("\x31", "\4", "\x11") "head" OWNER "d"), 0, 1 },
+                { BYTES("\x27\0\0\0"
+                        "456789abcdef" LIST("\x31", "\4", "\x11") "head" OWNER "d"),
+                  0, 1 },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
@@ -91,9 +95,12 @@ static void test_refuses(void **state _unused_) {
                 { BYTES("\x30\x82\x03\x01 a certificate"), "it is DER" },
                 { BYTES("\xe8\x07\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\xff\x04\0\0\0\x02\xf1\x0e and so on and on"),
                   "it is a signed update" },
-                { BYTES("\x27\0\0\0" SHA256_GUID LIST("\x4d", "\0", "\x30") OWNER HASH), "a list is longer than the file" },
-                { BYTES("\x05\0\0\0" SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH), "is not an EFI signature list" },
-                { BYTES("\x27\1\0\0" SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH), "is not an EFI signature list" },
+                { BYTES("\x27\0\0\0" SHA256_GUID LIST("\x4d", "\0", "\x30") OWNER HASH),
+                  "a list is longer than the file" },
+                { BYTES("\x05\0\0\0" SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH),
+                  "is not an EFI signature list" },
+                { BYTES("\x27\1\0\0" SHA256_GUID LIST("\x4c", "\0", "\x30") OWNER HASH),
+                  "is not an EFI signature list" },
                 { BYTES("AMZNUEFI\0\0\0\0"), "it is EC2's UefiData" },
                 { BYTES("QU1aTlVFRkkAAAAA"), "it is EC2's UefiData" },
                 { BYTES(OWNER OWNER "12345678_FVH"), "firmware's variable store" },

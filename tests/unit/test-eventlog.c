@@ -18,17 +18,24 @@
 #define START ZERO4 "\3\0\0\0" ZERO20
 #define ONE "\1\0\0\0"
 #define SHA256 "\x0b\0\x20\0"
-#define HEADER2 START "\x25\0\0\0" SPEC "\2\0\0\0" SHA256 "\x0c\0\x30\0" "\0"
+#define HEADER2 \
+        START "\x25\0\0\0" SPEC "\2\0\0\0" SHA256 "\x0c\0\x30\0" \
+              "\0"
 #define HEADER START "\x21\0\0\0" SPEC ONE SHA256 "\0"
-#define ACTION "\4\0\0\0" "\7\0\0\x80"
+#define ACTION \
+        "\4\0\0\0" \
+        "\7\0\0\x80"
 #define D32 "0123456789abcdef0123456789abcdef"
-#define EVENT ACTION ONE "\x0b\0" D32 "\2\0\0\0" "hi"
+#define EVENT \
+        ACTION ONE "\x0b\0" D32 "\2\0\0\0" \
+                   "hi"
 
 struct input {
         const char *bytes;
         size_t size;
 };
-#define BYTES(literal) { literal, sizeof literal - 1 }
+#define BYTES(literal) \
+        { literal, sizeof literal - 1 }
 
 static void test_refuses(void **state _unused_) {
         static const struct {
@@ -37,26 +44,48 @@ static void test_refuses(void **state _unused_) {
         } cases[] = {
                 { BYTES(""), "its first event is cut short" },
                 { BYTES(START "\x22\0\0\0" SPEC ONE SHA256 "\0"), "first event is cut short" },
-                { BYTES("\1\0\0\0" "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC ONE SHA256 "\0"), "not a crypto-agile" },
+                { BYTES("\1\0\0\0"
+                        "\3\0\0\0" ZERO20 "\x21\0\0\0" SPEC ONE SHA256 "\0"),
+                  "not a crypto-agile" },
                 { BYTES(ZERO4 "\4\0\0\0" ZERO20 "\x21\0\0\0" SPEC ONE SHA256 "\0"), "not a crypto-agile" },
-                { BYTES(START "\x10\0\0\0" "Spec ID Event02\0"), "not a crypto-agile" },
+                { BYTES(START "\x10\0\0\0"
+                              "Spec ID Event02\0"),
+                  "not a crypto-agile" },
                 { BYTES(START "\x18\0\0\0" SPEC), "names no digest algorithms" },
                 { BYTES(START "\x1c\0\0\0" SPEC ZERO4), "names no digest algorithms" },
                 { BYTES(START "\x1c\0\0\0" SPEC "\xff\xff\xff\xff"), "names no digest algorithms, or more" },
                 { BYTES(START "\x1c\0\0\0" SPEC ONE), "list of digest algorithms is cut short" },
-                { BYTES(START "\x21\0\0\0" SPEC ONE "\x0b\0\x21\0" "\0"), "0x000b have 33 bytes" },
-                { BYTES(START "\x21\0\0\0" SPEC ONE "\x77\0\0\0" "\0"), "0x0077 have 0 bytes" },
-                { BYTES(START "\x21\0\0\0" SPEC ONE "\x77\0\x20\0" "\0"), "no digests of an algorithm we know" },
+                { BYTES(START "\x21\0\0\0" SPEC ONE "\x0b\0\x21\0"
+                              "\0"),
+                  "0x000b have 33 bytes" },
+                { BYTES(START "\x21\0\0\0" SPEC ONE "\x77\0\0\0"
+                              "\0"),
+                  "0x0077 have 0 bytes" },
+                { BYTES(START "\x21\0\0\0" SPEC ONE "\x77\0\x20\0"
+                              "\0"),
+                  "no digests of an algorithm we know" },
                 { BYTES(START "\x25\0\0\0" SPEC "\2\0\0\0" SHA256 SHA256 "\0"), "0x000b twice" },
                 { BYTES(START "\x21\0\0\0" SPEC ONE SHA256 "\1"), "first event has a wrong size" },
                 { BYTES(START "\x20\0\0\0" SPEC ONE SHA256), "first event has a wrong size" },
-                { BYTES(HEADER ACTION "\2\0\0\0" "\x0b\0" D32 "\x0b\0" D32 ZERO4), "header does not list, or one twice" },
-                { BYTES(HEADER2 ACTION "\2\0\0\0" "\x0b\0" D32 "\x0b\0" D32 ZERO4), "header does not list, or one twice" },
+                { BYTES(HEADER ACTION "\2\0\0\0"
+                                      "\x0b\0" D32 "\x0b\0" D32 ZERO4),
+                  "header does not list, or one twice" },
+                { BYTES(HEADER2 ACTION "\2\0\0\0"
+                                       "\x0b\0" D32 "\x0b\0" D32 ZERO4),
+                  "header does not list, or one twice" },
                 { BYTES(HEADER ACTION ONE "\x0c\0" D32 ZERO4), "header does not list" },
-                { BYTES(HEADER ACTION "\2\0\0\0" "\x0b\0" D32), "header does not list" },
+                { BYTES(HEADER ACTION "\2\0\0\0"
+                                      "\x0b\0" D32),
+                  "header does not list" },
                 { BYTES(HEADER EVENT ZERO4 ZERO4 ZERO4 "\0\0\0"), "event 2, which starts at byte" },
-                { BYTES(HEADER EVENT "\0" "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "event 2, which" },
-                { BYTES(HEADER "\x18\0\0\0" "\7\0\0\x80" "\1\0\0\0" "\x0b\0" D32 ZERO4), "is for PCR24" },
+                { BYTES(HEADER EVENT "\0"
+                                     "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+                  "event 2, which" },
+                { BYTES(HEADER "\x18\0\0\0"
+                               "\7\0\0\x80"
+                               "\1\0\0\0"
+                               "\x0b\0" D32 ZERO4),
+                  "is for PCR24" },
                 { BYTES(HEADER EVENT ACTION ONE "\x0b\0" D32 "\xff\xff\xff\xff"), "event 2, which starts at byte" },
                 { BYTES(HEADER EVENT "\0"), "event 2, which starts at byte" },
         };
@@ -65,8 +94,8 @@ static void test_refuses(void **state _unused_) {
                 struct event_log l = {};
                 struct error e = {};
 
-                assert_refused(eventlog_parse(cases[i].input.bytes, cases[i].input.size, "t", &l, &e), &e, FAILURE_EVENT_LOG,
-                               cases[i].words);
+                assert_refused(eventlog_parse(cases[i].input.bytes, cases[i].input.size, "t", &l, &e), &e,
+                               FAILURE_EVENT_LOG, cases[i].words);
                 assert_null(l.events);
         }
 }
@@ -88,10 +117,15 @@ static void test_reads(void **state _unused_) {
         assert_null(log_event_digest(&l.events[0], pcr_algorithm_named("sha384")));
 }
 
-/* The header lists the algorithms that can appear. What an event lacks makes its PCR unknown in that bank, and no other. */
+/* The header lists the algorithms that can appear. What an event lacks makes its PCR unknown in that bank, and no
+ * other. */
 static void test_fewer_digests_than_the_header_lists(void **state _unused_) {
-        static const char log[] = HEADER2 EVENT "\5\0\0\0" "\7\0\0\x80" ONE "\x0c\0" D32 "0123456789abcdef" "\2\0\0\0" "hi"
-                                  "\6\0\0\0" "\7\0\0\x80" ZERO4 ZERO4;
+        static const char log[] = HEADER2 EVENT "\5\0\0\0"
+                                                "\7\0\0\x80" ONE "\x0c\0" D32 "0123456789abcdef"
+                                                "\2\0\0\0"
+                                                "hi"
+                                                "\6\0\0\0"
+                                                "\7\0\0\x80" ZERO4 ZERO4;
         static const struct {
                 const char *bank;
                 uint32_t unknown;
@@ -117,7 +151,8 @@ static void test_fewer_digests_than_the_header_lists(void **state _unused_) {
 
 /* A copy of all the memory that firmware keeps the log in has more than the log. */
 static void test_filling_behind_the_log(void **state _unused_) {
-        static const char *const fillings[] = { ZERO20, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" };
+        static const char *const fillings[] = { ZERO20,
+                                                "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" };
 
         for (size_t i = 0; i < ELEMENTS(fillings); i++) {
                 char log[sizeof(HEADER EVENT) - 1 + 16] = HEADER EVENT;
@@ -141,7 +176,11 @@ static void test_header_alone(void **state _unused_) {
 }
 
 static void test_startup_locality(void **state _unused_) {
-        static const char log[] = HEADER ZERO4 "\3\0\0\0" "\1\0\0\0" "\x0b\0" D32 "\x11\0\0\0" "StartupLocality\0" "\3";
+        static const char log[] = HEADER ZERO4 "\3\0\0\0"
+                                               "\1\0\0\0"
+                                               "\x0b\0" D32 "\x11\0\0\0"
+                                               "StartupLocality\0"
+                                               "\3";
         _cleanup_event_log_ struct event_log l = {};
         struct error e = {};
         struct replay r;
@@ -157,7 +196,12 @@ static void test_startup_locality(void **state _unused_) {
 }
 
 /* UEFI_VARIABLE_DATA: a GUID, one character of name, two bytes of value. */
-#define VARIABLE "0123456789abcdef" "\1\0\0\0\0\0\0\0" "\2\0\0\0\0\0\0\0" "X\0" "no"
+#define VARIABLE \
+        "0123456789abcdef" \
+        "\1\0\0\0\0\0\0\0" \
+        "\2\0\0\0\0\0\0\0" \
+        "X\0" \
+        "no"
 
 /* What an event says is vouched for where its digest is of it; firmware and shim differ in which bytes those are. */
 static void test_checks_words_against_digests(void **state _unused_) {
@@ -179,17 +223,22 @@ static void test_checks_words_against_digests(void **state _unused_) {
                 { EV_EFI_VARIABLE_DRIVER_CONFIG, BYTES(VARIABLE), BYTES("no"), TEXT_NOT_MEASURED },
                 { EV_EFI_VARIABLE_BOOT, BYTES(VARIABLE), BYTES("no"), TEXT_MEASURED },
                 { EV_EFI_VARIABLE_BOOT2, BYTES(VARIABLE), BYTES("no"), TEXT_NOT_MEASURED },
-                { EV_EFI_VARIABLE_AUTHORITY, BYTES(VARIABLE "\0\0\0\0\0\0"), BYTES(VARIABLE "\0\0\0\0\0"), TEXT_MEASURED },
+                { EV_EFI_VARIABLE_AUTHORITY, BYTES(VARIABLE "\0\0\0\0\0\0"), BYTES(VARIABLE "\0\0\0\0\0"),
+                  TEXT_MEASURED },
                 { EV_EFI_VARIABLE_AUTHORITY, BYTES(VARIABLE "\0\0\0\0\0\0"), BYTES(VARIABLE), TEXT_MEASURED },
                 { EV_EFI_VARIABLE_AUTHORITY, BYTES(VARIABLE "\0\0"), BYTES("0123456789abcdef"), TEXT_NOT_MEASURED },
                 { EV_EFI_VARIABLE_AUTHORITY, BYTES("0123456789abcdef"), BYTES("x"), TEXT_NOT_MEASURED },
-                { EV_EFI_VARIABLE_AUTHORITY, BYTES("0123456789abcdef" "\xff\xff\xff\xff\xff\xff\xff\xff" ZERO4 ZERO4),
+                { EV_EFI_VARIABLE_AUTHORITY,
+                  BYTES("0123456789abcdef"
+                        "\xff\xff\xff\xff\xff\xff\xff\xff" ZERO4 ZERO4),
                   BYTES("x"), TEXT_NOT_MEASURED },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
                 struct log_event event = {
-                        .type = cases[i].type, .extended = cases[i].type != EV_NO_ACTION, .n_digests = 2,
+                        .type = cases[i].type,
+                        .extended = cases[i].type != EV_NO_ACTION,
+                        .n_digests = 2,
                 };
 
                 for (size_t j = 0; j < 2; j++) {
@@ -251,7 +300,8 @@ static void test_cel_accepts(void **state _unused_) {
                 { "[ ] \n", 0 },
                 { "[ " RECORD("11") " ,\n" RECORD("15") " ]\n", 2 },
                 { "[{\"pcr\":4," DIGESTS ",\"content_type\":\"a]\\\",}\",\"content\":{\"x\":[{},[]]}}]", 1 },
-                { "{\"recnum\":0,\"pcr\":0," DIGESTS "," CONTENT "}\n{\"recnum\":7,\"pcr\":23," DIGESTS "," CONTENT "}", 2 },
+                { "{\"recnum\":0,\"pcr\":0," DIGESTS "," CONTENT "}\n{\"recnum\":7,\"pcr\":23," DIGESTS "," CONTENT "}",
+                  2 },
                 { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":13,\"event_data\":\"6869\"}}", 1 },
                 { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sm3\",\"digest\":\"x\"}," DIGEST "]," CONTENT "}", 1 },
                 { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"SHA256\",\"digest\":\"" HEX64 "\"}]," CONTENT "}", 1 },
@@ -285,7 +335,9 @@ static void test_cel_refuses(void **state _unused_) {
         } cases[] = {
                 { "{", "record 1 is not valid JSON" },
                 { "nonsense", "record 1 is not valid JSON" },
-                { "[" RECORD("11") "," "1]", "record 2 is not valid JSON" },
+                { "[" RECORD("11") ","
+                                   "1]",
+                  "record 2 is not valid JSON" },
                 { "[" RECORD("11") ",[]]", "record 2 is not an object" },
                 { "[" RECORD("11") ",]", "record 2 is not valid JSON" },
                 { "[,]", "record 1 is not valid JSON" },
@@ -306,7 +358,8 @@ static void test_cel_refuses(void **state _unused_) {
                 { "{\"pcr\":4," CONTENT "}", "\"digests\"" },
                 { "{\"pcr\":4,\"digests\":{}," CONTENT "}", "\"digests\"" },
                 { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha256\"}]," CONTENT "}", "\"digests\"" },
-                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha384\",\"digest\":\"" HEX64 "\"}]," CONTENT "}", "\"digests\"" },
+                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha384\",\"digest\":\"" HEX64 "\"}]," CONTENT "}",
+                  "\"digests\"" },
                 { "{\"pcr\":4,\"digests\":[" DIGEST "," DIGEST "]," CONTENT "}", "\"digests\"" },
                 { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":13,\"event_data\":\"686\"}}", "\"content\"" },
                 { RECORD("4,\"recnum\":1") "\n" RECORD("4,\"recnum\":1"), "does not count up" },
@@ -326,9 +379,7 @@ static void test_cel_refuses(void **state _unused_) {
 
 /* However the brackets are arranged, memory is bounded by what real records need. */
 static void test_cel_bounds_a_record(void **state _unused_) {
-        static const struct {
-                const char *before, *after;
-        } forms[] = { { "[", "]" }, { "", "" }, { "\x1e", "" } };
+        static const struct { const char *before, *after; } forms[] = { { "[", "]" }, { "", "" }, { "\x1e", "" } };
         enum { LIMIT = 256 * 1024 };
 
         for (size_t i = 0; i < ELEMENTS(forms); i++)
@@ -354,18 +405,22 @@ static void test_cel_records_of_other_kinds(void **state _unused_) {
                 bool elsewhere;
                 uint32_t unknown;
         } cases[] = {
-                { "{\"nv_index\":25166881," DIGESTS ",\"content_type\":\"systemd\",\"content\":{\"nvIndexName\":\"hardware\","
+                { "{\"nv_index\":25166881," DIGESTS
+                  ",\"content_type\":\"systemd\",\"content\":{\"nvIndexName\":\"hardware\","
                   "\"string\":\"nvpcr:hardware\",\"eventType\":\"nvpcr-init\"}}",
                   "systemd nvpcr-init", "NV index 0x01800421 hardware: nvpcr:hardware", true, 0 },
                 { "{\"nv_index\":\"01800421\"," DIGESTS "}", "unknown content", "NV index 01800421: ", true, 0 },
                 { "{\"rtmr\":2," DIGESTS "}", "unknown content", "no PCR: ", true, 0 },
                 { "{\"pcr\":4," DIGESTS ",\"content_type\":\"new\",\"content\":5}", "new", "", false, 0 },
-                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":13,\"event_data\":\"6869\"}}", "EV_IPL", "\"hi\"", false, 0 },
+                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":13,\"event_data\":\"6869\"}}", "EV_IPL", "\"hi\"",
+                  false, 0 },
                 { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":\"EV_IPL\"}}", "EV_IPL", "\"\"", false, 0 },
-                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":\"EV_NEW\"}}", "unknown event type", " (0 bytes)", false, 1 << 4 },
+                { "{\"pcr\":4," DIGESTS "," FIRMWARE "{\"event_type\":\"EV_NEW\"}}", "unknown event type", " (0 bytes)",
+                  false, 1 << 4 },
                 { "{\"pcr\":4," DIGESTS "," FIRMWARE "{}}", "unknown event type", " (0 bytes)", false, 1 << 4 },
                 { "{\"pcr\":4,\"digests\":[]," CONTENT "}", "systemd", "x", false, 1 << 4 },
-                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sm3_256\",\"digest\":\"00\"}]," CONTENT "}", "systemd", "x", false, 1 << 4 },
+                { "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sm3_256\",\"digest\":\"00\"}]," CONTENT "}", "systemd", "x",
+                  false, 1 << 4 },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
@@ -391,8 +446,9 @@ static void test_cel_records_of_other_kinds(void **state _unused_) {
 
 /* A PCR whose events all have a digest of a bank is known in it. */
 static void test_cel_common_banks(void **state _unused_) {
-        static const char text[] = "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha1\",\"digest\":"
-                                   "\"0011223344556677889900112233445566778899\"}," DIGEST "]," CONTENT "}\n" RECORD("4");
+        static const char text[] =
+                "{\"pcr\":4,\"digests\":[{\"hashAlg\":\"sha1\",\"digest\":"
+                "\"0011223344556677889900112233445566778899\"}," DIGEST "]," CONTENT "}\n" RECORD("4");
         _cleanup_event_log_ struct event_log l = {};
         struct error e = {};
         struct replay r;

@@ -13,7 +13,8 @@ static struct http *client(void) {
         struct http *http = NULL;
         struct error e = {};
 
-        assert_ok(http_new(&(struct http_options) { .connect_timeout_ms = 2000, .low_speed_seconds = 1 }, &http, &e), &e);
+        assert_ok(http_new(&(struct http_options) { .connect_timeout_ms = 2000, .low_speed_seconds = 1 }, &http, &e),
+                  &e);
         return http;
 }
 
@@ -28,17 +29,23 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
         struct get *get = userdata;
 
         get->refreshes += refresh;
-        return http_prepare(get->http, easy, &(struct http_request) {
-                .method = "GET", .url = get->url, .max_answer = get->max ?: 1024, .subject = "the thing",
-                .malformed = FAILURE_S3_ANSWER,
-        }, ret, e);
+        return http_prepare(get->http, easy,
+                            &(struct http_request) {
+                                    .method = "GET",
+                                    .url = get->url,
+                                    .max_answer = get->max ?: 1024,
+                                    .subject = "the thing",
+                                    .malformed = FAILURE_S3_ANSWER,
+                            },
+                            ret, e);
 }
 
 static int perform(struct http *http, const char *url, struct http_call **ret, struct error *e) {
         struct get get = { .http = http, .url = url };
         struct http_exchange x = { .prepare = prepare, .userdata = &get };
 
-        return http_perform(http, &x, &(struct retry_policy) { .deadline_ms = 20000, .base_ms = 1, .cap_ms = 4 }, ret, e);
+        return http_perform(http, &x, &(struct retry_policy) { .deadline_ms = 20000, .base_ms = 1, .cap_ms = 4 }, ret,
+                            e);
 }
 
 /* Serves the replies to one http_perform(). */
@@ -57,7 +64,8 @@ static int exchange(const struct canned_reply *replies, size_t n, size_t *ret_re
 
 static void test_answer(void **state) {
         static const struct canned_reply reply = {
-                .status = "200 OK", .body = "hello",
+                .status = "200 OK",
+                .body = "hello",
                 .headers = "ETag:   \"a b\"  \r\nTwice: 1\r\ntwice: 2\r\nx-amz-request-id: R1\r\nEmpty:\r\n",
         };
         _cleanup_http_call_ struct http_call *call = NULL;
@@ -129,20 +137,44 @@ static void test_verdicts(void **state) {
                 enum failure failure;
                 const char *words;
         } table[] = {
-                { "retries 5xx", { { .status = "503 Slow Down" }, { .status = "500 Oops" }, { .status = "200 OK" } }, 3, 0,
-                  0, NULL },
+                { "retries 5xx",
+                  { { .status = "503 Slow Down" }, { .status = "500 Oops" }, { .status = "200 OK" } },
+                  3,
+                  0,
+                  0,
+                  NULL },
                 { "retries 429", { { .status = "429 Too Many" }, { .status = "204 No Content" } }, 2, 0, 0, NULL },
                 { "retries a hang-up", { { .raw = "" }, { .status = "200 OK" } }, 2, 0, 0, NULL },
-                { "retries a truncated body", { { .raw = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort" },
-                                                { .status = "200 OK" } },
-                  2, 0, 0, NULL },
-                { "retries a stall", { { .status = "200 OK", .delay_ms = 1600 }, { .status = "200 OK" } }, 2, 0, 0, NULL },
-                { "takes 4xx as final", { { .status = "404 Not Found", .headers = "x-amzn-RequestId: R2\r\n" } }, 1, -EIO,
-                  FAILURE_S3_ANSWER, "HTTP 404" },
-                { "follows no redirect", { { .status = "302 Found", .headers = "Location: /other\r\n" } }, 1, -EIO,
-                  FAILURE_S3_ANSWER, "HTTP 302" },
-                { "refuses a header without a colon", { { .status = "200 OK", .headers = "nonsense\r\n" } }, 1, -EIO,
-                  FAILURE_S3_ANSWER, "eader" },
+                { "retries a truncated body",
+                  { { .raw = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort" }, { .status = "200 OK" } },
+                  2,
+                  0,
+                  0,
+                  NULL },
+                { "retries a stall",
+                  { { .status = "200 OK", .delay_ms = 1600 }, { .status = "200 OK" } },
+                  2,
+                  0,
+                  0,
+                  NULL },
+                { "takes 4xx as final",
+                  { { .status = "404 Not Found", .headers = "x-amzn-RequestId: R2\r\n" } },
+                  1,
+                  -EIO,
+                  FAILURE_S3_ANSWER,
+                  "HTTP 404" },
+                { "follows no redirect",
+                  { { .status = "302 Found", .headers = "Location: /other\r\n" } },
+                  1,
+                  -EIO,
+                  FAILURE_S3_ANSWER,
+                  "HTTP 302" },
+                { "refuses a header without a colon",
+                  { { .status = "200 OK", .headers = "nonsense\r\n" } },
+                  1,
+                  -EIO,
+                  FAILURE_S3_ANSWER,
+                  "eader" },
                 { "refuses HTTP/0.9", { { .raw = "hello" } }, 1, -EIO, FAILURE_S3_ANSWER, "HTTP/0.9" },
         };
 
@@ -178,7 +210,8 @@ static void test_bounds(void **state) {
         memset(long_body, 'b', sizeof long_body - 1);
         assert_refused(exchange(&replies[0], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER,
                        "headers that are malformed or larger");
-        assert_refused(exchange(&replies[1], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER, "a body of more than 1024 bytes");
+        assert_refused(exchange(&replies[1], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER,
+                       "a body of more than 1024 bytes");
 }
 
 static void test_gives_up_at_the_deadline(void **state) {
@@ -249,7 +282,8 @@ static enum http_verdict judge_refresh(void *userdata, struct http_call *call, C
 }
 
 static void test_refresh_reaches_prepare(void **state) {
-        static const struct canned_reply replies[] = { { .status = "400 Bad" }, { .status = "400 Bad" },
+        static const struct canned_reply replies[] = { { .status = "400 Bad" },
+                                                       { .status = "400 Bad" },
                                                        { .status = "200 OK" } };
         _cleanup_(http_freep) struct http *http = client();
         struct get get = { .http = http };
@@ -284,9 +318,10 @@ static size_t on_bytes(char *data, size_t one, size_t n, void *userdata) {
 
 /* What the unseal pipeline does: a handle and a write callback of its own, which sees whole headers and may refuse. */
 static void test_streaming(void **state) {
-        static const struct canned_reply replies[] = { { .status = "206 Partial", .headers = "ETag: \"v\"\r\n",
-                                                         .body = "bytes" },
-                                                       { .status = "200 OK", .body = "no!" } };
+        static const struct canned_reply replies[] = {
+                { .status = "206 Partial", .headers = "ETag: \"v\"\r\n", .body = "bytes" },
+                { .status = "200 OK", .body = "no!" }
+        };
         _cleanup_(http_freep) struct http *http = client();
         CURL *easy = curl_easy_init();
         struct error e = {};
@@ -299,9 +334,11 @@ static void test_streaming(void **state) {
                 struct stream s = {};
                 CURLcode code;
 
-                assert_ok(http_prepare(http, easy, &(struct http_request) { .method = "GET", .url = c.url,
-                                                                            .malformed = FAILURE_S3_ANSWER },
-                                       &call, &e), &e);
+                assert_ok(http_prepare(http, easy,
+                                       &(struct http_request) {
+                                               .method = "GET", .url = c.url, .malformed = FAILURE_S3_ANSWER },
+                                       &call, &e),
+                          &e);
                 assert_int_equal(http_call_status(call), 0);
                 s.call = call;
                 curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes);
@@ -328,8 +365,7 @@ static void test_options(void **state) {
 
         (void) state;
         assert_refused(http_new(&(struct http_options) { .ca_bundle = "/nonexistent/ca.pem" }, &http, &e), &e,
-                       FAILURE_CONFIG,
-                       "cannot read the CA bundle");
+                       FAILURE_CONFIG, "cannot read the CA bundle");
         assert_null(http);
 }
 
@@ -380,7 +416,8 @@ static int boot_before_the_route(void) {
                 return 2;
         get = (struct get) { .http = http, .url = c.url };
         x.userdata = &get;
-        r = http_perform(http, &x, &(struct retry_policy) { .deadline_ms = 10000, .base_ms = 50, .cap_ms = 200 }, &call, &e);
+        r = http_perform(http, &x, &(struct retry_policy) { .deadline_ms = 10000, .base_ms = 50, .cap_ms = 200 }, &call,
+                         &e);
         pthread_join(thread, NULL);
         canned_stop(&c);
         canned_done(&c);
@@ -407,7 +444,7 @@ static void test_a_route_that_is_not_there_yet(void **state) {
 
 static void test_retry_policy(void **state) {
         struct error a = { .reason = "HTTP 503 SlowDown" }, b = { .reason = "Connection refused" },
-                e = { .reason = "HTTP 503 SlowDown" };
+                     e = { .reason = "HTTP 503 SlowDown" };
         struct retry r;
         unsigned ms, limits[] = { 10, 20, 40, 80, 100, 100 };
 

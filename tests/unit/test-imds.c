@@ -7,14 +7,19 @@
 #include "canned.h"
 #include "owner/environment.h"
 
-#define TOKEN { .status = "200 OK", .body = "TOKEN-1" }
-#define ROLE { .status = "200 OK", .body = "model-reader\n" }
+#define TOKEN \
+        { .status = "200 OK", .body = "TOKEN-1" }
+#define ROLE \
+        { .status = "200 OK", .body = "model-reader\n" }
 #define CREDENTIALS(expiration) \
-        { .status = "200 OK", .body = "{\"Code\": \"Success\", \"LastUpdated\": \"2026-01-01T00:00:00Z\", \"Type\": " \
-                                      "\"AWS-HMAC\", " \
-          "\"AccessKeyId\": \"ASIAEXAMPLE\", \"SecretAccessKey\": \"wJalr\\/XUtn+FEMI\", \"Token\": " \
-          "\"IQoJb3JpZ2luX2VjE==\", " \
-          "\"Expiration\": \"" expiration "\", \"New\": {\"Token\": \"not this one\"}}" }
+        { \
+                .status = "200 OK", \
+                .body = "{\"Code\": \"Success\", \"LastUpdated\": \"2026-01-01T00:00:00Z\", \"Type\": " \
+                        "\"AWS-HMAC\", " \
+                        "\"AccessKeyId\": \"ASIAEXAMPLE\", \"SecretAccessKey\": \"wJalr\\/XUtn+FEMI\", \"Token\": " \
+                        "\"IQoJb3JpZ2luX2VjE==\", " \
+                        "\"Expiration\": \"" expiration "\", \"New\": {\"Token\": \"not this one\"}}" \
+        }
 
 struct fixture {
         struct http *http;
@@ -41,7 +46,8 @@ static size_t stop(struct fixture *f) {
 }
 
 static void test_token_is_asked_for_once(void **state) {
-        static const struct canned_reply replies[] = { TOKEN, { .status = "200 OK", .body = "us-east-1" },
+        static const struct canned_reply replies[] = { TOKEN,
+                                                       { .status = "200 OK", .body = "us-east-1" },
                                                        { .status = "404 Not Found" },
                                                        { .status = "404 Not Found" } };
         _cleanup_free_ char *region = NULL, *lifecycle = NULL;
@@ -70,7 +76,9 @@ static void test_token_is_asked_for_once(void **state) {
 }
 
 static void test_token_is_renewed(void **state) {
-        static const struct canned_reply replies[] = { TOKEN, { .status = "401 Unauthorized" }, { .status = "503 Busy" },
+        static const struct canned_reply replies[] = { TOKEN,
+                                                       { .status = "401 Unauthorized" },
+                                                       { .status = "503 Busy" },
                                                        { .status = "200 OK", .body = "TOKEN-2" },
                                                        { .status = "200 OK", .body = "{}" } };
         _cleanup_free_ uint8_t *data = NULL;
@@ -102,7 +110,9 @@ static void test_refusals(void **state) {
                 { { { .status = "200 OK", .body = "" } }, 1, FAILURE_IMDS, "session token has 0 bytes" },
                 { { TOKEN, { .status = "200 OK", .body = "US EAST" } }, 2, FAILURE_IMDS, "is not a name" },
                 { { TOKEN, { .status = "200 OK", .body = "us_east@1" } }, 2, FAILURE_IMDS, "is not a Region" },
-                { { TOKEN, { .status = "302 Found", .headers = "Location: http://127.0.0.1:9/\r\n" } }, 2, FAILURE_IMDS,
+                { { TOKEN, { .status = "302 Found", .headers = "Location: http://127.0.0.1:9/\r\n" } },
+                  2,
+                  FAILURE_IMDS,
                   "HTTP 302" },
         };
 
@@ -123,7 +133,8 @@ static void test_refusals(void **state) {
 
 static void test_user_data_is_bounded(void **state) {
         static char large[IMDS_USER_DATA_MAX + 2];
-        struct canned_reply replies[] = { TOKEN, { .status = "200 OK", .body = large },
+        struct canned_reply replies[] = { TOKEN,
+                                          { .status = "200 OK", .body = large },
                                           { .status = "200 OK", .body = large + 1 } };
         uint8_t *data = NULL;
         struct error e = {};
@@ -147,8 +158,7 @@ static void test_parse_credentials(void **state) {
                 const char *words;
         } table[] = {
                 { "{\"Code\": \"AssumeRoleUnauthorizedAccess\", \"Message\": \"EC2 cannot assume the role\"}",
-                  FAILURE_CREDENTIALS,
-                  "AssumeRoleUnauthorizedAccess: EC2 cannot assume the role" },
+                  FAILURE_CREDENTIALS, "AssumeRoleUnauthorizedAccess: EC2 cannot assume the role" },
                 { "{}", FAILURE_CREDENTIALS, "no Code" },
                 { "[]", FAILURE_CREDENTIALS, "no Code" },
                 { "", FAILURE_IMDS, "cut short" },
@@ -160,9 +170,11 @@ static void test_parse_credentials(void **state) {
                 { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"\", \"Token\": \"t\", "
                   "\"Expiration\": \"2026-01-01T00:00:00Z\"}",
                   FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
-                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\\r\\nX: y\", \"SecretAccessKey\": \"s\", \"Token\": \"t\"}",
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\\r\\nX: y\", \"SecretAccessKey\": \"s\", \"Token\": "
+                  "\"t\"}",
                   FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
-                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\\r\\nX: y\"}",
+                { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"Token\": \"t\\r\\nX: "
+                  "y\"}",
                   FAILURE_IMDS, "lacks a well-formed AccessKeyId" },
                 { "{\"Code\": \"Success\", \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\", \"SecretAccessKey\": "
                   "\"s\", \"Token\": \"t\"}",
@@ -188,11 +200,10 @@ static void test_parse_credentials(void **state) {
 }
 
 static void test_parse_identity(void **state) {
-        static const char good[] = "{\"accountId\": \"111122223333\", \"instanceId\": \"i-0123456789abcdef0\", "
-                                   "\"instanceType\": \"m7i.xlarge\", "
-                                   "\"imageId\": \"ami-0123456789abcdef0\", \"region\": \"us-east-1\", "
-                                   "\"availabilityZone\": \"us-east-1a\", "
-                                   "\"devpayProductCodes\": null, \"version\": \"2017-09-30\"}";
+        static const char good[] =
+                "{\"accountId\": \"111122223333\", \"instanceId\": \"i-0123456789abcdef0\", \"instanceType\": "
+                "\"m7i.xlarge\", \"imageId\": \"ami-0123456789abcdef0\", \"region\": \"us-east-1\", "
+                "\"availabilityZone\": \"us-east-1a\", \"devpayProductCodes\": null, \"version\": \"2017-09-30\"}";
         static const struct {
                 const char *text, *words;
         } table[] = {
@@ -248,7 +259,9 @@ static void test_role_credentials_near_their_end(void **state) {
         char soon[sizeof "2026-01-01T00:00:00Z"];
         time_t t = time(NULL) + 60;
         char body[512];
-        struct canned_reply replies[] = { TOKEN, ROLE, { .status = "200 OK", .body = body }, { .status = "404 Not Found" } };
+        struct canned_reply replies[] = {
+                TOKEN, ROLE, { .status = "200 OK", .body = body }, { .status = "404 Not Found" }
+        };
         _cleanup_(credential_source_freep) struct credential_source *source = NULL;
         _cleanup_credentials_ struct credentials *a = NULL, *b = NULL, *c = NULL;
         struct error e = {};
@@ -259,7 +272,8 @@ static void test_role_credentials_near_their_end(void **state) {
         strftime(soon, sizeof soon, "%FT%TZ", gmtime_r(&t, &tm));
         snprintf(body, sizeof body,
                  "{\"Code\":\"Success\",\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\",\"Token\":\"t\","
-                 "\"Expiration\":\"%s\"}", soon);
+                 "\"Expiration\":\"%s\"}",
+                 soon);
         start(&f, replies, 4);
         assert_ok(credentials_from_imds(f.imds, &source, &e), &e);
         assert_ok(credentials_get(source, false, &a, &e), &e);
@@ -272,12 +286,14 @@ static void test_role_credentials_near_their_end(void **state) {
         assert_int_equal(stop(&f), 4);
 }
 
-#define NOT_FOUND { .status = "404 Not Found" }
-#define EMPTY { .status = "200 OK", .body = "" }
-#define NOT_YET(code) { .status = "200 OK", .body = "{\"Code\": \"" code "\", \"Message\": \"words\"}" }
+#define NOT_FOUND \
+        { .status = "404 Not Found" }
+#define EMPTY \
+        { .status = "200 OK", .body = "" }
+#define NOT_YET(code) \
+        { .status = "200 OK", .body = "{\"Code\": \"" code "\", \"Message\": \"words\"}" }
 #define LATE CREDENTIALS("2099-01-01T00:00:00Z")
-#define FOREVER(reply)                                                                                               \
-        reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply
+#define FOREVER(reply) reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply, reply
 
 /* What a new instance does not have yet is waited for. */
 static void test_the_first_seconds(void **state) {
@@ -355,9 +371,9 @@ static void test_what_never_comes(void **state) {
                 size_t n;
 
                 start(&f, table[i].replies, 15);
-                assert_refused(table[i].what == ROLE_OF     ? imds_credentials(f.imds, &c, &e) :
-                               table[i].what == REGION_OF ? imds_region(f.imds, &region, &e) :
-                                                            imds_user_data(f.imds, true, &data, &n, &e),
+                assert_refused(table[i].what == ROLE_OF     ? imds_credentials(f.imds, &c, &e)
+                               : table[i].what == REGION_OF ? imds_region(f.imds, &region, &e)
+                                                            : imds_user_data(f.imds, true, &data, &n, &e),
                                &e, table[i].failure, table[i].words);
                 assert_non_null(strstr(e.reason, " attempts in "));
                 stop(&f);
@@ -365,9 +381,8 @@ static void test_what_never_comes(void **state) {
 }
 
 static void clear_environment(void) {
-        static const char *const names[] = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-                                             "AWS_PROFILE",
-                                             "AWS_SHARED_CREDENTIALS_FILE", "HOME" };
+        static const char *const names[] = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",       "AWS_SESSION_TOKEN",
+                                             "AWS_PROFILE",       "AWS_SHARED_CREDENTIALS_FILE", "HOME" };
 
         for (size_t i = 0; i < ELEMENTS(names); i++)
                 unsetenv(names[i]);
@@ -382,7 +397,8 @@ static void test_environment(void **state) {
         clear_environment();
         assert_refused(credentials_from_environment(&source, &e), &e, FAILURE_CREDENTIALS, "HOME is not either");
         setenv("AWS_ACCESS_KEY_ID", "AKID", 1);
-        assert_refused(credentials_from_environment(&source, &e), &e, FAILURE_CREDENTIALS, "AWS_SECRET_ACCESS_KEY is not");
+        assert_refused(credentials_from_environment(&source, &e), &e, FAILURE_CREDENTIALS,
+                       "AWS_SECRET_ACCESS_KEY is not");
         setenv("AWS_SECRET_ACCESS_KEY", "key", 1);
         setenv("AWS_SESSION_TOKEN", "", 1);
         assert_ok(credentials_from_environment(&source, &e), &e);
@@ -397,8 +413,8 @@ static void test_environment(void **state) {
 static void test_profile(void **state) {
         static const char text[] =
                 "# comment = x\n[default]\naws_access_key_id=AKDEFAULT\naws_secret_access_key = s1\n\n"
-                "[ work ]\r\naws_access_key_id = AKWORK\r\n  aws_secret_access_key =  s/2=+ "
-                "\r\naws_session_token = tok\r\n"
+                "[ work ]\r\naws_access_key_id = AKWORK\r\n  aws_secret_access_key =  s/2=+ \r\naws_session_token = "
+                "tok\r\n"
                 "[sso]\nsso_session = corp\n"
                 "[bare]\naws_access_key_id = AKBARE\naws_secret_access_key = s3\naws_session_token =\n"
                 "[hollow]\naws_access_key_id =\naws_secret_access_key = \t\r\n";

@@ -47,7 +47,7 @@
 #define RELEASE(conditions) SAYS("Allow", AWS(ROLE), "'kms:Decrypt'", WHERE(conditions))
 #define OPEN(action) SAYS("Allow", AWS(ROLE), action, "")
 #define ALSO(who, action) GOOD ", " SAYS("Allow", AWS(who), action, "")
-#define DENY(operator, key) SAYS("Deny", "'*'", "'kms:Decrypt'", WHERE("'" operator "': {" key "}"))
+#define DENY(operator, key) SAYS("Deny", "'*'", "'kms:Decrypt'", WHERE("'" operator"': {" key "}"))
 #define NOT "StringNotEquals"
 #define DENY_DRIVERS DENY(NOT, PCR2(ONE(ALONE))) ", "
 #define ADMINISTER SAYS("Allow", AWS(ADMIN), "['kms:PutKeyPolicy', 'kms:DescribeKey']", "")
@@ -110,19 +110,22 @@ static void test_condition_keys(void **state _unused_) {
                 unsigned pcr = 0;
                 enum attestation_key kind = attestation_key(cases[i].key, &pcr);
 
-                if (kind != cases[i].kind || pcr != cases[i].pcr || is_unknown_kms_key(cases[i].key) !=
-                        cases[i].unknown)
+                if (kind != cases[i].kind || pcr != cases[i].pcr ||
+                    is_unknown_kms_key(cases[i].key) != cases[i].unknown)
                         fail_msg("%s: kind %d, PCR%u, unknown %d", cases[i].key, kind, pcr,
-                                is_unknown_kms_key(cases[i].key));
+                                 is_unknown_kms_key(cases[i].key));
         }
 }
 
 static void test_actions_that_take_a_document(void **state _unused_) {
         static const char *const take[] = { "kms:Decrypt", "KMS:decrypt", "kms:GenerateDataKey",
-                "kms:DeriveSharedSecret" };
-        static const char *const do_not[] = { "kms:Encrypt", "kms:ReEncryptFrom", "kms:CreateGrant",
-                "kms:PutKeyPolicy",
-                                              "kms:GenerateDataKeyWithoutPlaintext", "kms:Decrypt*" };
+                                            "kms:DeriveSharedSecret" };
+        static const char *const do_not[] = { "kms:Encrypt",
+                                              "kms:ReEncryptFrom",
+                                              "kms:CreateGrant",
+                                              "kms:PutKeyPolicy",
+                                              "kms:GenerateDataKeyWithoutPlaintext",
+                                              "kms:Decrypt*" };
 
         for (size_t i = 0; i < ELEMENTS(take); i++)
                 assert_true(action_takes_document(take[i]));
@@ -161,51 +164,60 @@ static const struct judged {
         const char *codes; /* in order, each with a space after it */
 } judged[] = {
         { "one image, one role", POLICY(GOOD), "" },
-        { "ForAnyValue fails without a value", POLICY(RELEASE("'ForAnyValue:StringEquals': {" NO_DRIVER
-          PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")), "" },
-        { "keys in another case", POLICY(RELEASE(EQUALS("'KMS:RECIPIENTATTESTATION:nitrotpmpcr2': '" ALONE
-          "', 'KMS:recipientattestation:NITROTPMPCR4': '" A "', " PCR12(ONE(Z))))), "" },
+        { "ForAnyValue fails without a value",
+          POLICY(RELEASE("'ForAnyValue:StringEquals': {" NO_DRIVER PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")), "" },
+        { "keys in another case",
+          POLICY(RELEASE(EQUALS("'KMS:RECIPIENTATTESTATION:nitrotpmpcr2': '" ALONE
+                                "', 'KMS:recipientattestation:NITROTPMPCR4': '" A "', " PCR12(ONE(Z))))),
+          "" },
         { "an enclave's signer", POLICY(RELEASE(EQUALS("'" RA "PCR8': '" A "'"))), "" },
         { "without variables", "{'Version': '2008-10-17', 'Statement': [" GOOD "]}", "" },
         { "no version", "{'Statement': [" GOOD "]}", "" },
-        { "no variable before 2012", "{'Version': '2008-10-17', 'Statement': [" RELEASE(EQUALS(NO_DRIVER
-          PCR4(ONE("${" RA "NitroTPMPCR4}")) ", " PCR12(ONE(Z)))) "]}", "never-matches " },
+        { "no variable before 2012",
+          "{'Version': '2008-10-17', 'Statement': [" RELEASE(
+                  EQUALS(NO_DRIVER PCR4(ONE("${" RA "NitroTPMPCR4}")) ", " PCR12(ONE(Z)))) "]}",
+          "never-matches " },
 
         /* A condition that does not demand what it names. */
-        { "ForAllValues holds without a value", POLICY(RELEASE("'ForAllValues:StringEquals': {" NO_DRIVER
-          PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")), "no-attestation " },
+        { "ForAllValues holds without a value",
+          POLICY(RELEASE("'ForAllValues:StringEquals': {" NO_DRIVER PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")),
+          "no-attestation " },
         { "IfExists", POLICY(RELEASE("'StringEqualsIfExists': {" NO_DRIVER PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")),
           "no-attestation " },
-        { "IfExists for PCR12", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)))
-          ", 'StringEqualsIfExists': {" PCR12(ONE(Z)) "}")), "pcr4-without-pcr12 " },
+        { "IfExists for PCR12",
+          POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A))) ", 'StringEqualsIfExists': {" PCR12(ONE(Z)) "}")),
+          "pcr4-without-pcr12 " },
         { "Null for PCR12", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A))) ", 'Null': {" PCR12(ONE("false")) "}")),
           "pcr4-without-pcr12 " },
         { "PCR4 and PCR12 alone", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z))))), "pcr4-without-pcr2 " },
         { "PCR4 alone", POLICY(RELEASE(EQUALS(PCR4(ONE(A))))), "pcr4-without-pcr12 pcr4-without-pcr2 " },
-        { "IfExists for PCR2", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z)))
-          ", 'StringEqualsIfExists': {" PCR2(ONE(ALONE)) "}")), "pcr4-without-pcr2 " },
-        { "Null for PCR2", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z)))
-          ", 'Null': {" PCR2(ONE("false")) "}")), "pcr4-without-pcr2 " },
-        { "not this driver", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z)))
-          ", 'StringNotEquals': {" PCR2(ONE(B)) "}")), "pcr4-without-pcr2 " },
+        { "IfExists for PCR2",
+          POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z))) ", 'StringEqualsIfExists': {" PCR2(ONE(ALONE)) "}")),
+          "pcr4-without-pcr2 " },
+        { "Null for PCR2",
+          POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z))) ", 'Null': {" PCR2(ONE("false")) "}")),
+          "pcr4-without-pcr2 " },
+        { "not this driver",
+          POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z))) ", 'StringNotEquals': {" PCR2(ONE(B)) "}")),
+          "pcr4-without-pcr2 " },
         { "PCR2 of an enclave", POLICY(RELEASE(EQUALS("'" RA "PCR2': '" ALONE "', " PCR4(ONE(A)) ", " PCR12(ONE(Z))))),
           "pcr4-without-pcr2 " },
         { "some PCR7", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR7(ONE(B)) ", " PCR12(ONE(Z))))),
           "pcr4-without-pcr2 " },
         { "PCR2 and no image", POLICY(RELEASE(EQUALS(NO_DRIVER PCR12(ONE(Z))))), "image-not-bound " },
         { "an option ROM", POLICY(RELEASE(EQUALS(PCR2(ONE(B)) ", " PCR4(ONE(A)) ", " PCR12(ONE(Z))))), "" },
-        { "with and without an option ROM", POLICY(RELEASE(EQUALS(PCR2(TWO(ALONE, B)) ", " PCR4(ONE(A)) ", "
-          PCR12(ONE(Z))))), "" },
-        { "not this image", POLICY(RELEASE("'StringNotEquals': {" PCR4(ONE(A)) "}, "
-          EQUALS(NO_DRIVER PCR12(ONE(Z))))), "image-not-bound " },
+        { "with and without an option ROM",
+          POLICY(RELEASE(EQUALS(PCR2(TWO(ALONE, B)) ", " PCR4(ONE(A)) ", " PCR12(ONE(Z))))), "" },
+        { "not this image", POLICY(RELEASE("'StringNotEquals': {" PCR4(ONE(A)) "}, " EQUALS(NO_DRIVER PCR12(ONE(Z))))),
+          "image-not-bound " },
         { "any PCR4", POLICY(RELEASE("'StringLike': {" NO_DRIVER PCR4(ONE("*")) ", " PCR12(ONE(Z)) "}")),
           "loose-match " },
         { "any PCR2", POLICY(RELEASE("'StringLike': {" PCR2(ONE("*")) ", " PCR4(ONE(A)) ", " PCR12(ONE(Z)) "}")),
           "loose-match " },
         { "a pattern for PCR4", POLICY(RELEASE("'StringLike': {" NO_DRIVER PCR4(ONE("a*")) ", " PCR12(ONE(Z)) "}")),
           "loose-match " },
-        { "a PCR as an ARN", POLICY(RELEASE("'ArnLike': {" NO_DRIVER PCR4(ONE("arn:*:*:*:*:*")) ", " PCR12(ONE(Z))
-          "}")), "loose-match " },
+        { "a PCR as an ARN",
+          POLICY(RELEASE("'ArnLike': {" NO_DRIVER PCR4(ONE("arn:*:*:*:*:*")) ", " PCR12(ONE(Z)) "}")), "loose-match " },
         { "PCR3 of an enclave alone", POLICY(RELEASE(EQUALS("'" RA "PCR3': '" A "'"))), "image-not-bound " },
         { "Secure Boot off", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)) ", " PCR7(ONE(OFF))))),
           "secure-boot-off pcr4-without-pcr12 " },
@@ -222,8 +234,8 @@ static const struct judged {
         { "a second command line", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)) ", " PCR12(TWO(Z, B))))),
           "added-command-line " },
         { "one other command line", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)) ", " PCR12(ONE(B))))), "" },
-        { "one-shot, and once more", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)) ", " PCR12(ONE(Z)) ", "
-          PCR15(TWO(B, Z))))), "not-one-shot " },
+        { "one-shot, and once more",
+          POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE(A)) ", " PCR12(ONE(Z)) ", " PCR15(TWO(B, Z))))), "not-one-shot " },
         { "images that mix", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(TWO(A, B)) ", " PCR12(TWO(A, B))))),
           "mixed-images " },
 
@@ -235,33 +247,32 @@ static const struct judged {
           "unknown-key unknown-key " },
         { "unknown, and no demand", POLICY(RELEASE("'StringEqualsIfExists': {'" RA "Image': '" A "'}")),
           "unknown-key no-attestation " },
-        { "unknown in a Deny", POLICY(GOOD ", " DENY("Null", "'kms:RecipientAttestation': 'true'")), 
-          "unknown-key " },
-        { "an encryption context without a name", POLICY(RELEASE(BOUND
-          ", 'StringEquals': {'kms:EncryptionContext': 'm'}")), "unknown-key " },
+        { "unknown in a Deny", POLICY(GOOD ", " DENY("Null", "'kms:RecipientAttestation': 'true'")), "unknown-key " },
+        { "an encryption context without a name",
+          POLICY(RELEASE(BOUND ", 'StringEquals': {'kms:EncryptionContext': 'm'}")), "unknown-key " },
 
         /* The encryption context. */
         { "a value", POLICY(RELEASE(BOUND ", 'StringEquals': {" MODEL "'m'}")), "" },
         { "a pattern that excludes some", POLICY(RELEASE(BOUND ", 'StringLike': {" MODEL "'llama-*'}")), "" },
-        { "a presented PCR", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE("${" RA "NitroTPMPCR4}")) ", "
-          PCR12(ONE(Z))))), "policy-variable " },
+        { "a presented PCR", POLICY(RELEASE(EQUALS(NO_DRIVER PCR4(ONE("${" RA "NitroTPMPCR4}")) ", " PCR12(ONE(Z))))),
+          "policy-variable " },
         { "a tag of the caller", POLICY(RELEASE(BOUND ", 'StringEquals': {" MODEL "'${aws:PrincipalTag/model}'}")),
           "policy-variable " },
-        { "a tag of the request", POLICY(RELEASE(BOUND ", 'StringEquals': {" MODEL
-          "['m', '${aws:RequestTag/model}']}")), "policy-variable " },
+        { "a tag of the request",
+          POLICY(RELEASE(BOUND ", 'StringEquals': {" MODEL "['m', '${aws:RequestTag/model}']}")), "policy-variable " },
         { "the caller's id, in a pattern", POLICY(RELEASE(BOUND ", 'StringLike': {" MODEL "'m-${aws:userid}'}")),
           "policy-variable " },
-        { "a variable and its default", POLICY(RELEASE(BOUND ", 'StringEquals': {" MODEL
-          "'${aws:PrincipalTag/m, `m`}'}")), "policy-variable " },
+        { "a variable and its default",
+          POLICY(RELEASE(BOUND ", 'StringEquals': {" MODEL "'${aws:PrincipalTag/m, `m`}'}")), "policy-variable " },
         { "a dollar that is one", POLICY(RELEASE(BOUND ", 'StringEquals': {" MODEL "'${$}{x}'}")), "" },
-        { "a variable elsewhere", POLICY(RELEASE(BOUND
-          ", 'StringEquals': {'aws:SourceVpc': '${aws:PrincipalTag/vpc}'}")), "" },
+        { "a variable elsewhere",
+          POLICY(RELEASE(BOUND ", 'StringEquals': {'aws:SourceVpc': '${aws:PrincipalTag/vpc}'}")), "" },
         { "any value", POLICY(RELEASE(BOUND ", 'StringLike': {" MODEL "'*'}")), "open-context " },
         { "any value but none", POLICY(RELEASE(BOUND ", 'StringLike': {" MODEL "['m', '?*']}")), "open-context " },
         { "if there is one", POLICY(RELEASE(BOUND ", 'StringEqualsIfExists': {" MODEL "'m'}")), "open-context " },
         { "all of none", POLICY(RELEASE(BOUND ", 'ForAllValues:StringEquals': {" MODEL "'m'}")), "open-context " },
-        { "any value, and one", POLICY(RELEASE(BOUND ", 'StringLike': {" MODEL "'*'}, 'StringEquals': {" MODEL
-          "'m'}")), "" },
+        { "any value, and one", POLICY(RELEASE(BOUND ", 'StringLike': {" MODEL "'*'}, 'StringEquals': {" MODEL "'m'}")),
+          "" },
         { "all but one", POLICY(RELEASE(BOUND ", 'StringNotEquals': {" MODEL "'secret'}")), "" },
         { "no further keys",
           POLICY(RELEASE(BOUND ", 'ForAllValues:StringEquals': {'kms:EncryptionContextKeys': ['model']}")), "" },
@@ -277,21 +288,25 @@ static const struct judged {
           "self-sealing no-attestation " },
         { "encryption again under this key", POLICY(ALSO(ROLE, "'kms:ReEncryptTo'")), "self-sealing " },
         { "a key that the caller does not see", POLICY(ALSO(ROLE, "'kms:GenerateDataKeyWithoutPlaintext'")), "" },
-        { "the owner", POLICY(ALSO("arn:aws:iam::" OWNER ":role/release",
-          "['kms:GenerateDataKey', 'kms:Encrypt']")), "" },
-        { "the image makes data keys", POLICY(GOOD ", "
-          SAYS("Allow", AWS(ROLE), "'kms:GenerateDataKey'", WHERE(BOUND))), "" },
-        { "grants give sealing away too", POLICY(ALSO(ROLE, "'kms:CreateGrant'") ", "
-          SAYS("Deny", "'*'", "['kms:Decrypt', 'kms:ReEncryptFrom']",
-          WHERE("'StringNotEquals': {" PCR2(ONE(ALONE)) "}")) ", "
-          SAYS("Deny", "'*'", "['kms:Decrypt', 'kms:ReEncryptFrom']",
-          WHERE("'StringNotEquals': {" PCR4(ONE(A)) "}")) ", "
-          SAYS("Deny", "'*'", "['kms:Decrypt', 'kms:ReEncryptFrom']",
-          WHERE("'StringNotEquals': {" PCR12(ONE(Z)) "}"))), "self-sealing " },
+        { "the owner", POLICY(ALSO("arn:aws:iam::" OWNER ":role/release", "['kms:GenerateDataKey', 'kms:Encrypt']")),
+          "" },
+        { "the image makes data keys",
+          POLICY(GOOD ", " SAYS("Allow", AWS(ROLE), "'kms:GenerateDataKey'", WHERE(BOUND))), "" },
+        { "grants give sealing away too",
+          POLICY(ALSO(ROLE, "'kms:CreateGrant'") ", " SAYS(
+                  "Deny", "'*'", "['kms:Decrypt', 'kms:ReEncryptFrom']",
+                  WHERE("'StringNotEquals': {" PCR2(ONE(
+                          ALONE)) "}")) ", " SAYS("Deny", "'*'", "['kms:Decrypt', 'kms:ReEncryptFrom']",
+                                                  WHERE("'StringNotEquals': {" PCR4(ONE(
+                                                          A)) "}")) ", " SAYS("Deny", "'*'",
+                                                                              "['kms:Decrypt', 'kms:ReEncryptFrom']",
+                                                                              WHERE("'StringNotEquals': {" PCR12(
+                                                                                      ONE(Z)) "}"))),
+          "self-sealing " },
         { "nothing is released", POLICY(ALSO(ROLE, "'kms:Encrypt'") ", " SAYS("Deny", "'*'", "'kms:Decrypt'", "")),
           "" },
-        { "grants that are denied", POLICY(ALSO(ROLE, "'kms:CreateGrant'") ", "
-          SAYS("Deny", "'*'", "'kms:CreateGrant'", "")), "" },
+        { "grants that are denied",
+          POLICY(ALSO(ROLE, "'kms:CreateGrant'") ", " SAYS("Deny", "'*'", "'kms:CreateGrant'", "")), "" },
         { "grants", POLICY(ALSO(ROLE, "'kms:CreateGrant'")), "self-sealing no-attestation " },
 
         /* Who administers. */
@@ -303,33 +318,43 @@ static const struct judged {
           "self-administration " },
         { "another role of the account", POLICY(ALSO("arn:aws:iam::" CONSUMER ":role/ops", "'kms:PutKeyPolicy'")),
           "self-administration " },
-        { "a session in the account", POLICY(ALSO("arn:aws:sts::" CONSUMER ":assumed-role/ops/i",
-          "'kms:PutKeyPolicy'")), "self-administration " },
-        { "all but", POLICY(GOOD ", {'Effect': 'Allow', 'Principal': {'AWS': '" CONSUMER
-          "'}, 'NotAction': ['kms:Decrypt', 'kms:ReEncrypt*', 'kms:CreateGrant', 'kms:GenerateDataKey', 'kms:Encrypt'],"
-          " 'Resource': '*'}"), "self-administration " },
-        { "a role of an account that is released to", "{'Version': '2012-10-17', 'Statement': ["
-          SAYS("Allow", AWS("arn:aws:iam::" CONSUMER ":role/ops"), "'kms:PutKeyPolicy'", "") ", "
-          SAYS("Allow", AWS(CONSUMER), "'kms:Decrypt'", WHERE(BOUND)) "]}", "self-administration " },
+        { "a session in the account",
+          POLICY(ALSO("arn:aws:sts::" CONSUMER ":assumed-role/ops/i", "'kms:PutKeyPolicy'")), "self-administration " },
+        { "all but",
+          POLICY(GOOD ", {'Effect': 'Allow', 'Principal': {'AWS': '" CONSUMER
+                      "'}, 'NotAction': ['kms:Decrypt', 'kms:ReEncrypt*', 'kms:CreateGrant', 'kms:GenerateDataKey', "
+                      "'kms:Encrypt'],"
+                      " 'Resource': '*'}"),
+          "self-administration " },
+        { "a role of an account that is released to",
+          "{'Version': '2012-10-17', 'Statement': [" SAYS("Allow", AWS("arn:aws:iam::" CONSUMER ":role/ops"),
+                                                          "'kms:PutKeyPolicy'",
+                                                          "") ", " SAYS("Allow", AWS(CONSUMER), "'kms:Decrypt'",
+                                                                        WHERE(BOUND)) "]}",
+          "self-administration " },
         { "a replica", POLICY(ALSO(ROLE, "'kms:ReplicateKey'")), "self-administration " },
         { "another primary key", POLICY(ALSO(ROLE, "'kms:UpdatePrimaryRegion'")), "self-administration " },
         { "key material", POLICY(ALSO(ROLE, "['kms:ImportKeyMaterial', 'kms:DeleteImportedKeyMaterial']")),
           "self-administration " },
         { "looking", POLICY(ALSO(ROLE, "['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:ListGrants']")), "" },
-        { "the same id", "{'Version': '2012-10-17', 'Statement': ["
-          SAYS("Allow", AWS(KEY_ID), "'kms:PutKeyPolicy'", "") ", "
-          SAYS("Allow", AWS(KEY_ID), "'kms:Decrypt'", WHERE(BOUND)) "]}", "self-administration unique-id unique-id "
-          },
+        { "the same id",
+          "{'Version': '2012-10-17', 'Statement': [" SAYS("Allow", AWS(KEY_ID), "'kms:PutKeyPolicy'",
+                                                          "") ", " SAYS("Allow", AWS(KEY_ID), "'kms:Decrypt'",
+                                                                        WHERE(BOUND)) "]}",
+          "self-administration unique-id unique-id " },
         { "an id, and perhaps that of the role", POLICY(ALSO(KEY_ID, "'kms:PutKeyPolicy'")), "unique-id " },
         { "an id that seals", POLICY(ALSO("AIDAEXAMPLEEXAMPLE123", "'kms:GenerateDataKey'")), "unique-id " },
         { "an id that looks", POLICY(ALSO(KEY_ID, "'kms:DescribeKey'")), "" },
 
         /* Who else gets the key. */
         { "everyone", POLICY(SAYS("Allow", "'*'", "'kms:Decrypt'", WHERE(BOUND))), "wildcard-principal " },
-        { "all actions but one", POLICY("{'Effect': 'Allow', 'Principal': {'AWS': '" ROLE
-          "'}, 'NotAction': ['kms:DeleteAlias'], 'Resource': '*'}"), "no-attestation " },
-        { "all keys but one", POLICY("{'Effect': 'Allow', 'Principal': {'AWS': '" ROLE
-          "'}, 'Action': 'kms:Decrypt', 'NotResource': 'arn:aws:kms:us-east-1:" OWNER ":key/other'}"),
+        { "all actions but one",
+          POLICY("{'Effect': 'Allow', 'Principal': {'AWS': '" ROLE
+                 "'}, 'NotAction': ['kms:DeleteAlias'], 'Resource': '*'}"),
+          "no-attestation " },
+        { "all keys but one",
+          POLICY("{'Effect': 'Allow', 'Principal': {'AWS': '" ROLE
+                 "'}, 'Action': 'kms:Decrypt', 'NotResource': 'arn:aws:kms:us-east-1:" OWNER ":key/other'}"),
           "no-attestation " },
         { "a service", POLICY(SAYS("Allow", "{'Service': 'ec2.amazonaws.com'}", "'kms:Decrypt'", "")),
           "no-attestation " },
@@ -338,54 +363,76 @@ static const struct judged {
           "no-attestation " },
 
         /* A Deny that demands, or seems to. */
-        { "three values", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS DENY(NOT, PCR4(ONE(A))) ", "
-          DENY(NOT, PCR12(ONE(Z)))), "" },
+        { "three values",
+          POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z)))), "" },
         { "none for PCR2", POLICY(OPEN("'kms:Decrypt'") ", " DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z)))),
           "pcr4-without-pcr2 " },
         { "none for PCR12", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS DENY(NOT, PCR4(ONE(A)))),
           "pcr4-without-pcr12 " },
         { "none for PCR4", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS DENY(NOT, PCR12(ONE(Z)))),
           "image-not-bound " },
-        { "the Allow has the rest", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z)))) ", "
-          DENY(NOT, PCR2(ONE(ALONE)))), "" },
-        { "a role is spared PCR2", POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z))))
-          ", {'Effect': 'Deny', 'NotPrincipal': {'AWS': '" ROLE "'}, 'Action': 'kms:Decrypt', 'Resource': '*', "
-          "'Condition': {'StringNotEquals': {" PCR2(ONE(ALONE)) "}}}"), "pcr4-without-pcr2 " },
-        { "no boot leaves zeros in PCR2", POLICY(OPEN("'kms:Decrypt'") ", " DENY(NOT, PCR2(ONE(Z))) ", "
-          DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z)))), "never-measured " },
-        { "a value besides", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS
-          SAYS("Deny", "'*'", "'kms:Decrypt'", WHERE("'StringNotEquals': {" PCR4(ONE(A)) ", 'aws:PrincipalArn': '"
-          ROLE "'}")) ", " DENY(NOT, PCR12(ONE(Z)))), "image-not-bound " },
-        { "NotPrincipal", POLICY(OPEN("'kms:Decrypt'") ", {'Effect': 'Deny', 'NotPrincipal': {'AWS': '" ROLE
-          "'}, 'Action': 'kms:Decrypt', 'Resource': '*', 'Condition': {'StringNotEquals': {" PCR4(ONE(A)) "}}}, "
-          DENY_DRIVERS DENY(NOT, PCR12(ONE(Z)))), "image-not-bound " },
-        { "IfExists in a Deny", POLICY(OPEN("'kms:Decrypt'") ", "
-          DENY("StringNotEqualsIfExists", PCR2(ONE(ALONE))) ", " DENY("StringNotEqualsIfExists", PCR4(ONE(A))) ", "
-          DENY("StringNotEqualsIfExists", PCR12(ONE(Z)))), "no-attestation " },
-        { "ForAnyValue in a Deny", POLICY(OPEN("'kms:Decrypt'") ", "
-          DENY("ForAnyValue:StringNotEquals", PCR2(ONE(ALONE))) ", "
-          DENY("ForAnyValue:StringNotEquals", PCR4(ONE(A))) ", "
-          DENY("ForAnyValue:StringNotEquals", PCR12(ONE(Z)))), "no-attestation " },
-        { "another key", POLICY(OPEN("'kms:Decrypt'")
-          ", {'Effect': 'Deny', 'Principal': '*', 'Action': 'kms:Decrypt', 'Resource': 'arn:aws:kms:us-east-1:"
-          OWNER ":key/x', 'Condition': {'StringNotEquals': {" PCR4(ONE(A)) "}}}"), "no-attestation " },
-        { "images that mix", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS
-          DENY(NOT, PCR4(TWO(A, B))) ", " DENY(NOT, PCR12(TWO(A, B)))), "mixed-images " },
-        { "a second image, and a second command line", POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS
-          DENY(NOT, PCR4(TWO(A, B))) ", " DENY(NOT, PCR12(TWO(Z, B)))), "added-command-line mixed-images " },
-        { "images that the Allow keeps apart", POLICY(GOOD ", " DENY(NOT, PCR4(TWO(A, B))) ", "
-          DENY(NOT, PCR12(TWO(B, Z)))), "" },
-        { "grants are free", POLICY(OPEN("['kms:Decrypt', 'kms:CreateGrant']") ", " DENY_DRIVERS
-          DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z)))), "no-attestation " },
-        { "grants are denied", POLICY(OPEN("['kms:Decrypt', 'kms:CreateGrant']") ", " DENY_DRIVERS
-          DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z))) ", "
-          SAYS("Deny", "'*'", "'kms:CreateGrant'", "")), "" },
-        { "some document", POLICY(OPEN("'kms:Decrypt'") ", "
-          DENY("Null", PCR4(ONE("true")) ", " IMAGE(ONE("true")))), "image-not-bound " },
+        { "the Allow has the rest",
+          POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(ONE(Z)))) ", " DENY(NOT, PCR2(ONE(ALONE)))), "" },
+        { "a role is spared PCR2",
+          POLICY(RELEASE(EQUALS(PCR4(ONE(A)) ", " PCR12(
+                  ONE(Z)))) ", {'Effect': 'Deny', 'NotPrincipal': {'AWS': '" ROLE
+                            "'}, 'Action': 'kms:Decrypt', 'Resource': '*', 'Condition': {'StringNotEquals': {" PCR2(
+                                    ONE(ALONE)) "}}}"),
+          "pcr4-without-pcr2 " },
+        { "no boot leaves zeros in PCR2",
+          POLICY(OPEN("'kms:Decrypt'") ", " DENY(NOT, PCR2(ONE(Z))) ", " DENY(NOT,
+                                                                              PCR4(ONE(A))) ", " DENY(NOT,
+                                                                                                      PCR12(ONE(Z)))),
+          "never-measured " },
+        { "a value besides",
+          POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS SAYS("Deny", "'*'", "'kms:Decrypt'",
+                                                              WHERE("'StringNotEquals': {" PCR4(
+                                                                      ONE(A)) ", 'aws:PrincipalArn': '" ROLE
+                                                                              "'}")) ", " DENY(NOT, PCR12(ONE(Z)))),
+          "image-not-bound " },
+        { "NotPrincipal",
+          POLICY(OPEN("'kms:Decrypt'") ", {'Effect': 'Deny', 'NotPrincipal': {'AWS': '" ROLE
+                                       "'}, 'Action': 'kms:Decrypt', 'Resource': '*', 'Condition': {'StringNotEquals': "
+                                       "{" PCR4(ONE(A)) "}}}, " DENY_DRIVERS DENY(NOT, PCR12(ONE(Z)))),
+          "image-not-bound " },
+        { "IfExists in a Deny",
+          POLICY(OPEN("'kms:Decrypt'") ", " DENY("StringNotEqualsIfExists", PCR2(ONE(ALONE))) ", " DENY(
+                  "StringNotEqualsIfExists", PCR4(ONE(A))) ", " DENY("StringNotEqualsIfExists", PCR12(ONE(Z)))),
+          "no-attestation " },
+        { "ForAnyValue in a Deny",
+          POLICY(OPEN("'kms:Decrypt'") ", " DENY("ForAnyValue:StringNotEquals", PCR2(ONE(ALONE))) ", " DENY(
+                  "ForAnyValue:StringNotEquals", PCR4(ONE(A))) ", " DENY("ForAnyValue:StringNotEquals", PCR12(ONE(Z)))),
+          "no-attestation " },
+        { "another key",
+          POLICY(OPEN("'kms:Decrypt'") ", {'Effect': 'Deny', 'Principal': '*', 'Action': 'kms:Decrypt', 'Resource': "
+                                       "'arn:aws:kms:us-east-1:" OWNER
+                                       ":key/x', 'Condition': {'StringNotEquals': {" PCR4(ONE(A)) "}}}"),
+          "no-attestation " },
+        { "images that mix",
+          POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS DENY(NOT, PCR4(TWO(A, B))) ", " DENY(NOT, PCR12(TWO(A, B)))),
+          "mixed-images " },
+        { "a second image, and a second command line",
+          POLICY(OPEN("'kms:Decrypt'") ", " DENY_DRIVERS DENY(NOT, PCR4(TWO(A, B))) ", " DENY(NOT, PCR12(TWO(Z, B)))),
+          "added-command-line mixed-images " },
+        { "images that the Allow keeps apart",
+          POLICY(GOOD ", " DENY(NOT, PCR4(TWO(A, B))) ", " DENY(NOT, PCR12(TWO(B, Z)))), "" },
+        { "grants are free",
+          POLICY(OPEN("['kms:Decrypt', 'kms:CreateGrant']") ", " DENY_DRIVERS
+                         DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z)))),
+          "no-attestation " },
+        { "grants are denied",
+          POLICY(OPEN("['kms:Decrypt', 'kms:CreateGrant']") ", " DENY_DRIVERS
+                         DENY(NOT, PCR4(ONE(A))) ", " DENY(NOT, PCR12(ONE(Z))) ", " SAYS("Deny", "'*'",
+                                                                                         "'kms:CreateGrant'", "")),
+          "" },
+        { "some document", POLICY(OPEN("'kms:Decrypt'") ", " DENY("Null", PCR4(ONE("true")) ", " IMAGE(ONE("true")))),
+          "image-not-bound " },
         { "some document, where there is one", POLICY(OPEN("'kms:Decrypt'") ", " DENY("Null", PCR4(ONE("false")))),
           "no-attestation " },
-        { "nothing at all", POLICY(OPEN("'kms:Decrypt'") ", "
-          SAYS("Deny", "'*'", "'kms:*'", WHERE("'Null': {'kms:RecipientAttestation': 'true'}"))), "unknown-key " },
+        { "nothing at all",
+          POLICY(OPEN("'kms:Decrypt'") ", " SAYS("Deny", "'*'", "'kms:*'",
+                                                 WHERE("'Null': {'kms:RecipientAttestation': 'true'}"))),
+          "unknown-key " },
 };
 
 static void find(const struct judged *j, struct findings *ret, char *codes, size_t size) {
@@ -470,7 +517,7 @@ static void ask(const struct key_policy *policy, const char *principal, const ch
 /* What each operator makes of a key that is equal, of one that is not, and of none. */
 static void test_operators(void **state _unused_) {
         static const struct {
-                const char *operator, *same, *other; /* the value that the request has, and one that it does not
+                const char *operator, * same, *other; /* the value that the request has, and one that it does not
                         have */
                 bool met_by_same, met_by_other, met_by_none;
         } cases[] = {
@@ -509,10 +556,9 @@ static void test_operators(void **state _unused_) {
                         _cleanup_free_ char *text = NULL;
 
                         assert_true(asprintf(&text,
-                                "{'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', 'Principal': "
-                                                    "{'AWS': '" ROLE
-                                                            "'}, 'Action': 'kms:Decrypt', 'Resource': '*', "
-                                                    "'Condition': {'%s': {'%s': '%s'}}}]}",
+                                             "{'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', 'Principal': "
+                                             "{'AWS': '" ROLE "'}, 'Action': 'kms:Decrypt', 'Resource': '*', "
+                                             "'Condition': {'%s': {'%s': '%s'}}}]}",
                                              cases[i].operator, asked[k].key, asked[k].value) > 0);
                         parse(text, &policy);
                         ask(&policy, ROLE, "kms:Decrypt", true, &v);
@@ -530,8 +576,10 @@ static void test_what_a_reference_leaves_open(void **state _unused_) {
                 const char *key;
                 enum decision decision;
         } cases[] = {
-                { RA "NitroTPMPCR7", DECISION_UNKNOWN }, { RA "PCR0", DECISION_ALLOWED },
-                { RA "ImageSha384", DECISION_ALLOWED },  { RA "NitroTPMPCR04", DECISION_ALLOWED },
+                { RA "NitroTPMPCR7", DECISION_UNKNOWN },
+                { RA "PCR0", DECISION_ALLOWED },
+                { RA "ImageSha384", DECISION_ALLOWED },
+                { RA "NitroTPMPCR04", DECISION_ALLOWED },
         };
         struct reference reference = {};
         uint8_t four[REFERENCE_SIZE];
@@ -545,9 +593,10 @@ static void test_what_a_reference_leaves_open(void **state _unused_) {
                 _cleanup_free_ char *text = NULL;
                 struct error e;
 
-                assert_true(asprintf(&text, "{'Statement': [{'Effect': 'Allow', 'Principal': {'AWS': '" ROLE
-                        "'}, 'Action': "
-                                            "'kms:Decrypt', 'Resource': '*', 'Condition': {'Null': {'%s': 'true'}}}]}",
+                assert_true(asprintf(&text,
+                                     "{'Statement': [{'Effect': 'Allow', 'Principal': {'AWS': '" ROLE
+                                     "'}, 'Action': 'kms:Decrypt', 'Resource': '*', 'Condition': {'Null': {'%s': "
+                                     "'true'}}}]}",
                                      cases[i].key) > 0);
                 parse(text, &policy);
                 assert_ok(request_init(&request, ROLE, "kms:Decrypt", NULL, &e), &e);
@@ -585,17 +634,18 @@ static void compose_for(struct written *w, const char *references) {
         w->principals[0] = ROLE;
         w->admins[0] = ADMIN;
         w->sealers[0] = ADMIN;
-        w->c = (struct composition) { .images = w->images, .principals = { w->principals, 1 }, .admins =
-                { w->admins, 1 },
+        w->c = (struct composition) { .images = w->images,
+                                      .principals = { w->principals, 1 },
+                                      .admins = { w->admins, 1 },
                                       .sealers = { w->sealers, 1 } };
 }
 
 /* The policy that is written, and a second one with a statement besides that allows everything to the owner's
  * account and the role: what is denied there is denied by the Deny statements. */
 static void write_policy(const struct written *w, struct key_policy *ret, struct key_policy *ret_opened) {
-        static const char everything[] = "{\"Effect\": \"Allow\", \"Principal\": {\"AWS\": [\"" OWNER "\", \"" ADMIN
-                                         "\", \"" USER "\", \"" ROLE
-                                                 "\"]}, \"Action\": \"kms:*\", \"Resource\": \"*\"}";
+        static const char everything[] =
+                "{\"Effect\": \"Allow\", \"Principal\": {\"AWS\": [\"" OWNER "\", \"" ADMIN "\", \"" USER "\", \"" ROLE
+                "\"]}, \"Action\": \"kms:*\", \"Resource\": \"*\"}";
         _cleanup_json_ json_object *o = NULL;
         json_object *statements;
         const char *text;
@@ -615,13 +665,13 @@ static void test_denies_what_is_not_attested(void **state _unused_) {
                 const char *principal, *action;
                 bool attested, denied;
         } cases[] = {
-                { ROLE, "kms:Decrypt", true, false },       { ROLE, "kms:Decrypt", false, true },
-                { ADMIN, "kms:Decrypt", true, false },      { ADMIN, "kms:Decrypt", false, true },
-                { USER, "kms:Decrypt", false, true },       { ADMIN, "kms:ReEncryptFrom", true, true },
-                { ADMIN, "kms:ReEncryptFrom", false, true }, { ADMIN, "kms:CreateGrant", true, true },
-                { ADMIN, "kms:CreateGrant", false, true },  { ROLE, "kms:CreateGrant", true, true },
+                { ROLE, "kms:Decrypt", true, false },           { ROLE, "kms:Decrypt", false, true },
+                { ADMIN, "kms:Decrypt", true, false },          { ADMIN, "kms:Decrypt", false, true },
+                { USER, "kms:Decrypt", false, true },           { ADMIN, "kms:ReEncryptFrom", true, true },
+                { ADMIN, "kms:ReEncryptFrom", false, true },    { ADMIN, "kms:CreateGrant", true, true },
+                { ADMIN, "kms:CreateGrant", false, true },      { ROLE, "kms:CreateGrant", true, true },
                 { ADMIN, "kms:GenerateDataKey", false, false }, { ADMIN, "kms:Encrypt", false, false },
-                { ADMIN, "kms:PutKeyPolicy", false, false }, { ADMIN, "kms:ScheduleKeyDeletion", false, false },
+                { ADMIN, "kms:PutKeyPolicy", false, false },    { ADMIN, "kms:ScheduleKeyDeletion", false, false },
         };
         _cleanup_key_policy_ struct key_policy policy = {}, opened = {};
         struct written w = {};
@@ -713,11 +763,13 @@ static void test_denies_for_several_images(void **state _unused_) {
         } sets[] = {
                 { "[" MEASURED_IMAGE ", " MEASURED("'PCR4': '" B "', 'PCR12': '" B "'") "]", false },
                 { "[" MEASURED_IMAGE ", {'Measurements': {'PCR0': '" B "', 'PCR1': '" A "'}}]", false },
-                { "[" MEASURED("'PCR4': '" A "', 'PCR7': '" A "', 'PCR12': '" Z "'") ", "
-                  MEASURED("'PCR4': '" B "', 'PCR12': '" Z "'") ", {'Measurements': {'PCR8': '" B "'}}]", false },
+                { "[" MEASURED("'PCR4': '" A "', 'PCR7': '" A "', 'PCR12': '" Z "'") ", " MEASURED(
+                          "'PCR4': '" B "', 'PCR12': '" Z "'") ", {'Measurements': {'PCR8': '" B "'}}]",
+                  false },
                 { "[" MEASURED_IMAGE ", {'Measurements': {'PCR7': '" B "'}}]", true },
                 { "[" MEASURED_IMAGE ", {'Measurements': {'PCR4': '" B "', 'PCR7': '" B "', 'PCR12': '" Z
-                  "'}, 'SecureBoot': true}]", false },
+                  "'}, 'SecureBoot': true}]",
+                  false },
                 { "[" MEASURED_IMAGE ", {'Measurements': {'PCR2': '" B "', 'PCR4': '" A "', 'PCR12': '" Z "'}}]",
                   false },
         };
@@ -736,8 +788,8 @@ static void test_denies_for_several_images(void **state _unused_) {
                         _cleanup_evaluation_ struct evaluation v = {};
                         _cleanup_request_ struct request request = {};
                         bool changed = k % 2;
-                        struct document d = { .kind = reference_is_nitrotpm(&image) ? DOCUMENT_NITROTPM :
-                                DOCUMENT_ENCLAVE };
+                        struct document d = { .kind = reference_is_nitrotpm(&image) ? DOCUMENT_NITROTPM
+                                                                                    : DOCUMENT_ENCLAVE };
                         struct error e;
 
                         for (unsigned pcr = 0; pcr < REFERENCE_PCRS; pcr++)
@@ -746,8 +798,7 @@ static void test_denies_for_several_images(void **state _unused_) {
                         assert_ok(request_init(&request, ROLE, "kms:Decrypt", NULL, &e), &e);
                         assert_ok(request_add_document(&request, &d, &e), &e);
                         assert_ok(evaluate(changed ? &opened : &policy, &request, &v, &e), &e);
-                        if (v.decision != (changed ? DECISION_DENIED : DECISION_ALLOWED) || v.explicit_deny !=
-                                changed)
+                        if (v.decision != (changed ? DECISION_DENIED : DECISION_ALLOWED) || v.explicit_deny != changed)
                                 fail_msg("set %zu, image %zu%s: %s", i, k / 2, changed ? ", changed" : "",
                                          decision_name(v.decision));
                 }
@@ -763,8 +814,7 @@ static void test_refuses_to_write(void **state _unused_) {
         } cases[] = {
                 { ROLE, "arn:aws:iam::" CONSUMER ":role/ops", ADMIN, USER, FAILURE_POLICY, "self-administration" },
                 { ROLE, "arn:aws:iam::" CONSUMER ":user/ops", ADMIN, USER, FAILURE_POLICY, "self-administration" },
-                { CONSUMER, "arn:aws:iam::" CONSUMER ":role/ops", ADMIN, USER, FAILURE_POLICY, "self-administration"
-                  },
+                { CONSUMER, "arn:aws:iam::" CONSUMER ":role/ops", ADMIN, USER, FAILURE_POLICY, "self-administration" },
                 { ROLE, ADMIN, ROLE, USER, FAILURE_POLICY, "self-sealing" },
                 { ROLE, ADMIN, "arn:aws:iam::" CONSUMER ":role/ops", USER, FAILURE_POLICY, "self-sealing" },
                 { ROLE, KEY_ID, ADMIN, USER, FAILURE_POLICY, "unique-id" },

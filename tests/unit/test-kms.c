@@ -10,8 +10,10 @@
 #define KEY "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 #define ZEROS32 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define ERROR(type) \
-        { .status = "400 Bad Request", .headers = "x-amzn-RequestId: R-1\r\n", \
-          .body = "{\"__type\":\"" type "\",\"message\":\"words\"}" }
+        { \
+                .status = "400 Bad Request", .headers = "x-amzn-RequestId: R-1\r\n", \
+                .body = "{\"__type\":\"" type "\",\"message\":\"words\"}" \
+        }
 
 static void test_errors(void **state) {
         static const struct {
@@ -45,8 +47,7 @@ static void test_errors(void **state) {
                   "ExpiredToken" },
                 { 403, "{\"__type\":\"UnrecognizedClientException\",\"message\":\"x\"}", HTTP_FINAL,
                   FAILURE_CREDENTIALS, "Unrecognized" },
-                { 403,
-                  "{\"__type\":\"InvalidSignatureException\",\"message\":\"The request signature we calculated\"}",
+                { 403, "{\"__type\":\"InvalidSignatureException\",\"message\":\"The request signature we calculated\"}",
                   HTTP_FINAL, FAILURE_CREDENTIALS, "signature we calculated" },
                 { 403, "{\"__type\":\"InvalidSignatureException\",\"message\":\"Signature expired: 2\"}", HTTP_FINAL,
                   FAILURE_CLOCK, "this machine's clock says" },
@@ -71,8 +72,10 @@ static void test_errors(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                struct service_answer answer = { .status = table[i].status, .text = table[i].text,
-                                                 .n = strlen(table[i].text), .subject = "kms key K" };
+                struct service_answer answer = { .status = table[i].status,
+                                                 .text = table[i].text,
+                                                 .n = strlen(table[i].text),
+                                                 .subject = "kms key K" };
                 struct error e = {};
 
                 if (kms_judge_error(&answer, &e) != table[i].verdict || e.failure != table[i].failure ||
@@ -85,7 +88,10 @@ static void test_errors(void **state) {
 /* A signature that is merely called invalid, while the clocks are hours apart, is the clock's fault. */
 static void test_skew(void **state) {
         static const char text[] = "{\"__type\":\"InvalidSignatureException\",\"message\":\"bad\"}";
-        struct service_answer answer = { .status = 403, .text = text, .n = strlen(text), .subject = "kms",
+        struct service_answer answer = { .status = 403,
+                                         .text = text,
+                                         .n = strlen(text),
+                                         .subject = "kms",
                                          .date = "Wed, 01 Jan 2020 00:00:00 GMT" };
         struct error e = {};
 
@@ -107,7 +113,8 @@ static void test_parse(void **state) {
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"" ZEROS32 "\"}", NULL, 32, 0, 0 },
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"\\/w==\",\"CiphertextBlob\":\"AQI=\"}", NULL, 1, 2, 0 },
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"\",\"CiphertextForRecipient\":\"MIAG\","
-                  "\"EncryptionAlgorithm\":\"SYMMETRIC_DEFAULT\"}", NULL, 0, 0, 3 },
+                  "\"EncryptionAlgorithm\":\"SYMMETRIC_DEFAULT\"}",
+                  NULL, 0, 0, 3 },
                 { "{\"KeyId\":\"K\",\"Plaintext\":null,\"CiphertextForRecipient\":\"MIAG\",\"KeyMaterialId\":\"f00\"}",
                   NULL, 0, 0, 3 },
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"AA\"}", "Plaintext is not base64", 0, 0, 0 },
@@ -115,11 +122,13 @@ static void test_parse(void **state) {
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"AA==\",\"Plaintext\":\"AA==\"}", "same key twice", 0, 0, 0 },
                 { "{\"Plaintext\":\"AA==\"}", "names no KeyId", 0, 0, 0 },
                 { "{\"KeyId\":1}", "names no KeyId", 0, 0, 0 },
-                { "{\"KeyId\":\"K\",\"CiphertextForRecipient\":\"\"}", "CiphertextForRecipient is not base64", 0, 0, 0 },
-                { "{\"KeyId\":\"K\",\"CiphertextForRecipient\":\"M IAG\"}", "CiphertextForRecipient is not base64", 0, 0,
+                { "{\"KeyId\":\"K\",\"CiphertextForRecipient\":\"\"}", "CiphertextForRecipient is not base64", 0, 0,
                   0 },
+                { "{\"KeyId\":\"K\",\"CiphertextForRecipient\":\"M IAG\"}", "CiphertextForRecipient is not base64", 0,
+                  0, 0 },
                 { "{\"KeyId\":\"K\",\"CiphertextBlob\":\"=\"}", "CiphertextBlob is not base64", 0, 0, 0 },
-                { "{\"KeyId\":\"K\",\"EncryptionAlgorithm\":\"RSAES_OAEP_SHA_256\"}", "not SYMMETRIC_DEFAULT", 0, 0, 0 },
+                { "{\"KeyId\":\"K\",\"EncryptionAlgorithm\":\"RSAES_OAEP_SHA_256\"}", "not SYMMETRIC_DEFAULT", 0, 0,
+                  0 },
                 { "{\"KeyId\":\"K\"} more", "JSON", 0, 0, 0 },
                 { "{\"KeyId\":\"K\",\"Plaintext\":\"AA==", "cut short", 0, 0, 0 },
                 { "[\"KeyId\"]", "names no KeyId", 0, 0, 0 },
@@ -146,24 +155,23 @@ static void test_parse(void **state) {
 
 /* The advice is about what KMS named. */
 static void test_advice(void **state) {
-#define DENIED(how)                                                                                                  \
-        "{\"__type\":\"AccessDeniedException\",\"message\":\"User: arn:aws:sts::444455556666:assumed-role/r/i is "   \
-        "not "                                                                                                       \
+#define DENIED(how) \
+        "{\"__type\":\"AccessDeniedException\",\"message\":\"User: arn:aws:sts::444455556666:assumed-role/r/i is " \
+        "not " \
         "authorized to perform: kms:Decrypt on resource: " KEY " " how "\"}"
         static const struct {
                 const char *text, *has, *lacks;
         } table[] = {
                 { DENIED("because no identity-based policy allows the kms:Decrypt action"), "IAM policy", "PCR" },
-                { DENIED("with an explicit deny in a service control policy"), "service control policy",
-                  "IAM policy" },
+                { DENIED("with an explicit deny in a service control policy"), "service control policy", "IAM policy" },
                 { DENIED("because no VPC endpoint policy allows the kms:Decrypt action"), "VPC endpoint",
                   "IAM policy" },
                 { DENIED("with an explicit deny in a resource control policy"), "resource control policy", "PCR" },
                 { DENIED("because no resource-based policy allows the kms:Decrypt action"), "", "IAM policy" },
                 { "{\"__type\":\"ValidationException\",\"message\":\"The attestation document has expired\"}",
                   "too old", "instance type" },
-                { "{\"__type\":\"ValidationException\",\"message\":\"Attestation document: bad signature\"}",
-                  "itself", "too old" },
+                { "{\"__type\":\"ValidationException\",\"message\":\"Attestation document: bad signature\"}", "itself",
+                  "too old" },
                 { "{\"__type\":\"UnsupportedOperationException\",\"message\":\"x\"}", "UnsupportedOperationException",
                   "PCR" },
         };
@@ -232,13 +240,15 @@ static const struct kms_ciphertext ciphertext = { KEY, (const uint8_t *) "\x01\x
 
 /* Every attempt brings a document of its own, signed for the key's own Region. */
 static void test_release(void **state) {
+        /* clang-format off */
         static const struct canned_reply replies[] = {
                 ERROR("ThrottlingException"), { .status = "500 Oops", .body = "" }, ERROR("KMSInternalException"),
                 { .status = "200 OK", .headers = "x-amzn-RequestId: R-4\r\n",
                   .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\"}" },
         };
+        /* clang-format on */
         static const char body[] = "{\"KeyId\":\"" KEY "\",\"CiphertextBlob\":\"AQI=\","
-                                                       "\"EncryptionContext\":{\"model\":\"llama\",\"version\":\"1\\\"2\"},"
+                                   "\"EncryptionContext\":{\"model\":\"llama\",\"version\":\"1\\\"2\"},"
                                    "\"Recipient\":{\"KeyEncryptionAlgorithm\":\"RSAES_OAEP_SHA_256\","
                                    "\"AttestationDocument\":\"AQ==\"}}";
         _cleanup_(kms_release_done) struct kms_release release = {};
@@ -258,13 +268,15 @@ static void test_release(void **state) {
         assert_non_null(strstr(f.canned.requests[0], "x-amz-target: TrentService.Decrypt\r\n"));
         assert_non_null(strstr(f.canned.requests[0], "content-type: application/x-amz-json-1.1\r\n"));
         assert_non_null(strstr(f.canned.requests[0], "x-amz-security-token: session\r\n"));
-        assert_non_null(strstr(f.canned.requests[0], "/eu-west-1/kms/aws4_request, "
-                                                     "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;"
-                                                     "x-amz-security-token;x-amz-target, "));
+        assert_non_null(
+                strstr(f.canned.requests[0],
+                       "/eu-west-1/kms/aws4_request, SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;"
+                       "x-amz-security-token;x-amz-target, "));
         stop(&f);
 }
 
 static void test_release_refuses(void **state) {
+        /* clang-format off */
         static const struct {
                 struct canned_reply reply;
                 enum failure failure;
@@ -283,6 +295,7 @@ static void test_release_refuses(void **state) {
                 { { .status = "200 OK", .body = "<html/>" }, FAILURE_KMS_ANSWER, "not valid JSON" },
                 { { .status = "204 No Content" }, FAILURE_KMS_ANSWER, "HTTP 204" },
         };
+        /* clang-format on */
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
@@ -323,9 +336,8 @@ static void test_owner_side(void **state) {
         assert_memory_equal(key.plaintext->data, zeros, 32);
         assert_int_equal(key.size, 2);
         assert_string_equal(key.key_arn, KEY);
-        assert_non_null(strstr(f.canned.requests[0],
-                               "{\"KeyId\":\"alias/models\",\"KeySpec\":\"AES_256\","
-                               "\"EncryptionContext\":{\"model\":\"llama\"}}"));
+        assert_non_null(strstr(f.canned.requests[0], "{\"KeyId\":\"alias/models\",\"KeySpec\":\"AES_256\","
+                                                     "\"EncryptionContext\":{\"model\":\"llama\"}}"));
         assert_non_null(strstr(f.canned.requests[0], "/us-east-1/kms/aws4_request"));
         assert_ok(kms_decrypt(f.kms, &ciphertext, &plaintext, &e), &e);
         assert_int_equal(plaintext->size, 32);
@@ -374,14 +386,10 @@ static void test_states_of_a_key(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_errors),
-                cmocka_unit_test(test_skew),
-                cmocka_unit_test(test_states_of_a_key),
-                cmocka_unit_test(test_parse),
-                cmocka_unit_test(test_advice),
-                cmocka_unit_test(test_release),
-                cmocka_unit_test(test_release_refuses),
-                cmocka_unit_test(test_owner_side),
+                cmocka_unit_test(test_errors),          cmocka_unit_test(test_skew),
+                cmocka_unit_test(test_states_of_a_key), cmocka_unit_test(test_parse),
+                cmocka_unit_test(test_advice),          cmocka_unit_test(test_release),
+                cmocka_unit_test(test_release_refuses), cmocka_unit_test(test_owner_side),
         };
 
         return cmocka_run_group_tests_name("kms", tests, NULL, NULL);

@@ -41,7 +41,8 @@ static size_t expect_keys(const char *page, const char *code) {
         return keys;
 }
 
-/* Exit codes and message ids are a promise: the man page has every row of failure_table(), word for word, and no other. */
+/* Exit codes and message ids are a promise: the man page has every row of failure_table(), word for word, and no other.
+ */
 static void test_exit_codes_are_documented(void **state) {
         _cleanup_free_ char *page = source(PAGE);
         size_t n, rows = 0;

@@ -6,8 +6,8 @@
 #include "basic/secret.h"
 #include "sealed/frame.h"
 
-/* One message, made by another implementation (HKDF and AES-GCM of python3-cryptography): data key 40..5f, message id 00..1f,
- * frame length 16, 40 bytes of plaintext. */
+/* One message, made by another implementation (HKDF and AES-GCM of python3-cryptography): data key 40..5f, message id
+ * 00..1f, frame length 16, 40 bytes of plaintext. */
 static const uint8_t start[] = { 0x02, 0x04, 0x78 };
 static const uint8_t id[] = {
         0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f,
@@ -40,15 +40,15 @@ static const uint8_t frame_3[] = {
 };
 /* The two ways to end after 32 bytes: frame 2 as a full final frame, or frame 2 as it is and then this. */
 static const uint8_t final_full[] = {
-        0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x10, 0xc5, 0xf6, 0x05, 0xb5, 0xc9, 0x9c, 0xf2, 0x44,
-        0x81, 0x43, 0xa9, 0xdc, 0x9b, 0x61, 0xdb, 0xee, 0x1e, 0xff, 0x39, 0x6b, 0xd7, 0x7d, 0xa4, 0x56,
-        0x18, 0x7b, 0x5f, 0x7c, 0xab, 0x3c, 0x2c, 0xb1,
+        0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x10, 0xc5, 0xf6, 0x05, 0xb5,
+        0xc9, 0x9c, 0xf2, 0x44, 0x81, 0x43, 0xa9, 0xdc, 0x9b, 0x61, 0xdb, 0xee, 0x1e, 0xff,
+        0x39, 0x6b, 0xd7, 0x7d, 0xa4, 0x56, 0x18, 0x7b, 0x5f, 0x7c, 0xab, 0x3c, 0x2c, 0xb1,
 };
 static const uint8_t final_empty[] = {
-        0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0xcb, 0x6e, 0x59, 0xd1, 0x69, 0xf8, 0x28, 0xe1,
-        0x5a, 0x3a, 0x68, 0x06, 0x7f, 0x21, 0x77, 0xea,
+        0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0xcb, 0x6e, 0x59, 0xd1,
+        0x69, 0xf8, 0x28, 0xe1, 0x5a, 0x3a, 0x68, 0x06, 0x7f, 0x21, 0x77, 0xea,
 };
 static const char plaintext[] = "Weights weights, weights: forty of them!";
 
@@ -69,7 +69,8 @@ static void append(struct bytes *b, const void *data, size_t n) {
 #define APPEND_TEXT(b, text) append(b, text, sizeof(text) - 1)
 
 /* A header with its context, data keys and content type replaced: the structure is judged before any tag. */
-static struct bytes header_of(const char *context, size_t n_context, const char *keys, size_t n_keys, const char *framed, size_t n_framed) {
+static struct bytes header_of(const char *context, size_t n_context, const char *keys, size_t n_keys,
+                              const char *framed, size_t n_framed) {
         struct bytes b = { .n = 0 };
 
         APPEND(&b, start);
@@ -81,7 +82,8 @@ static struct bytes header_of(const char *context, size_t n_context, const char 
         APPEND(&b, tag);
         return b;
 }
-#define HEADER_OF(context, keys, framed) header_of(context, sizeof(context) - 1, keys, sizeof(keys) - 1, framed, sizeof(framed) - 1)
+#define HEADER_OF(context, keys, framed) \
+        header_of(context, sizeof(context) - 1, keys, sizeof(keys) - 1, framed, sizeof(framed) - 1)
 
 static struct bytes message(void) {
         struct bytes b = HEADER_OF(CONTEXT, DATA_KEYS, FRAMED);
@@ -194,8 +196,8 @@ static void test_suites_are_refused_with_their_reason(void **state) {
                 struct message_header *h = NULL;
                 struct error e = { 0 };
 
-                assert_refused(message_header_parse(table[i].bytes, sizeof table[i].bytes, "object", &h, &e), &e, FAILURE_SUITE,
-                               table[i].reason);
+                assert_refused(message_header_parse(table[i].bytes, sizeof table[i].bytes, "object", &h, &e), &e,
+                               FAILURE_SUITE, table[i].reason);
         }
 }
 
@@ -207,8 +209,8 @@ static void test_not_a_message(void **state) {
                 struct message_header *h = NULL;
                 struct error e = { 0 };
 
-                assert_refused(message_header_parse((const uint8_t *) table[i], 4, "object", &h, &e), &e, FAILURE_SEALED_FORMAT,
-                               "is not a sealed file");
+                assert_refused(message_header_parse((const uint8_t *) table[i], 4, "object", &h, &e), &e,
+                               FAILURE_SEALED_FORMAT, "is not a sealed file");
         }
 }
 
@@ -218,15 +220,21 @@ static void test_malformed_headers(void **state) {
                 enum failure failure;
                 const char *reason;
         } table[] = {
-                { HEADER_OF("\0\x18\0\2\0\7version\0\0011\0\5model\0\1m", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "not in ascending order" },
-                { HEADER_OF("\0\x0e\0\2\0\1a\0\1x\0\1a\0\1y", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "not in ascending order" },
-                { HEADER_OF("\0\x09\0\1\0\2a\0\0\1x", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "at byte 43: a NUL character" },
+                { HEADER_OF("\0\x18\0\2\0\7version\0\0011\0\5model\0\1m", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT,
+                  "not in ascending order" },
+                { HEADER_OF("\0\x0e\0\2\0\1a\0\1x\0\1a\0\1y", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT,
+                  "not in ascending order" },
+                { HEADER_OF("\0\x09\0\1\0\2a\0\0\1x", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT,
+                  "at byte 43: a NUL character" },
                 { HEADER_OF("\0\x08\0\1\0\1a\0\1\xff", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "not UTF-8" },
                 { HEADER_OF("\0\x02\0\0", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "without entries" },
                 { HEADER_OF("\0\1\0", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "without entries" },
-                { HEADER_OF("\0\x08\0\1\0\1a\0\x09x", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "longer than the context" },
-                { HEADER_OF("\0\x08\0\2\0\1a\0\1x", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "longer than the context" },
-                { HEADER_OF("\0\x09\0\1\0\1a\0\1xz", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT, "at byte 45: bytes after" },
+                { HEADER_OF("\0\x08\0\1\0\1a\0\x09x", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT,
+                  "longer than the context" },
+                { HEADER_OF("\0\x08\0\2\0\1a\0\1x", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT,
+                  "longer than the context" },
+                { HEADER_OF("\0\x09\0\1\0\1a\0\1xz", DATA_KEYS, FRAMED), FAILURE_SEALED_FORMAT,
+                  "at byte 45: bytes after" },
                 { HEADER_OF(CONTEXT, "\0\0", FRAMED), FAILURE_SEALED_FORMAT, "no encrypted data key" },
                 { HEADER_OF(CONTEXT, "\0\1\0\2k\0\0\0\0\0", FRAMED), FAILURE_SEALED_FORMAT, "a NUL character" },
                 { HEADER_OF(CONTEXT, DATA_KEYS, "\1\0\0\0\0"), FAILURE_SUITE, "not framed" },
@@ -239,8 +247,8 @@ static void test_malformed_headers(void **state) {
                 struct message_header *h = NULL;
                 struct error e = { 0 };
 
-                assert_refused(message_header_parse(table[i].header.data, table[i].header.n, "object", &h, &e), &e, table[i].failure,
-                               table[i].reason);
+                assert_refused(message_header_parse(table[i].header.data, table[i].header.n, "object", &h, &e), &e,
+                               table[i].failure, table[i].reason);
                 assert_null(h);
         }
 }
@@ -256,8 +264,10 @@ static void test_header_cap(void **state) {
         (void) state;
         memcpy(data, b.data, KEYS_AT + 2);
         assert_int_equal(message_header_parse(data, MESSAGE_HEADER_MAX - 1, "object", &h, &e), -EAGAIN);
-        assert_refused(message_header_parse(data, MESSAGE_HEADER_MAX, "object", &h, &e), &e, FAILURE_SEALED_FORMAT, "longer than any header");
-        assert_refused(message_header_parse(data, size, "object", &h, &e), &e, FAILURE_SEALED_FORMAT, "longer than any header");
+        assert_refused(message_header_parse(data, MESSAGE_HEADER_MAX, "object", &h, &e), &e, FAILURE_SEALED_FORMAT,
+                       "longer than any header");
+        assert_refused(message_header_parse(data, size, "object", &h, &e), &e, FAILURE_SEALED_FORMAT,
+                       "longer than any header");
 }
 
 static void test_open(void **state) {
@@ -290,7 +300,8 @@ static void test_exact_multiple_ends_either_way(void **state) {
         assert_memory_equal(out.data, plaintext, 32);
 }
 
-/* Whatever single bit is turned over, nothing is put out: by the header's tag, the commitment, the structure or a frame's tag. */
+/* Whatever single bit is turned over, nothing is put out: by the header's tag, the commitment, the structure or a
+ * frame's tag. */
 static void test_every_bit_counts(void **state) {
         struct bytes b = message();
 
@@ -310,11 +321,11 @@ static void test_altered_headers_fail_as_such(void **state) {
                 size_t at;
                 const char *reason;
         } table[] = {
-                { FRAMED_AT + 5, "the key commitment does not match" },  /* the commitment itself */
-                { 3, "the key commitment does not match" },              /* message id: other keys come out */
-                { BODY, "the message header was altered" },              /* its tag */
-                { CONTEXT_AT + 13, "the message header was altered" },   /* "m" */
-                { KEYS_AT + 20, "the message header was altered" },      /* the data key's ciphertext */
+                { FRAMED_AT + 5, "the key commitment does not match" }, /* the commitment itself */
+                { 3, "the key commitment does not match" },             /* message id: other keys come out */
+                { BODY, "the message header was altered" },             /* its tag */
+                { CONTEXT_AT + 13, "the message header was altered" },  /* "m" */
+                { KEYS_AT + 20, "the message header was altered" },     /* the data key's ciphertext */
         };
 
         (void) state;
@@ -335,12 +346,14 @@ static void test_frames_out_of_place(void **state) {
         APPEND(&b, frame_2);
         APPEND(&b, frame_1);
         APPEND(&b, frame_3);
-        assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_SEALED_FORMAT, "frame 2 at position 1: frames were moved");
+        assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_SEALED_FORMAT,
+                       "frame 2 at position 1: frames were moved");
 
         b.n = HEADER; /* a frame lost */
         APPEND(&b, frame_1);
         APPEND(&b, frame_3);
-        assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_SEALED_FORMAT, "frame 3 at position 2: frames were moved");
+        assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_SEALED_FORMAT,
+                       "frame 3 at position 2: frames were moved");
 
         b.n = HEADER; /* moved, with a number that fits its new place */
         APPEND(&b, frame_2);
@@ -359,7 +372,8 @@ static void test_frames_out_of_place(void **state) {
         APPEND(&b, frame_1);
         append(&b, final_full, 48);
         APPEND(&b, frame_3);
-        assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_SEALED_FORMAT, "has a final frame at position 2 of 3");
+        assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_SEALED_FORMAT,
+                       "has a final frame at position 2 of 3");
 }
 
 static void test_iv_must_be_the_sequence_number(void **state) {
@@ -368,7 +382,8 @@ static void test_iv_must_be_the_sequence_number(void **state) {
 
         (void) state;
         b.data[HEADER + 4] = 0x80;
-        assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_SEALED_FORMAT, "an IV in frame 1 that is not its sequence number");
+        assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_SEALED_FORMAT,
+                       "an IV in frame 1 that is not its sequence number");
         assert_refused(open_bytes(&b, true, NULL, &e), &e, FAILURE_AUTHENTICATION, "frame 1 of 3 was altered");
 }
 
@@ -400,10 +415,10 @@ static void test_geometry(void **state) {
                 { 16, 39, -EBADMSG, 0, 0, 0 },
                 { 16, 40, 0, 0, 1, 0 },
                 { 16, 41, 0, 1, 1, 1 },
-                { 16, 56, 0, 16, 1, 16 },       /* one full final frame */
+                { 16, 56, 0, 16, 1, 16 }, /* one full final frame */
                 { 16, 57, -EBADMSG, 0, 0, 0 },
                 { 16, 87, -EBADMSG, 0, 0, 0 },
-                { 16, 88, 0, 16, 2, 0 },        /* a frame and an empty final one */
+                { 16, 88, 0, 16, 2, 0 }, /* a frame and an empty final one */
                 { 16, 89, 0, 17, 2, 1 },
                 { 1, 40 + 33 * 1000, 0, 1000, 1001, 0 },
                 { 1, 40 + 33 * 1000 + 1, 0, 1001, 1001, 1 },
@@ -433,10 +448,12 @@ static void test_geometry(void **state) {
                 assert_int_equal(g.n_frames, table[i].n_frames);
                 assert_int_equal(g.final_length, table[i].final_length);
                 assert_int_equal(message_frame_plaintext(&g, g.n_frames - 1), table[i].final_length);
-                assert_int_equal(message_frame_offset(&g, g.n_frames - 1) + MESSAGE_FINAL_EXTRA + g.final_length, g.object_size);
+                assert_int_equal(message_frame_offset(&g, g.n_frames - 1) + MESSAGE_FINAL_EXTRA + g.final_length,
+                                 g.object_size);
         }
         h->frame_length = 16;
-        assert_refused(message_geometry(h, HEADER - 1, "object", &(struct message_geometry) { 0 }, &e), &e, FAILURE_SEALED_FORMAT, "truncated");
+        assert_refused(message_geometry(h, HEADER - 1, "object", &(struct message_geometry) { 0 }, &e), &e,
+                       FAILURE_SEALED_FORMAT, "truncated");
 }
 
 static void test_object_size_is_the_geometry_backwards(void **state) {
@@ -495,18 +512,23 @@ static void test_sealing_refuses(void **state) {
         struct error e = { 0 };
 
         (void) state;
-        assert_refused(message_header_new(twice, 2, &key, 1, 16, dk, &h, &file_key, &e), &e, FAILURE_SEALED_FORMAT, "not in ascending order");
-        assert_refused(message_header_new(twice, 1, &key, 1, 0, dk, &h, &file_key, &e), &e, FAILURE_SEALED_FORMAT, "frame length of zero");
+        assert_refused(message_header_new(twice, 2, &key, 1, 16, dk, &h, &file_key, &e), &e, FAILURE_SEALED_FORMAT,
+                       "not in ascending order");
+        assert_refused(message_header_new(twice, 1, &key, 1, 0, dk, &h, &file_key, &e), &e, FAILURE_SEALED_FORMAT,
+                       "frame length of zero");
         memset(huge, 'x', 69999);
         huge[69999] = '\0';
         twice[0].value = huge;
-        assert_refused(message_header_new(twice, 1, &key, 1, 16, dk, &h, &file_key, &e), &e, FAILURE_CONTEXT, "at most 65535");
+        assert_refused(message_header_new(twice, 1, &key, 1, 16, dk, &h, &file_key, &e), &e, FAILURE_CONTEXT,
+                       "at most 65535");
         key.info = huge;
         key.info_size = 69999;
-        assert_refused(message_header_new(NULL, 0, &key, 1, 16, dk, &h, &file_key, &e), &e, FAILURE_SEALED_FORMAT, "does not fit");
+        assert_refused(message_header_new(NULL, 0, &key, 1, 16, dk, &h, &file_key, &e), &e, FAILURE_SEALED_FORMAT,
+                       "does not fit");
         key.info_size = 5;
         assert_int_equal(secret_new(16, &half), 0);
-        assert_refused(message_header_new(NULL, 0, &key, 1, 16, half, &h, &file_key, &e), &e, FAILURE_SEALED_FORMAT, "16 bytes instead of 32");
+        assert_refused(message_header_new(NULL, 0, &key, 1, 16, half, &h, &file_key, &e), &e, FAILURE_SEALED_FORMAT,
+                       "16 bytes instead of 32");
 }
 
 static void test_same_key(void **state) {
@@ -553,7 +575,8 @@ static void read_vector(const char *directory, const char *name, uint8_t **ret, 
         assert_ok(file_read(path, 1 << 20, FAILURE_IO, ret, ret_n, &e), &e);
 }
 
-/* AWS's own known answers, kept outside the source tree: three frames each, with IVs that are not the sequence numbers. */
+/* AWS's own known answers, kept outside the source tree: three frames each, with IVs that are not the sequence numbers.
+ */
 static void test_vectors(void **state) {
         _cleanup_free_ uint8_t *keys = NULL, *expected = NULL;
         char shared[256], path[512];
@@ -582,7 +605,8 @@ static void test_vectors(void **state) {
                 snprintf(file, sizeof file, "%s.message", name);
                 read_vector(shared, file, &object, &size);
                 if (strstr(name, "0578")) {
-                        assert_refused(message_header_parse(object, size, name, &h, &e), &e, FAILURE_SUITE, "it is signed");
+                        assert_refused(message_header_parse(object, size, name, &h, &e), &e, FAILURE_SUITE,
+                                       "it is signed");
                         signed_++;
                         continue;
                 }

@@ -13,7 +13,8 @@
 #define FILE_A "{\"path\": \"a.gguf\", \"size\": 5, \"digest\": \"sha256:" ONES "\", \"object\": \"00000.sealed\"}"
 #define FILE_C "{\"path\": \"b/c\", \"size\": 0, \"digest\": \"sha256:" TWOS "\", \"object\": \"00001.sealed\"}"
 #define MANIFEST(files) \
-        "{\"sealboot\": 1, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST "\", \"files\": [" files "]}"
+        "{\"sealboot\": 1, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST "\", \"files\": [" files \
+        "]}"
 
 static void test_paths(void **state) {
         static const struct {
@@ -53,7 +54,8 @@ static void test_paths(void **state) {
 
                 assert_ok(model_new(&m, &e), &e);
                 if (table[i].reason)
-                        assert_refused(model_add(m, "manifest", table[i].path, NULL, 1, NULL, &e), &e, FAILURE_MANIFEST, table[i].reason);
+                        assert_refused(model_add(m, "manifest", table[i].path, NULL, 1, NULL, &e), &e, FAILURE_MANIFEST,
+                                       table[i].reason);
                 else
                         assert_ok(model_add(m, "manifest", table[i].path, NULL, 1, NULL, &e), &e);
                 assert_int_equal(m->n_files, table[i].reason ? 0 : 1);
@@ -75,7 +77,8 @@ static void test_path_lengths(void **state) {
         assert_ok(model_add(m, "manifest", path, NULL, 1, NULL, &e), &e);
         memset(path, 'x', 256);
         path[256] = '\0';
-        assert_refused(model_add(m, "manifest", path, NULL, 1, NULL, &e), &e, FAILURE_MANIFEST, "longer than a file name");
+        assert_refused(model_add(m, "manifest", path, NULL, 1, NULL, &e), &e, FAILURE_MANIFEST,
+                       "longer than a file name");
         path[255] = '\0';
         assert_ok(model_add(m, "manifest", path, NULL, 1, NULL, &e), &e);
 }
@@ -102,7 +105,8 @@ static int sorted(const char *const *paths, size_t n, struct model **ret, struct
         return 0;
 }
 #define SORTED(ret, e, ...) \
-        sorted((const char *const[]) { __VA_ARGS__ }, sizeof((const char *const[]) { __VA_ARGS__ }) / sizeof(char *), ret, e)
+        sorted((const char *const[]) { __VA_ARGS__ }, sizeof((const char *const[]) { __VA_ARGS__ }) / sizeof(char *), \
+               ret, e)
 
 static void test_sorting(void **state) {
         static const char *const expected[] = { "A", "B/x", "a", "a-b", "a.b/c", "b/c", "b/c-d", "\xc3\xa9" };
@@ -118,7 +122,8 @@ static void test_sorting(void **state) {
         assert_refused(SORTED(NULL, &e, "a", "b", "a"), &e, FAILURE_MANIFEST, "\"a\" stands in it twice");
         assert_refused(SORTED(NULL, &e, "a/b", "a"), &e, FAILURE_MANIFEST, "a directory of the path \"a/b\" is a file");
         /* '-' and '.' sort between "a" and "a/b". */
-        assert_refused(SORTED(NULL, &e, "a/b/c", "a.b", "a-b", "a"), &e, FAILURE_MANIFEST, "a directory of the path \"a/b/c\" is a file");
+        assert_refused(SORTED(NULL, &e, "a/b/c", "a.b", "a-b", "a"), &e, FAILURE_MANIFEST,
+                       "a directory of the path \"a/b/c\" is a file");
 }
 
 static void test_too_many_files(void **state) {
@@ -132,7 +137,8 @@ static void test_too_many_files(void **state) {
                 snprintf(path, sizeof path, "%u", i);
                 assert_ok(model_add(m, "manifest", path, path, i, NULL, &e), &e);
         }
-        assert_refused(model_add(m, "manifest", "one more", NULL, 1, NULL, &e), &e, FAILURE_MANIFEST, "more than 10000 files");
+        assert_refused(model_add(m, "manifest", "one more", NULL, 1, NULL, &e), &e, FAILURE_MANIFEST,
+                       "more than 10000 files");
         assert_ok(model_sort(m, "manifest", &e), &e);
         assert_int_equal(model_size(m), (uint64_t) MODEL_FILES_MAX * (MODEL_FILES_MAX - 1) / 2);
 }
@@ -176,8 +182,10 @@ static void test_name_of_a_single_object(void **state) {
                 { { { (char *) "sealboot", (char *) "manifest-model" } }, NULL, "one object of a model", false },
                 /* A mark of a sealboot to come is none that a single object has. */
                 { { { (char *) "sealboot", (char *) "other" } }, NULL, "\"sealboot\" = \"other\"", false },
-                { { { (char *) "file", (char *) "a" }, { (char *) "sealboot", (char *) "manifest-model" } }, NULL,
-                  "one object of a model", true },
+                { { { (char *) "file", (char *) "a" }, { (char *) "sealboot", (char *) "manifest-model" } },
+                  NULL,
+                  "one object of a model",
+                  true },
         };
 
         (void) state;
@@ -239,13 +247,27 @@ static void test_manifests_refused(void **state) {
                 { MANIFEST(""), "expected a list of 1 to 10000 files" },
                 { MANIFEST("5"), "files[0] must be an object" },
                 { MANIFEST(FILE_A), "its model digest is not that of the files" },
-                { "{\"sealboot\": 2, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST "\", \"files\": [" FILE_A "]}", "\"sealboot\" is 2" },
-                { "{\"sealboot\": 1, \"name\": \"\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST "\", \"files\": [" FILE_A "]}", "\"name\" is" },
-                { "{\"sealboot\": 1, \"name\": \"m\", \"version\": 1, \"digest\": \"sha384:" DIGEST "\", \"files\": [" FILE_A "]}", "\"version\" must be" },
-                { "{\"sealboot\": 1, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha256:" DIGEST "\", \"files\": [" FILE_A "]}", "\"digest\" must be sha384:" },
-                { "{\"sealboot\": 1, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST "00\", \"files\": [" FILE_A "]}", "\"digest\" must be sha384:" },
-                { "{\"sealboot\": 1, \"name\": \"m\", \"name\": \"n\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST "\", \"files\": [" FILE_A "]}", "same key twice" },
-                { "{\"sealboot\": 1, \"name\": \"m\", \"version\": \"1\", \"key\": \"\", \"digest\": \"sha384:" DIGEST "\", \"files\": [" FILE_A "]}", "unknown key \"key\"" },
+                { "{\"sealboot\": 2, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST
+                  "\", \"files\": [" FILE_A "]}",
+                  "\"sealboot\" is 2" },
+                { "{\"sealboot\": 1, \"name\": \"\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST
+                  "\", \"files\": [" FILE_A "]}",
+                  "\"name\" is" },
+                { "{\"sealboot\": 1, \"name\": \"m\", \"version\": 1, \"digest\": \"sha384:" DIGEST
+                  "\", \"files\": [" FILE_A "]}",
+                  "\"version\" must be" },
+                { "{\"sealboot\": 1, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha256:" DIGEST
+                  "\", \"files\": [" FILE_A "]}",
+                  "\"digest\" must be sha384:" },
+                { "{\"sealboot\": 1, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST
+                  "00\", \"files\": [" FILE_A "]}",
+                  "\"digest\" must be sha384:" },
+                { "{\"sealboot\": 1, \"name\": \"m\", \"name\": \"n\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST
+                  "\", \"files\": [" FILE_A "]}",
+                  "same key twice" },
+                { "{\"sealboot\": 1, \"name\": \"m\", \"version\": \"1\", \"key\": \"\", \"digest\": \"sha384:" DIGEST
+                  "\", \"files\": [" FILE_A "]}",
+                  "unknown key \"key\"" },
                 { WITH("\"../c\"", "0", GOOD_DIGEST, "\"o\""), "part \"..\"" },
                 { WITH("\"/c\"", "0", GOOD_DIGEST, "\"o\""), "absolute" },
                 { WITH("\"b//c\"", "0", GOOD_DIGEST, "\"o\""), "empty part" },
@@ -261,9 +283,11 @@ static void test_manifests_refused(void **state) {
                 { WITH("\"b/c\"", "0", "\"sha256:22\"", "\"o\""), "\"files[1].digest\" must be sha256:" },
                 { WITH("\"b/c\"", "0", "\"sha384:" TWOS "\"", "\"o\""), "\"files[1].digest\" must be sha256:" },
                 { WITH("\"b/c\"", "0", "\"sha256:g" TWOS "\"", "\"o\""), "\"files[1].digest\" must be sha256:" },
-                { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"00000.sealed\""), "the object \"00000.sealed\" stands in it twice" },
+                { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"00000.sealed\""),
+                  "the object \"00000.sealed\" stands in it twice" },
                 { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"\""), "\"files[1].object\" is" },
-                { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"../o\""), "the object \"../o\" is refused: it has a part \"..\"" },
+                { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"../o\""),
+                  "the object \"../o\" is refused: it has a part \"..\"" },
                 { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"/o\""), "the object \"/o\" is refused: it is absolute" },
         };
 
@@ -287,9 +311,11 @@ static void test_manifest_with_too_many_files(void **state) {
         (void) state;
         f = open_memstream(&text, &n);
         assert_non_null(f);
-        fputs("{\"sealboot\": 1, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST "\", \"files\": [", f);
+        fputs("{\"sealboot\": 1, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST "\", \"files\": [",
+              f);
         for (unsigned i = 0; i <= MODEL_FILES_MAX; i++)
-                fprintf(f, "%s{\"path\": \"%u\", \"size\": 0, \"digest\": " GOOD_DIGEST ", \"object\": \"%u\"}", i ? "," : "", i, i);
+                fprintf(f, "%s{\"path\": \"%u\", \"size\": 0, \"digest\": " GOOD_DIGEST ", \"object\": \"%u\"}",
+                        i ? "," : "", i, i);
         fputs("]}", f);
         assert_int_equal(fclose(f), 0);
         assert_refused(parse(text, &m, &e), &e, FAILURE_MANIFEST, "expected a list of 1 to 10000 files");

@@ -10,7 +10,9 @@ struct arguments {
         bool flag, on, maybe_given;
         enum kind kind;
         unsigned calls;
-        struct { const char *text; } inner;
+        struct {
+                const char *text;
+        } inner;
 };
 
 static int set_even(void *field, const struct option_row *row, char *value, struct error *e) {
@@ -51,17 +53,18 @@ static const struct option_row rows[] = {
         {},
 };
 
+/* clang-format off */
 static const struct command_line two = {
         .program = "test", .usage = "Usage: test", .rows = rows, .more = "More.", .operands_min = 1, .operands_max = 2,
         .needed = "one thing is needed, or two",
 };
+/* clang-format on */
 static const struct command_line none = { .program = "test", .usage = "", .rows = rows, .more = "" };
 
 enum { WORDS_MAX = 8 };
 
 static int parse(const struct command_line *c, const char *const *words, struct arguments *ret,
-                 struct operands *operands,
-                 struct error *e) {
+                 struct operands *operands, struct error *e) {
         static char text[WORDS_MAX][64];
         static char *argv[WORDS_MAX + 2];
         int argc = 1;
@@ -96,7 +99,7 @@ static void test_accepted(void **state) {
                 { { "-ftx", "a" }, { .text = "x", .flag = true, .on = true }, { "a" } },
                 { { "-t", "x", "-t", "y", "a" }, { .text = "y", .on = true }, { "a" } },
                 { { "--text", "--flag", "a" }, { .text = "--flag", .on = true }, { "a" } },
-                { { "--te", "x", "a" }, { .text = "x", .on = true }, { "a" } }, /* shortened */
+                { { "--te", "x", "a" }, { .text = "x", .on = true }, { "a" } },         /* shortened */
                 { { "a", "--flag", "b" }, { .flag = true, .on = true }, { "a", "b" } }, /* operands anywhere */
                 { { "--", "--flag", "-x" }, { .on = true }, { "--flag", "-x" } },
                 { { "-" }, { .on = true }, { "-" } },
@@ -120,8 +123,8 @@ static void test_accepted(void **state) {
 
                 assert_ok(parse(&two, table[i].words, &a, &operands, &e), &e);
                 if (!same(a.text, w->text) || !same(a.maybe, w->maybe) || !same(a.inner.text, w->inner.text) ||
-                    a.flag != w->flag ||
-                    a.on != w->on || a.maybe_given != w->maybe_given || a.kind != w->kind || a.calls != w->calls)
+                    a.flag != w->flag || a.on != w->on || a.maybe_given != w->maybe_given || a.kind != w->kind ||
+                    a.calls != w->calls)
                         fail_msg("row %zu: not what was given", i);
                 for (size_t k = 0; k <= operands.n; k++)
                         if (!same(operands.items[k], table[i].operands[k]))
@@ -151,7 +154,8 @@ static void test_refused(void **state) {
                 { { "a", "-ft" }, FAILURE_USAGE, "option '--text' needs a value: TEXT" },
                 { { "--flag=x", "a" }, FAILURE_USAGE, "option '--flag' takes no value" },
                 { { "--help=x", "a" }, FAILURE_USAGE, "option '--help' takes no value" },
-                { { "--inner", "a" }, FAILURE_USAGE,
+                { { "--inner", "a" },
+                  FAILURE_USAGE,
                   "option '--inner' is ambiguous: --inner-text, --inner-most-of-all-texts-there-are" },
                 { { "--even", "odd", "a" }, FAILURE_USAGE, "--even takes an even number" },
                 { { "--even", "gone", "a" }, FAILURE_IO, "is not there" },
@@ -228,27 +232,26 @@ static void print_complaint(FILE *f, const struct error *e) {
 }
 
 static void test_help(void **state) {
-        static const char wanted[] =
-                "Usage: test\n\n"
-                "What:\n"
-                "  -t, --text TEXT        some text\n"
-                "  -f, --flag             a flag\n"
-                "      --inner-text TEXT  the first line\n"
-                "                         and the second\n"
-                "      --inner-most-of-all-texts-there-are TEXT\n"
-                "                         below\n"
-                "\n"
-                "How:\n"
-                "      --no-on            off\n"
-                "  -2, --second           a text that is so long that it does not fit into one line of the help, "
-                "but it goes on\n"
-                "                         in a second line\n"
-                "  -e, --even EVEN        called\n"
-                "  -m, --maybe[=HOW]      with a value or without\n"
-                "      --version          print the version and exit\n"
-                "  -h, --help             show this text\n"
-                "\n"
-                "More.\n";
+        static const char wanted[] = "Usage: test\n\n"
+                                     "What:\n"
+                                     "  -t, --text TEXT        some text\n"
+                                     "  -f, --flag             a flag\n"
+                                     "      --inner-text TEXT  the first line\n"
+                                     "                         and the second\n"
+                                     "      --inner-most-of-all-texts-there-are TEXT\n"
+                                     "                         below\n"
+                                     "\n"
+                                     "How:\n"
+                                     "      --no-on            off\n"
+                                     "  -2, --second           a text that is so long that it does not fit into one "
+                                     "line of the help, but it goes on\n"
+                                     "                         in a second line\n"
+                                     "  -e, --even EVEN        called\n"
+                                     "  -m, --maybe[=HOW]      with a value or without\n"
+                                     "      --version          print the version and exit\n"
+                                     "  -h, --help             show this text\n"
+                                     "\n"
+                                     "More.\n";
         _cleanup_free_ char *text = printed(print_help, NULL);
 
         (void) state;

@@ -5,7 +5,8 @@
 #include "measure/events.h"
 #include "measure/secureboot.h"
 
-/* A small image: headers of 0x200 bytes, .text at 0x200, .linux at 0x400 of which 0x123 bytes are used, no signature. */
+/* A small image: headers of 0x200 bytes, .text at 0x200, .linux at 0x400 of which 0x123 bytes are used, no signature.
+ */
 enum {
         COFF = 0x44,
         OPTIONAL = COFF + 20,
@@ -99,7 +100,8 @@ static void test_refuses(void **state _unused_) {
                 { CERTIFICATES, 8, UINT64_C(0x8000000500), "does not end where the file ends" },
                 { CERTIFICATES, 8, UINT64_C(0x10000000601), "does not end where the file ends" },
                 { CERTIFICATES, 8, UINT64_C(0x60000000000), "inside its headers" },
-                { CERTIFICATES, 8, UINT64_C(0x20000000400), "section .linux ends after the file, or inside the signatures" },
+                { CERTIFICATES, 8, UINT64_C(0x20000000400),
+                  "section .linux ends after the file, or inside the signatures" },
                 { SECTIONS + 16, 4, 0x201, "section .linux overlaps" },
                 { SECTIONS + 20, 4, 0x1ff, "section .text overlaps" },
                 { SECTIONS + 40 + 16, 4, 0x201, "section .linux ends after the file" },
@@ -197,7 +199,8 @@ static void test_digest_covers_every_byte(void **state _unused_) {
         memcpy(image + IMAGE_SIZE, "end", 3); /* behind the last section, and not a multiple of eight */
         digest_of(image, sizeof image, before);
         for (size_t at = 0; at < sizeof image; at++) {
-                bool left_out = (at >= OPTIONAL + 64 && at < OPTIONAL + 68) || (at >= CERTIFICATES && at < CERTIFICATES + 8);
+                bool left_out =
+                        (at >= OPTIONAL + 64 && at < OPTIONAL + 68) || (at >= CERTIFICATES && at < CERTIFICATES + 8);
                 struct pe pe;
 
                 image[at] ^= 0x10;
@@ -210,7 +213,8 @@ static void test_digest_covers_every_byte(void **state _unused_) {
 }
 
 static void test_signing_does_not_change_the_digest(void **state _unused_) {
-        static const char *const names[] = { "debian13-signed-A", "debian13-signed-unrelated-A", "debian13-signed-leaf" };
+        static const char *const names[] = { "debian13-signed-A", "debian13-signed-unrelated-A",
+                                             "debian13-signed-leaf" };
         uint8_t bare[EVP_MAX_MD_SIZE], with_signature[EVP_MAX_MD_SIZE];
         _cleanup_free_ uint8_t *image = NULL;
         size_t n;
@@ -312,7 +316,8 @@ static void test_authority(void **state _unused_) {
                         assert_ok(esl_parse(dbx_data, n, path, &dbx, &e), &e);
                 }
                 if (cases[i].entry < 0) {
-                        assert_refused(secureboot_authority(&pe, &db, &dbx, &entry, &e), &e, FAILURE_UKI, cases[i].words);
+                        assert_refused(secureboot_authority(&pe, &db, &dbx, &entry, &e), &e, FAILURE_UKI,
+                                       cases[i].words);
                         continue;
                 }
                 assert_ok(secureboot_authority(&pe, &db, &dbx, &entry, &e), &e);
@@ -344,8 +349,8 @@ static void test_number_of_signatures(void **state _unused_) {
                 if (i < 16)
                         assert_ok(secureboot_authority(&larger, &db, &(struct esl) {}, &entry, &e), &e);
                 else
-                        assert_refused(secureboot_authority(&larger, &db, &(struct esl) {}, &entry, &e), &e, FAILURE_UKI,
-                                       "more than 16 signatures");
+                        assert_refused(secureboot_authority(&larger, &db, &(struct esl) {}, &entry, &e), &e,
+                                       FAILURE_UKI, "more than 16 signatures");
         }
 }
 

@@ -62,24 +62,26 @@ struct bytes {
         size_t size;
 };
 
-#define BYTES(...) { { __VA_ARGS__ }, sizeof((uint8_t[]) { __VA_ARGS__ }) }
+#define BYTES(...) \
+        { { __VA_ARGS__ }, sizeof((uint8_t[]) { __VA_ARGS__ }) }
 
 /* A message part by part, so that a table can change one. Empty means: as KMS has it. */
 struct shape {
-        const char *words;   /* NULL: it opens */
-        bool definite;       /* lengths; KMS's are indefinite */
-        size_t octets;       /* the content is [0] constructed of OCTET STRINGs of so many bytes; 0: [0] primitive */
+        const char *words; /* NULL: it opens */
+        bool definite;     /* lengths; KMS's are indefinite */
+        size_t octets;     /* the content is [0] constructed of OCTET STRINGs of so many bytes; 0: [0] primitive */
         struct bytes version, recipient_version, recipient_id, key_algorithm, content_type, content_algorithm;
         struct bytes after_recipient, after_recipients, after_content, after_enveloped, at_end;
-        size_t key_bytes;    /* of the encrypted key that are sent */
-        size_t plaintext;    /* bytes encrypted, instead of 32 */
-        int padding;         /* RSA's */
-        const EVP_MD *oaep;  /* what is really used */
+        size_t key_bytes;   /* of the encrypted key that are sent */
+        size_t plaintext;   /* bytes encrypted, instead of 32 */
+        int padding;        /* RSA's */
+        const EVP_MD *oaep; /* what is really used */
         uint8_t flip_modulus, flip_key, flip_last;
         bool empty_octets;
 };
 
-static void encrypt_key(struct recipient *r, const struct shape *s, const uint8_t *content_key, uint8_t out[static 256]) {
+static void encrypt_key(struct recipient *r, const struct shape *s, const uint8_t *content_key,
+                        uint8_t out[static 256]) {
         uint8_t changed[512];
         const uint8_t *spki;
         size_t size, n = 256;
@@ -124,8 +126,8 @@ static void put_or(struct buffer *b, const struct bytes *replaced, const struct 
 
 static void make_recipient(struct buffer *b, const struct shape *s, const uint8_t *encrypted_key) {
         static const struct bytes version = BYTES(0x02, 0x01, 0x02), id = BYTES(0x80, 0x02, 0xaa, 0xbb),
-                                  oaep = BYTES(0x30, 0x3c, HEX_OAEP, 0x30, 0x2f, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30,
-                                               0x1a, HEX_MGF1, HEX_SHA256);
+                                  oaep = BYTES(0x30, 0x3c, HEX_OAEP, 0x30, 0x2f, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c,
+                                               0x30, 0x1a, HEX_MGF1, HEX_SHA256);
 
         put_or(b, &s->recipient_version, &version);
         put_or(b, &s->recipient_id, &id);
@@ -152,7 +154,8 @@ static void put_ciphertext(struct buffer *b, const struct shape *s, const uint8_
         put(b, parts.data, parts.size);
 }
 
-static void make_content(struct buffer *b, const struct shape *s, const uint8_t *iv, const uint8_t *ciphertext, size_t n) {
+static void make_content(struct buffer *b, const struct shape *s, const uint8_t *iv, const uint8_t *ciphertext,
+                         size_t n) {
         static const struct bytes data = BYTES(HEX_DATA);
 
         put_or(b, &s->content_type, &data);
@@ -225,9 +228,9 @@ static const struct shape shapes[] = {
                                  0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0xa1, 0x1a, 0x30, 0x18, HEX_MGF1, 0x30, 0x0b, 0x06,
                                  0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01) },
         { .words = NULL,
-          .key_algorithm = BYTES(0x30, 0x4d, HEX_OAEP, 0x30, 0x40, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30, 0x1a, HEX_MGF1,
-                                 HEX_SHA256, 0xa2, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
-                                 0x01, 0x09, 0x04, 0x00) },
+          .key_algorithm = BYTES(0x30, 0x4d, HEX_OAEP, 0x30, 0x40, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30, 0x1a,
+                                 HEX_MGF1, HEX_SHA256, 0xa2, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7,
+                                 0x0d, 0x01, 0x01, 0x09, 0x04, 0x00) },
 
         { .words = "EnvelopedData is not of version 2", .version = BYTES(0x02, 0x01, 0x00) },
         { .words = "EnvelopedData is not of version 2", .version = BYTES(0x02, 0x02, 0x00, 0x02) },
@@ -242,21 +245,22 @@ static const struct shape shapes[] = {
         /* PKCS #1 v1.5, declared */
         { .words = "RSAES-OAEP with SHA-256",
           .padding = RSA_PKCS1_PADDING,
-          .key_algorithm = BYTES(0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00) },
+          .key_algorithm =
+                  BYTES(0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00) },
         /* OAEP's defaults are SHA-1; SHA-1 named; only one of both hashes SHA-256; a label */
         { .words = "RSAES-OAEP with SHA-256", .key_algorithm = BYTES(0x30, 0x0d, HEX_OAEP, 0x30, 0x00) },
         { .words = "RSAES-OAEP with SHA-256",
-          .key_algorithm = BYTES(0x30, 0x38, HEX_OAEP, 0x30, 0x2b, 0xa0, 0x0b, HEX_SHA1, 0xa1, 0x1c, 0x30, 0x1a, HEX_MGF1,
-                                 HEX_SHA256) },
+          .key_algorithm = BYTES(0x30, 0x38, HEX_OAEP, 0x30, 0x2b, 0xa0, 0x0b, HEX_SHA1, 0xa1, 0x1c, 0x30, 0x1a,
+                                 HEX_MGF1, HEX_SHA256) },
         { .words = "RSAES-OAEP with SHA-256",
-          .key_algorithm = BYTES(0x30, 0x38, HEX_OAEP, 0x30, 0x2b, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x18, 0x30, 0x16, HEX_MGF1,
-                                 HEX_SHA1) },
+          .key_algorithm = BYTES(0x30, 0x38, HEX_OAEP, 0x30, 0x2b, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x18, 0x30, 0x16,
+                                 HEX_MGF1, HEX_SHA1) },
         { .words = "RSAES-OAEP with SHA-256",
           .key_algorithm = BYTES(0x30, 0x1e, HEX_OAEP, 0x30, 0x11, 0xa0, 0x0f, HEX_SHA256) },
         { .words = "RSAES-OAEP with SHA-256",
-          .key_algorithm = BYTES(0x30, 0x4e, HEX_OAEP, 0x30, 0x41, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30, 0x1a, HEX_MGF1,
-                                 HEX_SHA256, 0xa2, 0x10, 0x30, 0x0e, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
-                                 0x01, 0x09, 0x04, 0x01, 'x') },
+          .key_algorithm = BYTES(0x30, 0x4e, HEX_OAEP, 0x30, 0x41, 0xa0, 0x0f, HEX_SHA256, 0xa1, 0x1c, 0x30, 0x1a,
+                                 HEX_MGF1, HEX_SHA256, 0xa2, 0x10, 0x30, 0x0e, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7,
+                                 0x0d, 0x01, 0x01, 0x09, 0x04, 0x01, 'x') },
 
         { .words = "content of type data",
           .content_type = BYTES(0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02) },
@@ -276,8 +280,8 @@ static const struct shape shapes[] = {
         { .words = "follows the encrypted content", .after_enveloped = BYTES(0xa1, 0x00) }, /* unprotectedAttrs */
         { .words = "follows the EnvelopedData", .at_end = BYTES(0x00) },
 
-        /* What only the key can tell is one error: another boot's key, a damaged one, PKCS #1 v1.5 under OAEP's name, damaged
-         * padding, and more than 32 bytes of plaintext, whose ciphertext has the right length. */
+        /* What only the key can tell is one error: another boot's key, a damaged one, PKCS #1 v1.5 under OAEP's name,
+         * damaged padding, and more than 32 bytes of plaintext, whose ciphertext has the right length. */
         { .words = "does not open with", .flip_modulus = 1 },
         { .words = "does not open with", .flip_key = 1 },
         { .words = "does not open with", .padding = RSA_PKCS1_PADDING },
@@ -312,7 +316,8 @@ static void test_oaep_with_sha1_does_not_open(void **state) {
         struct error e;
 
         make(*state, &s, &cms);
-        assert_refused(recipient_open(*state, cms.data, cms.size, &key, &e), &e, FAILURE_KMS_ANSWER, "does not open with");
+        assert_refused(recipient_open(*state, cms.data, cms.size, &key, &e), &e, FAILURE_KMS_ANSWER,
+                       "does not open with");
 }
 
 static void test_every_truncation_is_refused(void **state) {
@@ -454,10 +459,10 @@ static void test_ber(void **state) {
                 { BYTES(0x04, 0x84, 0xff, 0xff, 0xff, 0xff), 0x04, -EBADMSG, 0, 0 },
                 { BYTES(0x30, 0x80, 0x00, 0x01, 0x00), 0x30, -EBADMSG, 0, 0 }, /* an end with contents */
                 { BYTES(0x30, 0x80, 0x30, 0x80, 0x00, 0x00), 0x30, -EBADMSG, 0, 0 },
-                { BYTES(0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30,
-                        0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80,
-                        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                        0),
+                { BYTES(0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80,
+                        0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80, 0x30, 0x80,
+                        0x30, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                        0, 0, 0, 0, 0, 0),
                   0x30, -EBADMSG, 0, 0 },
         };
 

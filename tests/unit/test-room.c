@@ -16,9 +16,9 @@ static void test_taken(void **state) {
         static const struct {
                 uint64_t unit, size, taken;
         } table[] = {
-                { 4096, 0, 0 },       { 4096, 1, 4096 },      { 4096, 4096, 4096 },
+                { 4096, 0, 0 },       { 4096, 1, 4096 },           { 4096, 4096, 4096 },
                 { 4096, 4097, 8192 }, { 2 << 20, 60000, 2 << 20 }, { 65536, 65537, 131072 },
-                { 0, 12345, 12345 },  { 1, 12345, 12345 },    { 4096, UINT64_MAX, UINT64_MAX },
+                { 0, 12345, 12345 },  { 1, 12345, 12345 },         { 4096, UINT64_MAX, UINT64_MAX },
         };
 
         (void) state;
@@ -61,6 +61,7 @@ static void test_directories(void **state) {
 
 static void test_check(void **state) {
         static const char *const paths[] = { "a", "d/b", "d/c" };
+        /* clang-format off */
         static const struct {
                 struct room room;
                 uint64_t size;
@@ -83,6 +84,7 @@ static void test_check(void **state) {
                 { { 1 << 20, 2 << 20, 99, UINT64_MAX, "x" }, 1, "has 3 bytes and takes up 6291456",
                   "huge=within_size" },
         };
+        /* clang-format on */
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
@@ -113,7 +115,8 @@ static void test_cgroup(void **state) {
         }
         tree_write(root, "system.slice/memory.max", "1000000\n");
         tree_write(root, "system.slice/memory.current", "400000\n");
-        tree_write(root, "system.slice/memory.stat", "anon 100000\nfile 300000\nkernel 0\nshmem 200000\nfile_mapped 5\n");
+        tree_write(root, "system.slice/memory.stat",
+                   "anon 100000\nfile 300000\nkernel 0\nshmem 200000\nfile_mapped 5\n");
         tree_write(root, "system.slice/agent.service/memory.max", "max\n");
         tree_write(root, "system.slice/agent.service/memory.current", "300000\n");
         tree_write(root, "free.slice/memory.max", "max\n");
@@ -155,8 +158,8 @@ static void test_refused(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                assert_refused(room_refused(fd, table[i].error, "s3://b/k", "write to the directory of the model", &e), &e,
-                               FAILURE_SPACE, table[i].words);
+                assert_refused(room_refused(fd, table[i].error, "s3://b/k", "write to the directory of the model", &e),
+                               &e, FAILURE_SPACE, table[i].words);
                 assert_string_equal(e.subject, "s3://b/k");
         }
         e = (struct error) {};
@@ -203,7 +206,8 @@ static void test_full_tmpfs(void **state) {
         assert_int_equal(unlink(path), 0);
         while (write(file, page, sizeof page) == (ssize_t) sizeof page)
                 ;
-        assert_refused(room_refused(file, errno, "s3://b/k", "write", &e), &e, FAILURE_SPACE, "the tmpfs is full (size=)");
+        assert_refused(room_refused(file, errno, "s3://b/k", "write", &e), &e, FAILURE_SPACE,
+                       "the tmpfs is full (size=)");
         assert_ok(room_measure(directory, place, &room, &e), &e);
         assert_int_equal(room.size, 0);
         assert_string_equal(room_limit(&room), "the tmpfs (size=)");
@@ -215,8 +219,8 @@ static void test_full_tmpfs(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_taken),   cmocka_unit_test(test_directories), cmocka_unit_test(test_check),
-                cmocka_unit_test(test_cgroup),  cmocka_unit_test(test_refused),     cmocka_unit_test(test_full_tmpfs),
+                cmocka_unit_test(test_taken),  cmocka_unit_test(test_directories), cmocka_unit_test(test_check),
+                cmocka_unit_test(test_cgroup), cmocka_unit_test(test_refused),     cmocka_unit_test(test_full_tmpfs),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,8 +10,10 @@
 #define ERROR_BODY(code) \
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>" code "</Code><Message>words</Message></Error>"
 #define RANGE(content_range, etag, text) \
-        { .status = "206 Partial Content", .headers = "Content-Range: " content_range "\r\nETag: " etag "\r\n", \
-          .body = text }
+        { \
+                .status = "206 Partial Content", .headers = "Content-Range: " content_range "\r\nETag: " etag "\r\n", \
+                .body = text \
+        }
 
 static void test_errors(void **state) {
         static const struct {
@@ -33,8 +35,7 @@ static void test_errors(void **state) {
                 { 504, "<html>", HTTP_RETRY, FAILURE_S3_UNAVAILABLE, "HTTP 504" },
                 { 400, ERROR_BODY("ExpiredToken"), HTTP_REFRESH, FAILURE_CREDENTIALS, "ExpiredToken" },
                 { 403, ERROR_BODY("InvalidAccessKeyId"), HTTP_FINAL, FAILURE_CREDENTIALS, "InvalidAccessKeyId" },
-                { 403, ERROR_BODY("SignatureDoesNotMatch"), HTTP_FINAL, FAILURE_CREDENTIALS,
-                  "SignatureDoesNotMatch" },
+                { 403, ERROR_BODY("SignatureDoesNotMatch"), HTTP_FINAL, FAILURE_CREDENTIALS, "SignatureDoesNotMatch" },
                 { 403, ERROR_BODY("RequestTimeTooSkewed"), HTTP_FINAL, FAILURE_CLOCK, "this machine's clock says" },
                 { 301, ERROR_BODY("PermanentRedirect"), HTTP_FINAL, FAILURE_S3_NOT_FOUND, "PermanentRedirect" },
                 { 400, ERROR_BODY("AuthorizationHeaderMalformed"), HTTP_FINAL, FAILURE_S3_NOT_FOUND,
@@ -54,8 +55,10 @@ static void test_errors(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                struct service_answer answer = { .status = table[i].status, .text = table[i].text,
-                                                 .n = strlen(table[i].text), .subject = "s3://b/k" };
+                struct service_answer answer = { .status = table[i].status,
+                                                 .text = table[i].text,
+                                                 .n = strlen(table[i].text),
+                                                 .subject = "s3://b/k" };
                 struct error e = {};
 
                 if (s3_judge_error(&answer, &e) != table[i].verdict || e.failure != table[i].failure ||
@@ -77,7 +80,7 @@ static void test_region_advice(void **state) {
 
 /* The advice names the permission that was refused, and the thing that refused it. */
 static void test_advice(void **state) {
-#define SAYS(code, message)                                                                                          \
+#define SAYS(code, message) \
         "<Error><Code>" code "</Code><Message>" message "</Message><StorageClass>GLACIER</StorageClass></Error>"
 #define CALLER "User: arn:aws:sts::444455556666:assumed-role/r/i-0 is not authorized to perform: "
         static const struct {
@@ -86,21 +89,19 @@ static void test_advice(void **state) {
                 { SAYS("AccessDenied", "Access Denied"), NULL, "s3:GetObject on the object", "kms:" },
                 { SAYS("AccessDenied", "Access Denied"), "s3:PutObject", "s3:PutObject", "s3:ListBucket" },
                 { "", "s3:PutObject", "s3:PutObject", "s3:GetObject" },
-                { SAYS("AccessDenied", CALLER "s3:ListBucket on resource: &quot;arn:aws:s3:::b&quot;"),
-                  "s3:GetObject", "s3:ListBucket", "s3:GetObject" },
-                { SAYS("AccessDenied",
-                       CALLER "s3:GetObjectVersion because no identity-based policy allows the s3:GetObjectVersion "
-                              "action"),
+                { SAYS("AccessDenied", CALLER "s3:ListBucket on resource: &quot;arn:aws:s3:::b&quot;"), "s3:GetObject",
+                  "s3:ListBucket", "s3:GetObject" },
+                { SAYS("AccessDenied", CALLER
+                       "s3:GetObjectVersion because no identity-based policy allows the s3:GetObjectVersion action"),
                   NULL, "IAM policy allow s3:GetObjectVersion", "bucket policy" },
                 { SAYS("AccessDenied", CALLER "s3:GetObject with an explicit deny in a resource-based policy"), NULL,
                   "A Deny in the bucket policy refuses s3:GetObject", "IAM policy" },
-                { SAYS("AccessDenied",
-                       CALLER "kms:Decrypt on resource: arn:aws:kms:us-east-1:111122223333:key/0a1b because no "
-                              "resource-based policy allows the kms:Decrypt action"),
+                { SAYS("AccessDenied", CALLER "kms:Decrypt on resource: arn:aws:kms:us-east-1:111122223333:key/0a1b "
+                                              "because no resource-based policy allows the kms:Decrypt action"),
                   NULL, "must allow kms:Decrypt", "s3:GetObject" },
                 { SAYS("AccessDenied",
-                       CALLER "kms:GenerateDataKey on resource: arn:aws:kms:us-east-1:111122223333:key/0a1b because "
-                              "no identity-based policy allows the kms:GenerateDataKey action"),
+                       CALLER "kms:GenerateDataKey on resource: arn:aws:kms:us-east-1:111122223333:key/0a1b because no "
+                              "identity-based policy allows the kms:GenerateDataKey action"),
                   "s3:PutObject", "IAM policy allow kms:GenerateDataKey", "s3:PutObject" },
                 { SAYS("KMS.DisabledException", "x"), NULL, "SSE-KMS", "s3:GetObject" },
                 { SAYS("KMS.DisabledException", "x"), "s3:PutObject", "kms:GenerateDataKey", "kms:Decrypt" },
@@ -110,8 +111,11 @@ static void test_advice(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                struct service_answer answer = { .status = 403, .text = table[i].text, .n = strlen(table[i].text),
-                                                 .subject = "s3://b/k", .action = table[i].action };
+                struct service_answer answer = { .status = 403,
+                                                 .text = table[i].text,
+                                                 .n = strlen(table[i].text),
+                                                 .subject = "s3://b/k",
+                                                 .action = table[i].action };
                 struct error e = {};
 
                 s3_judge_error(&answer, &e);
@@ -293,8 +297,10 @@ static void test_endpoints(void **state) {
         static const struct {
                 const char *url, *words;
         } table[] = {
-                { "ftp://host", "neither http nor https" }, { "http://host/path", "more than a scheme" },
-                { "http://u:p@host", "more than a scheme" }, { "http://host/?q", "more than a scheme" },
+                { "ftp://host", "neither http nor https" },
+                { "http://host/path", "more than a scheme" },
+                { "http://u:p@host", "more than a scheme" },
+                { "http://host/?q", "more than a scheme" },
                 { "http://", "not a URL" },
                 { "http://ho st", "not a URL" },
         };
@@ -332,8 +338,9 @@ static size_t on_bytes(char *data, size_t one, size_t n, void *userdata) {
 }
 
 /* One ranged GET the way the pipeline does it. */
-static enum http_verdict get_range(struct fixture *f, uint64_t first, uint64_t last, const char *if_match, struct sink *sink,
-                                   struct s3_range *ret, char etag[static S3_ETAG_SIZE], struct error *e) {
+static enum http_verdict get_range(struct fixture *f, uint64_t first, uint64_t last, const char *if_match,
+                                   struct sink *sink, struct s3_range *ret, char etag[static S3_ETAG_SIZE],
+                                   struct error *e) {
         CURL *easy = curl_easy_init();
         enum http_verdict verdict;
         CURLcode code;
@@ -373,7 +380,8 @@ static void test_range(void **state) {
         assert_null(strstr(f.canned.requests[0], "if-match"));
         assert_non_null(strstr(f.canned.requests[0], "x-amz-content-sha256: UNSIGNED-PAYLOAD\r\n"));
         assert_non_null(strstr(f.canned.requests[1], "if-match: \"v1\"\r\n"));
-        assert_non_null(strstr(f.canned.requests[1], "SignedHeaders=host;if-match;range;x-amz-content-sha256;x-amz-date, "));
+        assert_non_null(
+                strstr(f.canned.requests[1], "SignedHeaders=host;if-match;range;x-amz-content-sha256;x-amz-date, "));
         stop(&f);
 }
 
@@ -390,23 +398,36 @@ static void test_range_refuses(void **state) {
                 { RANGE("bytes 5-9/9", "\"v1\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER, "Content-Range" },
                 { RANGE("bytes 5-9/100", "\"v1\"", "567890"), HTTP_FINAL, FAILURE_S3_ANSWER,
                   "its Content-Length header is 6" },
-                { RANGE("bytes 5-9/100", "\"v2\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER, "its ETag header is \"v2\"" },
+                { RANGE("bytes 5-9/100", "\"v2\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER,
+                  "its ETag header is \"v2\"" },
                 { RANGE("bytes 5-9/100", "W/\"v1\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER, "its ETag header is W/" },
                 { RANGE("bytes 5-9/100", "\"v1\"\r\nETag: \"v1\"", "56789"), HTTP_FINAL, FAILURE_S3_ANSWER,
                   "missing or sent twice" },
-                { { .status = "200 OK", .headers = "ETag: \"v1\"\r\n", .body = "56789" }, HTTP_FINAL, FAILURE_S3_ANSWER,
+                { { .status = "200 OK", .headers = "ETag: \"v1\"\r\n", .body = "56789" },
+                  HTTP_FINAL,
+                  FAILURE_S3_ANSWER,
                   "whole object" },
-                { { .raw = "HTTP/1.1 206 P\r\nContent-Range: bytes 5-9/100\r\nContent-Length: 5\r\nETag: \"v1\"\r\n\r\n567" },
-                  HTTP_RETRY, FAILURE_NETWORK, "" },
+                { { .raw = "HTTP/1.1 206 P\r\nContent-Range: bytes 5-9/100\r\nContent-Length: 5\r\nETag: "
+                           "\"v1\"\r\n\r\n567" },
+                  HTTP_RETRY,
+                  FAILURE_NETWORK,
+                  "" },
                 { { .raw = "HTTP/1.1 206 P\r\nContent-Range: bytes 5-9/100\r\nTransfer-Encoding: chunked\r\nETag: "
                            "\"v1\"\r\n\r\n5\r\n56789\r\n0\r\n\r\n" },
-                  HTTP_FINAL, FAILURE_S3_ANSWER, "Content-Length" },
-                { { .status = "412 Precondition Failed", .body = ERROR_BODY("PreconditionFailed") }, HTTP_FINAL,
-                  FAILURE_S3_CHANGED, "PreconditionFailed: words" },
+                  HTTP_FINAL,
+                  FAILURE_S3_ANSWER,
+                  "Content-Length" },
+                { { .status = "412 Precondition Failed", .body = ERROR_BODY("PreconditionFailed") },
+                  HTTP_FINAL,
+                  FAILURE_S3_CHANGED,
+                  "PreconditionFailed: words" },
                 { { .status = "503 Slow Down", .headers = "x-amz-request-id: R9\r\n", .body = ERROR_BODY("SlowDown") },
                   HTTP_RETRY,
-                  FAILURE_S3_UNAVAILABLE, "SlowDown: words" },
-                { { .status = "400 Bad Request", .body = ERROR_BODY("ExpiredToken") }, HTTP_REFRESH, FAILURE_CREDENTIALS,
+                  FAILURE_S3_UNAVAILABLE,
+                  "SlowDown: words" },
+                { { .status = "400 Bad Request", .body = ERROR_BODY("ExpiredToken") },
+                  HTTP_REFRESH,
+                  FAILURE_CREDENTIALS,
                   "ExpiredToken" },
                 { { .raw = "" }, HTTP_RETRY, FAILURE_NETWORK, "" },
         };
@@ -456,7 +477,8 @@ static void test_get_and_head(void **state) {
         assert_string_equal(head.etag, "\"v\"");
         assert_refused(s3_get(f.s3, "bucket", "m", 7, &none, &n, NULL, &e), &e, FAILURE_S3_ANSWER,
                        "at most 7 were expected");
-        assert_refused(s3_get(f.s3, "bucket", "m", 8, &none, &n, NULL, &e), &e, FAILURE_S3_ANSWER, "ETag header is missing");
+        assert_refused(s3_get(f.s3, "bucket", "m", 8, &none, &n, NULL, &e), &e, FAILURE_S3_ANSWER,
+                       "ETag header is missing");
         assert_null(none);
         assert_ok(s3_head(f.s3, "bucket", "m", &head, &e), &e);
         assert_true(head.size == 5000000000);
@@ -468,20 +490,19 @@ static void test_get_and_head(void **state) {
 
 /* What a HEAD's refusal cannot say is asked for by a GET, which is believed unless it fails by itself. */
 static void test_refused_head(void **state) {
-#define HEAD(status) { .raw = "HTTP/1.1 " status "\r\nContent-Length: 0\r\nx-amz-request-id: HEAD\r\n\r\n" }
+#define HEAD(status) \
+        { .raw = "HTTP/1.1 " status "\r\nContent-Length: 0\r\nx-amz-request-id: HEAD\r\n\r\n" }
         static const struct {
                 struct canned_reply replies[3];
                 size_t n;
                 enum failure failure;
                 const char *words;
         } table[] = {
-                { { HEAD("403 Forbidden"),
-                    { .status = "403 Forbidden", .body = ERROR_BODY("RequestTimeTooSkewed") } },
+                { { HEAD("403 Forbidden"), { .status = "403 Forbidden", .body = ERROR_BODY("RequestTimeTooSkewed") } },
                   2,
                   FAILURE_CLOCK,
                   "RequestTimeTooSkewed" },
-                { { HEAD("403 Forbidden"),
-                    { .status = "403 Forbidden", .body = ERROR_BODY("SignatureDoesNotMatch") } },
+                { { HEAD("403 Forbidden"), { .status = "403 Forbidden", .body = ERROR_BODY("SignatureDoesNotMatch") } },
                   2,
                   FAILURE_CREDENTIALS,
                   "SignatureDoesNotMatch" },
@@ -520,13 +541,15 @@ static void test_refused_head(void **state) {
 static void test_upload(void **state) {
         static const struct canned_reply replies[] = {
                 { .status = "200 OK",
-                  .body = "<InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>k</Key><UploadId>u/1==</UploadId></"
+                  .body = "<InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>k</Key><UploadId>u/1==</"
+                          "UploadId></"
                           "InitiateMultipartUploadResult>" },
                 { .status = "200 OK", .headers = "ETag: \"two\"\r\n" },
                 { .status = "503 Slow Down" },
                 { .status = "200 OK", .headers = "ETag: \"one\"\r\n" },
                 { .status = "200 OK",
-                  .body = "<?xml version=\"1.0\"?>\n  <Error><Code>InternalError</Code><Message>again</Message></Error>" },
+                  .body = "<?xml version=\"1.0\"?>\n  "
+                          "<Error><Code>InternalError</Code><Message>again</Message></Error>" },
                 { .status = "200 OK",
                   .body = "  <?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult><ETag>\"x-2\"</ETag>"
                           "<ChecksumCRC32C>Hlh8ag==-2</ChecksumCRC32C></CompleteMultipartUploadResult>" },
@@ -618,9 +641,9 @@ static void test_list(void **state) {
                 { .status = "200 OK",
                   .body = "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>bucket</Name>"
                           "<IsTruncated>true</IsTruncated>"
-                                              "<Contents><Key>a/1 &amp; 2</Key><ETag>&quot;e&quot;</ETag><Size>17</Size>"
-                                              "</Contents>"
-                                              "<NextContinuationToken>t+/=</NextContinuationToken></ListBucketResult>" },
+                          "<Contents><Key>a/1 &amp; 2</Key><ETag>&quot;e&quot;</ETag><Size>17</Size>"
+                          "</Contents>"
+                          "<NextContinuationToken>t+/=</NextContinuationToken></ListBucketResult>" },
                 { .status = "200 OK",
                   .body = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a/3</Key><Size>0</Size></"
                           "Contents></ListBucketResult>" },
@@ -648,13 +671,17 @@ static void test_list(void **state) {
 
 static void test_parse_list_refuses(void **state) {
         static const char *const table[] = {
-                "", "<Other/>", "<ListBucketResult>", "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+                "",
+                "<Other/>",
+                "<ListBucketResult>",
+                "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
                 "<ListBucketResult><NextContinuationToken>t</NextContinuationToken></ListBucketResult>",
                 "<ListBucketResult><Contents><Key>k</Key></Contents></ListBucketResult>",
                 "<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>",
                 "<ListBucketResult><Contents/></ListBucketResult>",
                 "<ListBucketResult><Contents><Key>k</Key><Size>-1</Size></Contents></ListBucketResult>",
-                "<ListBucketResult><Contents><Key>k</Key><Size>9999999999999999999</Size></Contents></ListBucketResult>",
+                "<ListBucketResult><Contents><Key>k</Key><Size>9999999999999999999</Size></Contents></"
+                "ListBucketResult>",
         };
 
         (void) state;

@@ -19,8 +19,15 @@ static struct secret *data_key(void) {
 
 static void test_parts_fit_s3(void **state) {
         static const uint64_t sizes[] = {
-                0, 1, (8 << 20) - 1, 8 << 20, (8 << 20) + 1, UINT64_C(10000) * (8 << 20), UINT64_C(10000) * (8 << 20) + 1,
-                UINT64_C(400) << 30, UINT64_C(5) << 40,
+                0,
+                1,
+                (8 << 20) - 1,
+                8 << 20,
+                (8 << 20) + 1,
+                UINT64_C(10000) * (8 << 20),
+                UINT64_C(10000) * (8 << 20) + 1,
+                UINT64_C(400) << 30,
+                UINT64_C(5) << 40,
         };
 
         (void) state;
@@ -72,6 +79,7 @@ static void source_gone(struct source *source, const char *directory) {
 
 /* Parts in any order, put where their offsets say, are one message that opens to the file. */
 static void test_parts_make_a_message(void **state) {
+        /* clang-format off */
         static const struct {
                 uint64_t size;
                 uint32_t frame_length;
@@ -80,13 +88,18 @@ static void test_parts_make_a_message(void **state) {
                 { 524289, 65536 },     { 1 << 20, 1 << 20 },    { 8 << 20, 1 << 20 },  { (8 << 20) + 1, 1 << 20 },
                 { (16 << 20) + 5, 4096 }, { (17 << 20), 16 << 20 }, { (32 << 20), 16 << 20 },
         };
+        /* clang-format on */
         struct message_pair context = { (char *) "model", (char *) "m" };
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
                 _cleanup_secret_ struct secret *dk = data_key();
-                struct seal_key key = { .data_key = dk, .context = &context, .n_context = 1, .frame_length = table[i].frame_length,
-                                        .encrypted = { (char *) "aws-kms", (char *) "arn:k", 5, (uint8_t *) "\xaa", 1 } };
+                struct seal_key key = { .data_key = dk,
+                                        .context = &context,
+                                        .n_context = 1,
+                                        .frame_length = table[i].frame_length,
+                                        .encrypted = { (char *) "aws-kms", (char *) "arn:k", 5, (uint8_t *) "\xaa",
+                                                       1 } };
                 char directory[32];
                 struct source *source = source_of(directory, table[i].size);
                 _cleanup_(sealer_freep) struct sealer *sealer = NULL;
@@ -146,7 +159,9 @@ static void test_changes_are_seen(void **state) {
 
 static void test_seal_bytes(void **state) {
         _cleanup_secret_ struct secret *dk = data_key();
-        struct seal_key key = { .data_key = dk, .frame_length = 4096, .encrypted = { (char *) "aws-kms", (char *) "arn:k", 5, (uint8_t *) "\xaa", 1 } };
+        struct seal_key key = { .data_key = dk,
+                                .frame_length = 4096,
+                                .encrypted = { (char *) "aws-kms", (char *) "arn:k", 5, (uint8_t *) "\xaa", 1 } };
         static const size_t sizes[] = { 1, 4095, 4096, 4097, 8192, 100000 };
         _cleanup_free_ uint8_t *data = calloc(1, 100000);
 
@@ -171,9 +186,9 @@ static void test_bytes_for_people(void **state) {
                 uint64_t n;
                 const char *text;
         } table[] = {
-                { 0, "0 B" },          { 999, "999 B" },       { 1000, "1.00 kB" },    { 9994, "9.99 kB" },      { 9996, "10.0 kB" },
-                { 99949, "99.9 kB" },  { 99960, "100 kB" },    { 999499, "999 kB" },   { 999500, "1.00 MB" },    { 8030000000, "8.03 GB" },
-                { UINT64_MAX, "18.4 EB" },
+                { 0, "0 B" },          { 999, "999 B" },          { 1000, "1.00 kB" },       { 9994, "9.99 kB" },
+                { 9996, "10.0 kB" },   { 99949, "99.9 kB" },      { 99960, "100 kB" },       { 999499, "999 kB" },
+                { 999500, "1.00 MB" }, { 8030000000, "8.03 GB" }, { UINT64_MAX, "18.4 EB" },
         };
 
         (void) state;
@@ -186,10 +201,8 @@ static void test_bytes_for_people(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_parts_fit_s3),
-                cmocka_unit_test(test_parts_make_a_message),
-                cmocka_unit_test(test_changes_are_seen),
-                cmocka_unit_test(test_seal_bytes),
+                cmocka_unit_test(test_parts_fit_s3),     cmocka_unit_test(test_parts_make_a_message),
+                cmocka_unit_test(test_changes_are_seen), cmocka_unit_test(test_seal_bytes),
                 cmocka_unit_test(test_bytes_for_people),
         };
 

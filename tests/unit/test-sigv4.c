@@ -12,7 +12,8 @@
 #define SUITE_TOKEN \
         "AQoDYXdzEPT//////////" \
         "wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI" \
-        "/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9" \
+        "/qkPpKPi/" \
+        "kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9" \
         "q6d+xo0rKwT" \
         "38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA=="
 
@@ -34,6 +35,7 @@ static void assert_signature(const struct sigv4_request *q, const struct credent
 }
 
 static void test_suite(void **state) {
+        /* clang-format off */
         static const struct {
                 const char *name, *method, *path, *query;
                 struct http_header more[2];
@@ -77,7 +79,9 @@ static void test_suite(void **state) {
                   { { "content-type", "application/x-www-form-urlencoded; charset=utf8" } }, "Param1=value1",
                   "1a72ec8f64bd914b0e42e42607c7fbce7fb2c7465f63e3092b3b0d39fa77a6fe" },
         };
-        _cleanup_credentials_ struct credentials *c = credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
+        /* clang-format on */
+        _cleanup_credentials_ struct credentials *c =
+                credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
@@ -90,15 +94,24 @@ static void test_suite(void **state) {
                         headers[n++] = table[i].more[k];
                 headers[n++] = (struct http_header) { "host", "example.amazonaws.com" };
                 assert_int_equal(sigv4_hash(table[i].body, strlen(table[i].body), hash), 0);
-                assert_signature(&(struct sigv4_request) {
-                        .method = table[i].method, .path = table[i].path, .query = table[i].query, .headers = headers,
+                assert_signature(
+                        &(struct sigv4_request) {
+                                .method = table[i].method,
+                                .path = table[i].path,
+                                .query = table[i].query,
+                                .headers = headers,
                                 .n_headers = n,
-                        .payload_hash = hash, .date = SUITE_DATE, .region = "us-east-1", .service = "service",
-                }, c, table[i].signature, table[i].name);
+                                .payload_hash = hash,
+                                .date = SUITE_DATE,
+                                .region = "us-east-1",
+                                .service = "service",
+                        },
+                        c, table[i].signature, table[i].name);
         }
 }
 
 static void test_s3_examples(void **state) {
+        /* clang-format off */
         static const struct {
                 const char *name, *method, *path, *query;
                 struct http_header more[2];
@@ -115,8 +128,9 @@ static void test_s3_examples(void **state) {
                 { "list objects", "GET", "/", "prefix=J&max-keys=2", {}, EMPTY_HASH,
                   "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7" },
         };
-        _cleanup_credentials_ struct credentials *c = credentials("AKIAIOSFODNN7EXAMPLE",
-                                                                  "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+        /* clang-format on */
+        _cleanup_credentials_ struct credentials *c =
+                credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
@@ -127,20 +141,34 @@ static void test_s3_examples(void **state) {
 
                 for (size_t k = 0; k < 2 && table[i].more[k].name; k++)
                         headers[n++] = table[i].more[k];
-                assert_signature(&(struct sigv4_request) {
-                        .method = table[i].method, .path = table[i].path, .query = table[i].query, .headers = headers,
+                assert_signature(
+                        &(struct sigv4_request) {
+                                .method = table[i].method,
+                                .path = table[i].path,
+                                .query = table[i].query,
+                                .headers = headers,
                                 .n_headers = n,
-                        .payload_hash = table[i].hash, .date = "20130524T000000Z", .region = "us-east-1", .service = "s3",
-                }, c, table[i].signature, table[i].name);
+                                .payload_hash = table[i].hash,
+                                .date = "20130524T000000Z",
+                                .region = "us-east-1",
+                                .service = "s3",
+                        },
+                        c, table[i].signature, table[i].name);
         }
 }
 
 static void test_authorization_shape(void **state) {
-        _cleanup_credentials_ struct credentials *c = credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
+        _cleanup_credentials_ struct credentials *c =
+                credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
         struct http_header headers[33] = { { "x-amz-date", SUITE_DATE }, { "host", "example.amazonaws.com" } };
-        struct sigv4_request q = { .method = "GET", .path = "/", .headers = headers, .n_headers = 2,
+        struct sigv4_request q = { .method = "GET",
+                                   .path = "/",
+                                   .headers = headers,
+                                   .n_headers = 2,
                                    .payload_hash = EMPTY_HASH,
-                                   .date = SUITE_DATE, .region = "us-east-1", .service = "service" };
+                                   .date = SUITE_DATE,
+                                   .region = "us-east-1",
+                                   .service = "service" };
         _cleanup_free_ char *out = NULL;
 
         (void) state;
@@ -184,7 +212,9 @@ static void test_date(void **state) {
         static const struct {
                 int64_t time;
                 const char *date;
-        } table[] = { { 0, "19700101T000000Z" }, { 1440938160, SUITE_DATE }, { 951782400, "20000229T000000Z" },
+        } table[] = { { 0, "19700101T000000Z" },
+                      { 1440938160, SUITE_DATE },
+                      { 951782400, "20000229T000000Z" },
                       { 4102444799, "20991231T235959Z" } };
 
         (void) state;

@@ -18,10 +18,10 @@ static unsigned tuned(unsigned connections, double network, unsigned ticks) {
 
 static void test_as_many_as_the_network_takes(void **state) {
         (void) state;
-        assert_int_equal(tuned(8, 10e9 / 8, 6), 16);   /* 15 fill it */
-        assert_int_equal(tuned(32, 25e9 / 8, 6), 64);  /* 37 */
+        assert_int_equal(tuned(8, 10e9 / 8, 6), 16);    /* 15 fill it */
+        assert_int_equal(tuned(32, 25e9 / 8, 6), 64);   /* 37 */
         assert_int_equal(tuned(16, 100e9 / 8, 6), MAX); /* 147 */
-        assert_int_equal(tuned(8, 5e9 / 8, 6), 8);     /* 7 */
+        assert_int_equal(tuned(8, 5e9 / 8, 6), 8);      /* 7 */
 }
 
 static void test_trials_that_fail_are_taken_back_and_become_rarer(void **state) {

@@ -37,7 +37,8 @@ static void reference_digest(const uint8_t *data, size_t n, uint8_t ret[static V
 
 static void sample_make(struct sample *s, size_t n, uint32_t frame_length, bool empty_final) {
         static const uint8_t key[MESSAGE_KEY_SIZE] = { 1, 2, 3 };
-        const struct message_pair context[] = { { (char *) "version", (char *) "1" }, { (char *) "model", (char *) "m" } };
+        const struct message_pair context[] = { { (char *) "version", (char *) "1" },
+                                                { (char *) "model", (char *) "m" } };
         const struct message_data_key edk = { (char *) "aws-kms", (char *) "arn:aws:kms:x", 13, (uint8_t *) "blob", 4 };
         _cleanup_(frame_cipher_freep) struct frame_cipher *cipher = NULL;
         _cleanup_secret_ struct secret *file_key = NULL;
@@ -195,7 +196,7 @@ struct hand {
 static void hand_begin(struct hand *h, const struct sample *s, int directory) {
         struct error e;
 
-        *h = (struct hand){
+        *h = (struct hand) {
                 .u = { .options = { .directory_fd = directory, .room = 1 << 30 }, .n_files = 1, .wake = no_wake }
         };
         pthread_mutex_init(&h->u.lock, NULL);
@@ -304,8 +305,8 @@ static void feed_whole(struct part *p, const struct sample *s) {
         assert_ok(part_finish(p), &p->error);
 }
 
-/* Where frames do not end with units, a broken transfer is fed bytes again that were authentic. What comes instead, before its
- * tag does, must not reach the tree: the group it belongs to may be folded away meanwhile. */
+/* Where frames do not end with units, a broken transfer is fed bytes again that were authentic. What comes instead,
+ * before its tag does, must not reach the tree: the group it belongs to may be folded away meanwhile. */
 static void test_authentic_bytes_cannot_be_taken_back(void **state) {
         enum { FRAME = VERITY_UNIT / 4 * 5, FRAMES = 120, GROUP_END = VERITY_FANOUT * 4 / 5 };
         uint32_t held_first = 0, held_end = 0, first, end;

@@ -24,8 +24,8 @@ static void test_verdicts(void **state) {
                 { VERDICT_IMDS, 500, NULL, NULL, HTTP_RETRY, FAILURE_IMDS },
                 { VERDICT_IMDS, 403, NULL, NULL, HTTP_FINAL, FAILURE_IMDS },
                 { VERDICT_IMDS, 400, NULL, NULL, HTTP_FINAL, FAILURE_IMDS },
-                { VERDICT_AUTOSCALING, 400, "ValidationError",
-                  "No active Lifecycle Action found with instance ID i-1", HTTP_RETRY, FAILURE_LIFECYCLE },
+                { VERDICT_AUTOSCALING, 400, "ValidationError", "No active Lifecycle Action found with instance ID i-1",
+                  HTTP_RETRY, FAILURE_LIFECYCLE },
                 { VERDICT_AUTOSCALING, 400, "ValidationError", "1 validation error detected", HTTP_FINAL,
                   FAILURE_LIFECYCLE },
                 { VERDICT_AUTOSCALING, 500, "ResourceContention", NULL, HTTP_RETRY, FAILURE_LIFECYCLE },
@@ -34,11 +34,11 @@ static void test_verdicts(void **state) {
                 { VERDICT_AUTOSCALING, 400, "Throttling", "Rate exceeded", HTTP_RETRY, FAILURE_LIFECYCLE },
                 { VERDICT_S3, 400, "XAmzContentChecksumMismatch", "the checksum did not match", HTTP_RETRY,
                   FAILURE_S3_UNAVAILABLE },
-                { VERDICT_S3, 400, "IncompleteBody", "fewer bytes than Content-Length", HTTP_RETRY, FAILURE_S3_UNAVAILABLE },
+                { VERDICT_S3, 400, "IncompleteBody", "fewer bytes than Content-Length", HTTP_RETRY,
+                  FAILURE_S3_UNAVAILABLE },
                 { VERDICT_KMS, 400, "KMSInvalidStateException", "arn is creating.", HTTP_RETRY,
                   FAILURE_KMS_UNAVAILABLE },
-                { VERDICT_KMS, 400, "KMSInvalidStateException", "arn is pending import.", HTTP_FINAL,
-                  FAILURE_KMS_KEY },
+                { VERDICT_KMS, 400, "KMSInvalidStateException", "arn is pending import.", HTTP_FINAL, FAILURE_KMS_KEY },
                 { VERDICT_KMS, 400, "NewException", "x", HTTP_FINAL, FAILURE_KMS_DENIED },
                 { VERDICT_KMS, 400, NULL, NULL, HTTP_FINAL, FAILURE_KMS_ANSWER },
                 { VERDICT_S3, 400, "KMS.DisabledException", "x", HTTP_FINAL, FAILURE_S3_DENIED },
@@ -85,15 +85,13 @@ static void test_denials(void **state) {
                   true, DENIAL_IDENTITY, false, "kms:Decrypt", KEY, "",
                   "Let the caller's IAM policy allow kms:Decrypt on " KEY },
                 { USER "kms:Decrypt on the resource associated with this ciphertext because no resource-based policy "
-                       "allows the "
-                       "kms:Decrypt action",
+                       "allows the kms:Decrypt action",
                   true, DENIAL_RESOURCE, false, "kms:Decrypt", "", "", "Let the key policy allow" },
                 { USER "s3:GetObjectVersion on resource: \"arn:aws:s3:::b/a key\" with an explicit deny in a "
                        "resource-based policy",
                   true, DENIAL_RESOURCE, true, "s3:GetObjectVersion", "arn:aws:s3:::b/a key", "",
                   "A Deny in the key policy" },
-                { USER "kms:Decrypt on resource: " KEY
-                       " because no permissions boundary allows the kms:Decrypt action",
+                { USER "kms:Decrypt on resource: " KEY " because no permissions boundary allows the kms:Decrypt action",
                   true, DENIAL_BOUNDARY, false, "kms:Decrypt", KEY, "", "permissions boundary" },
                 { USER "kms:Decrypt because no session policy allows the kms:Decrypt action", true, DENIAL_SESSION,
                   false, "kms:Decrypt", "", "", "session policy" },
@@ -101,21 +99,21 @@ static void test_denials(void **state) {
                        "arn:aws:organizations::9:policy/o-1/service_control_policy/p-1",
                   true, DENIAL_SERVICE_CONTROL, true, "kms:Decrypt", KEY,
                   "arn:aws:organizations::9:policy/o-1/service_control_policy/p-1", "p-1 refuses kms:Decrypt" },
-                { USER "kms:Decrypt with an explicit deny in a resource control policy", true,
-                  DENIAL_RESOURCE_CONTROL, true, "kms:Decrypt", "", "", "resource control policy" },
+                { USER "kms:Decrypt with an explicit deny in a resource control policy", true, DENIAL_RESOURCE_CONTROL,
+                  true, "kms:Decrypt", "", "", "resource control policy" },
                 { USER "s3:ListBucket because no VPC endpoint policy allows the s3:ListBucket action", true,
                   DENIAL_VPC_ENDPOINT, false, "s3:ListBucket", "", "", "VPC endpoint" },
                 { USER "kms:Decrypt", true, DENIAL_UNNAMED, false, "kms:Decrypt", "", "", "" },
                 /* The caller names its session, its objects and so on: only the end of the message counts. */
-                { "User: arn:aws:sts::1:assumed-role/r/because no identity-based policy is not authorized to "
-                  "perform: kms:Decrypt "
-                  "with an explicit deny in a VPC endpoint policy",
-                  true, DENIAL_VPC_ENDPOINT, true, "kms:Decrypt", "", "",
-                  "A Deny in the policy of the VPC endpoint" },
-                { USER "s3:GetObject on resource: \"arn:aws:s3:::b/x with an explicit deny in an identity-based policy\" "
-                       "because no resource-based policy allows the s3:GetObject action",
+                { "User: arn:aws:sts::1:assumed-role/r/because no identity-based policy is not authorized to perform: "
+                  "kms:Decrypt with an explicit deny in a VPC endpoint policy",
+                  true, DENIAL_VPC_ENDPOINT, true, "kms:Decrypt", "", "", "A Deny in the policy of the VPC endpoint" },
+                { USER
+                  "s3:GetObject on resource: \"arn:aws:s3:::b/x with an explicit deny in an identity-based policy\" "
+                  "because no resource-based policy allows the s3:GetObject action",
                   true, DENIAL_RESOURCE, false, "s3:GetObject",
-                  "arn:aws:s3:::b/x with an explicit deny in an identity-based policy", "", "Let the key policy allow" },
+                  "arn:aws:s3:::b/x with an explicit deny in an identity-based policy", "",
+                  "Let the key policy allow" },
                 { "Access Denied", false, 0, false, "", "", "", "" },
                 { "", false, 0, false, "", "", "", "" },
         };
@@ -146,14 +144,13 @@ static void test_what_the_key_policy_can_have_refused(void **state) {
         (void) state;
         assert_true(kms_denial_is_of_key_policy("HTTP 400 AccessDeniedException: " USER "kms:Decrypt"));
         assert_true(kms_denial_is_of_key_policy("HTTP 400 AccessDeniedException: no more is said"));
-        assert_true(kms_denial_is_of_key_policy("HTTP 400 AccessDeniedException: " USER
-                                                "kms:Decrypt because no resource-based "
-                                                "policy allows the kms:Decrypt action"));
-        assert_false(kms_denial_is_of_key_policy("HTTP 400 AccessDeniedException: " USER
-                                                 "kms:Decrypt because no identity-based "
-                                                 "policy allows the kms:Decrypt action"));
-        assert_false(
-                kms_denial_is_of_key_policy("HTTP 400 ValidationException: The attestation document has expired"));
+        assert_true(kms_denial_is_of_key_policy(
+                "HTTP 400 AccessDeniedException: " USER
+                "kms:Decrypt because no resource-based policy allows the kms:Decrypt action"));
+        assert_false(kms_denial_is_of_key_policy(
+                "HTTP 400 AccessDeniedException: " USER
+                "kms:Decrypt because no identity-based policy allows the kms:Decrypt action"));
+        assert_false(kms_denial_is_of_key_policy("HTTP 400 ValidationException: The attestation document has expired"));
 }
 
 int main(void) {

@@ -124,8 +124,8 @@ static void test_the_root_is_pinned(void **state) {
         assert_int_equal(sealboot_verifier_set_root(v, "no", 2), -EINVAL);
 }
 
-/* As AWS publishes it for AWS_NitroEnclaves_Root-G1.zip (AWS Nitro Enclaves User Guide, "Verifying the root of trust"), in
- * its notation, which is also that of `openssl x509 -noout -fingerprint -sha256 -in root.pem`. */
+/* As AWS publishes it for AWS_NitroEnclaves_Root-G1.zip (AWS Nitro Enclaves User Guide, "Verifying the root of trust"),
+ * in its notation, which is also that of `openssl x509 -noout -fingerprint -sha256 -in root.pem`. */
 static void test_the_root_is_the_one_that_aws_publishes(void **state _unused_) {
         static const char published[] = "64:1A:03:21:A3:E2:44:EF:E4:56:46:31:95:D6:06:31:"
                                         "7E:D7:CD:CC:3C:17:56:E0:98:93:F3:C6:8F:79:BB:5B";
@@ -191,11 +191,13 @@ static void test_references(void **state) {
                 add_reference(v, "old", mixed);
                 assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), -EKEYREJECTED);
                 assert_check(v, "pcrs", SEALBOOT_FAILED, "old PCR12 (document 0000");
-                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED, "PCR12 was not compared: the document meets no reference");
+                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED,
+                             "PCR12 was not compared: the document meets no reference");
                 add_reference(v, "new", matching);
                 assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
                 assert_check(v, "pcrs", SEALBOOT_PASSED, "PCR4, PCR12 equal to new");
-                assert_check(v, "command-line", SEALBOOT_PASSED, "PCR12 was compared, because new has it; it is zero: nothing was added");
+                assert_check(v, "command-line", SEALBOOT_PASSED,
+                             "PCR12 was compared, because new has it; it is zero: nothing was added");
                 /* An enclave's PCR4 is something else altogether. */
                 assert_int_equal(sealboot_verifier_run(v, f->enclave, f->enclave_size), -EKEYREJECTED);
                 assert_check(v, "pcrs", SEALBOOT_FAILED, "new measures a NitroTPM image");
@@ -206,15 +208,18 @@ static void test_references(void **state) {
                 add_reference(v, "short", without);
                 assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
                 assert_check(v, "command-line", SEALBOOT_NOT_CHECKED,
-                             "PCR12 was not compared: short has no PCR12; PCR4 does not cover what is appended to the command line; it is zero: nothing was added");
+                             "PCR12 was not compared: short has no PCR12; PCR4 does not cover what is appended to the "
+                             "command line; it is zero: nothing was added");
         }
         {
                 _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
 
                 assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
-                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED, "PCR12 was not compared: no reference measurements");
+                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED,
+                             "PCR12 was not compared: no reference measurements");
                 assert_int_equal(sealboot_verifier_run(v, f->enclave, f->enclave_size), 0);
-                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED, "was not compared: no reference measurements were given");
+                assert_check(v, "command-line", SEALBOOT_NOT_CHECKED,
+                             "was not compared: no reference measurements were given");
         }
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* machine/verity-root: what the first process of the initrd takes for its root. (Opening it takes a kernel: tests/vm.) */
+/* machine/verity-root: what the first process of the initrd takes for its root. (Opening it takes a kernel: tests/vm.)
+ */
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -57,19 +58,35 @@ static void reads_what_the_build_writes(void **state) {
         assert_int_equal(verity_root_table(&v, 254, 2, table, sizeof table), 0);
         assert_string_equal(table, "1 254:2 254:2 4096 4096 16 17 sha256 aa bb 1 panic_on_corruption");
         assert_int_equal(verity_root_table(&v, 254, 2, small, sizeof small), -ENOBUFS);
-        assert_int_equal(verity_root_table(&v, 254, 2, table, strlen("1 254:2 254:2 4096 4096 16 17 sha256 aa bb 1 panic_on_corruption")),
+        assert_int_equal(verity_root_table(&v, 254, 2, table,
+                                           strlen("1 254:2 254:2 4096 4096 16 17 sha256 aa bb 1 panic_on_corruption")),
                          -ENOBUFS);
         teardown(&f);
 }
 
 static void refuses_what_the_build_does_not_write(void **state) {
         static const char *const bad[] = {
-                "", "\n", "65536\n", "65536", "65536\n\n", "x\n" TABLE "\n", "-1\n" TABLE "\n", "+1\n" TABLE "\n", " 1\n" TABLE "\n",
-                "99999999999999999999999\n" TABLE "\n", "65536\n" TABLE, "65536\n" TABLE "\nmore\n", "65536 \n" TABLE "\n",
-                "65536\n1 8:1 8:1 4096 4096 16 17 sha256 aa bb 0\n", "65536\n1 @ @ 4096 4096 0 17 sha256 aa bb\n",
-                "65536\n1 @ @ 100 4096 16 17 sha256 aa bb\n", "65536\n1 @ @ 0 4096 16 17 sha256 aa bb\n",
-                "65536\n1 @ @ 131072 4096 16 17 sha256 aa bb\n", "65536\n1 @ @ 4096 4096 18446744073709551615 17 sha256 aa bb\n",
-                "65536\n1 @ @ 4096 4096 16\n", "65536\n0 @ @ 4096 4096 16 17 sha256 aa bb\n",
+                "",
+                "\n",
+                "65536\n",
+                "65536",
+                "65536\n\n",
+                "x\n" TABLE "\n",
+                "-1\n" TABLE "\n",
+                "+1\n" TABLE "\n",
+                " 1\n" TABLE "\n",
+                "99999999999999999999999\n" TABLE "\n",
+                "65536\n" TABLE,
+                "65536\n" TABLE "\nmore\n",
+                "65536 \n" TABLE "\n",
+                "65536\n1 8:1 8:1 4096 4096 16 17 sha256 aa bb 0\n",
+                "65536\n1 @ @ 4096 4096 0 17 sha256 aa bb\n",
+                "65536\n1 @ @ 100 4096 16 17 sha256 aa bb\n",
+                "65536\n1 @ @ 0 4096 16 17 sha256 aa bb\n",
+                "65536\n1 @ @ 131072 4096 16 17 sha256 aa bb\n",
+                "65536\n1 @ @ 4096 4096 18446744073709551615 17 sha256 aa bb\n",
+                "65536\n1 @ @ 4096 4096 16\n",
+                "65536\n0 @ @ 4096 4096 16 17 sha256 aa bb\n",
         };
 
         (void) state;
@@ -136,8 +153,9 @@ static void knows_its_root_by_every_byte_of_the_superblock(void **state) {
 
 static void loads_what_the_build_named_alone(void **state) {
         static const char *const modules[] = { "00-nvme.ko", "10-dm-verity.ko", "99-x.ko" };
-        static const char *const others[] = { "", ".", "..", "x.raw", "00-x.raw", "00-x.cred", "00-x.ko.raw", "00-.ko", "0-x.ko", "000-x.ko",
-                                              "x.ko", "-00-x.ko", "00x.ko", "00-x", "00-x.kO" };
+        static const char *const others[] = { "",          ".",           "..",     "x.raw",  "00-x.raw",
+                                              "00-x.cred", "00-x.ko.raw", "00-.ko", "0-x.ko", "000-x.ko",
+                                              "x.ko",      "-00-x.ko",    "00x.ko", "00-x",   "00-x.kO" };
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(modules); i++)

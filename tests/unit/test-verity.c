@@ -29,7 +29,8 @@ static int put_unit(struct verity_tree *t, struct verity_hash *h, const uint8_t 
         return verity_tree_settle(t, h, unit);
 }
 
-static void digest_in_order(const uint8_t *data, uint64_t size, uint64_t first_step, uint8_t ret[static VERITY_DIGEST]) {
+static void digest_in_order(const uint8_t *data, uint64_t size, uint64_t first_step,
+                            uint8_t ret[static VERITY_DIGEST]) {
         _cleanup_(verity_tree_freep) struct verity_tree *t = NULL;
         _cleanup_(verity_hash_freep) struct verity_hash *h = NULL;
         struct error e = { 0 };
@@ -83,7 +84,8 @@ static void test_known_digests(void **state) {
         }
 }
 
-/* The tree built level by level, as the kernel's documentation tells it, to check the streaming one on sizes that nobody chose. */
+/* The tree built level by level, as the kernel's documentation tells it, to check the streaming one on sizes that
+ * nobody chose. */
 static void plain_digest(const uint8_t *data, uint64_t size, uint8_t ret[static VERITY_DIGEST]) {
         _cleanup_free_ uint8_t *level = malloc(size + VERITY_BLOCK);
         uint8_t descriptor[256] = { 1, 1, 12 };
@@ -97,7 +99,9 @@ static void plain_digest(const uint8_t *data, uint64_t size, uint8_t ret[static 
                 for (uint64_t i = 0; i < blocks; i++) {
                         uint8_t digest[VERITY_DIGEST];
 
-                        assert_int_equal(EVP_Digest(level + i * VERITY_BLOCK, VERITY_BLOCK, digest, NULL, EVP_sha256(), NULL), 1);
+                        assert_int_equal(EVP_Digest(level + i * VERITY_BLOCK, VERITY_BLOCK, digest, NULL, EVP_sha256(),
+                                                    NULL),
+                                         1);
                         memcpy(level + i * VERITY_DIGEST, digest, VERITY_DIGEST);
                 }
                 n = blocks * VERITY_DIGEST;
@@ -115,7 +119,8 @@ static void test_random_sizes(void **state) {
         (void) state;
         for (unsigned i = 0; i < 25; i++) {
                 /* Every magnitude alike, up to two groups of 64 MiB. */
-                uint64_t size = 1 + (((uint64_t) rand_r(&seed) << 31 | (uint64_t) rand_r(&seed)) % ((uint64_t) 1 << (rand_r(&seed) % 24 + 3)));
+                uint64_t size = 1 + (((uint64_t) rand_r(&seed) << 31 | (uint64_t) rand_r(&seed)) %
+                                     ((uint64_t) 1 << (rand_r(&seed) % 24 + 3)));
                 uint8_t digest[VERITY_DIGEST], expected[VERITY_DIGEST];
 
                 digest_in_order(data, size, 1, digest);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What people read: whose words they are, what an object is called that is no sealed file, and what a name stands for. */
+/* What people read: whose words they are, what an object is called that is no sealed file, and what a name stands for.
+ */
 
 #include "unit.h"
 
@@ -13,8 +14,8 @@
 
 /* Of failures that only the agent has, and has no words of the desk's for. */
 static bool is_of_the_agent_alone(enum failure failure) {
-        static const enum failure list[] = { FAILURE_NONE, FAILURE_LAUNCH, FAILURE_IMDS, FAILURE_PCR_NOT_ZERO, FAILURE_MEASURE,
-                                             FAILURE_LIFECYCLE };
+        static const enum failure list[] = { FAILURE_NONE,         FAILURE_LAUNCH,  FAILURE_IMDS,
+                                             FAILURE_PCR_NOT_ZERO, FAILURE_MEASURE, FAILURE_LIFECYCLE };
 
         for (size_t i = 0; i < ELEMENTS(list); i++)
                 if (list[i] == failure)
@@ -23,9 +24,11 @@ static bool is_of_the_agent_alone(enum failure failure) {
 }
 
 static void test_the_desk_is_no_instance(void **state) {
-        static const char *const agents_words[] = { "user data", "user-data", "measured configuration", "image recipe", "verity",
-                                                    "instance profile", "the role", "tmpfs", "chrony", "rebuild", "this boot",
-                                                    "published", "TimeoutStartSec", "this instance ", "VPC endpoint" };
+        static const char *const agents_words[] = { "user data",       "user-data",      "measured configuration",
+                                                    "image recipe",    "verity",         "instance profile",
+                                                    "the role",        "tmpfs",          "chrony",
+                                                    "rebuild",         "this boot",      "published",
+                                                    "TimeoutStartSec", "this instance ", "VPC endpoint" };
         const struct failure_info *table;
         size_t n;
 
@@ -39,7 +42,8 @@ static void test_the_desk_is_no_instance(void **state) {
                 for (size_t j = 0; j < ELEMENTS(agents_words) && !is_of_the_agent_alone(table[i].failure); j++)
                         if (strcasestr(title, agents_words[j]) ||
                             (strcasestr(advice, agents_words[j]) && table[i].failure != FAILURE_ATTESTATION))
-                                fail_msg("%s: \"%s\" is of the agent: %s / %s", table[i].name, agents_words[j], title, advice);
+                                fail_msg("%s: \"%s\" is of the agent: %s / %s", table[i].name, agents_words[j], title,
+                                         advice);
         }
 }
 
@@ -92,7 +96,8 @@ static void test_remote_names(void **state) {
                 { "https://s3.amazonaws.com", "s3://BUCKET/KEY." },
                 { "models.s3.amazonaws.com/x", "s3://models/x." },
                 { "https://console.aws.amazon.com/s3/buckets/models", "Of URLs only s3:// is understood" },
-                { "https://s3.console.aws.amazon.com/s3/buckets/models?region=eu-west-1&prefix=llama/3%2B1/&showversions=false",
+                { "https://s3.console.aws.amazon.com/s3/buckets/models?region=eu-west-1&prefix=llama/3%2B1/"
+                  "&showversions=false",
                   "s3://models/llama/3+1/." },
                 { "https://eu-west-1.console.aws.amazon.com/s3/object/models?prefix=llama/x", "s3://models/llama/x." },
                 { "https://models.s3.eusc-de-east-1.amazonaws.eu/x", "s3://models/x." },
@@ -127,9 +132,16 @@ static void test_remote_names(void **state) {
 
 /* However long a name is, what is said of it fits. */
 static void test_long_names(void **state) {
-        static const char *const beginnings[] = { "arn:aws:s3:::", "s3:", "S3://", "https://a.s3.amazonaws.com/", "https://",
-                                                  "s3://arn:aws:s3:::", "https://s3.amazonaws.com/",
-                                                  "https://console.aws.amazon.com/s3/buckets/x?prefix=", "s3//", " s3:" };
+        static const char *const beginnings[] = { "arn:aws:s3:::",
+                                                  "s3:",
+                                                  "S3://",
+                                                  "https://a.s3.amazonaws.com/",
+                                                  "https://",
+                                                  "s3://arn:aws:s3:::",
+                                                  "https://s3.amazonaws.com/",
+                                                  "https://console.aws.amazon.com/s3/buckets/x?prefix=",
+                                                  "s3//",
+                                                  " s3:" };
         char name[5000], advice[REMOTE_NAME_ADVICE_MAX];
 
         (void) state;
@@ -147,8 +159,15 @@ static void test_what_may_be_a_bucket(void **state) {
                 const char *path;
                 bool may;
         } cases[] = {
-                { "no-such-bucket-of-mine/llama/", true }, { "no-such-bucket-of-mine", true }, { "ab/x", false }, { "/tmp/x", false },
-                { "./models/x", false }, { "../models/x", false }, { "~/models/x", false }, { "Models/x", false }, { "", false },
+                { "no-such-bucket-of-mine/llama/", true },
+                { "no-such-bucket-of-mine", true },
+                { "ab/x", false },
+                { "/tmp/x", false },
+                { "./models/x", false },
+                { "../models/x", false },
+                { "~/models/x", false },
+                { "Models/x", false },
+                { "", false },
                 { "-q-/x", false },
                 { "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx/x", false },
         };
@@ -187,13 +206,15 @@ static void test_other_formats(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
-                _cleanup_free_ uint8_t *exact = malloc(cases[i].n + 1); /* so that a sanitizer sees a read beyond the end */
+                _cleanup_free_ uint8_t *exact =
+                        malloc(cases[i].n + 1); /* so that a sanitizer sees a read beyond the end */
                 struct message_header *h = NULL;
                 struct error e = {};
 
                 memcpy(exact, cases[i].bytes, cases[i].n);
                 exact = realloc(exact, cases[i].n ?: 1);
-                assert_refused(message_header_parse(exact, cases[i].n, "t", &h, &e), &e, FAILURE_SEALED_FORMAT, cases[i].words);
+                assert_refused(message_header_parse(exact, cases[i].n, "t", &h, &e), &e, FAILURE_SEALED_FORMAT,
+                               cases[i].words);
         }
         assert_null(other_format((const uint8_t *) "\2\4\x78", 3));
 }
@@ -211,12 +232,14 @@ static void test_random_bytes_are_no_other_format(void **state) {
 }
 
 int main(void) {
+        /* clang-format off */
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_the_desk_is_no_instance), cmocka_unit_test(test_no_tool_refers_to_itself),
                 cmocka_unit_test(test_remote_names),            cmocka_unit_test(test_long_names),
                 cmocka_unit_test(test_what_may_be_a_bucket),    cmocka_unit_test(test_other_formats),
                 cmocka_unit_test(test_random_bytes_are_no_other_format),
         };
+        /* clang-format on */
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

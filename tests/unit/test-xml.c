@@ -15,7 +15,8 @@ static void describe(const char *document, size_t n, char *out, size_t room) {
         x = xml_over(text, n);
         out[0] = '\0';
         while ((r = xml_next(&x, &item)) > 0)
-                snprintf(out + strlen(out), room - strlen(out), "%s%s%s;", item.path, item.text ? "=" : "", item.text ?: "");
+                snprintf(out + strlen(out), room - strlen(out), "%s%s%s;", item.path, item.text ? "=" : "",
+                         item.text ?: "");
         if (r < 0)
                 snprintf(out + strlen(out), room - strlen(out), "!");
 }
@@ -90,7 +91,7 @@ static void test_documents(void **state) {
 
 static void test_find(void **state) {
         char text[] = "<R><Key>k</Key><UploadId>a&amp;b</UploadId><UploadId>second</UploadId></R>",
-                cut[] = "<R><Key>k</Key><UploadId>a";
+             cut[] = "<R><Key>k</Key><UploadId>a";
 
         (void) state;
         assert_string_equal(xml_find(text, strlen(text), "R/UploadId"), "a&b");

@@ -16,7 +16,8 @@ static inline void tree_write(const char *root, const char *name, const char *te
         assert_ok(file_write(path, text, strlen(text), 0644, &e), &e);
 }
 
-static inline int tree_remove_entry(const char *path, const struct stat *st _unused_, int type _unused_, struct FTW *ftw _unused_) {
+static inline int tree_remove_entry(const char *path, const struct stat *st _unused_, int type _unused_,
+                                    struct FTW *ftw _unused_) {
         return remove(path);
 }
 

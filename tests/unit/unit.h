@@ -37,6 +37,7 @@
                 if (_r >= 0) \
                         fail_msg("%s: succeeded, expected: %s", #expression, words); \
                 if ((e)->failure != (wanted) || !strstr((e)->reason, words)) \
-                        fail_msg("%s: expected %s with \"%s\", got %s: %s: %s", #expression, failure_info(wanted)->name, \
-                                 words, failure_info((e)->failure)->name, (e)->subject, (e)->reason); \
+                        fail_msg("%s: expected %s with \"%s\", got %s: %s: %s", #expression, \
+                                 failure_info(wanted)->name, words, failure_info((e)->failure)->name, (e)->subject, \
+                                 (e)->reason); \
         } while (false)

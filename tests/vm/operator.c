@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A UEFI program of an instance's operator, which the firmware starts before the UKI: from Driver####, SysPrep#### or a boot
- * option. It hooks StartImage(), and once the firmware has loaded and measured the UKI, it writes INSERTED over FOUND in the
- * UKI's memory: the kernel's command line changes after its measurement. */
+/* A UEFI program of an instance's operator, which the firmware starts before the UKI: from Driver####, SysPrep#### or a
+ * boot option. It hooks StartImage(), and once the firmware has loaded and measured the UKI, it writes INSERTED over
+ * FOUND in the UKI's memory: the kernel's command line changes after its measurement. */
 
 #include "efi.h"
 
