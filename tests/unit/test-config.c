@@ -248,7 +248,8 @@ static const struct {
         { "\"workers\": -1", "expected 1 to 1024" },
         { "\"workers\": 1025", "expected 1 to 1024" },
         { "\"connections\": 2.5", "not double" },
-        { "\"connections\": 99999999999999999999", "expected 1 to 1024" },
+        { "\"connections\": 4294967297", "expected 1 to 1024" },
+        { "\"connections\": 9223372036854775807", "expected 1 to 1024" },
         { "\"kms_deadline_seconds\": 3601", "expected 1 to 3600" },
         { "\"kms_deadline_seconds\": \"60\"", "must be 1 to 3600, not string" },
 };
