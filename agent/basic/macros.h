@@ -30,6 +30,14 @@
                 _v; \
         })
 
+/* The same for a struct that owns something: `*ret = TAKE_STRUCT(s);` leaves zeros. */
+#define TAKE_STRUCT(s) \
+        ({ \
+                __typeof__(s) *_ps = &(s), _v = *_ps; \
+                *_ps = (__typeof__(s)) {}; \
+                _v; \
+        })
+
 /* Defines <name>p(), which a _cleanup_ attribute can call, around a function that frees one pointer. */
 #define DEFINE_CLEANUP(type, free_func, name) \
         static inline void name(type *p) { \

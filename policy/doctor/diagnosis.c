@@ -627,7 +627,6 @@ int diagnose(const struct evidence *evidence, struct diagnosis *ret, struct erro
                 return e->failure == FAILURE_NONE ? fail_oom(e) : r;
         if (remark_permissions(&w) < 0)
                 return fail_oom(e);
-        *ret = d;
-        d = (struct diagnosis) {};
+        *ret = TAKE_STRUCT(d);
         return 0;
 }

@@ -172,8 +172,7 @@ static int describe(const struct statement *s, bool variables, const char *parti
         if (r < 0)
                 return r;
         sort_unique(&l);
-        *ret = l;
-        l = (struct lines) {};
+        *ret = TAKE_STRUCT(l);
         return 0;
 }
 
@@ -312,7 +311,6 @@ int key_policy_compare(const struct key_policy *before, const struct key_policy 
                         r = add_change(&c, NULL, NULL, after->statements[i].name, &b.statements[i]);
         if (r < 0)
                 return fail_oom(e);
-        *ret = c;
-        c = (struct changes) {};
+        *ret = TAKE_STRUCT(c);
         return 0;
 }

@@ -528,7 +528,6 @@ int evaluate(const struct key_policy *policy, const struct request *request, str
         else
                 v.decision = deny == TRUTH_UNKNOWN || allow == TRUTH_UNKNOWN ? DECISION_UNKNOWN : DECISION_ALLOWED;
         v.delegated = v.decision == DECISION_ALLOWED && !by_name;
-        *ret = v;
-        v = (struct evaluation) {};
+        *ret = TAKE_STRUCT(v);
         return 0;
 }

@@ -459,8 +459,7 @@ int key_policy_parse(const char *text, size_t size, const char *source, struct k
         r = take_document(&p, &policy);
         if (r < 0)
                 return r;
-        *ret = policy;
-        policy = (struct key_policy) {};
+        *ret = TAKE_STRUCT(policy);
         return 0;
 }
 

@@ -445,7 +445,6 @@ int key_policy_lint(const struct key_policy *policy, bool secure_boot, struct fi
         free(releases);
         if (r < 0)
                 return fail_oom(e);
-        *ret = f;
-        f = (struct findings) {};
+        *ret = TAKE_STRUCT(f);
         return 0;
 }

@@ -37,8 +37,7 @@ int place_parse(const char *text, struct place *ret, struct error *e) {
                 if (asprintf(&p.path, "%s%s", text, p.is_model && !ends_in_slash(text) ? "/" : "") < 0)
                         return fail_oom(e);
         }
-        *ret = p;
-        p = (struct place) {};
+        *ret = TAKE_STRUCT(p);
         return 0;
 }
 

@@ -400,7 +400,6 @@ int s3_list(struct s3 *s3, const char *bucket, const char *prefix, size_t max, s
                         return fail(e, FAILURE_S3_ANSWER, -EFBIG, bucket,
                                     "the listing has more than %zu objects, or does not end", max);
         } while (list.next);
-        *ret = list;
-        list = (struct s3_list) {};
+        *ret = TAKE_STRUCT(list);
         return 0;
 }
