@@ -44,7 +44,7 @@ static void print_presented_pcrs(FILE *f, const struct boot *b) {
         fprintf(f, "  presented PCRs (SHA-384):\n");
         for (size_t i = 0; i < ELEMENTS(shown); i++) {
                 fprintf(f, "    PCR%-2u ", shown[i]);
-                for (size_t j = 0; j < DOCUMENT_PCR_SIZE; j++)
+                for (size_t j = 0; j < SHA384_SIZE; j++)
                         fprintf(f, "%02x", b->claims.pcrs[shown[i]][j]);
                 fputc('\n', f);
         }

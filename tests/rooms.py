@@ -25,7 +25,7 @@ APART = {"agent/machine": ["agent/basic"], "policy/examples": ["policy/verify"]}
 # Rooms that are linked into the agent alone: policy/ does not use them.
 AGENT_ALONE = ["agent/boot", "agent"]
 # Other services link libsealboot-verify. It consists of these rooms, and of these files of other rooms.
-VERIFY_ROOMS, VERIFY_FILES = ["agent/basic", "policy/verify"], ["agent/evidence/cbor.c", "agent/evidence/cbor.h"]
+VERIFY_ROOMS, VERIFY_FILES = ["agent/basic", "policy/verify"], ["agent/evidence/cbor.c", "agent/evidence/cbor.h", "agent/evidence/registers.h"]
 
 KNOWN = {
     "agent/boot/stop.c calls agent/sealboot-agent.c":

@@ -26,7 +26,7 @@ struct http {
         size_t n_reached;
 };
 
-struct bytes {
+struct buffer {
         char *data;
         size_t size, room;
 };
@@ -40,8 +40,8 @@ struct http_call {
         bool complete; /* the headers of the final answer are */
         bool malformed_head;
         bool too_large;
-        struct bytes headers; /* name NUL value NUL, again and again */
-        struct bytes body;
+        struct buffer headers; /* name NUL value NUL, again and again */
+        struct buffer body;
         size_t max_body;
         void *context;
         void (*context_free)(void *context);
@@ -69,7 +69,7 @@ static void *wipe_realloc(void *data, size_t n) {
         return larger;
 }
 
-static int append(struct bytes *b, const void *data, size_t n, size_t max) {
+static int append(struct buffer *b, const void *data, size_t n, size_t max) {
         if (n > max || b->size > max - n)
                 return -EFBIG;
         if (b->size + n + 1 > b->room) {

@@ -106,11 +106,11 @@ static void report_document(struct boot *b, const uint8_t *document, size_t n) {
         if (!b->presented)
                 return;
         report_put(b->report, "document.timestamp_ms", json_object_new_int64((int64_t) b->claims.timestamp_ms));
-        for (unsigned i = 0; i < DOCUMENT_PCRS; i++) {
+        for (unsigned i = 0; i < PCR_COUNT; i++) {
                 char place[16];
 
                 snprintf(place, sizeof place, "pcrs.%u", i);
-                report_hex(b->report, place, "", b->claims.pcrs[i], DOCUMENT_PCR_SIZE);
+                report_hex(b->report, place, "", b->claims.pcrs[i], SHA384_SIZE);
         }
 }
 

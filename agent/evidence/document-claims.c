@@ -20,7 +20,7 @@ static int find_payload(struct reader *r, struct reader *ret) {
         return 0;
 }
 
-static int take_pcrs(struct reader *r, uint8_t pcrs[static DOCUMENT_PCRS][DOCUMENT_PCR_SIZE]) {
+static int take_pcrs(struct reader *r, uint8_t pcrs[static PCR_COUNT][SHA384_SIZE]) {
         struct cbor_item pcr, value;
         size_t pairs;
 
@@ -28,9 +28,9 @@ static int take_pcrs(struct reader *r, uint8_t pcrs[static DOCUMENT_PCRS][DOCUME
                 return -EBADMSG;
         while (cbor_map_more(r, &pairs)) {
                 if (cbor_take_kind(r, CBOR_UINT, &pcr) < 0 || cbor_take_kind(r, CBOR_BYTES, &value) < 0 ||
-                    pcr.value >= DOCUMENT_PCRS || value.size != DOCUMENT_PCR_SIZE)
+                    pcr.value >= PCR_COUNT || value.size != SHA384_SIZE)
                         return -EBADMSG;
-                memcpy(pcrs[pcr.value], value.data, DOCUMENT_PCR_SIZE);
+                memcpy(pcrs[pcr.value], value.data, SHA384_SIZE);
         }
         return 0;
 }

@@ -12,12 +12,12 @@
 #include "basic/file.h"
 #include "basic/json.h"
 #include "basic/utf8.h"
+#include "evidence/registers.h"
 
 enum {
         RECORD_SEPARATOR = 0x1e,
         TEXT_MAX = 64 * 1024,
         LOG_MAX = 16 * 1024 * 1024,
-        DIGEST_HEX_MAX = 2 * 64 + 1,
 };
 
 struct measurement_log {
@@ -51,7 +51,7 @@ static json_object *digest_list(const struct measured_digest *digests, size_t n)
 
         for (size_t i = 0; list && i < n; i++) {
                 json_object *one = json_object_new_object();
-                char hex[DIGEST_HEX_MAX];
+                char hex[2 * PCR_DIGEST_MAX + 1];
 
                 if (!one || json_object_array_add(list, one) < 0) {
                         json_object_put(one);

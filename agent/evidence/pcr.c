@@ -10,10 +10,10 @@
 enum { READ_ATTEMPTS = 16 };
 
 static const struct pcr_algorithm algorithms[] = {
-        { TPM2_ALG_SHA1, "sha1", 20 },
-        { TPM2_ALG_SHA256, "sha256", 32 },
-        { TPM2_ALG_SHA384, "sha384", 48 },
-        { TPM2_ALG_SHA512, "sha512", 64 },
+        { TPM2_ALG_SHA1, "sha1", SHA1_SIZE },
+        { TPM2_ALG_SHA256, "sha256", SHA256_SIZE },
+        { TPM2_ALG_SHA384, "sha384", SHA384_SIZE },
+        { TPM2_ALG_SHA512, "sha512", SHA512_SIZE },
 };
 
 const struct pcr_algorithm *pcr_algorithm(TPM2_ALG_ID id) {
@@ -272,7 +272,7 @@ static int predict(struct pcr_changes *c, const void *text, size_t n, const uint
                 size_t size = b->algorithm->size;
 
                 if (sha384 && b->algorithm->id == TPM2_ALG_SHA384)
-                        memcpy(b->digest, sha384, 48);
+                        memcpy(b->digest, sha384, SHA384_SIZE);
                 else if (hash(b->algorithm, text, n, NULL, 0, b->digest) < 0)
                         return fail(e, FAILURE_MEASURE, -EIO, b->algorithm->name,
                                     "OpenSSL does not compute this digest");
@@ -377,7 +377,7 @@ int tpm_pcr_measure(struct tpm *t, unsigned pcr, const void *text, size_t n, con
         return measure(t, pcr, text, n, NULL, what, log, ret, e);
 }
 
-int tpm_pcr_measure_sha384(struct tpm *t, unsigned pcr, const uint8_t digest[static 48], const struct measurement *what,
-                           const char *log, struct pcr_changes *ret, struct error *e) {
-        return measure(t, pcr, digest, 48, digest, what, log, ret, e);
+int tpm_pcr_measure_sha384(struct tpm *t, unsigned pcr, const uint8_t digest[static SHA384_SIZE],
+                           const struct measurement *what, const char *log, struct pcr_changes *ret, struct error *e) {
+        return measure(t, pcr, digest, SHA384_SIZE, digest, what, log, ret, e);
 }

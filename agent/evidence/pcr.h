@@ -5,9 +5,10 @@
  * algorithm; which banks are active is the firmware's choice. */
 
 #include "evidence/measurement-log.h"
+#include "evidence/registers.h"
 #include "evidence/tpm.h"
 
-enum { PCR_COUNT = 24, PCR_DIGEST_MAX = 64, PCR_BANKS_MAX = 8, PCR_MODEL = 15 };
+enum { PCR_BANKS_MAX = 8 };
 
 struct pcr_algorithm {
         TPM2_ALG_ID id;
@@ -55,5 +56,5 @@ int tpm_pcr_measure(struct tpm *t, unsigned pcr, const void *text, size_t n, con
 /* The same, where the SHA-384 bank is extended with a digest that is already there, so that PCR = SHA384(0^48 ||
  * digest), as `tpm2_pcrextend N:sha384=DIGEST` does after `sha384sum`. The other active banks are extended with their
  * own digest of these 48 bytes. */
-int tpm_pcr_measure_sha384(struct tpm *t, unsigned pcr, const uint8_t digest[static 48], const struct measurement *what,
-                           const char *log, struct pcr_changes *ret, struct error *e);
+int tpm_pcr_measure_sha384(struct tpm *t, unsigned pcr, const uint8_t digest[static SHA384_SIZE],
+                           const struct measurement *what, const char *log, struct pcr_changes *ret, struct error *e);

@@ -12,11 +12,12 @@
  * "size": bytes, "digest": "sha256:<hex>", "object": text}]}. It is sealed like any file, as `manifest.sealed`;
  * "object" is a key relative to its prefix. sealboot-manifest(5) tells others how to write one. */
 
+#include "evidence/registers.h"
 #include "sealed/message.h"
 #include "sealed/verity.h"
 
 enum {
-        MODEL_DIGEST = 48,
+        MODEL_DIGEST = SHA384_SIZE,
         MODEL_FILES_MAX = 10000,
         MODEL_PATH_MAX = 1024,
         MODEL_MANIFEST_MAX = 16 * 1024 * 1024,

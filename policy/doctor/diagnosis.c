@@ -12,8 +12,6 @@
 #include "replay/compare.h"
 
 enum {
-        PCR_DRIVERS = 2,
-        PCR_APPLICATION = 12,
         CLOCK_SKEW_MAX = 240,                   /* seconds; AWS refuses signatures at 300 */
         CLOCK_OFFSET_MAX_MS = 24 * 3600 * 1000, /* a boot this long is no boot */
 };
@@ -27,7 +25,7 @@ struct work {
         struct denial denial; /* ... of this kind */
         bool presented;       /* a document was made, so the PCRs are there */
         uint32_t present;
-        uint8_t pcr[REFERENCE_PCRS][REFERENCE_SIZE];
+        uint8_t pcr[PCR_COUNT_MAX][SHA384_SIZE];
 };
 
 static int add(struct work *w, const char *topic, enum remark_state state, const char *advice, const char *format, ...)
@@ -88,14 +86,14 @@ static int read_pcrs(struct work *w, struct error *e) {
         json_object *pcrs = look_up(w->in->report, "pcrs", json_type_object);
         char index[8];
 
-        for (unsigned i = 0; pcrs && i < REFERENCE_PCRS; i++) {
+        for (unsigned i = 0; pcrs && i < PCR_COUNT_MAX; i++) {
                 const char *hex;
 
                 snprintf(index, sizeof index, "%u", i);
                 hex = text_at(pcrs, index);
                 if (!hex)
                         continue;
-                if (hex_decode(hex, w->pcr[i], REFERENCE_SIZE) < 0)
+                if (hex_decode(hex, w->pcr[i], SHA384_SIZE) < 0)
                         return fail(e, FAILURE_USAGE, -EINVAL, "boot report", "PCR%u is not 96 hex digits", i);
                 w->present |= UINT32_C(1) << i;
         }
@@ -103,8 +101,8 @@ static int read_pcrs(struct work *w, struct error *e) {
         return 0;
 }
 
-static bool is_zero(const uint8_t pcr[static REFERENCE_SIZE]) {
-        static const uint8_t zeros[REFERENCE_SIZE];
+static bool is_zero(const uint8_t pcr[static SHA384_SIZE]) {
+        static const uint8_t zeros[SHA384_SIZE];
 
         return memcmp(pcr, zeros, sizeof zeros) == 0;
 }
@@ -282,7 +280,7 @@ static const char *meaning_of(unsigned pcr) {
                 return "another image was booted, another boot option was tried first, or an addon was loaded";
         case 7:
                 return "Secure Boot is in another state, has other keys, or another key authorised the image";
-        case PCR_APPLICATION:
+        case PCR_COMMAND_LINE:
                 return "something was added to the image's command line, or credentials or addons were passed";
         case PCR_MODEL:
                 return "something was measured before the key was asked for";
@@ -305,12 +303,12 @@ static int explain_by_log(struct work *w, unsigned pcr, const uint8_t *expected,
 }
 
 static int remark_pcr(struct work *w, const struct reference *r, unsigned pcr) {
-        char found[2 * REFERENCE_SIZE + 1] = "nothing", wanted[2 * REFERENCE_SIZE + 1];
+        char found[2 * SHA384_SIZE + 1] = "nothing", wanted[2 * SHA384_SIZE + 1];
         struct difference difference = {};
 
         if (presented(w, pcr))
-                hex_encode(w->pcr[pcr], REFERENCE_SIZE, found);
-        hex_encode(r->pcr[pcr], REFERENCE_SIZE, wanted);
+                hex_encode(w->pcr[pcr], SHA384_SIZE, found);
+        hex_encode(r->pcr[pcr], SHA384_SIZE, wanted);
         if (explain_by_log(w, pcr, r->pcr[pcr], &difference) < 0)
                 return add(w, "pcrs", REMARK_PROBLEM,
                            w->in->log ? NULL
@@ -324,8 +322,8 @@ static int remark_pcr(struct work *w, const struct reference *r, unsigned pcr) {
 static uint32_t differing(const struct work *w, const struct reference *r) {
         uint32_t pcrs = 0;
 
-        for (unsigned i = 0; i < REFERENCE_PCRS; i++)
-                if (reference_has(r, i) && (!presented(w, i) || memcmp(w->pcr[i], r->pcr[i], REFERENCE_SIZE) != 0))
+        for (unsigned i = 0; i < PCR_COUNT_MAX; i++)
+                if (reference_has(r, i) && (!presented(w, i) || memcmp(w->pcr[i], r->pcr[i], SHA384_SIZE) != 0))
                         pcrs |= UINT32_C(1) << i;
         return pcrs;
 }
@@ -343,7 +341,7 @@ static const struct reference *closest(const struct work *w) {
 /* What PCR2 tells needs no reference, since without such drivers all firmware leaves the same value. Zero is that of no
  * firmware at all: a TPM that an emulator started. */
 static int remark_drivers(struct work *w, const struct reference *r) {
-        uint8_t alone[REFERENCE_SIZE];
+        uint8_t alone[SHA384_SIZE];
 
         reference_firmware_alone(alone);
         if (!presented(w, PCR_DRIVERS) || (r && reference_has(r, PCR_DRIVERS)) || is_zero(w->pcr[PCR_DRIVERS]) ||
@@ -372,16 +370,16 @@ static int remark_pcrs(struct work *w) {
                 k = remark_drivers(w, r);
         if (k < 0)
                 return k;
-        if (!r && presented(w, PCR_APPLICATION) && !is_zero(w->pcr[PCR_APPLICATION]))
+        if (!r && presented(w, PCR_COMMAND_LINE) && !is_zero(w->pcr[PCR_COMMAND_LINE]))
                 return add(w, "pcrs", REMARK_UNKNOWN, "Give the image's reference measurements with --reference.",
-                           "PCR12 is not zero: %s", meaning_of(PCR_APPLICATION));
+                           "PCR12 is not zero: %s", meaning_of(PCR_COMMAND_LINE));
         if (!r)
                 return add(w, "pcrs", REMARK_UNKNOWN, "Give the image's reference measurements with --reference.",
                            "there is nothing to compare them with");
         differ = differing(w, r);
         if (differ == 0)
                 return add(w, "pcrs", REMARK_GOOD, NULL, "the PCRs that were presented are those of %s", r->source);
-        for (unsigned i = 0; i < REFERENCE_PCRS && k == 0; i++)
+        for (unsigned i = 0; i < PCR_COUNT_MAX && k == 0; i++)
                 if (differ & UINT32_C(1) << i)
                         k = remark_pcr(w, r, i);
         return k;
@@ -402,7 +400,7 @@ static int fill_request(struct work *w, struct request *request, struct error *e
                                 r = request_add_context(request, name, json_object_get_string(value), e);
                 }
         }
-        for (unsigned i = 0; i < REFERENCE_PCRS; i++)
+        for (unsigned i = 0; i < PCR_COUNT_MAX; i++)
                 d.pcr[i] = presented(w, i) ? w->pcr[i] : NULL;
         return r < 0 ? r : request_add_document(request, &d, e);
 }

@@ -9,8 +9,6 @@
 #define ATTESTATION "kms:RecipientAttestation:"
 #define OPEN_MODELS "OpenModels"
 
-enum { PCR_DRIVERS = 2, PCR_IMAGE = 4, PCR_SECURE_BOOT = 7, PCR_COMMAND_LINE = 12, PCR_MODEL = 15 };
-
 /* clang-format off */
 static const char *const admin_actions[] = {
         "kms:CancelKeyDeletion", "kms:DescribeKey",        "kms:DisableKey",        "kms:DisableKeyRotation",
@@ -75,13 +73,13 @@ static json_object *add_statement(json_object *statements, const char *sid, cons
 
 static json_object *image_conditions(const struct reference *image, bool one_shot) {
         bool nitrotpm = reference_is_nitrotpm(image);
-        char hex[2 * REFERENCE_SIZE + 1], key[64];
+        char hex[2 * SHA384_SIZE + 1], key[64];
         json_object *o = json_object_new_object();
 
-        for (unsigned i = 0; i < REFERENCE_PCRS; i++) {
+        for (unsigned i = 0; i < PCR_COUNT_MAX; i++) {
                 if (!reference_has(image, i))
                         continue;
-                hex_encode(image->pcr[i], REFERENCE_SIZE, hex);
+                hex_encode(image->pcr[i], SHA384_SIZE, hex);
                 if (!nitrotpm && i == 0)
                         snprintf(key, sizeof key, ATTESTATION "ImageSha384");
                 else
@@ -89,7 +87,7 @@ static json_object *image_conditions(const struct reference *image, bool one_sho
                 add_text(o, key, hex);
         }
         if (one_shot) {
-                hex_encode((const uint8_t[REFERENCE_SIZE]) {}, REFERENCE_SIZE, hex);
+                hex_encode((const uint8_t[SHA384_SIZE]) {}, SHA384_SIZE, hex);
                 add_text(o, ATTESTATION "NitroTPMPCR15", hex);
         }
         return o;
@@ -153,7 +151,7 @@ bool reference_needs_secure_boot(const struct reference *r) {
 }
 
 static int check_image(const struct composition *c, const struct reference *image, struct error *e) {
-        static const uint8_t zeros[REFERENCE_SIZE];
+        static const uint8_t zeros[SHA384_SIZE];
 
         if (c->secure_boot && image->secure_boot == SECURE_BOOT_OFF && reference_needs_secure_boot(image)) {
                 fail(e, FAILURE_POLICY, -EINVAL, image->source,
@@ -177,11 +175,11 @@ static int check_image(const struct composition *c, const struct reference *imag
 
 /* Whether the reference itself says that its PCR7 is of Secure Boot on, and the value does not say otherwise. */
 static bool says_secure_boot(const struct reference *r) {
-        char pcr7[2 * REFERENCE_SIZE + 1];
+        char pcr7[2 * SHA384_SIZE + 1];
 
         if (r->secure_boot != SECURE_BOOT_ON || !reference_has(r, PCR_SECURE_BOOT))
                 return false;
-        hex_encode(r->pcr[PCR_SECURE_BOOT], REFERENCE_SIZE, pcr7);
+        hex_encode(r->pcr[PCR_SECURE_BOOT], SHA384_SIZE, pcr7);
         return !is_secure_boot_off(pcr7);
 }
 

@@ -3,10 +3,10 @@
 
 #include <strings.h>
 
+#include "evidence/registers.h"
+
 #define FAMILY "kms:RecipientAttestation"
 #define CONTEXT "kms:EncryptionContext:"
-
-enum { NITROTPM_PCRS = 24, ENCLAVE_PCRS = 32 };
 
 static bool starts_with(const char *text, const char *prefix) {
         return strncasecmp(text, prefix, strlen(prefix)) == 0;
@@ -48,10 +48,10 @@ enum attestation_key attestation_key(const char *key, unsigned *ret_pcr) {
 
         if (!starts_with(key, FAMILY))
                 return lacks_prefix(key, "RecipientAttestation") ? ATTESTATION_UNKNOWN : ATTESTATION_NONE;
-        if (starts_with(name, ":NitroTPMPCR") && take_number(name + strlen(":NitroTPMPCR"), NITROTPM_PCRS, &pcr))
+        if (starts_with(name, ":NitroTPMPCR") && take_number(name + strlen(":NitroTPMPCR"), PCR_COUNT, &pcr))
                 kind = ATTESTATION_NITROTPM;
         else if (strcasecmp(name, ":ImageSha384") == 0 ||
-                 (starts_with(name, ":PCR") && take_number(name + strlen(":PCR"), ENCLAVE_PCRS, &pcr)))
+                 (starts_with(name, ":PCR") && take_number(name + strlen(":PCR"), ENCLAVE_PCR_COUNT, &pcr)))
                 kind = ATTESTATION_ENCLAVE;
         if (ret_pcr)
                 *ret_pcr = pcr;

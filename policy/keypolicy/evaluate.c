@@ -6,8 +6,6 @@
 #include "basic/encode.h"
 #include "keypolicy/condition-key.h"
 
-enum { PCR_MODEL = 15 };
-
 const char *decision_name(enum decision d) {
         return d == DECISION_ALLOWED ? "allowed" : d == DECISION_DENIED ? "denied" : "unknown";
 }
@@ -88,15 +86,15 @@ int request_add_context(struct request *r, const char *name, const char *value, 
         return k < 0 ? k : request_add(r, "kms:EncryptionContextKeys", name, e);
 }
 
-static int add_pcr(struct request *r, bool nitrotpm, unsigned pcr, const uint8_t value[static DOCUMENT_PCR_SIZE],
+static int add_pcr(struct request *r, bool nitrotpm, unsigned pcr, const uint8_t value[static SHA384_SIZE],
                    struct error *e) {
-        char key[64], hex[2 * DOCUMENT_PCR_SIZE + 1];
+        char key[64], hex[2 * SHA384_SIZE + 1];
         int k;
 
-        hex_encode(value, DOCUMENT_PCR_SIZE, hex);
+        hex_encode(value, SHA384_SIZE, hex);
         snprintf(key, sizeof key, "kms:RecipientAttestation:%sPCR%u", nitrotpm ? "NitroTPM" : "", pcr);
         k = request_add(r, key, hex, e);
-        if (k == 0 && !nitrotpm && pcr == 0)
+        if (k == 0 && !nitrotpm && pcr == ENCLAVE_PCR_IMAGE)
                 k = request_add(r, "kms:RecipientAttestation:ImageSha384", hex, e);
         return k;
 }
@@ -107,14 +105,14 @@ int request_add_document(struct request *r, const struct document *d, struct err
         r->nitrotpm = d->kind == DOCUMENT_NITROTPM;
         if (!action_takes_document(r->action))
                 return 0;
-        for (unsigned i = 0; i < DOCUMENT_PCRS && k == 0; i++)
+        for (unsigned i = 0; i < PCR_COUNT_MAX && k == 0; i++)
                 if (d->pcr[i])
                         k = add_pcr(r, r->nitrotpm, i, d->pcr[i], e);
         return k;
 }
 
 int request_add_reference(struct request *r, const struct reference *reference, struct error *e) {
-        static const uint8_t zeros[REFERENCE_SIZE];
+        static const uint8_t zeros[SHA384_SIZE];
         int k = 0;
 
         r->nitrotpm = reference_is_nitrotpm(reference);
@@ -124,7 +122,7 @@ int request_add_reference(struct request *r, const struct reference *reference, 
         if (r->nitrotpm && !reference_has(reference, PCR_MODEL))
                 k = add_pcr(r, true, PCR_MODEL, zeros, e);
 
-        for (unsigned i = 0; i < REFERENCE_PCRS && k == 0; i++)
+        for (unsigned i = 0; i < PCR_COUNT_MAX && k == 0; i++)
                 if (reference_has(reference, i))
                         k = add_pcr(r, r->nitrotpm, i, reference->pcr[i], e);
         return k;

@@ -36,7 +36,7 @@ struct chunk {
         size_t size;
 };
 
-static int hash_chunks(const struct chunk *chunks, size_t n, uint8_t out[static REFERENCE_SIZE], struct error *e) {
+static int hash_chunks(const struct chunk *chunks, size_t n, uint8_t out[static SHA384_SIZE], struct error *e) {
         _cleanup_(evp_md_ctx_freep) EVP_MD_CTX *context = EVP_MD_CTX_new();
         bool ok = context && EVP_DigestInit_ex(context, EVP_sha384(), NULL) == 1;
 
@@ -49,16 +49,16 @@ static int hash_chunks(const struct chunk *chunks, size_t n, uint8_t out[static 
 
 /* --- the list of events ------------------------------------------------------------------------------------------- */
 
-static int add_event(struct prediction *p, unsigned pcr, uint32_t type, const uint8_t digest[static REFERENCE_SIZE],
+static int add_event(struct prediction *p, unsigned pcr, uint32_t type, const uint8_t digest[static SHA384_SIZE],
                      const char *why, struct error *e, const char *format, ...) _printf_(7, 8);
 
-static int add_event(struct prediction *p, unsigned pcr, uint32_t type, const uint8_t digest[static REFERENCE_SIZE],
+static int add_event(struct prediction *p, unsigned pcr, uint32_t type, const uint8_t digest[static SHA384_SIZE],
                      const char *why, struct error *e, const char *format, ...) {
         struct predicted_event *larger, event = { .pcr = pcr, .type = type, .why = strdup(why) };
         va_list ap;
         int n;
 
-        memcpy(event.digest, digest, REFERENCE_SIZE);
+        memcpy(event.digest, digest, SHA384_SIZE);
         va_start(ap, format);
         n = vasprintf(&event.what, format, ap);
         va_end(ap);
@@ -76,7 +76,7 @@ static int add_event(struct prediction *p, unsigned pcr, uint32_t type, const ui
 }
 
 static int add_text(struct prediction *p, unsigned pcr, const char *text, const char *why, struct error *e) {
-        uint8_t digest[REFERENCE_SIZE];
+        uint8_t digest[SHA384_SIZE];
         int k;
 
         k = hash_chunks(&(struct chunk) { text, strlen(text) }, 1, digest, e);
@@ -84,7 +84,7 @@ static int add_text(struct prediction *p, unsigned pcr, const char *text, const 
 }
 
 static int add_separator(struct prediction *p, unsigned pcr, const char *why, struct error *e) {
-        uint8_t digest[REFERENCE_SIZE];
+        uint8_t digest[SHA384_SIZE];
         int k;
 
         k = hash_chunks(&(struct chunk) { "\0\0\0\0", 4 }, 1, digest, e);
@@ -93,7 +93,7 @@ static int add_separator(struct prediction *p, unsigned pcr, const char *why, st
 
 /* UEFI_VARIABLE_DATA: GUID, number of characters, number of bytes, name in UTF-16 without a NUL, data. */
 static int hash_variable(const uint8_t guid[static 16], const char *name, const void *data, size_t size,
-                         uint8_t out[static REFERENCE_SIZE], struct error *e) {
+                         uint8_t out[static SHA384_SIZE], struct error *e) {
         uint8_t lengths[16] = {}, wide[2 * 16] = {};
         size_t n = strlen(name);
 
@@ -110,28 +110,28 @@ static int hash_variable(const uint8_t guid[static 16], const char *name, const 
 /* --- PCR7 --------------------------------------------------------------------------------------------------------- */
 
 static int add_key_lists(struct prediction *p, const struct key_lists *keys, struct error *e) {
-        uint8_t digest[REFERENCE_SIZE], on = keys->enabled ? 1 : 0;
+        uint8_t digest[SHA384_SIZE], on = keys->enabled ? 1 : 0;
         int k;
 
         k = hash_variable(global_variable, "SecureBoot", &on, 1, digest, e);
         if (k == 0)
-                k = add_event(p, 7, EV_EFI_VARIABLE_DRIVER_CONFIG, digest,
+                k = add_event(p, PCR_SECURE_BOOT, EV_EFI_VARIABLE_DRIVER_CONFIG, digest,
                               on ? "Secure Boot is on" : "Secure Boot is off", e, "variable SecureBoot = %u", on);
         for (size_t i = 0; i < KEY_LISTS && k == 0; i++) {
                 k = hash_variable(i <= KEY_KEK ? global_variable : security_database, key_list_names[i], keys->data[i],
                                   keys->size[i], digest, e);
                 if (k == 0)
-                        k = add_event(p, 7, EV_EFI_VARIABLE_DRIVER_CONFIG, digest,
+                        k = add_event(p, PCR_SECURE_BOOT, EV_EFI_VARIABLE_DRIVER_CONFIG, digest,
                                       keys->size[i] ? "the keys enrolled" : "measured although it is not set", e,
                                       "variable %s, %zu bytes", key_list_names[i], keys->size[i]);
         }
-        return k < 0 ? k : add_separator(p, 7, "ends the Secure Boot policy", e);
+        return k < 0 ? k : add_separator(p, PCR_SECURE_BOOT, "ends the Secure Boot policy", e);
 }
 
 /* An entry of db is measured when it first authorises an image, and not again. */
 static int add_authority(struct prediction *p, const struct key_lists *keys, const struct pe *pe, struct error *e) {
         const struct esl_entry *entry = NULL;
-        uint8_t digest[REFERENCE_SIZE];
+        uint8_t digest[SHA384_SIZE];
         int k;
 
         if (!keys || !keys->enabled)
@@ -145,8 +145,9 @@ static int add_authority(struct prediction *p, const struct key_lists *keys, con
                 if (p->events[i].type == EV_EFI_VARIABLE_AUTHORITY &&
                     memcmp(p->events[i].digest, digest, sizeof digest) == 0)
                         return 0;
-        return add_event(p, 7, EV_EFI_VARIABLE_AUTHORITY, digest, "the entry of db that authorised this image, once", e,
-                         "db entry %zu (%s) for %s", (size_t) (entry - keys->db.entries) + 1,
+        return add_event(p, PCR_SECURE_BOOT, EV_EFI_VARIABLE_AUTHORITY, digest,
+                         "the entry of db that authorised this image, once", e, "db entry %zu (%s) for %s",
+                         (size_t) (entry - keys->db.entries) + 1,
                          entry->type == ESL_X509 ? "certificate" : "image hash", pe->subject);
 }
 
@@ -160,7 +161,8 @@ static int add_application(struct prediction *p, const struct key_lists *keys, c
         k = add_authority(p, keys, pe, e);
         if (k == 0)
                 k = pe_digest(pe, EVP_sha384(), digest, e);
-        return k != 0 ? k : add_event(p, 4, EV_EFI_BOOT_SERVICES_APPLICATION, digest, why, e, "%s", pe->subject);
+        return k != 0 ? k
+                      : add_event(p, PCR_IMAGE, EV_EFI_BOOT_SERVICES_APPLICATION, digest, why, e, "%s", pe->subject);
 }
 
 static bool section_text(const struct pe *pe, const char *name, const char **ret, size_t *ret_n) {
@@ -231,7 +233,7 @@ static int advise_ukify(const struct pe_section *section, int k, struct error *e
         return k;
 }
 
-static int add_kernel(struct prediction *p, const struct boot *boot, const struct pe *uki, unsigned version,
+static int add_kernel(struct prediction *p, const struct predicted_boot *boot, const struct pe *uki, unsigned version,
                       struct error *e) {
         const struct pe_section *section = pe_section(uki, ".linux");
         bool secure_boot = boot->keys && boot->keys->enabled;
@@ -301,7 +303,7 @@ static int to_utf16(const char *text, char **ret, size_t *ret_n) {
 
 static int add_command_line(struct prediction *p, const char *text, const char *why, struct error *e) {
         _cleanup_free_ char *copy = strdup(text), *wide = NULL;
-        uint8_t digest[REFERENCE_SIZE];
+        uint8_t digest[SHA384_SIZE];
         const char *line;
         size_t n;
         int k;
@@ -314,12 +316,13 @@ static int add_command_line(struct prediction *p, const char *text, const char *
         if (to_utf16(line, &wide, &n) < 0)
                 return fail(e, FAILURE_UKI, -EILSEQ, "command line", "is not UTF-8 text");
         k = hash_chunks(&(struct chunk) { wide, n }, 1, digest, e);
-        return k < 0 ? k : add_event(p, 12, EV_IPL, digest, why, e, "\"%s\" (UTF-16, with its NUL)", line);
+        return k < 0 ? k
+                     : add_event(p, PCR_COMMAND_LINE, EV_IPL, digest, why, e, "\"%s\" (UTF-16, with its NUL)", line);
 }
 
 /* A command line that the boot option or a boot loader brings replaces the UKI's own, unless Secure Boot is on and the
  * UKI has one. systemd-boot measures what it passes, and before 255 it passes the UKI's own. */
-static int add_passed(struct prediction *p, const struct boot *boot, size_t index, struct error *e) {
+static int add_passed(struct prediction *p, const struct predicted_boot *boot, size_t index, struct error *e) {
         const struct pe *uki = &boot->images[index].pe;
         unsigned loader = index > 0 ? magic_version(&boot->images[index - 1].pe, "systemd-boot") : 0;
         _cleanup_free_ char *own = NULL;
@@ -374,7 +377,7 @@ static int join(char **text, const char *more, size_t n, struct error *e) {
         return 0;
 }
 
-static int add_addons(struct prediction *p, const struct boot *boot, const struct pe *uki, unsigned version,
+static int add_addons(struct prediction *p, const struct predicted_boot *boot, const struct pe *uki, unsigned version,
                       struct error *e) {
         _cleanup_free_ char *text = NULL;
         int k = 0;
@@ -399,26 +402,28 @@ static int add_addons(struct prediction *p, const struct boot *boot, const struc
 /* --- a boot ------------------------------------------------------------------------------------------------------- */
 
 /* The firmware ends what it measures into each of its PCRs with a separator when it is about to boot. */
-static int add_separators(struct prediction *p, const struct boot *boot, struct error *e) {
+static int add_separators(struct prediction *p, const struct predicted_boot *boot, struct error *e) {
         int k = 0;
 
         if (!boot->pcr2)
-                k = add_separator(p, 2, "no driver from outside the firmware: no option ROM, none of DriverOrder", e);
+                k = add_separator(p, PCR_DRIVERS,
+                                  "no driver from outside the firmware: no option ROM, none of DriverOrder", e);
         if (k == 0)
-                k = add_separator(p, 3, "no configuration of a driver from outside the firmware", e);
-        return k < 0 ? k : add_separator(p, 4, "ends the firmware's own measurements", e);
+                k = add_separator(p, PCR_DRIVER_CONFIGURATION, "no configuration of a driver from outside the firmware",
+                                  e);
+        return k < 0 ? k : add_separator(p, PCR_IMAGE, "ends the firmware's own measurements", e);
 }
 
-static int add_attempts(struct prediction *p, const struct boot *boot, struct error *e) {
+static int add_attempts(struct prediction *p, const struct predicted_boot *boot, struct error *e) {
         int k;
 
-        k = add_text(p, 4, action_calling, "the firmware tries its first boot option", e);
+        k = add_text(p, PCR_IMAGE, action_calling, "the firmware tries its first boot option", e);
         if (k == 0)
                 k = add_separators(p, boot, e);
         for (unsigned i = 0; i < boot->failed_options && k == 0; i++) {
-                k = add_text(p, 4, action_returning, "that boot option started nothing, or returned", e);
+                k = add_text(p, PCR_IMAGE, action_returning, "that boot option started nothing, or returned", e);
                 if (k == 0)
-                        k = add_text(p, 4, action_calling, "the firmware tries the next boot option", e);
+                        k = add_text(p, PCR_IMAGE, action_calling, "the firmware tries the next boot option", e);
         }
         return k;
 }
@@ -432,7 +437,7 @@ static int unknown_stub(const struct pe *uki, struct error *e) {
         return -ENOTSUP;
 }
 
-static int add_uki(struct prediction *p, const struct boot *boot, size_t index, struct error *e) {
+static int add_uki(struct prediction *p, const struct predicted_boot *boot, size_t index, struct error *e) {
         const struct pe *uki = &boot->images[index].pe;
         bool last = index + 1 == boot->n_images;
         unsigned version = stub_version(uki);
@@ -451,7 +456,7 @@ static int add_uki(struct prediction *p, const struct boot *boot, size_t index, 
         return k < 0 ? k : add_kernel(p, boot, uki, version, e);
 }
 
-static int check_machines(const struct boot *boot, struct error *e) {
+static int check_machines(const struct predicted_boot *boot, struct error *e) {
         int k = 0;
 
         for (size_t i = 1; i < boot->n_images && k == 0; i++)
@@ -462,7 +467,7 @@ static int check_machines(const struct boot *boot, struct error *e) {
 }
 
 /* Only of a UKI's stub is it known that PCR12 tells which command line the kernel was given. */
-static int not_a_uki(const struct boot *boot, struct error *e) {
+static int not_a_uki(const struct predicted_boot *boot, struct error *e) {
         fail(e, FAILURE_UKI, -ENOTSUP, boot->n_images ? boot->images[boot->n_images - 1].path : "",
              "is not a UKI (it has no .linux section), and is the last image to be started: it takes no addons, what "
              "it starts in turn is not known, nor that PCR12 would tell of a command line");
@@ -471,7 +476,7 @@ static int not_a_uki(const struct boot *boot, struct error *e) {
         return -ENOTSUP;
 }
 
-int predict(const struct boot *boot, struct prediction *ret, struct error *e) {
+int predict(const struct predicted_boot *boot, struct prediction *ret, struct error *e) {
         _cleanup_prediction_ struct prediction p = {};
         bool uki = false;
         int k;
@@ -511,7 +516,7 @@ int predict_sections(const struct pe *uki, struct prediction *ret, struct error 
         for (size_t i = 0; i < ELEMENTS(measured) && k == 0; i++) {
                 const struct pe_section *section = pe_section(uki, measured[i]);
                 _cleanup_free_ uint8_t *owned = NULL;
-                uint8_t digest[REFERENCE_SIZE];
+                uint8_t digest[SHA384_SIZE];
                 const uint8_t *bytes;
                 size_t n;
 
@@ -519,11 +524,13 @@ int predict_sections(const struct pe *uki, struct prediction *ret, struct error 
                         continue;
                 k = hash_chunks(&(struct chunk) { measured[i], strlen(measured[i]) + 1 }, 1, digest, e);
                 if (k == 0)
-                        k = add_event(&p, 11, EV_IPL, digest, "the name of a section", e, "\"%s\"", measured[i]);
+                        k = add_event(&p, PCR_SECTIONS, EV_IPL, digest, "the name of a section", e, "\"%s\"",
+                                      measured[i]);
                 if (k == 0)
                         k = hash_chunks(&(struct chunk) { bytes, n }, 1, digest, e);
                 if (k == 0)
-                        k = add_event(&p, 11, EV_IPL, digest, "the content of a section", e, "\"%s\"", measured[i]);
+                        k = add_event(&p, PCR_SECTIONS, EV_IPL, digest, "the content of a section", e, "\"%s\"",
+                                      measured[i]);
         }
         if (k < 0)
                 return k;
@@ -532,23 +539,23 @@ int predict_sections(const struct pe *uki, struct prediction *ret, struct error 
         return 0;
 }
 
-int prediction_replay(const struct prediction *p, const struct boot *boot, struct reference *ret, struct error *e) {
-        static const uint8_t zero[REFERENCE_SIZE];
-        static const unsigned predicted[] = { 2, 3, 4, 12 };
+int prediction_replay(const struct prediction *p, const struct predicted_boot *boot, struct reference *ret,
+                      struct error *e) {
+        static const uint8_t zero[SHA384_SIZE];
+        static const unsigned predicted[] = { PCR_DRIVERS, PCR_DRIVER_CONFIGURATION, PCR_IMAGE, PCR_COMMAND_LINE };
         int k = 0;
 
         for (size_t i = 0; i < ELEMENTS(predicted); i++)
                 reference_set(ret, predicted[i], zero);
         if (boot->pcr2)
-                reference_set(ret, 2, boot->pcr2);
+                reference_set(ret, PCR_DRIVERS, boot->pcr2);
         if (boot->keys)
-                reference_set(ret, 7, zero);
+                reference_set(ret, PCR_SECURE_BOOT, zero);
         for (size_t i = 0; i < p->n && k == 0; i++) {
                 uint8_t *pcr = ret->pcr[p->events[i].pcr];
 
                 if (reference_has(ret, p->events[i].pcr))
-                        k = hash_chunks((struct chunk[]) { { pcr, REFERENCE_SIZE },
-                                                           { p->events[i].digest, REFERENCE_SIZE } },
+                        k = hash_chunks((struct chunk[]) { { pcr, SHA384_SIZE }, { p->events[i].digest, SHA384_SIZE } },
                                         2, pcr, e);
         }
         return k;

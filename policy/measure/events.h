@@ -25,9 +25,9 @@ enum { STUB_LOADS_ADDONS = 254 };
 struct predicted_event {
         unsigned pcr;
         uint32_t type;
-        uint8_t digest[REFERENCE_SIZE]; /* what is extended */
-        char *what;                     /* "Authenticode digest of uki.efi" */
-        char *why;                      /* "the boot option's application" */
+        uint8_t digest[SHA384_SIZE]; /* what is extended */
+        char *what;                  /* "Authenticode digest of uki.efi" */
+        char *why;                   /* "the boot option's application" */
 };
 
 struct prediction {
@@ -50,7 +50,7 @@ struct key_lists {
 enum key_list { KEY_PK, KEY_KEK, KEY_DB, KEY_DBX, KEY_LISTS };
 extern const char *const key_list_names[KEY_LISTS];
 
-struct boot {
+struct predicted_boot {
         const struct measured_image *images; /* in load order, the last one a UKI */
         size_t n_images;
         const struct measured_image *addons; /* in load order: global ones first, each group sorted by name */
@@ -64,7 +64,7 @@ struct boot {
 };
 
 /* FAILURE_UKI when the boot would fail or cannot be predicted; the advice says what to give. */
-int predict(const struct boot *boot, struct prediction *ret, struct error *e);
+int predict(const struct predicted_boot *boot, struct prediction *ret, struct error *e);
 void prediction_done(struct prediction *p);
 #define _cleanup_prediction_ _cleanup_(prediction_done)
 
@@ -75,7 +75,8 @@ int predict_sections(const struct pe *uki, struct prediction *ret, struct error 
 
 /* The PCR values the events of the boot lead to: PCR2 (or the value that was given for it), PCR3, PCR4, PCR12 and,
  * where key lists were given, PCR7. */
-int prediction_replay(const struct prediction *p, const struct boot *boot, struct reference *ret, struct error *e);
+int prediction_replay(const struct prediction *p, const struct predicted_boot *boot, struct reference *ret,
+                      struct error *e);
 
 /* The systemd version of a UKI's stub: .sdmagic, or .osrel for the stub of Amazon Linux 2023 on arm64, which lacks it.
  * 0: unknown. */

@@ -19,9 +19,9 @@ static int parse_number(const char *text, unsigned min, unsigned max, const char
         return 0;
 }
 
-int parse_pcr2(const char *text, uint8_t ret[static REFERENCE_SIZE], struct error *e) {
-        static const uint8_t zeros[REFERENCE_SIZE];
-        uint8_t value[REFERENCE_SIZE] = {};
+int parse_pcr2(const char *text, uint8_t ret[static SHA384_SIZE], struct error *e) {
+        static const uint8_t zeros[SHA384_SIZE];
+        uint8_t value[SHA384_SIZE] = {};
 
         if (streq(text, "none")) {
                 reference_firmware_alone(ret);
@@ -29,7 +29,7 @@ int parse_pcr2(const char *text, uint8_t ret[static REFERENCE_SIZE], struct erro
         }
         if (hex_decode(text, value, sizeof value) < 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--pcr2", "\"%.120s\" is neither \"none\" nor %d hex digits",
-                            text, 2 * REFERENCE_SIZE);
+                            text, 2 * SHA384_SIZE);
         if (memcmp(value, zeros, sizeof zeros) == 0) {
                 fail(e, FAILURE_USAGE, -EINVAL, "--pcr2",
                      "is zero, which no firmware leaves PCR2 at: it measures a separator");

@@ -57,9 +57,9 @@ struct inputs {
         char **image_paths, **addon_paths; /* the strings are argv's */
         size_t n_image_paths, n_addon_paths;
 
-        struct boot boot; /* complete after inputs_load(); options are stored into it directly */
+        struct predicted_boot boot; /* complete after inputs_load(); options are stored into it directly */
         struct key_lists keys;
-        uint8_t pcr2[REFERENCE_SIZE]; /* what boot.pcr2 points to */
+        uint8_t pcr2[SHA384_SIZE]; /* what boot.pcr2 points to */
         struct disk_boot disk_boot;
         uint8_t *key_data[KEY_LISTS], **file_data; /* owned */
         size_t n_file_data;
@@ -67,7 +67,7 @@ struct inputs {
 };
 
 /* The value of --pcr2: 96 hex digits, or "none" where nothing from outside the firmware is loaded. FAILURE_USAGE. */
-int parse_pcr2(const char *text, uint8_t ret[static REFERENCE_SIZE], struct error *e);
+int parse_pcr2(const char *text, uint8_t ret[static SHA384_SIZE], struct error *e);
 
 /* The setter of INPUT_ROWS. */
 int inputs_option(void *inputs, const struct option_row *row, char *value, struct error *e);

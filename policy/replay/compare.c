@@ -42,7 +42,7 @@ static bool is_kernel(const char *text) {
 
 /* A command line is measured as the event shows it; of credentials and extensions the event shows but a label. */
 static bool is_command_line(const struct log_event *event) {
-        return event->pcr == 12 && event->type == EV_IPL && event->text_is == TEXT_MEASURED;
+        return event->pcr == PCR_COMMAND_LINE && event->type == EV_IPL && event->text_is == TEXT_MEASURED;
 }
 
 /* --- words -------------------------------------------------------------------------------------------------------- */
@@ -63,7 +63,7 @@ static void say_extra(struct difference *d, const struct log_event *event) {
                 say(d, event, "one more entry of db authorised an image: %s", text);
         else if (is_command_line(event))
                 say(d, event, "a command line was appended: %s", text);
-        else if (event->pcr == 12)
+        else if (event->pcr == PCR_COMMAND_LINE)
                 say(d, event, "the kernel's configuration was added to: %s", text);
         else if (event_outside(event))
                 say(d, event, "%s: %s", event_outside(event), text);
@@ -76,7 +76,7 @@ static void say_missing(struct difference *d, const struct expected_event *expec
                 say(d, NULL, "the kernel in .linux was not measured: Secure Boot is on, or the stub is 258 or later");
         else if (expected->type == EV_EFI_ACTION && strstr(expected->text, returning))
                 say(d, NULL, "fewer boot options were tried than expected");
-        else if (expected->pcr == 12)
+        else if (expected->pcr == PCR_COMMAND_LINE)
                 say(d, NULL, "a command line was expected and is missing: %s", expected->text);
         else if (is_outside_driver(expected->pcr, expected->type))
                 say(d, NULL, "a UEFI driver from outside the firmware was expected and did not run: %s",
@@ -98,8 +98,8 @@ static const uint8_t *section_in_log(const struct event_log *log, const struct p
         size_t seen = 0;
 
         for (size_t i = 0; i < log->n; i++)
-                if (log->events[i].pcr == 11 && log->events[i].type == EV_IPL && streq(log->events[i].text, text) &&
-                    ++seen == 2)
+                if (log->events[i].pcr == PCR_SECTIONS && log->events[i].type == EV_IPL &&
+                    streq(log->events[i].text, text) && ++seen == 2)
                         return log_event_digest(&log->events[i], bank);
         return NULL;
 }
@@ -159,7 +159,7 @@ static void say_changed(struct difference *d, const struct expected_event *expec
                 say(d, event, "another entry of db authorised the image: %s", event->text);
         else if (is_command_line(event))
                 say(d, event, "another command line was appended: %s", event->text);
-        else if (event->pcr == 12)
+        else if (event->pcr == PCR_COMMAND_LINE)
                 say(d, event, "the kernel's configuration was added to in another way: %s", event->text);
         else if (is_outside_driver(event->pcr, event->type))
                 say(d, event, "another UEFI driver from outside the firmware ran: %s", event->text);
@@ -223,7 +223,7 @@ int compare_events(const struct event_log *log, const struct pcr_algorithm *bank
                 if (expected[i].pcr == pcr)
                         want[m++] = &expected[i];
         compare_lists(have, events_of(log, pcr, have, log->n), want, m, bank, ret);
-        if (pcr == 4 && ret->event && ret->event->type == EV_EFI_BOOT_SERVICES_APPLICATION)
+        if (pcr == PCR_IMAGE && ret->event && ret->event->type == EV_EFI_BOOT_SERVICES_APPLICATION)
                 add_sections(ret, log, bank, expected, n_expected);
         return 0;
 }
@@ -356,8 +356,8 @@ static void say_unknown(const struct trial *t, unsigned pcr, enum value_kind kin
 
         for (size_t i = 0; i < t->n && !first; i++)
                 if (is_outside_driver(pcr, t->events[i]->type) ||
-                    (pcr == 4 && t->events[i]->type == EV_EFI_BOOT_SERVICES_APPLICATION) ||
-                    (pcr == 7 && t->events[i]->type == EV_EFI_VARIABLE_DRIVER_CONFIG &&
+                    (pcr == PCR_IMAGE && t->events[i]->type == EV_EFI_BOOT_SERVICES_APPLICATION) ||
+                    (pcr == PCR_SECURE_BOOT && t->events[i]->type == EV_EFI_VARIABLE_DRIVER_CONFIG &&
                      !strstr(t->events[i]->text, "SecureBoot")))
                         first = t->events[i];
         if (kind == VALUE_MEASURED)
@@ -366,14 +366,14 @@ static void say_unknown(const struct trial *t, unsigned pcr, enum value_kind kin
                     "altered, or a later log (of userspace) is missing");
         else if (t->n == 0)
                 say(ret, NULL, "nothing was measured, although something was expected");
-        else if (pcr == 2)
+        else if (pcr == PCR_DRIVERS)
                 say(ret, first,
                     first ? "a UEFI driver from outside the firmware differs, this one or a later one; --against tells "
                             "which"
                           : "no driver from outside the firmware ran, and one was expected");
-        else if (pcr == 4)
+        else if (pcr == PCR_IMAGE)
                 say(ret, first, "an image differs, this one or a later one; --image or --against tells which");
-        else if (pcr == 7)
+        else if (pcr == PCR_SECURE_BOOT)
                 say(ret, first,
                     "a key list differs, or the entry of db that authorised the image; --against tells which");
         else
@@ -405,8 +405,8 @@ int compare_value(const struct event_log *log, const struct pcr_algorithm *bank,
         else {
                 t.n = n;
                 if (!try_left_out(&t, kind, ret) &&
-                    !(kind == VALUE_EXPECTED && pcr == 4 && try_boot_attempts(&t, ret)) &&
-                    !(kind == VALUE_EXPECTED && pcr == 7 && try_variables(&t, ret)))
+                    !(kind == VALUE_EXPECTED && pcr == PCR_IMAGE && try_boot_attempts(&t, ret)) &&
+                    !(kind == VALUE_EXPECTED && pcr == PCR_SECURE_BOOT && try_variables(&t, ret)))
                         say_unknown(&t, pcr, kind, ret);
         }
         return 0;

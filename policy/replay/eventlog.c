@@ -8,7 +8,6 @@
 
 enum {
         ALGORITHMS_MAX = 16,
-        SHA1_SIZE = 20,
         FILLING_MIN = 16, /* what an event has at least: fewer bytes are the beginning of one that is cut short */
 };
 

@@ -3,8 +3,6 @@
 
 #include "measure/event-types.h"
 
-enum { PCR_DRIVERS = 2 };
-
 bool is_outside_driver(unsigned pcr, uint32_t type) {
         return pcr == PCR_DRIVERS && (type == EV_EFI_BOOT_SERVICES_DRIVER || type == EV_EFI_RUNTIME_SERVICES_DRIVER);
 }

@@ -3,8 +3,6 @@
 
 #include <openssl/evp.h>
 
-enum { PCR_DRTM_FIRST = 17, PCR_DRTM_LAST = 22 };
-
 void replay_start(struct replay *r, const struct pcr_algorithm *bank, unsigned locality) {
         *r = (struct replay) { .bank = bank };
         for (unsigned pcr = PCR_DRTM_FIRST; pcr <= PCR_DRTM_LAST; pcr++)

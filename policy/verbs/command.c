@@ -38,10 +38,10 @@ int command_usage(const char *verb, const char *format, ...) {
         return FAILURE_USAGE;
 }
 
-int command_digest(const char *text, uint8_t ret[static 48]) {
+int command_digest(const char *text, uint8_t ret[static SHA384_SIZE]) {
         static const char prefix[] = "sha384:";
 
-        return hex_decode(strncmp(text, prefix, strlen(prefix)) == 0 ? text + strlen(prefix) : text, ret, 48);
+        return hex_decode(strncmp(text, prefix, strlen(prefix)) == 0 ? text + strlen(prefix) : text, ret, SHA384_SIZE);
 }
 
 int command_connections(void *field, const struct option_row *row, char *value, struct error *e) {

@@ -5,6 +5,7 @@
  * exit code: 0, an enum failure, or what its man page documents beyond that. */
 
 #include "basic/options.h"
+#include "evidence/registers.h"
 
 #define PROGRAM "sealboot"
 
@@ -39,7 +40,7 @@ int command_local(const char *verb, const char *path, const char *why);
 /* What to do about this failure in this verb, unless where it failed knew better. */
 void command_advise(struct error *e, enum failure failure, const char *advice);
 /* A model digest as `sealboot seal` and `digest` print it, sha384:HEX, or its hex digits alone: 0 or -EINVAL. */
-int command_digest(const char *text, uint8_t ret[static 48]);
+int command_digest(const char *text, uint8_t ret[static SHA384_SIZE]);
 /* The setter of --connections, 1 to 256, into an unsigned. */
 int command_connections(void *field, const struct option_row *row, char *value, struct error *e);
 

@@ -44,13 +44,13 @@ static const struct command_line command_line = {
 
 static int event_to_json(const struct predicted_event *event, json_object *array) {
         json_object *o = json_object_new_object();
-        char digest[2 * REFERENCE_SIZE + 1];
+        char digest[2 * SHA384_SIZE + 1];
 
         if (!o || json_object_array_add(array, o) < 0) {
                 json_object_put(o);
                 return -ENOMEM;
         }
-        hex_encode(event->digest, REFERENCE_SIZE, digest);
+        hex_encode(event->digest, SHA384_SIZE, digest);
         json_object_object_add(o, "PCR", json_object_new_int((int) event->pcr));
         json_object_object_add(o, "Type", json_object_new_string(event_type_name(event->type)));
         json_object_object_add(o, "Digest", json_object_new_string(digest));
@@ -80,7 +80,7 @@ static int print_json(const struct prediction *p, const struct reference *refere
 }
 
 /* Why the values are these, as far as the image does not say. */
-static void print_notes(const struct boot *boot) {
+static void print_notes(const struct predicted_boot *boot) {
         puts(boot->pcr2 ? "\nPCR2 is the value given, of the option ROMs that an instance type loads; PCR3 is"
                         : "\nPCR2 and PCR3 are those of a boot without a UEFI driver from outside the firmware:");
         puts(boot->pcr2 ? "that of a boot without configuration of a UEFI driver from outside the firmware."
@@ -93,21 +93,21 @@ static void print_notes(const struct boot *boot) {
                      "in memory) and PCR12 (an appended command line).");
 }
 
-static void print_text(const struct prediction *p, const struct reference *reference, const struct boot *boot,
+static void print_text(const struct prediction *p, const struct reference *reference, const struct predicted_boot *boot,
                        bool events) {
-        char hex[2 * REFERENCE_SIZE + 1];
+        char hex[2 * SHA384_SIZE + 1];
 
         for (size_t i = 0; events && i < p->n; i++) {
                 const struct predicted_event *event = &p->events[i];
 
-                hex_encode(event->digest, REFERENCE_SIZE, hex);
+                hex_encode(event->digest, SHA384_SIZE, hex);
                 printf("PCR%-2u  %s\n       %s\n       %s\n       %s\n\n", event->pcr, event_type_name(event->type),
                        hex, event->what, event->why);
         }
-        for (unsigned pcr = 0; pcr < REFERENCE_PCRS; pcr++) {
+        for (unsigned pcr = 0; pcr < PCR_COUNT_MAX; pcr++) {
                 if (!reference_has(reference, pcr))
                         continue;
-                hex_encode(reference->pcr[pcr], REFERENCE_SIZE, hex);
+                hex_encode(reference->pcr[pcr], SHA384_SIZE, hex);
                 printf("PCR%-2u  %s\n", pcr, hex);
         }
         print_notes(boot);
@@ -115,7 +115,7 @@ static void print_text(const struct prediction *p, const struct reference *refer
 
 static int measure(struct arguments *a, struct error *e) {
         _cleanup_prediction_ struct prediction prediction = {};
-        const struct boot *boot = &a->inputs.boot;
+        const struct predicted_boot *boot = &a->inputs.boot;
         struct reference reference = {};
         int k;
 

@@ -8,13 +8,11 @@
 #include "owner/remote-name.h"
 #include "verbs/command.h"
 
-enum { PCR_FIRMWARE_LAST = 7 };
-
 struct arguments {
         struct composition c;
         const char *target;
         char *bucket;
-        uint8_t pcr2[REFERENCE_SIZE];
+        uint8_t pcr2[SHA384_SIZE];
         bool has_pcr2, as_json;
 };
 
@@ -142,13 +140,13 @@ static int add_pcr2(struct arguments *a, struct error *e) {
                 if (!reference_is_nitrotpm(r))
                         return fail(e, FAILURE_USAGE, -EINVAL, r->source,
                                     "measures an enclave, and --pcr2 is of UEFI firmware");
-                if (reference_has(r, 2) && memcmp(r->pcr[2], a->pcr2, REFERENCE_SIZE) != 0) {
+                if (reference_has(r, PCR_DRIVERS) && memcmp(r->pcr[PCR_DRIVERS], a->pcr2, SHA384_SIZE) != 0) {
                         fail(e, FAILURE_USAGE, -EINVAL, r->source, "has a PCR2 already, and --pcr2 is another");
                         fail_advice(e, "Measure the image again with `sealboot measure --pcr2`, once for each kind of "
                                        "instance.");
                         return -EINVAL;
                 }
-                reference_set(r, 2, a->pcr2);
+                reference_set(r, PCR_DRIVERS, a->pcr2);
         }
         return 0;
 }
@@ -236,7 +234,7 @@ static void warn_of_pcr12(const struct composition *c) {
 
 /* As from a machine whose firmware did not measure. */
 static void warn_of_zeros(const struct composition *c) {
-        static const uint8_t zeros[REFERENCE_SIZE];
+        static const uint8_t zeros[SHA384_SIZE];
 
         for (size_t i = 0; i < c->images.n; i++)
                 for (unsigned pcr = 0; pcr <= PCR_FIRMWARE_LAST && reference_is_nitrotpm(&c->images.items[i]); pcr++)

@@ -189,7 +189,7 @@ static size_t mismatches(const struct session *s, const struct reference *r) {
 
         for (unsigned pcr = 0; pcr < PCR_COUNT; pcr++)
                 if (reference_has(r, pcr) && wanted(s, pcr) &&
-                    memcmp(r->pcr[pcr], s->replay.pcr[pcr], REFERENCE_SIZE) != 0)
+                    memcmp(r->pcr[pcr], s->replay.pcr[pcr], SHA384_SIZE) != 0)
                         n++;
         return n;
 }
@@ -197,7 +197,7 @@ static size_t mismatches(const struct session *s, const struct reference *r) {
 static int compare_reference(struct session *s, const char *with, const struct reference *r, struct error *e) {
         int k = need_sha384(s, with, e);
 
-        for (unsigned pcr = 0; pcr < REFERENCE_PCRS && k == 0; pcr++)
+        for (unsigned pcr = 0; pcr < PCR_COUNT_MAX && k == 0; pcr++)
                 if (reference_has(r, pcr) && pcr >= PCR_COUNT)
                         k = fail(e, FAILURE_USAGE, -EINVAL, with, "holds PCR%u, which no TPM has: is it an enclave's?",
                                  pcr);
@@ -283,10 +283,10 @@ static void expect_prediction(const struct prediction *p, struct expected_event 
 
 static int compare_prediction(struct session *s, struct error *e) {
         struct inputs *inputs = &s->arguments.inputs;
-        const struct boot *boot = &inputs->boot;
+        const struct predicted_boot *boot = &inputs->boot;
         _cleanup_prediction_ struct prediction p = {}, sections = {};
         _cleanup_free_ struct expected_event *expected = NULL;
-        uint32_t pcrs = 1 << 3 | 1 << 4 | 1 << 12;
+        uint32_t pcrs = 1 << PCR_DRIVER_CONFIGURATION | 1 << PCR_IMAGE | 1 << PCR_COMMAND_LINE;
         const char *with;
         int k;
 
@@ -305,8 +305,8 @@ static int compare_prediction(struct session *s, struct error *e) {
         expect_prediction(&p, expected);
         expect_prediction(&sections, expected + p.n);
         with = name_comparison(s, "prediction for", boot->images[0].path);
-        k = boot->pcr2 ? find_value(s, with, 2, boot->pcr2, VALUE_EXPECTED, e) : 0;
-        pcrs |= (boot->pcr2 ? 0 : 1 << 2) | (boot->keys ? 1 << 7 : 0);
+        k = boot->pcr2 ? find_value(s, with, PCR_DRIVERS, boot->pcr2, VALUE_EXPECTED, e) : 0;
+        pcrs |= (boot->pcr2 ? 0 : 1 << PCR_DRIVERS) | (boot->keys ? 1 << PCR_SECURE_BOOT : 0);
         return k < 0 ? k : find_events(s, with, pcrs, expected, p.n + sections.n, e);
 }
 
@@ -445,7 +445,8 @@ static void print_events(const struct session *s) {
 }
 
 static void print_text(const struct session *s) {
-        static const uint32_t in_policies = 1 << 2 | 1 << 4 | 1 << 7 | 1 << 12 | 1 << 15;
+        static const uint32_t in_policies =
+                1 << PCR_DRIVERS | 1 << PCR_IMAGE | 1 << PCR_SECURE_BOOT | 1 << PCR_COMMAND_LINE | 1 << PCR_MODEL;
         char hex[2 * PCR_DIGEST_MAX + 1];
 
         print_events(s);
@@ -577,7 +578,7 @@ static int parse_pcrs(void *field, const struct option_row *row, char *text, str
 
 static int parse_expect(void *field, const struct option_row *row, char *text, struct error *e) {
         const char *at = strncmp(text, "PCR", 3) == 0 ? text + 3 : "";
-        uint8_t value[REFERENCE_SIZE];
+        uint8_t value[SHA384_SIZE];
         uint64_t pcr;
 
         (void) row;

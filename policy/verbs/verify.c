@@ -172,11 +172,11 @@ static json_object *document_to_json(const struct sealboot_verifier *v) {
         json_object_object_add(o, "kind", json_object_new_string(nitrotpm ? "nitrotpm" : "enclave"));
         json_object_object_add(o, "module_id", json_object_new_string(sealboot_verifier_module_id(v)));
         json_object_object_add(o, "timestamp", json_object_new_int64(sealboot_verifier_timestamp(v)));
-        for (unsigned i = 0; i < DOCUMENT_PCRS; i++) {
+        for (unsigned i = 0; i < PCR_COUNT_MAX; i++) {
                 data = sealboot_verifier_pcr(v, i);
                 snprintf(index, sizeof index, "%u", i);
                 if (data)
-                        add_hex(pcrs, index, data, DOCUMENT_PCR_SIZE);
+                        add_hex(pcrs, index, data, SHA384_SIZE);
         }
         json_object_object_add(o, "pcrs", pcrs);
         data = sealboot_verifier_nonce(v, &n);

@@ -73,7 +73,7 @@ static int load_all(struct chain *c, const struct document *d, const char *sourc
 static int check_root(const struct document *d, const char *source, const uint8_t root[static ROOT_FINGERPRINT_SIZE],
                       struct error *e) {
         char presented[2 * ROOT_FINGERPRINT_SIZE + 1], pinned[2 * ROOT_FINGERPRINT_SIZE + 1];
-        uint8_t digest[SHA256_DIGEST_LENGTH];
+        uint8_t digest[SHA256_SIZE];
 
         SHA256(d->cabundle[0].data, d->cabundle[0].size, digest);
         if (memcmp(digest, root, sizeof digest) == 0)

@@ -13,7 +13,7 @@
 
 #include "verify/document.h"
 
-enum { ROOT_FINGERPRINT_SIZE = 32 };
+enum { ROOT_FINGERPRINT_SIZE = SHA256_SIZE };
 
 /* SHA-256 of the DER of the AWS Nitro root G1, which signs for NitroTPM and Nitro Enclaves alike. */
 extern const uint8_t aws_nitro_root[ROOT_FINGERPRINT_SIZE];

@@ -12,7 +12,6 @@ enum {
         COSE_ES384 = -35,
         ATTRIBUTE_MAX = 1024, /* certificates, public_key, user_data, nonce */
         MODULE_ID_MAX = 256,
-        TPM_PCRS = 24,
 };
 
 static const uint64_t timestamp_max = 253402300799999; /* the last millisecond of the year 9999 */
@@ -157,7 +156,7 @@ static int take_timestamp(struct parse *p, struct document *d, void *at) {
 }
 
 static int take_pcrs(struct parse *p, struct document *d, enum document_kind kind) {
-        unsigned limit = kind == DOCUMENT_NITROTPM ? TPM_PCRS : DOCUMENT_PCRS;
+        unsigned limit = kind == DOCUMENT_NITROTPM ? PCR_COUNT : ENCLAVE_PCR_COUNT;
         struct cbor_item map, index;
         struct bytes value = { .data = NULL };
         int r;
@@ -175,7 +174,7 @@ static int take_pcrs(struct parse *p, struct document *d, enum document_kind kin
                         return refuse(p, "holds PCR%llu, which does not exist", (unsigned long long) index.value);
                 if (d->pcr[index.value])
                         return refuse(p, "holds PCR%llu twice", (unsigned long long) index.value);
-                r = next_bytes(p, DOCUMENT_PCR_SIZE, DOCUMENT_PCR_SIZE, &value);
+                r = next_bytes(p, SHA384_SIZE, SHA384_SIZE, &value);
                 if (r != 0)
                         return r;
                 d->pcr[index.value] = value.data;

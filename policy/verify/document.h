@@ -18,11 +18,10 @@
 #include <openssl/evp.h>
 
 #include "basic/failure.h"
+#include "evidence/registers.h"
 
 enum {
         DOCUMENT_MAX = 32 * 1024,
-        DOCUMENT_PCRS = 32,
-        DOCUMENT_PCR_SIZE = 48,
         DOCUMENT_CABUNDLE_MAX = 8,
         DOCUMENT_SIGNATURE_SIZE = 96,
 };
@@ -43,7 +42,7 @@ struct document {
         struct bytes protected, payload, signature;
         struct bytes module_id;            /* UTF-8, not terminated */
         uint64_t timestamp;                /* milliseconds since 1970 */
-        const uint8_t *pcr[DOCUMENT_PCRS]; /* 48 bytes each, NULL when the document does not hold it */
+        const uint8_t *pcr[PCR_COUNT_MAX]; /* SHA384_SIZE bytes each; NULL: not in the document */
         struct bytes certificate;
         struct bytes cabundle[DOCUMENT_CABUNDLE_MAX]; /* root first */
         size_t n_cabundle;

@@ -12,16 +12,16 @@ enum {
         REFERENCE_SETS_MAX = 256,
 };
 
-void reference_set(struct reference *r, unsigned pcr, const uint8_t value[static REFERENCE_SIZE]) {
-        memcpy(r->pcr[pcr], value, REFERENCE_SIZE);
+void reference_set(struct reference *r, unsigned pcr, const uint8_t value[static SHA384_SIZE]) {
+        memcpy(r->pcr[pcr], value, SHA384_SIZE);
         r->present |= UINT32_C(1) << pcr;
 }
 
-void reference_firmware_alone(uint8_t ret[static REFERENCE_SIZE]) {
+void reference_firmware_alone(uint8_t ret[static SHA384_SIZE]) {
         static const uint8_t separator[4];
-        uint8_t extended[2 * REFERENCE_SIZE] = {};
+        uint8_t extended[2 * SHA384_SIZE] = {};
 
-        SHA384(separator, sizeof separator, extended + REFERENCE_SIZE);
+        SHA384(separator, sizeof separator, extended + SHA384_SIZE);
         SHA384(extended, sizeof extended, ret);
 }
 
@@ -41,7 +41,7 @@ void references_done(struct references *r) {
 static int pcr_of_key(const char *key, unsigned *ret) {
         char wanted[sizeof "PCR31"];
 
-        for (unsigned i = 0; i < REFERENCE_PCRS; i++) {
+        for (unsigned i = 0; i < PCR_COUNT_MAX; i++) {
                 snprintf(wanted, sizeof wanted, "PCR%u", i);
                 if (streq(key, wanted)) {
                         *ret = i;
@@ -62,14 +62,14 @@ static bool is_sha384(const char *name) {
 }
 
 /* Hex digits, where people write them by hand also with "0x" in front. */
-static int parse_value(const char *text, uint8_t ret[static REFERENCE_SIZE]) {
+static int parse_value(const char *text, uint8_t ret[static SHA384_SIZE]) {
         if (strncasecmp(text, "0x", 2) == 0)
                 text += 2;
-        return strlen(text) == 2 * REFERENCE_SIZE ? hex_decode(text, ret, REFERENCE_SIZE) : -EINVAL;
+        return strlen(text) == 2 * SHA384_SIZE ? hex_decode(text, ret, SHA384_SIZE) : -EINVAL;
 }
 
 static int parse_measurements(json_object *o, struct reference *r, struct error *e) {
-        uint8_t value[REFERENCE_SIZE];
+        uint8_t value[SHA384_SIZE];
         unsigned pcr;
 
         json_object_object_foreach(o, key, v) {
@@ -87,7 +87,7 @@ static int parse_measurements(json_object *o, struct reference *r, struct error 
                         return fail(e, FAILURE_USAGE, -EINVAL, r->source, "unknown measurement \"%.40s\"", key);
                 else if (parse_value(text, value) < 0)
                         return fail(e, FAILURE_USAGE, -EINVAL, r->source, "%s is not %d hex digits", key,
-                                    2 * REFERENCE_SIZE);
+                                    2 * SHA384_SIZE);
                 else
                         reference_set(r, pcr, value);
         }
@@ -211,16 +211,16 @@ int references_read(struct references *to, const char *path, struct error *e) {
 int reference_to_json(const struct reference *r, json_object **ret, struct error *e) {
         _cleanup_json_ json_object *o = json_object_new_object();
         json_object *m = json_object_new_object();
-        char key[sizeof "PCR31"], value[2 * REFERENCE_SIZE + 1];
+        char key[sizeof "PCR31"], value[2 * SHA384_SIZE + 1];
 
         if (!o || !m || json_object_object_add(o, "Measurements", m) < 0)
                 return fail_oom(e);
         json_object_object_add(m, "HashAlgorithm", json_object_new_string("SHA384 { ... }"));
-        for (unsigned i = 0; i < REFERENCE_PCRS; i++) {
+        for (unsigned i = 0; i < PCR_COUNT_MAX; i++) {
                 if (!reference_has(r, i))
                         continue;
                 snprintf(key, sizeof key, "PCR%u", i);
-                hex_encode(r->pcr[i], REFERENCE_SIZE, value);
+                hex_encode(r->pcr[i], SHA384_SIZE, value);
                 json_object_object_add(m, key, json_object_new_string(value));
         }
         if (r->secure_boot != SECURE_BOOT_NOT_SAID &&

@@ -14,10 +14,9 @@
  * known is refused, because a value that nobody compares would pass for one that was compared. */
 
 #include "basic/json.h"
+#include "evidence/registers.h"
 
 enum {
-        REFERENCE_PCRS = 32,             /* NitroTPM has 24, Nitro Enclaves number theirs up to 31 */
-        REFERENCE_SIZE = 48,             /* SHA-384, the only bank that attestation documents carry */
         REFERENCE_FILE_MAX = 256 * 1024, /* a set with its events has some 10 kilobytes */
 };
 
@@ -30,8 +29,8 @@ enum secure_boot {
 struct reference {
         char *source;     /* "image.json", or "images.json[1]" in an array: names the set in messages */
         uint32_t present; /* bit n set: pcr[n] is given */
-        uint8_t pcr[REFERENCE_PCRS][REFERENCE_SIZE];
-        enum secure_boot secure_boot; /* the state that pcr[7] is the value of */
+        uint8_t pcr[PCR_COUNT_MAX][SHA384_SIZE];
+        enum secure_boot secure_boot; /* the state that pcr[PCR_SECURE_BOOT] is the value of */
 };
 
 /* Zero-initialise; owns its items. */
@@ -41,7 +40,7 @@ struct references {
 };
 
 static inline bool reference_has(const struct reference *r, unsigned pcr) {
-        return pcr < REFERENCE_PCRS && (r->present & (UINT32_C(1) << pcr)) != 0;
+        return pcr < PCR_COUNT_MAX && (r->present & (UINT32_C(1) << pcr)) != 0;
 }
 
 /* Whose measurements these are: only a NitroTPM has PCR7 and PCR9 to PCR15, and an enclave always has one of 0, 1, 2, 3
@@ -54,14 +53,14 @@ static inline bool reference_is_nitrotpm(const struct reference *r) {
  * change it in memory after it was measured; PCR12 tells of an appended command line. PCR7 can stand in for both where
  * it is the value of Secure Boot on. Whether a NitroTPM set has PCR4, but neither `pcr` (2 or 12) nor that. */
 static inline bool reference_lacks(const struct reference *r, unsigned pcr, bool secure_boot) {
-        return reference_is_nitrotpm(r) && reference_has(r, 4) && !reference_has(r, pcr) &&
-               !(secure_boot && reference_has(r, 7));
+        return reference_is_nitrotpm(r) && reference_has(r, PCR_IMAGE) && !reference_has(r, pcr) &&
+               !(secure_boot && reference_has(r, PCR_SECURE_BOOT));
 }
 
 /* The value of PCR2 and PCR3 where the firmware started no driver from outside: only a separator was measured. */
-void reference_firmware_alone(uint8_t ret[static REFERENCE_SIZE]);
+void reference_firmware_alone(uint8_t ret[static SHA384_SIZE]);
 
-void reference_set(struct reference *r, unsigned pcr, const uint8_t value[static REFERENCE_SIZE]);
+void reference_set(struct reference *r, unsigned pcr, const uint8_t value[static SHA384_SIZE]);
 
 /* Append every set in the text or file ("-": standard input) to `to`, which is unchanged on failure:
  * FAILURE_IO for a file that cannot be read, FAILURE_USAGE for text that is not this shape. */

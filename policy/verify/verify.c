@@ -36,10 +36,6 @@ static const char *const check_names[CHECK_COUNT] = {
 enum {
         EXPECTED_MAX = 1024,
         CLOCK_SLACK = 5, /* seconds by which a document may be ahead of our clock */
-        PCR_DRIVERS = 2, /* drivers from outside the firmware: option ROMs, Driver#### */
-        PCR_SECURE_BOOT = 7,
-        PCR_APPLICATION = 12, /* what the stub measures: command lines, credentials, addons */
-        PCR_MODEL = 15,
         REASON_MAX = 256,
 };
 
@@ -68,7 +64,9 @@ struct sealboot_verifier {
         char message[sizeof(struct error)];
 };
 
-static const uint8_t zeros[DOCUMENT_PCR_SIZE];
+static const uint8_t zeros[SHA384_SIZE];
+
+_Static_assert(SEALBOOT_DIGEST_SIZE == SHA384_SIZE, "the public header includes no other");
 
 static void set(struct sealboot_verifier *v, enum check check, enum sealboot_result result, const char *format, ...)
         _printf_(4, 5);
@@ -280,7 +278,7 @@ static void check_debug_mode(struct sealboot_verifier *v) {
 
         if (d->kind == DOCUMENT_NITROTPM)
                 set(v, CHECK_DEBUG_MODE, SEALBOOT_NOT_CHECKED, "does not apply to a NitroTPM");
-        else if (!d->pcr[0] || memcmp(d->pcr[0], zeros, sizeof zeros) == 0)
+        else if (!d->pcr[ENCLAVE_PCR_IMAGE] || memcmp(d->pcr[ENCLAVE_PCR_IMAGE], zeros, sizeof zeros) == 0)
                 set(v, CHECK_DEBUG_MODE, SEALBOOT_FAILED,
                     "PCR0 is zero or absent: the enclave runs in debug mode, where its parent can read and change it");
         else
@@ -290,7 +288,7 @@ static void check_debug_mode(struct sealboot_verifier *v) {
 /* "": nothing, as of an enclave, whose PCR2 is of the application, and of an emulator without firmware. */
 static const char *what_pcr2_says(const struct document *d) {
         const uint8_t *pcr = d->pcr[PCR_DRIVERS];
-        uint8_t alone[REFERENCE_SIZE];
+        uint8_t alone[SHA384_SIZE];
 
         reference_firmware_alone(alone);
         if (d->kind == DOCUMENT_ENCLAVE || !pcr || memcmp(pcr, zeros, sizeof zeros) == 0)
@@ -301,7 +299,7 @@ static const char *what_pcr2_says(const struct document *d) {
 
 /* Writes what differs and returns whether anything does. */
 static bool compare(const struct document *d, const struct reference *reference, FILE *f) {
-        char found[2 * DOCUMENT_PCR_SIZE + 1], wanted[2 * DOCUMENT_PCR_SIZE + 1];
+        char found[2 * SHA384_SIZE + 1], wanted[2 * SHA384_SIZE + 1];
         bool differs = false;
 
         if (reference_is_nitrotpm(reference) != (d->kind == DOCUMENT_NITROTPM)) {
@@ -309,13 +307,13 @@ static bool compare(const struct document *d, const struct reference *reference,
                         d->kind == DOCUMENT_NITROTPM ? "an enclave" : "a NitroTPM image");
                 return true;
         }
-        for (unsigned i = 0; i < DOCUMENT_PCRS; i++) {
+        for (unsigned i = 0; i < PCR_COUNT_MAX; i++) {
                 if (!reference_has(reference, i) ||
-                    (d->pcr[i] && memcmp(d->pcr[i], reference->pcr[i], DOCUMENT_PCR_SIZE) == 0))
+                    (d->pcr[i] && memcmp(d->pcr[i], reference->pcr[i], SHA384_SIZE) == 0))
                         continue;
-                hex_encode(reference->pcr[i], DOCUMENT_PCR_SIZE, wanted);
+                hex_encode(reference->pcr[i], SHA384_SIZE, wanted);
                 if (d->pcr[i])
-                        hex_encode(d->pcr[i], DOCUMENT_PCR_SIZE, found);
+                        hex_encode(d->pcr[i], SHA384_SIZE, found);
                 fprintf(f, "%s PCR%u (document %s, reference %s%s)", differs ? "," : reference->source, i,
                         d->pcr[i] ? found : "has none", wanted, i == PCR_DRIVERS ? what_pcr2_says(d) : "");
                 differs = true;
@@ -326,7 +324,7 @@ static bool compare(const struct document *d, const struct reference *reference,
 static void list_pcrs(const struct reference *reference, FILE *f) {
         const char *separator = "";
 
-        for (unsigned i = 0; i < DOCUMENT_PCRS; i++)
+        for (unsigned i = 0; i < PCR_COUNT_MAX; i++)
                 if (reference_has(reference, i)) {
                         fprintf(f, "%sPCR%u", separator, i);
                         separator = ", ";
@@ -354,7 +352,7 @@ static const struct reference *find_reference(struct sealboot_verifier *v, char 
                 return NULL;
         for (size_t i = 0; i < v->references.n; i++) {
                 const struct reference *r = &v->references.items[i];
-                bool whole = !insists_on(v, r, PCR_DRIVERS) && !insists_on(v, r, PCR_APPLICATION);
+                bool whole = !insists_on(v, r, PCR_DRIVERS) && !insists_on(v, r, PCR_COMMAND_LINE);
 
                 if (i > 0)
                         fputs("; ", f);
@@ -427,19 +425,19 @@ static void check_beside_pcr4(struct sealboot_verifier *v, enum check check, uns
 
 /* With Secure Boot off PCR4 does not cover a command line that is appended; PCR12 does (GHSA-xrv8-2pf5-f3q7). */
 static void check_command_line(struct sealboot_verifier *v, const struct reference *met) {
-        const uint8_t *pcr = v->document.pcr[PCR_APPLICATION];
+        const uint8_t *pcr = v->document.pcr[PCR_COMMAND_LINE];
         char why[REASON_MAX];
 
         if (v->document.kind == DOCUMENT_ENCLAVE) {
-                if (met && reference_has(met, 0))
+                if (met && reference_has(met, ENCLAVE_PCR_IMAGE))
                         set(v, CHECK_COMMAND_LINE, SEALBOOT_PASSED,
                             "PCR0 covers the whole enclave image, its command line included");
                 else
                         set(v, CHECK_COMMAND_LINE, SEALBOOT_NOT_CHECKED, "PCR0, which covers it, was not compared: %s",
-                            why_not_compared(v, met, 0, why));
+                            why_not_compared(v, met, ENCLAVE_PCR_IMAGE, why));
                 return;
         }
-        check_beside_pcr4(v, CHECK_COMMAND_LINE, PCR_APPLICATION, met, "what is appended to the command line",
+        check_beside_pcr4(v, CHECK_COMMAND_LINE, PCR_COMMAND_LINE, met, "what is appended to the command line",
                           !pcr                                    ? ""
                           : memcmp(pcr, zeros, sizeof zeros) == 0 ? "; it is zero: nothing was added"
                                                                   : "; it is not zero: something was added");
@@ -456,7 +454,7 @@ static void check_drivers(struct sealboot_verifier *v, const struct reference *m
 
 static void check_model(struct sealboot_verifier *v) {
         const uint8_t *pcr = v->document.pcr[PCR_MODEL];
-        uint8_t input[2 * SHA384_DIGEST_LENGTH] = {}, extended[SHA384_DIGEST_LENGTH];
+        uint8_t input[2 * SHA384_SIZE] = {}, extended[SHA384_SIZE];
         char hex[2 * SEALBOOT_DIGEST_SIZE + 1];
         const char *state = !pcr                                    ? "the document has no PCR15"
                             : memcmp(pcr, zeros, sizeof zeros) == 0 ? "PCR15 is zero: no model has been measured"
@@ -469,7 +467,7 @@ static void check_model(struct sealboot_verifier *v) {
                 return;
         }
         for (size_t i = 0; i < v->n_digests && pcr && v->document.kind == DOCUMENT_NITROTPM; i++) {
-                memcpy(input + SHA384_DIGEST_LENGTH, v->digests[i], SEALBOOT_DIGEST_SIZE);
+                memcpy(input + SHA384_SIZE, v->digests[i], SEALBOOT_DIGEST_SIZE);
                 SHA384(input, sizeof input, extended);
                 if (memcmp(extended, pcr, sizeof extended) != 0)
                         continue;
@@ -546,7 +544,7 @@ int64_t sealboot_verifier_timestamp(const struct sealboot_verifier *v) {
 }
 
 const uint8_t *sealboot_verifier_pcr(const struct sealboot_verifier *v, unsigned index) {
-        return v->authentic && index < DOCUMENT_PCRS ? v->document.pcr[index] : NULL;
+        return v->authentic && index < PCR_COUNT_MAX ? v->document.pcr[index] : NULL;
 }
 
 static const uint8_t *authentic_bytes(const struct sealboot_verifier *v, const struct bytes *b, size_t *size) {

@@ -11,7 +11,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static enum decision judge(const struct key_policy *policy, const char *key, FILE *f) {
-        static const uint8_t pcr[DOCUMENT_PCR_SIZE];
+        static const uint8_t pcr[SHA384_SIZE];
         const struct document d = { .kind = DOCUMENT_NITROTPM, .pcr = { [4] = pcr, [12] = pcr } };
         _cleanup_evaluation_ struct evaluation v = {};
         _cleanup_findings_ struct findings findings = {};

@@ -12,7 +12,7 @@ static void boot(const struct measured_image *image, const struct key_lists *key
         _cleanup_prediction_ struct prediction p = {}, sections = {};
         struct reference reference = {};
         struct error e = {};
-        struct boot b = { .images = image, .n_images = 1, .keys = keys, .command_line = "fuzz=1" };
+        struct predicted_boot b = { .images = image, .n_images = 1, .keys = keys, .command_line = "fuzz=1" };
 
         if (predict(&b, &p, &e) == 0 &&
             (prediction_replay(&p, &b, &reference, &e) < 0 || !reference_has(&reference, 4)))

@@ -34,7 +34,7 @@ static int run(int argc, char *argv[], struct error *e) {
         _cleanup_tpm_ struct tpm *t = NULL;
         struct pcr_changes changes;
         const char *log;
-        uint8_t digest[48];
+        uint8_t digest[SHA384_SIZE];
         unsigned pcr;
         size_t n;
         int r;

@@ -29,14 +29,14 @@ static int claims(const char *payload, size_t n, struct document_claims *ret) {
 static void test_definite_and_open_maps(void **state) {
         static const char definite[] = "\xa2" TIMESTAMP PCRS("\xa1\x0f" DIGEST),
                           open[] = "\xbf" TIMESTAMP PCRS("\xa1\x0f" DIGEST) "\xff";
-        static const uint8_t zeros[DOCUMENT_PCR_SIZE];
+        static const uint8_t zeros[SHA384_SIZE];
         struct document_claims c;
 
         (void) state;
         for (int i = 0; i < 2; i++) {
                 assert_int_equal(claims(i ? open : definite, (i ? sizeof open : sizeof definite) - 1, &c), 0);
                 assert_int_equal(c.timestamp_ms, 0x102);
-                assert_int_equal(c.pcrs[15][DOCUMENT_PCR_SIZE - 1], 7);
+                assert_int_equal(c.pcrs[15][SHA384_SIZE - 1], 7);
                 assert_memory_equal(c.pcrs[4], zeros, sizeof zeros);
         }
 }

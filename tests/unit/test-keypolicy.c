@@ -495,8 +495,8 @@ static void test_the_unknown_key_is_named(void **state _unused_) {
 /* A request with PCR2 of no driver from outside, PCR4 = A, PCR12 = zeros and PCR15 = zeros, from the instance. */
 static void ask(const struct key_policy *policy, const char *principal, const char *action, bool attested,
                 struct evaluation *ret) {
-        static const uint8_t none[DOCUMENT_PCR_SIZE];
-        uint8_t two[DOCUMENT_PCR_SIZE], four[DOCUMENT_PCR_SIZE];
+        static const uint8_t none[SHA384_SIZE];
+        uint8_t two[SHA384_SIZE], four[SHA384_SIZE];
         const struct document d = { .kind = DOCUMENT_NITROTPM,
                                     .pcr = { [2] = two, [4] = four, [12] = none, [15] = none } };
         _cleanup_request_ struct request request = {};
@@ -582,7 +582,7 @@ static void test_what_a_reference_leaves_open(void **state _unused_) {
                 { RA "NitroTPMPCR04", DECISION_ALLOWED },
         };
         struct reference reference = {};
-        uint8_t four[REFERENCE_SIZE];
+        uint8_t four[SHA384_SIZE];
 
         memset(four, 0xab, sizeof four);
         reference_set(&reference, 4, four);
@@ -695,7 +695,7 @@ static void test_denies_what_is_not_attested(void **state _unused_) {
 static void test_denies_by_each_pcr(void **state _unused_) {
         static const unsigned bound[] = { 2, 3, 4, 7, 12, 15 };
         _cleanup_key_policy_ struct key_policy policy = {}, opened = {};
-        uint8_t other[REFERENCE_SIZE];
+        uint8_t other[SHA384_SIZE];
         struct written w = {};
 
         compose_for(&w, MEASURED("'PCR3': '" ALONE "', 'PCR4': '" A "', 'PCR7': '" B "', 'PCR12': '" Z "'"));
@@ -777,7 +777,7 @@ static void test_denies_for_several_images(void **state _unused_) {
         for (size_t i = 0; i < ELEMENTS(sets); i++) {
                 _cleanup_key_policy_ struct key_policy policy = {}, opened = {};
                 struct written w = {};
-                uint8_t other[REFERENCE_SIZE];
+                uint8_t other[SHA384_SIZE];
 
                 compose_for(&w, sets[i].references);
                 w.c.secure_boot = sets[i].secure_boot;
@@ -792,7 +792,7 @@ static void test_denies_for_several_images(void **state _unused_) {
                                                                                     : DOCUMENT_ENCLAVE };
                         struct error e;
 
-                        for (unsigned pcr = 0; pcr < REFERENCE_PCRS; pcr++)
+                        for (unsigned pcr = 0; pcr < PCR_COUNT_MAX; pcr++)
                                 if (reference_has(&image, pcr))
                                         d.pcr[pcr] = changed ? other : image.pcr[pcr];
                         assert_ok(request_init(&request, ROLE, "kms:Decrypt", NULL, &e), &e);

@@ -93,7 +93,7 @@ static void test_round_trip(void **state _unused_) {
         _cleanup_references_ struct references r = {};
         _cleanup_json_ json_object *o = NULL;
         struct reference written = {};
-        uint8_t value[REFERENCE_SIZE];
+        uint8_t value[SHA384_SIZE];
         const char *text;
         struct error e;
 
@@ -117,8 +117,8 @@ static void test_round_trip(void **state _unused_) {
 static void test_the_firmware_alone(void **state _unused_) {
         static const char published[] = "518923b0f955d08da077c96aaba522b9decede61c599cea6c41889cfbea4ae4d"
                                         "50529d96fe4d1afdafb65e7f95bf23c4";
-        uint8_t value[REFERENCE_SIZE];
-        char hex[2 * REFERENCE_SIZE + 1];
+        uint8_t value[SHA384_SIZE];
+        char hex[2 * SHA384_SIZE + 1];
 
         reference_firmware_alone(value);
         hex_encode(value, sizeof value, hex);
