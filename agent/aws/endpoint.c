@@ -75,8 +75,7 @@ int endpoint_parse(const char *url, const char *what, struct endpoint *ret, stru
         if (asprintf(&out.host, "%s%s%s", host, shown ? ":" : "", shown ? port : "") < 0 ||
             asprintf(&out.origin, "%s://%s", scheme, out.host) < 0)
                 return fail_oom(e);
-        *ret = out;
-        out = (struct endpoint) {};
+        *ret = TAKE_STRUCT(out);
         return 0;
 }
 
@@ -104,8 +103,7 @@ int endpoint_aws(const char *prefix, const char *service, const char *region, co
                      suffix) < 0 ||
             asprintf(&out.origin, "https://%s", out.host) < 0)
                 return fail_oom(e);
-        *ret = out;
-        out = (struct endpoint) {};
+        *ret = TAKE_STRUCT(out);
         return 0;
 }
 
@@ -114,8 +112,7 @@ int endpoint_copy(const struct endpoint *from, struct endpoint *ret) {
 
         if (!out.origin || !out.host)
                 return -ENOMEM;
-        *ret = out;
-        out = (struct endpoint) {};
+        *ret = TAKE_STRUCT(out);
         return 0;
 }
 

@@ -250,8 +250,7 @@ int kms_parse_answer(char *text, size_t n, const char *subject, struct kms_answe
                 r = take_bytes(o, "CiphertextForRecipient", subject, &out.envelope, &out.envelope_size, e);
         if (r < 0)
                 return r;
-        *ret = out;
-        out = (struct kms_answer) {};
+        *ret = TAKE_STRUCT(out);
         return 0;
 }
 
@@ -417,8 +416,7 @@ int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_a
                         snprintf(e->request_id, sizeof e->request_id, "%s", outcome.request_id);
                 return r;
         }
-        *ret = answer;
-        answer = (struct kms_answer) {};
+        *ret = TAKE_STRUCT(answer);
         if (ret_outcome)
                 *ret_outcome = outcome;
         return 0;

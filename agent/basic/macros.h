@@ -22,21 +22,17 @@
 #define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
 #define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
 
-/* Takes ownership out of a _cleanup_ variable: `*ret = TAKE(p);` */
-#define TAKE(p) \
+/* Takes ownership out of a _cleanup_ variable, and leaves it empty: `*ret = TAKE(pointer);`, and the same for a struct
+ * that has a cleanup function and for a file descriptor. */
+#define TAKE_AND_LEAVE(variable, empty) \
         ({ \
-                __typeof__(p) *_pp = &(p), _v = *_pp; \
-                *_pp = NULL; \
+                __typeof__(variable) *_pv = &(variable), _v = *_pv; \
+                *_pv = empty; \
                 _v; \
         })
-
-/* The same for a struct that owns something: `*ret = TAKE_STRUCT(s);` leaves zeros. */
-#define TAKE_STRUCT(s) \
-        ({ \
-                __typeof__(s) *_ps = &(s), _v = *_ps; \
-                *_ps = (__typeof__(s)) {}; \
-                _v; \
-        })
+#define TAKE(p) TAKE_AND_LEAVE(p, NULL)
+#define TAKE_STRUCT(s) TAKE_AND_LEAVE(s, ((__typeof__(s)) {}))
+#define TAKE_FD(fd) TAKE_AND_LEAVE(fd, -1)
 
 /* Defines <name>p(), which a _cleanup_ attribute can call, around a function that frees one pointer. */
 #define DEFINE_CLEANUP(type, free_func, name) \

@@ -464,8 +464,7 @@ int config_accept(const struct config *c, const struct message_header *h, const 
         r = check_context(c, h, subject, e);
         if (r < 0)
                 return r;
-        *ret = found;
-        found = (struct key_candidates) {};
+        *ret = TAKE_STRUCT(found);
         return 0;
 }
 

@@ -134,8 +134,7 @@ int launch_parse(const char *text, size_t n, const struct config *c, struct laun
         if (r < 0)
                 return r;
         l.is_prefix = !l.key[0] || l.key[strlen(l.key) - 1] == '/';
-        *ret = l;
-        l = (struct launch) { 0 };
+        *ret = TAKE_STRUCT(l);
         return 0;
 }
 

@@ -109,7 +109,6 @@ int turn_take(const char *tpm, unsigned wait_ms, int *ret, struct error *e) {
                                     "another attestation was going on for all of %u ms", wait_ms);
                 sleep_ms(RETRY_MS);
         }
-        *ret = fd;
-        fd = -1;
+        *ret = TAKE_FD(fd);
         return 0;
 }

@@ -77,8 +77,7 @@ int key_candidates_find(const struct message_header *h, const char *const *allow
         }
         if (r < 0)
                 return fail_oom(e);
-        *ret = c;
-        c = (struct key_candidates) {};
+        *ret = TAKE_STRUCT(c);
         return 0;
 }
 

@@ -195,9 +195,8 @@ static int subtract(const struct lines *from, const struct lines *other, char **
                         r = take_line(&rest, strdup(from->items[i]));
         if (r < 0)
                 return r;
-        *ret = rest.items;
         *ret_n = rest.n;
-        rest = (struct lines) {};
+        *ret = TAKE_STRUCT(rest).items;
         return 0;
 }
 

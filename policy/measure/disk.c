@@ -323,8 +323,7 @@ int disk_find_boot(const struct disk *disk, const char *name, struct disk_boot *
                 k = find_companions(&fat, &boot, image.name, &b, e);
         if (k < 0)
                 return k;
-        *ret = b;
-        b = (struct disk_boot) {};
+        *ret = TAKE_STRUCT(b);
         return 0;
 }
 

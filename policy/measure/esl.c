@@ -127,8 +127,7 @@ static const char *parse_lists(const uint8_t *data, size_t size, struct esl *ret
                 if (wrong)
                         return wrong;
         }
-        *ret = esl;
-        esl = (struct esl) {};
+        *ret = TAKE_STRUCT(esl);
         return NULL;
 }
 

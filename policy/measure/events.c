@@ -501,8 +501,7 @@ int predict(const struct predicted_boot *boot, struct prediction *ret, struct er
                 k = not_a_uki(boot, e);
         if (k < 0)
                 return k;
-        *ret = p;
-        p = (struct prediction) {};
+        *ret = TAKE_STRUCT(p);
         return 0;
 }
 
@@ -534,8 +533,7 @@ int predict_sections(const struct pe *uki, struct prediction *ret, struct error 
         }
         if (k < 0)
                 return k;
-        *ret = p;
-        p = (struct prediction) {};
+        *ret = TAKE_STRUCT(p);
         return 0;
 }
 

@@ -304,8 +304,7 @@ int fat_list(const struct fat *fat, const struct fat_entry *directory, struct fa
         k = parse_directory(fat, data, n, &d, e);
         if (k < 0)
                 return k;
-        *ret = d;
-        d = (struct fat_directory) {};
+        *ret = TAKE_STRUCT(d);
         return 0;
 }
 

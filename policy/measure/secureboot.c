@@ -133,8 +133,7 @@ static int signature_open(struct digests *digests, const uint8_t *der, size_t si
                 return k;
         if (claimed.size != esl_hash_size(s.hash_type) || memcmp(claimed.data, s.digest, claimed.size) != 0)
                 return -EBADMSG;
-        *ret = s;
-        s = (struct signature) {};
+        *ret = TAKE_STRUCT(s);
         return 0;
 }
 

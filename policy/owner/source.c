@@ -302,8 +302,7 @@ int source_open(const struct source *s, size_t index, struct source_file *ret, s
                 return fail(e, FAILURE_IO, -errno, path, "cannot open: %m");
         if (!S_ISREG(st.st_mode) || (uint64_t) st.st_size != f->size)
                 return fail(e, FAILURE_IO, -ESTALE, path, "has changed since the model was looked through");
-        *ret = (struct source_file) { .fd = fd, .path = TAKE(path), .before = st };
-        fd = -1;
+        *ret = (struct source_file) { .fd = TAKE_FD(fd), .path = TAKE(path), .before = st };
         return 0;
 }
 

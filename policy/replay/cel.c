@@ -305,7 +305,6 @@ int cel_parse(const char *text, size_t size, const char *subject, struct event_l
         if (k < 0)
                 return k;
         event_log_find_banks(&l);
-        *ret = l;
-        l = (struct event_log) {};
+        *ret = TAKE_STRUCT(l);
         return 0;
 }

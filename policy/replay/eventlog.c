@@ -196,7 +196,6 @@ int eventlog_parse(const void *data, size_t size, const char *subject, struct ev
         event_log_find_banks(&l);
         if (l.n_banks == 0) /* nothing was extended: zeros, in any bank */
                 add_banks_of_header(&f, &l);
-        *ret = l;
-        l = (struct event_log) {};
+        *ret = TAKE_STRUCT(l);
         return 0;
 }

@@ -90,8 +90,7 @@ static int add_log(struct session *s, const char *path, struct error *e) {
                 return k;
         if (!first)
                 return event_log_append(&s->log, &more, e);
-        s->log = more;
-        more = (struct event_log) {};
+        s->log = TAKE_STRUCT(more);
         return 0;
 }
 
