@@ -2,13 +2,12 @@
 #include "aws/credential-source.h"
 
 #include <pthread.h>
-#include <time.h>
 
-#include "aws/retry.h"
+#include "basic/clock.h"
 
 enum { REFRESH_BEFORE_SECONDS = 5 * 60 };
-static const int64_t REFRESH_AT_MOST_NS = INT64_C(2000000000);
-static const int64_t REFRESH_AGAIN_NS = INT64_C(30000000000);
+#define REFRESH_AT_MOST_NS (2 * NS_PER_SECOND)
+#define REFRESH_AGAIN_NS (30 * NS_PER_SECOND)
 
 struct credential_source {
         pthread_mutex_t lock;
@@ -46,7 +45,7 @@ int credentials_fixed(struct credentials *credentials, struct credential_source 
 }
 
 static bool wants_refresh(const struct credential_source *s, bool force) {
-        int64_t now_ns = retry_clock_ns();
+        int64_t now_ns = clock_ns();
 
         if (!s->current)
                 return true;
@@ -54,8 +53,9 @@ static bool wants_refresh(const struct credential_source *s, bool force) {
                 return false;
         if (force)
                 return true;
-        return time(NULL) >= s->current->expires - REFRESH_BEFORE_SECONDS &&
-               (s->failed_ns == 0 || now_ns - s->failed_ns > REFRESH_AGAIN_NS || time(NULL) >= s->current->expires);
+        return wall_clock_seconds() >= s->current->expires - REFRESH_BEFORE_SECONDS &&
+               (s->failed_ns == 0 || now_ns - s->failed_ns > REFRESH_AGAIN_NS ||
+                wall_clock_seconds() >= s->current->expires);
 }
 
 static int refresh(struct credential_source *s, bool force, struct error *e) {
@@ -69,8 +69,8 @@ static int refresh(struct credential_source *s, bool force, struct error *e) {
                 s->failed_ns = 0;
                 return 0;
         }
-        s->failed_ns = retry_clock_ns();
-        return s->current && !force && time(NULL) < s->current->expires ? 0 : r;
+        s->failed_ns = clock_ns();
+        return s->current && !force && wall_clock_seconds() < s->current->expires ? 0 : r;
 }
 
 int credentials_get(struct credential_source *s, bool force_refresh, struct credentials **ret, struct error *e) {

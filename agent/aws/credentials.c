@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aws/credentials.h"
 
-#include "aws/retry.h"
+#include "basic/clock.h"
 
 int credentials_new(const char *access_key_id, const char *secret_access_key, const char *session_token,
                     int64_t expires, struct credentials **ret, struct error *e) {
@@ -11,7 +11,7 @@ int credentials_new(const char *access_key_id, const char *secret_access_key, co
                 return fail_oom(e);
         c->references = 1;
         c->expires = expires;
-        c->obtained_ns = retry_clock_ns();
+        c->obtained_ns = clock_ns();
         c->access_key_id = strdup(access_key_id);
         if (!c->access_key_id || secret_copy(secret_access_key, strlen(secret_access_key), &c->secret_access_key) < 0 ||
             (session_token && secret_copy(session_token, strlen(session_token), &c->session_token) < 0))

@@ -12,7 +12,7 @@ struct credentials {
         struct secret *secret_access_key;
         struct secret *session_token; /* NULL for long-term keys */
         int64_t expires;              /* seconds since the epoch; INT64_MAX: never */
-        int64_t obtained_ns;          /* retry_clock_ns() when the source gave them */
+        int64_t obtained_ns;          /* clock_ns() when the source gave them */
         unsigned references;
 };
 

@@ -7,7 +7,8 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <strings.h>
-#include <time.h>
+
+#include "basic/clock.h"
 
 enum { MAX_HEADER_BYTES = 32 * 1024, MAX_IDLE = 16, MAX_REACHED = 8 };
 
@@ -384,14 +385,12 @@ static const char *effective_url(const struct http_call *call) {
 }
 
 static enum http_verdict judge_tls(struct http_call *call, struct error *e) {
-        char now[] = "YYYY-MM-DDThh:mm:ssZ";
-        time_t t = time(NULL);
-        struct tm tm;
+        char now[DATE_TEXT_SIZE];
         long result = 0;
 
         curl_easy_getinfo(call->easy, CURLINFO_SSL_VERIFYRESULT, &result);
-        if (result == X509_V_ERR_CERT_NOT_YET_VALID && gmtime_r(&t, &tm)) {
-                strftime(now, sizeof now, "%FT%TZ", &tm);
+        if (result == X509_V_ERR_CERT_NOT_YET_VALID) {
+                date_text(wall_clock_seconds(), now);
                 return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_CLOCK,
                                          "the server's certificate is not valid yet: this machine's clock says %s",
                                          now);
@@ -519,13 +518,6 @@ static void return_handle(struct http *http, CURL *easy) {
                 curl_easy_cleanup(easy);
 }
 
-static void wait_ms(unsigned ms) {
-        struct timespec left = { .tv_sec = ms / 1000, .tv_nsec = (long) (ms % 1000) * 1000000 };
-
-        while (nanosleep(&left, &left) < 0 && errno == EINTR)
-                ;
-}
-
 void http_tell_retry(const struct http *http, const struct error *why, unsigned ms) {
         if (http->options.on_retry)
                 http->options.on_retry(http->options.userdata, why, ms);
@@ -572,7 +564,7 @@ static bool gives_up(struct http *http, const struct http_call *call, CURLcode c
 
         if (limit == 0 || is_reached(http, call, code == CURLE_OK) || !is_unreachable(call, code))
                 return false;
-        return retry_clock_ns() - retry->began_ns >= (int64_t) limit * 1000000;
+        return clock_has_passed(retry->began_ns + limit * NS_PER_MS);
 }
 
 /* The attempts on one handle. The first refresh of credentials costs no wait: that they expired says nothing about
@@ -616,7 +608,7 @@ static int attempt(struct http *http, CURL *easy, const struct http_exchange *x,
                 refresh = verdict == HTTP_REFRESH;
                 if (!refresh || refreshed) {
                         http_tell_retry(http, &why, ms);
-                        wait_ms(ms);
+                        clock_sleep_ms(ms);
                 }
                 refreshed |= refresh;
         }

@@ -7,6 +7,7 @@
 #include "aws/answer.h"
 #include "aws/endpoint.h"
 #include "aws/verdict.h"
+#include "basic/clock.h"
 
 enum {
         TOKEN_TTL_SECONDS = 6 * 60 * 60,
@@ -161,7 +162,7 @@ static int token_get(struct imds *imds, char token[static TOKEN_MAX + 1], struct
 
         pthread_mutex_lock(&imds->lock);
         memcpy(token, imds->token, TOKEN_MAX + 1);
-        began = retry_clock_ns();
+        began = clock_ns();
         if (began >= imds->token_until_ns)
                 token[0] = '\0';
         pthread_mutex_unlock(&imds->lock);
@@ -174,7 +175,7 @@ static int token_get(struct imds *imds, char token[static TOKEN_MAX + 1], struct
         memcpy(token, text, n + 1);
         pthread_mutex_lock(&imds->lock);
         memcpy(imds->token, token, n + 1);
-        imds->token_until_ns = began + (int64_t) (TOKEN_TTL_SECONDS - 60) * 1000000000;
+        imds->token_until_ns = began + (TOKEN_TTL_SECONDS - 60) * NS_PER_SECOND;
         pthread_mutex_unlock(&imds->lock);
         return 0;
 }

@@ -2,21 +2,12 @@
 #include "aws/retry.h"
 
 #include <sys/random.h>
-#include <time.h>
 
+#include "basic/clock.h"
 #include "basic/utf8.h"
 
-enum { NS_PER_MS = 1000000 };
-
-int64_t retry_clock_ns(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_BOOTTIME, &now);
-        return (int64_t) now.tv_sec * 1000 * NS_PER_MS + now.tv_nsec;
-}
-
 void retry_begin(struct retry *r, const struct retry_policy *policy) {
-        *r = (struct retry) { .policy = *policy, .began_ns = retry_clock_ns() };
+        *r = (struct retry) { .policy = *policy, .began_ns = clock_ns() };
 }
 
 /* Uniform in [0, limit]; the modulo's bias is beside the point for a wait. */
@@ -24,7 +15,7 @@ static unsigned jitter(unsigned limit) {
         uint32_t random = 0;
 
         if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
-                random = (uint32_t) (retry_clock_ns() >> 8);
+                random = (uint32_t) (clock_ns() >> 8);
         return (unsigned) (random % ((uint64_t) limit + 1));
 }
 
@@ -44,14 +35,14 @@ bool retry_next(struct retry *r, const struct error *why, unsigned *ret_wait_ms)
 
         count(r, why);
         wait = jitter((unsigned) MIN_OF((uint64_t) r->policy.base_ms << doublings, (uint64_t) r->policy.cap_ms));
-        if (retry_clock_ns() + (int64_t) wait * NS_PER_MS > r->began_ns + (int64_t) r->policy.deadline_ms * NS_PER_MS)
+        if (clock_deadline_ns(wait) > r->began_ns + r->policy.deadline_ms * NS_PER_MS)
                 return false;
         *ret_wait_ms = wait;
         return true;
 }
 
 void retry_explain(const struct retry *r, struct error *e) {
-        double seconds = (double) (retry_clock_ns() - r->began_ns) / (1000.0 * NS_PER_MS);
+        double seconds = clock_seconds_since(r->began_ns);
         size_t n;
 
         if (!e || r->attempts < 2)

@@ -2,8 +2,8 @@
 #pragma once
 
 /* The one retry policy: exponential backoff with full jitter (each wait is uniform in [0, min(cap, base * 2^n)], so
- * that a fleet which boots together does not knock together) under one deadline on CLOCK_BOOTTIME, which neither a time
- * step nor a suspend moves. It keeps a tally of what went wrong, for the error that ends it. */
+ * that instances which boot together do not ask together) under one deadline. It counts what went wrong, for the error
+ * that ends it. */
 
 #include "basic/failure.h"
 
@@ -23,9 +23,6 @@ struct retry {
                 unsigned times;
         } tally[RETRY_KINDS];
 };
-
-/* Nanoseconds of CLOCK_BOOTTIME. */
-int64_t retry_clock_ns(void);
 
 void retry_begin(struct retry *r, const struct retry_policy *policy);
 

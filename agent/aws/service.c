@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aws/service.h"
 
-#include <time.h>
-
 #include "aws/sigv4.h"
+#include "basic/clock.h"
 
 enum { MAX_HEADERS = 16 };
 
@@ -29,7 +28,7 @@ int service_prepare(struct http *http, struct credential_source *source, const s
                 return fail(e, FAILURE_INTERNAL, -EINVAL, out.subject, "too many request headers");
         if (!request->unsigned_payload && sigv4_hash(out.body, out.body_size, hash) < 0)
                 return fail_oom(e);
-        sigv4_date(time(NULL), date);
+        sigv4_date(wall_clock_seconds(), date);
         add_header(headers, &n, "host", request->endpoint->host);
         add_header(headers, &n, "x-amz-date", date);
         add_header(headers, &n, "x-amz-content-sha256", hash);
@@ -77,14 +76,14 @@ struct service_answer service_answer(struct http_call *call) {
 int64_t service_clock_ahead(const struct service_answer *answer) {
         time_t theirs = answer->date ? curl_getdate(answer->date, NULL) : -1;
 
-        return theirs < 0 ? 0 : (int64_t) time(NULL) - theirs;
+        return theirs < 0 ? 0 : wall_clock_seconds() - theirs;
 }
 
 enum http_verdict service_clock_fail(const struct service_answer *answer, const char *words, struct error *e) {
         int64_t ahead = service_clock_ahead(answer);
         char ours[SIGV4_DATE_SIZE];
 
-        sigv4_date(time(NULL), ours);
+        sigv4_date(wall_clock_seconds(), ours);
         fail(e, FAILURE_CLOCK, -EIO, answer->subject,
              "%s; this machine's clock says %s, the service's %s: it is %lld s %s", words, ours,
              answer->date ?: "nothing", (long long) llabs(ahead), ahead < 0 ? "behind" : "ahead");

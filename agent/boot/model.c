@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 
+#include "basic/clock.h"
 #include "basic/encode.h"
 #include "boot/boot.h"
 #include "sealed/frame.h"
@@ -183,7 +184,7 @@ static void report_model(struct boot *b) {
 static void progress(void *userdata, const struct unseal_progress *p) {
         struct boot *b = userdata;
         unsigned percent = p->total > 0 ? (unsigned) (100.0 * (double) p->bytes / (double) p->total) : 0;
-        double seconds = (double) (retry_clock_ns() - b->unseal_began_ns) / 1e9;
+        double seconds = clock_seconds_since(b->unseal_began_ns);
 
         /* The service manager waits for who gets on, and for nobody else. */
         if (p->bytes <= b->unsealed)
@@ -207,7 +208,7 @@ int boot_unseal(struct boot *b, struct error *e) {
 
         boot_status("Unsealing %s", b->source);
         report_begin(b->report, "unseal");
-        b->unseal_began_ns = retry_clock_ns();
+        b->unseal_began_ns = clock_ns();
         if (b->manifest)
                 r = open_manifest(b, e);
         if (r == 0 && b->manifest)

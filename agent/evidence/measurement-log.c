@@ -6,8 +6,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <systemd/sd-id128.h>
-#include <time.h>
 
+#include "basic/clock.h"
 #include "basic/encode.h"
 #include "basic/file.h"
 #include "basic/json.h"
@@ -68,10 +68,9 @@ static json_object *digest_list(const struct measured_digest *digests, size_t n)
 static json_object *content(const struct measurement *what, const void *text, size_t n) {
         _cleanup_json_ json_object *o = json_object_new_object();
         char boot_id[SD_ID128_STRING_MAX];
-        struct timespec now;
+        int64_t timestamp_us = clock_ns() / 1000;
         sd_id128_t id;
 
-        clock_gettime(CLOCK_BOOTTIME, &now);
         if (!o)
                 return NULL;
         if (text && n <= TEXT_MAX && utf8_valid(text, n) &&
@@ -82,7 +81,7 @@ static json_object *content(const struct measurement *what, const void *text, si
         if (sd_id128_get_boot(&id) >= 0 &&
             add(o, "bootId", json_object_new_string(sd_id128_to_string(id, boot_id))) < 0)
                 return NULL;
-        if (add(o, "timestamp", json_object_new_int64((int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000)) < 0 ||
+        if (add(o, "timestamp", json_object_new_int64(timestamp_us)) < 0 ||
             add(o, "eventType", json_object_new_string(what->event_type)) < 0)
                 return NULL;
         return TAKE(o);

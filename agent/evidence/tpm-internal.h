@@ -23,10 +23,7 @@ int tpm_reconnect(struct tpm *t, struct error *e);
 
 struct tpm_patience {
         struct tpm *tpm;
-        int64_t deadline_ms; /* 0: no answer was seen yet */
+        int64_t deadline_ns; /* 0: no answer was seen yet */
 };
 /* True, after a wait, when the command is to be sent again. */
 bool tpm_again(struct tpm_patience *p, TSS2_RC rc);
-
-int64_t monotonic_ms(void);
-void sleep_ms(unsigned ms);

@@ -2,12 +2,12 @@
 #include "evidence/tpm.h"
 
 #include <fcntl.h>
-#include <time.h>
 #include <tss2/tss2_tctildr.h>
 #if HAVE_TSS2_RC
 #include <tss2/tss2_rc.h>
 #endif
 
+#include "basic/clock.h"
 #include "evidence/tpm-internal.h"
 
 enum { BUSY_RETRY_MS = 20, PUT_OFF_RETRY_MS = 50 };
@@ -40,17 +40,6 @@ ESYS_CONTEXT *tpm_esys(struct tpm *t) {
 
 unsigned tpm_busy_wait_ms(const struct tpm *t) {
         return t->busy_wait_ms;
-}
-
-int64_t monotonic_ms(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-void sleep_ms(unsigned ms) {
-        nanosleep(&(struct timespec) { .tv_sec = ms / 1000, .tv_nsec = (long) (ms % 1000) * 1000000 }, NULL);
 }
 
 void tpm_on_wait(struct tpm *t, void (*tell)(const char *why)) {
@@ -90,18 +79,16 @@ static const char *decoded(TSS2_RC rc) {
 }
 
 bool tpm_again(struct tpm_patience *p, TSS2_RC rc) {
-        int64_t now = monotonic_ms();
-
         if (!is_put_off(rc))
                 return false;
-        if (p->deadline_ms == 0) {
-                p->deadline_ms = now + p->tpm->busy_wait_ms;
+        if (p->deadline_ns == 0) {
+                p->deadline_ns = clock_deadline_ns(p->tpm->busy_wait_ms);
                 if (p->tpm->tell)
                         p->tpm->tell(decoded(rc));
         }
-        if (now >= p->deadline_ms)
+        if (clock_has_passed(p->deadline_ns))
                 return false;
-        sleep_ms(PUT_OFF_RETRY_MS);
+        clock_sleep_ms(PUT_OFF_RETRY_MS);
         return true;
 }
 
@@ -161,7 +148,7 @@ static int probe(const char *path) {
 
 /* -errno from the device, or -EIO with *ret_rc from the TCTI. */
 static int connect_device(struct tpm *t, TSS2_RC *ret_rc) {
-        int64_t deadline = monotonic_ms() + t->busy_wait_ms;
+        int64_t deadline_ns = clock_deadline_ns(t->busy_wait_ms);
         _cleanup_free_ char *conf = NULL;
         int r;
 
@@ -178,9 +165,9 @@ static int connect_device(struct tpm *t, TSS2_RC *ret_rc) {
                         if (r == 0)
                                 return -EIO;
                 }
-                if (r != -EBUSY || monotonic_ms() >= deadline)
+                if (r != -EBUSY || clock_has_passed(deadline_ns))
                         return r;
-                sleep_ms(BUSY_RETRY_MS);
+                clock_sleep_ms(BUSY_RETRY_MS);
         }
 }
 

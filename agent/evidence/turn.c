@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "basic/clock.h"
 #include "evidence/tpm-internal.h"
 
 enum { RETRY_MS = 10, NAME_MAX_BYTES = 200 };
@@ -90,7 +91,7 @@ static int open_shared(const char *tcti) {
 /* ---- the turn */
 
 int turn_take(const char *tpm, unsigned wait_ms, int *ret, struct error *e) {
-        int64_t deadline = monotonic_ms() + wait_ms;
+        int64_t deadline_ns = clock_deadline_ns(wait_ms);
         _cleanup_close_ int fd = tpm[0] == '/' ? open_device(tpm) : open_shared(tpm);
 
         if (fd == -ENOMEM)
@@ -104,10 +105,10 @@ int turn_take(const char *tpm, unsigned wait_ms, int *ret, struct error *e) {
         while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
                 if (errno != EWOULDBLOCK && errno != EINTR)
                         return fail(e, FAILURE_TPM, -errno, tpm, "cannot take the turn: %m");
-                if (monotonic_ms() >= deadline)
+                if (clock_has_passed(deadline_ns))
                         return fail(e, FAILURE_TPM_BUSY, -EBUSY, tpm,
                                     "another attestation was going on for all of %u ms", wait_ms);
-                sleep_ms(RETRY_MS);
+                clock_sleep_ms(RETRY_MS);
         }
         *ret = TAKE_FD(fd);
         return 0;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "basic/clock.h"
 #include "pipeline/part.h"
 
 enum { READ_BYTES = 256 * 1024 };
@@ -68,13 +69,9 @@ static bool wait_for_part(struct unseal *u, struct file **ret_file, uint32_t *re
                 }
                 pthread_mutex_lock(&u->lock);
                 if (!job_stopped(u)) {
-                        struct timespec until;
-
                         /* Wake-ups are hints here: one may come between the look and the wait. */
-                        clock_gettime(CLOCK_MONOTONIC, &until);
-                        until.tv_nsec += 20 * 1000 * 1000;
-                        until.tv_sec += until.tv_nsec / (1000 * 1000 * 1000);
-                        until.tv_nsec %= 1000 * 1000 * 1000;
+                        struct timespec until = clock_condition_deadline(20);
+
                         pthread_cond_timedwait(&u->changed, &u->lock, &until);
                 }
                 pthread_mutex_unlock(&u->lock);

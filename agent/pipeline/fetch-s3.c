@@ -8,6 +8,7 @@
 #include <sched.h>
 
 #include "aws/s3.h"
+#include "basic/clock.h"
 #include "pipeline/part.h"
 
 enum {
@@ -190,7 +191,7 @@ static void slot_retry(struct slot *s, bool refresh, struct error *why) {
         if (s->retry.attempts >= ATTEMPTS_TOLD)
                 s3_tell_retry(u->options.s3, why, wait_ms);
         s->refresh = refresh;
-        s->again_ns = retry_clock_ns() + (int64_t) wait_ms * 1000 * 1000;
+        s->again_ns = clock_deadline_ns(wait_ms);
         s->state = SLOT_BACKOFF;
 }
 
@@ -222,7 +223,7 @@ static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
 static bool lane_advance(struct lane *l, int *ret_sleep_ms) {
         size_t open = atomic_load_explicit(&l->job->connections, memory_order_relaxed) / l->job->n_lanes;
         bool busy = false, running = false, has_key = atomic_load_explicit(&l->job->has_key, memory_order_acquire);
-        int64_t now = retry_clock_ns();
+        int64_t now = clock_ns();
         int sleep_ms = POLL_MS;
 
         for (size_t i = 0; i < l->n_slots; i++) {
@@ -237,7 +238,7 @@ static bool lane_advance(struct lane *l, int *ret_sleep_ms) {
                 if (s->state == SLOT_BACKOFF && s->again_ns <= now)
                         slot_begin(l, s);
                 else if (s->state == SLOT_BACKOFF)
-                        sleep_ms = MIN_OF(sleep_ms, (int) ((s->again_ns - now) / 1000000) + 1);
+                        sleep_ms = MIN_OF(sleep_ms, (int) ((s->again_ns - now) / NS_PER_MS) + 1);
                 if (s->state == SLOT_IDLE && i < MAX_OF(open, (size_t) 1) && slot_take(l, s))
                         sleep_ms = 0;
                 busy = busy || s->state != SLOT_IDLE;

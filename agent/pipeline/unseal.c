@@ -4,8 +4,7 @@
 
 #include "pipeline/unseal.h"
 
-#include <time.h>
-
+#include "basic/clock.h"
 #include "pipeline/job.h"
 
 enum { TICK_MS = 250 };
@@ -27,17 +26,13 @@ static void file_free(struct file *f) {
 
 int unseal_new(const struct unseal_options *o, struct unseal **ret, struct error *e) {
         struct unseal *u = calloc(1, sizeof *u);
-        pthread_condattr_t attributes;
         int r;
 
         if (!u)
                 return fail_oom(e);
         u->options = *o;
         pthread_mutex_init(&u->lock, NULL);
-        pthread_condattr_init(&attributes);
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        pthread_cond_init(&u->changed, &attributes);
-        pthread_condattr_destroy(&attributes);
+        clock_condition_init(&u->changed);
         r = o->s3 ? fetch_s3_start(u, e) : fetch_local_start(u, e);
         if (r < 0) {
                 unseal_free(u);
@@ -182,20 +177,10 @@ static bool all_done(const struct unseal *u) {
         return true;
 }
 
-static struct timespec in_a_tick(void) {
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        t.tv_nsec += TICK_MS * 1000 * 1000;
-        t.tv_sec += t.tv_nsec / (1000 * 1000 * 1000);
-        t.tv_nsec %= 1000 * 1000 * 1000;
-        return t;
-}
-
 int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struct unseal_progress *p), void *userdata,
                   struct error *e) {
         uint64_t fetched = atomic_load(&u->fetched);
-        struct timespec tick = in_a_tick();
+        struct timespec tick = clock_condition_deadline(TICK_MS);
         int r;
 
         pthread_mutex_lock(&u->lock);
@@ -212,7 +197,7 @@ int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struc
                 fetched = p.fetched;
                 if (progress)
                         progress(userdata, &p);
-                tick = in_a_tick();
+                tick = clock_condition_deadline(TICK_MS);
                 pthread_mutex_lock(&u->lock);
         }
         r = u->result;

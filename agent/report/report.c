@@ -5,8 +5,8 @@
 #include <sys/resource.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
-#include <time.h>
 
+#include "basic/clock.h"
 #include "basic/encode.h"
 #include "basic/file.h"
 
@@ -14,19 +14,8 @@ struct report {
         char *path;
         pthread_mutex_t lock; /* stages end on several threads */
         json_object *root, *stages;
-        int64_t began_us;
+        int64_t began_ns;
 };
-
-static int64_t clock_us(clockid_t clock) {
-        struct timespec t;
-
-        clock_gettime(clock, &t);
-        return (int64_t) t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static double since_ms(const struct report *r) {
-        return (double) (clock_us(CLOCK_BOOTTIME) - r->began_us) / 1000;
-}
 
 /* Three decimals are what the clocks are worth. */
 static json_object *number(double v) {
@@ -50,15 +39,15 @@ int report_new(const char *path, struct report **ret, struct error *e) {
         if (!r)
                 return fail_oom(e);
         pthread_mutex_init(&r->lock, NULL);
-        r->began_us = clock_us(CLOCK_BOOTTIME);
+        r->began_ns = clock_ns();
         r->path = strdup(path);
         r->root = json_object_new_object();
         if (!r->path || !r->root)
                 return fail_oom(e);
         report_text(r, "sealboot", SEALBOOT_VERSION);
         report_text(r, "outcome", "running");
-        report_put(r, "clock.realtime_ms", json_object_new_int64(clock_us(CLOCK_REALTIME) / 1000));
-        report_put(r, "clock.since_boot_ms", json_object_new_int64(r->began_us / 1000));
+        report_put(r, "clock.realtime_ms", json_object_new_int64(wall_clock_ms()));
+        report_put(r, "clock.since_boot_ms", json_object_new_int64(r->began_ns / NS_PER_MS));
         r->stages = json_object_new_array();
         report_put(r, "stages", r->stages);
         k = write_out(r, e);
@@ -84,7 +73,7 @@ void report_begin(struct report *r, const char *name) {
 
         json_object_object_add(stage, "name", json_object_new_string(name));
         pthread_mutex_lock(&r->lock);
-        json_object_object_add(stage, "began_ms", number(since_ms(r)));
+        json_object_object_add(stage, "began_ms", number(clock_ms_since(r->began_ns)));
         json_object_array_add(r->stages, stage);
         pthread_mutex_unlock(&r->lock);
 }
@@ -107,7 +96,7 @@ void report_end(struct report *r, const char *name, uint64_t bytes) {
         pthread_mutex_lock(&r->lock);
         stage = find_stage(r, name);
         if (stage && json_object_object_get_ex(stage, "began_ms", &began)) {
-                ms = since_ms(r) - json_object_get_double(began);
+                ms = clock_ms_since(r->began_ns) - json_object_get_double(began);
                 json_object_object_add(stage, "duration_ms", number(ms));
         }
         if (stage && bytes > 0) {
@@ -180,9 +169,9 @@ static void journal_end(const struct report *r, const struct error *f) {
                                 "SEALBOOT_REASON=%s", f->reason, "SEALBOOT_REQUEST_ID=%s", f->request_id,
                                 "SEALBOOT_ADVICE=%s", f->advice[0] ? f->advice : info->advice, NULL);
         else
-                sd_journal_send("MESSAGE=the model is published after %.1f ms", since_ms(r), "PRIORITY=%i", LOG_NOTICE,
-                                "MESSAGE_ID=" REPORT_PUBLISHED_MESSAGE_ID, "SEALBOOT_DURATION_USEC=%.0f",
-                                since_ms(r) * 1000, NULL);
+                sd_journal_send("MESSAGE=the model is published after %.1f ms", clock_ms_since(r->began_ns),
+                                "PRIORITY=%i", LOG_NOTICE, "MESSAGE_ID=" REPORT_PUBLISHED_MESSAGE_ID,
+                                "SEALBOOT_DURATION_USEC=%.0f", clock_ms_since(r->began_ns) * 1000, NULL);
 }
 
 /* VmHWM: ru_maxrss would include what the process was before its exec. */
@@ -213,7 +202,7 @@ int report_close(struct report *r, const struct error *failure, struct error *e)
         int64_t peak;
 
         report_text(r, "outcome", failure ? "failed" : "published");
-        report_put(r, "duration_ms", number(since_ms(r)));
+        report_put(r, "duration_ms", number(clock_ms_since(r->began_ns)));
         if (peak_memory_kib(&peak) == 0)
                 report_put(r, "resources.peak_memory_kib", json_object_new_int64(peak));
         if (getrusage(RUSAGE_SELF, &usage) == 0)

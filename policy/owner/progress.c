@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "owner/progress.h"
 
-#include <time.h>
+#include "basic/clock.h"
 
 enum { BAR = 30 };
-#define BAR_INTERVAL_NS (100 * 1000 * 1000)
-#define LINE_INTERVAL_NS INT64_C(2000000000)
-
-static int64_t now_ns(void) {
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
+#define BAR_INTERVAL_NS (100 * NS_PER_MS)
+#define LINE_INTERVAL_NS (2 * NS_PER_SECOND)
 
 const char *format_bytes(uint64_t n, char out[static 16]) {
         static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB", "EB" };
@@ -33,7 +26,7 @@ void progress_begin(struct progress *p, const char *verb, uint64_t total, enum p
                 .total = total,
                 .quiet = mode == PROGRESS_QUIET,
                 .terminal = isatty(STDERR_FILENO) && !(term && streq(term, "dumb")),
-                .began_ns = now_ns(),
+                .began_ns = clock_ns(),
         };
         p->shown_ns = p->began_ns;
 }
@@ -43,7 +36,7 @@ void progress_add(struct progress *p, uint64_t bytes) {
 }
 
 double progress_seconds(const struct progress *p) {
-        return (double) (now_ns() - p->began_ns) / 1e9;
+        return clock_seconds_since(p->began_ns);
 }
 
 static void show_bar(const struct progress *p, uint64_t done, double rate) {
@@ -71,7 +64,7 @@ static void show_line(struct progress *p, uint64_t done, double rate) {
 
 void progress_show(struct progress *p) {
         uint64_t done = atomic_load_explicit(&p->done, memory_order_relaxed);
-        int64_t now = now_ns();
+        int64_t now = clock_ns();
 
         if (p->quiet || now - p->shown_ns < (p->terminal ? BAR_INTERVAL_NS : LINE_INTERVAL_NS))
                 return;

@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <openssl/sha.h>
 #include <stdarg.h>
-#include <time.h>
 
+#include "basic/clock.h"
 #include "basic/encode.h"
 #include "verify/chain.h"
 #include "verify/document.h"
@@ -216,7 +216,7 @@ static int authenticate(struct sealboot_verifier *v, size_t size) {
             memcmp(v->root, aws_nitro_root, sizeof v->root) == 0 ? "the AWS" : "the given", fingerprint);
 
         signed_at = (int64_t) (v->document.timestamp / 1000);
-        v->at = v->time == SEALBOOT_TIME_NOW        ? (int64_t) time(NULL)
+        v->at = v->time == SEALBOOT_TIME_NOW        ? wall_clock_seconds()
                 : v->time == SEALBOOT_TIME_DOCUMENT ? signed_at
                                                     : v->time;
         valid = chain_valid_at(&chain, "document", v->at, &v->error);
@@ -240,12 +240,9 @@ static int authenticate(struct sealboot_verifier *v, size_t size) {
 
 static void check_age(struct sealboot_verifier *v) {
         int64_t signed_at = (int64_t) (v->document.timestamp / 1000), age = v->at - signed_at;
-        time_t t = (time_t) signed_at;
-        char when[32] = "";
-        struct tm tm;
+        char when[DATE_TEXT_SIZE];
 
-        if (gmtime_r(&t, &tm))
-                strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+        date_text(signed_at, when);
         if (v->max_age < 0)
                 set(v, CHECK_AGE, SEALBOOT_NOT_CHECKED, "signed at %s; no maximum age was given", when);
         else if (age < -CLOCK_SLACK)
