@@ -30,10 +30,6 @@ VERIFY_ROOMS, VERIFY_FILES = ["agent/basic", "policy/verify"], ["agent/evidence/
 KNOWN = {
     "agent/boot/stop.c calls agent/sealboot-agent.c":
         "a boot that is stopped reports its failure as the program does: the report is to move into boot/",
-    "policy/replay/log.c calls policy/replay/cel.c":
-        "log.c holds both the log that each parser fills and the choice of the parser: the choice is to move into a file of its own",
-    "policy/replay/log.c calls policy/replay/eventlog.c":
-        "as for cel.c",
 }
 
 

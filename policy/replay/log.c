@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "replay/log.h"
 
-#include "replay/cel.h"
-#include "replay/eventlog.h"
-
 static void log_event_done(struct log_event *event) {
         free(event->type_name);
         free(event->text);
@@ -84,13 +81,4 @@ const uint8_t *log_event_digest(const struct log_event *event, const struct pcr_
                 if (event->digests[i].algorithm == bank)
                         return event->digests[i].value;
         return NULL;
-}
-
-int event_log_parse(const void *data, size_t size, const char *subject, struct event_log *ret, struct error *e) {
-        const char *first = data;
-
-        /* A firmware log starts with a PCR number, and that is 0. Text may start with a byte order mark (EF BB BF). */
-        if (size > 0 && *first && strchr("\x1e{[ \t\r\n\xef", *first))
-                return cel_parse(data, size, subject, ret, e);
-        return eventlog_parse(data, size, subject, ret, e);
 }

@@ -4,15 +4,13 @@
 /* What was measured, in order: the form that both kinds of log are read into.
  *
  *   eventlog.h  the firmware's log (TCG, crypto-agile), which ends when the operating system starts;
- *   cel.h       the logs of userspace (TCG CEL-JSON): systemd's and the agent's, which follow it. */
+ *   cel.h       the logs of userspace (TCG CEL-JSON): systemd's and the agent's, which follow it;
+ *   read.h      either of them, from a file. */
 
 #include "basic/failure.h"
 #include "evidence/pcr.h"
 
-enum {
-        LOG_FILE_MAX = 4 * 1024 * 1024, /* firmware's have tens of kilobytes, and some hundred events */
-        LOG_EVENTS_MAX = 16384,
-};
+enum { LOG_EVENTS_MAX = 16384 };
 
 struct log_digest {
         const struct pcr_algorithm *algorithm;
@@ -52,8 +50,6 @@ struct event_log {
         size_t n;
 };
 
-/* Reads either kind, by its first byte. FAILURE_EVENT_LOG when it is not well-formed. */
-int event_log_parse(const void *data, size_t size, const char *subject, struct event_log *ret, struct error *e);
 void event_log_done(struct event_log *l);
 #define _cleanup_event_log_ _cleanup_(event_log_done)
 

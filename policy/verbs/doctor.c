@@ -7,6 +7,7 @@
 #include "basic/file.h"
 #include "doctor/diagnosis.h"
 #include "keypolicy/explain.h"
+#include "replay/read.h"
 #include "verbs/command.h"
 
 enum { REPORT_MAX = 1024 * 1024 };
@@ -68,15 +69,6 @@ static int read_json(const char *path, json_object **ret, struct error *e) {
 
         r = file_read(path, REPORT_MAX, FAILURE_IO, &text, &n, e);
         return r < 0 ? r : json_parse((const char *) text, n, FAILURE_USAGE, path, ret, e);
-}
-
-static int read_event_log(const char *path, struct event_log *ret, struct error *e) {
-        _cleanup_free_ uint8_t *data = NULL;
-        size_t n;
-        int r;
-
-        r = file_read(path, LOG_FILE_MAX, FAILURE_IO, &data, &n, e);
-        return r < 0 ? r : event_log_parse(data, n, path, ret, e);
 }
 
 static bool clock_is_unsynchronized(void) {
@@ -155,7 +147,7 @@ static int examine(const struct arguments *a, const char *report, struct diagnos
         if (r == 0 && !path && !report && access(kernel_event_log, R_OK) == 0)
                 path = kernel_event_log;
         if (r == 0 && path)
-                r = read_event_log(path, &log, e);
+                r = event_log_read(path, &log, e);
         if (r < 0)
                 return r;
         evidence.report = boot;

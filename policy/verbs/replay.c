@@ -2,19 +2,15 @@
 
 /* sealboot replay: what the logs of a boot say was measured, and where that departs from what was expected. */
 
-#include <sys/stat.h>
-
 #include "basic/encode.h"
-#include "basic/file.h"
 #include "evidence/tpm.h"
 #include "measure/inputs.h"
 #include "replay/compare.h"
 #include "replay/outside.h"
+#include "replay/read.h"
 #include "verbs/command.h"
 #include "verbs/document-file.h"
 #include "verify/document.h"
-
-#define FIRMWARE_LOG_PATH "/sys/kernel/security/tpm0/binary_bios_measurements"
 
 #define ALL_PCRS ((UINT32_C(1) << PCR_COUNT) - 1)
 
@@ -71,21 +67,12 @@ static const char *name_comparison(struct session *s, const char *kind, const ch
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-static int read_log(const char *path, struct event_log *ret, struct error *e) {
-        _cleanup_free_ uint8_t *data = NULL;
-        size_t n;
-        int k;
-
-        k = file_read(path, LOG_FILE_MAX, FAILURE_IO, &data, &n, e);
-        return k < 0 ? k : event_log_parse(data, n, path, ret, e);
-}
-
 static int add_log(struct session *s, const char *path, struct error *e) {
         _cleanup_event_log_ struct event_log more = {};
         bool first = s->log.n_banks == 0 && s->log.n == 0;
         int k;
 
-        k = read_log(path, &more, e);
+        k = event_log_read(path, &more, e);
         if (k < 0)
                 return k;
         if (!first)
@@ -94,11 +81,8 @@ static int add_log(struct session *s, const char *path, struct error *e) {
         return 0;
 }
 
-/* The sticky bit says that a writer died between its TPM command and its record (measurement-log.h). */
 static void warn_unfinished(const char *path) {
-        struct stat st;
-
-        if (stat(path, &st) == 0 && (st.st_mode & S_ISVTX))
+        if (event_log_is_unfinished(path))
                 fprintf(stderr,
                         PROGRAM ": %s is marked as unfinished: an event may have been measured and not logged\n", path);
 }
@@ -317,7 +301,7 @@ static int compare_log(struct session *s, struct error *e) {
         size_t n = 0;
         int k;
 
-        k = read_log(path, &other, e);
+        k = event_log_read(path, &other, e);
         if (k < 0)
                 return k;
         expected = calloc(other.n + 1, sizeof *expected);
