@@ -393,7 +393,7 @@ static int fill_request(struct work *w, struct request *request, struct error *e
         int r;
 
         r = request_init(request, w->out->principal, "kms:Decrypt",
-                         w->key_arn && is_key_arn(w->key_arn) ? w->key_arn : NULL, e);
+                         w->key_arn && key_arn_valid(w->key_arn) ? w->key_arn : NULL, e);
         if (context && r == 0) {
                 json_object_object_foreach(context, name, value) {
                         if (r == 0 && json_object_is_type(value, json_type_string))

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keypolicy/compose.h"
 
+#include "aws/key-arn.h"
 #include "basic/encode.h"
+#include "keypolicy/condition-key.h"
 #include "keypolicy/key-policy.h"
 #include "keypolicy/lint.h"
 #include "keypolicy/principal.h"
 
-#define ATTESTATION "kms:RecipientAttestation:"
 #define OPEN_MODELS "OpenModels"
 
 /* clang-format off */
@@ -73,7 +74,7 @@ static json_object *add_statement(json_object *statements, const char *sid, cons
 
 static json_object *image_conditions(const struct reference *image, bool one_shot) {
         bool nitrotpm = reference_is_nitrotpm(image);
-        char hex[2 * SHA384_SIZE + 1], key[64];
+        char hex[2 * SHA384_SIZE + 1], key[ATTESTATION_KEY_SIZE];
         json_object *o = json_object_new_object();
 
         for (unsigned i = 0; i < PCR_COUNT_MAX; i++) {
@@ -81,14 +82,14 @@ static json_object *image_conditions(const struct reference *image, bool one_sho
                         continue;
                 hex_encode(image->pcr[i], SHA384_SIZE, hex);
                 if (!nitrotpm && i == 0)
-                        snprintf(key, sizeof key, ATTESTATION "ImageSha384");
+                        snprintf(key, sizeof key, ATTESTATION_KEY "ImageSha384");
                 else
-                        snprintf(key, sizeof key, ATTESTATION "%sPCR%u", nitrotpm ? "NitroTPM" : "", i);
+                        attestation_key_name(nitrotpm, i, key);
                 add_text(o, key, hex);
         }
         if (one_shot) {
                 hex_encode((const uint8_t[SHA384_SIZE]) {}, SHA384_SIZE, hex);
-                add_text(o, ATTESTATION "NitroTPMPCR15", hex);
+                add_text(o, ATTESTATION_KEY "NitroTPMPCR15", hex);
         }
         return o;
 }
@@ -105,7 +106,7 @@ static int context_conditions(const struct composition *c, json_object **ret, st
                 if (strstr(equals, "${"))
                         return fail(e, FAILURE_POLICY, -EINVAL, name,
                                     "holds \"${\", which KMS would replace by what the request says of itself");
-                if (asprintf(&key, "kms:EncryptionContext:%.*s", (int) (equals - name), name) < 0)
+                if (asprintf(&key, CONTEXT_KEY "%.*s", (int) (equals - name), name) < 0)
                         return fail_oom(e);
                 if (json_object_object_get_ex(o, key, NULL))
                         return fail(e, FAILURE_USAGE, -EINVAL, name, "names a part of the encryption context again");
@@ -218,8 +219,8 @@ static int check_composition(const struct composition *c, struct error *e) {
 
 /* The key by which an image is told from others. */
 static const char *identity_of(json_object *image) {
-        static const char *const keys[] = { ATTESTATION "NitroTPMPCR4", ATTESTATION "NitroTPMPCR7",
-                                            ATTESTATION "ImageSha384", ATTESTATION "PCR8" };
+        static const char *const keys[] = { ATTESTATION_KEY "NitroTPMPCR4", ATTESTATION_KEY "NitroTPMPCR7",
+                                            ATTESTATION_KEY "ImageSha384", ATTESTATION_KEY "PCR8" };
 
         for (size_t i = 0; i < ELEMENTS(keys); i++)
                 if (json_object_object_get_ex(image, keys[i], NULL))
@@ -283,7 +284,7 @@ static void add_denial(const struct composition *c, json_object *statements, con
                 add(others, "aws:PrincipalArn", list(c->openers.items, c->openers.n));
                 add(condition, "ArnNotEquals", others);
         }
-        snprintf(sid, sizeof sid, "DenyUnless%s", key + strlen(ATTESTATION));
+        snprintf(sid, sizeof sid, "DenyUnless%s", key + strlen(ATTESTATION_KEY));
         s = add_statement(statements, sid, "Deny", &everyone, release_actions, ELEMENTS(release_actions));
         add(s, "Condition", condition);
 }
@@ -455,9 +456,11 @@ int compose_role_policy(const struct composition *c, json_object **ret, struct e
         json_object *o, *statements, *s;
         int r;
 
-        if (!c->key || strncmp(c->key, "arn:aws", 7) != 0 || !strstr(c->key, ":kms:") || strpbrk(c->key, "*?"))
-                return fail(e, FAILURE_USAGE, -EINVAL, c->key ?: "role policy",
-                            "--key takes the ARN of the one KMS key the models are sealed under");
+        if (!c->key)
+                return fail(e, FAILURE_USAGE, -EINVAL, "role policy",
+                            "no --key was given: the ARN of the KMS key that the models are sealed under");
+        if (!key_arn_valid(c->key))
+                return fail(e, FAILURE_USAGE, -EINVAL, c->key, "is not the ARN of a KMS key");
         r = objects(c, &read, e);
         if (r < 0)
                 return r;

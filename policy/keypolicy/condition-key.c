@@ -6,7 +6,6 @@
 #include "evidence/registers.h"
 
 #define FAMILY "kms:RecipientAttestation"
-#define CONTEXT "kms:EncryptionContext:"
 
 static bool starts_with(const char *text, const char *prefix) {
         return strncasecmp(text, prefix, strlen(prefix)) == 0;
@@ -34,7 +33,7 @@ static bool take_number(const char *digits, unsigned limit, unsigned *ret) {
         return true;
 }
 
-/* "RecipientAttestation:NitroTPMPCR4", or with another service's prefix: no request has it. */
+/* "RecipientAttestation:NitroTPMPCR4", or the same with another service's prefix: no request has such a key. */
 static bool lacks_prefix(const char *key, const char *family) {
         const char *colon = strchr(key, ':');
 
@@ -58,8 +57,18 @@ enum attestation_key attestation_key(const char *key, unsigned *ret_pcr) {
         return kind;
 }
 
+bool is_attestation_key(const char *key) {
+        enum attestation_key kind = attestation_key(key, NULL);
+
+        return kind == ATTESTATION_NITROTPM || kind == ATTESTATION_ENCLAVE;
+}
+
+void attestation_key_name(bool nitrotpm, unsigned pcr, char ret[static ATTESTATION_KEY_SIZE]) {
+        snprintf(ret, ATTESTATION_KEY_SIZE, ATTESTATION_KEY "%sPCR%u", nitrotpm ? "NitroTPM" : "", pcr);
+}
+
 bool is_context_key(const char *key) {
-        return starts_with(key, CONTEXT) && key[strlen(CONTEXT)];
+        return starts_with(key, CONTEXT_KEY) && key[strlen(CONTEXT_KEY)];
 }
 
 bool is_unknown_kms_key(const char *key) {

@@ -140,13 +140,9 @@ static int add_condition(struct lines *l, const struct condition *c) {
 
 static bool has_variable(const struct statement *s) {
         for (size_t i = 0; i < s->n_conditions; i++)
-                for (size_t k = 0; k < s->conditions[i].values.n; k++)
-                        if (strstr(s->conditions[i].values.items[k], "${"))
-                                return true;
-        for (size_t i = 0; i < s->resources.n; i++)
-                if (strstr(s->resources.items[i], "${"))
+                if (strings_have_variable(&s->conditions[i].values))
                         return true;
-        return false;
+        return strings_have_variable(&s->resources);
 }
 
 static int describe(const struct statement *s, bool variables, const char *partition, struct lines *ret) {

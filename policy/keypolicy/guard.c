@@ -4,7 +4,6 @@
 #include <strings.h>
 
 #include "keypolicy/condition-key.h"
-#include "keypolicy/evaluate.h"
 
 #define CREATE_GRANT "kms:CreateGrant"
 
@@ -22,20 +21,9 @@ void guarded_done(struct guarded *g) {
         *g = (struct guarded) {};
 }
 
-bool condition_requires(const struct condition *c) {
-        return !c->negated && !c->if_exists && c->quantifier != QUANTIFIER_ALL && c->match != MATCH_NULL &&
-               c->match != MATCH_BOOL && c->match != MATCH_OTHER;
-}
-
-static bool is_attestation(const struct condition *c) {
-        enum attestation_key kind = attestation_key(c->key, NULL);
-
-        return kind == ATTESTATION_NITROTPM || kind == ATTESTATION_ENCLAVE;
-}
-
 bool guarded_is_attested(const struct guarded *g) {
         for (size_t i = 0; i < g->n; i++)
-                if (is_attestation(&g->conditions[i]) && condition_requires(&g->conditions[i]))
+                if (is_attestation_key(g->conditions[i].key) && condition_pins_value(&g->conditions[i]))
                         return true;
         return false;
 }
@@ -46,7 +34,8 @@ const struct condition *guarded_find(const struct guarded *g, const char *key) {
         for (size_t i = 0; i < g->n; i++) {
                 const struct condition *c = &g->conditions[i];
 
-                if (strcasecmp(c->key, key) == 0 && condition_requires(c) && (!found || c->values.n < found->values.n))
+                if (strcasecmp(c->key, key) == 0 && condition_pins_value(c) &&
+                    (!found || c->values.n < found->values.n))
                         found = c;
         }
         return found;
@@ -76,7 +65,8 @@ static bool is_refused(const struct key_policy *policy, const char *action) {
                 bool always = is_for_everyone(s) && statement_covers_action(s, action);
 
                 for (size_t k = 0; k < s->n_conditions && always; k++)
-                        always = is_never_there(&s->conditions[k], action) && met_without_key(&s->conditions[k]);
+                        always = is_never_there(&s->conditions[k], action) &&
+                                 condition_met_without_key(&s->conditions[k]);
                 if (always)
                         return true;
         }
@@ -87,7 +77,7 @@ bool statement_is_dead(const struct statement *s) {
         for (size_t i = 0; i < s->n_conditions; i++) {
                 const struct condition *c = &s->conditions[i];
 
-                if (attestation_key(c->key, NULL) == ATTESTATION_UNKNOWN && !met_without_key(c))
+                if (attestation_key(c->key, NULL) == ATTESTATION_UNKNOWN && !condition_met_without_key(c))
                         return true;
         }
         return false;
@@ -120,15 +110,15 @@ static bool covers_used(const struct statement *deny, enum use use, const bool u
 static bool demands_value(const struct statement *deny) {
         const struct condition *c = deny->conditions;
 
-        return deny->n_conditions == 1 && is_attestation(c) && c->negated && !c->if_exists &&
+        return deny->n_conditions == 1 && is_attestation_key(c->key) && c->negated && !c->if_exists &&
                c->quantifier == QUANTIFIER_NONE;
 }
 
 /* Refuses what comes without a document. */
 static bool demands_document(const struct statement *deny) {
         for (size_t i = 0; i < deny->n_conditions; i++)
-                if (!is_attestation(&deny->conditions[i]) || deny->conditions[i].match != MATCH_NULL ||
-                    !met_without_key(&deny->conditions[i]))
+                if (!is_attestation_key(deny->conditions[i].key) || deny->conditions[i].match != MATCH_NULL ||
+                    !condition_met_without_key(&deny->conditions[i]))
                         return false;
         return deny->n_conditions > 0;
 }

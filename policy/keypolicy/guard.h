@@ -6,7 +6,7 @@
  * applies takes the action away. A Deny that is for some callers or for one key, or that has other conditions
  * besides, is not counted: it may have a gap. */
 
-#include "keypolicy/key-policy.h"
+#include "keypolicy/condition.h"
 
 /* Actions of one kind. kms:CreateGrant gives them away: where it is allowed, all of them are, to whom the grant
  * names. */
@@ -32,8 +32,6 @@ void guarded_done(struct guarded *g);
 
 /* Whether a condition keeps the statement from ever applying: it wants an attestation key that KMS does not have. */
 bool statement_is_dead(const struct statement *s);
-/* A condition that fails without its key, and pins the value of it. */
-bool condition_requires(const struct condition *c);
 /* Whether some attested value is required. */
 bool guarded_is_attested(const struct guarded *g);
 /* The condition that requires this key with the fewest values, or NULL. */

@@ -49,6 +49,13 @@ bool glob_matches(const char *pattern, const char *text, bool ignore_case) {
         return *pattern == '\0';
 }
 
+bool strings_have_variable(const struct strings *s) {
+        for (size_t i = 0; i < s->n; i++)
+                if (strstr(s->items[i], "${"))
+                        return true;
+        return false;
+}
+
 bool statement_covers_action(const struct statement *s, const char *action) {
         for (size_t i = 0; i < s->actions.n; i++)
                 if (glob_matches(s->actions.items[i], action, true))
@@ -322,7 +329,7 @@ enum element {
 static const struct {
         const char *name;
         enum element element;
-        bool not ;
+        bool negates;
         int (*take)(const struct parse *p, json_object *o, struct statement *s);
 } elements[] = {
         { "Sid", ELEMENT_SID, false, take_sid },
@@ -344,9 +351,9 @@ static int take_element(const struct parse *p, const char *key, json_object *val
                 if (*seen & 1u << elements[i].element)
                         return refuse(p, "has both %s and its opposite", key);
                 *seen |= 1u << elements[i].element;
-                s->not_principal |= elements[i].not &&elements[i].element == ELEMENT_PRINCIPAL;
-                s->not_action |= elements[i].not &&elements[i].element == ELEMENT_ACTION;
-                s->not_resource |= elements[i].not &&elements[i].element == ELEMENT_RESOURCE;
+                s->not_principal |= elements[i].negates && elements[i].element == ELEMENT_PRINCIPAL;
+                s->not_action |= elements[i].negates && elements[i].element == ELEMENT_ACTION;
+                s->not_resource |= elements[i].negates && elements[i].element == ELEMENT_RESOURCE;
                 return elements[i].take(p, value, s);
         }
         return refuse(p, "unknown element \"%s\"", key);
@@ -372,7 +379,7 @@ static int take_statement(struct parse *p, json_object *o, size_t number, struct
                         return r;
         }
         for (size_t i = 0; i < ELEMENTS(elements); i++)
-                if (!elements[i].not &&elements[i].element >= ELEMENT_EFFECT &&
+                if (!elements[i].negates && elements[i].element >= ELEMENT_EFFECT &&
                     elements[i].element <= ELEMENT_RESOURCE && !(seen & 1u << elements[i].element))
                         return refuse(p, "has no %s", elements[i].name);
         if (s->allow && s->not_principal)

@@ -2,8 +2,8 @@
 #pragma once
 
 /* A KMS key policy as a table of statements (IAM user guide, "IAM JSON policy elements"; KMS developer guide, "Key
- * policies"). What KMS would not take as a key policy is refused here, so that evaluation, the search for weaknesses
- * and comparison all stand on the same reading. */
+ * policies"). What KMS would not take as a key policy is refused here, so that evaluation, the search for findings and
+ * comparison all use the same reading. */
 
 #include "basic/json.h"
 
@@ -69,8 +69,13 @@ int key_policy_read(const char *path, struct key_policy *ret, struct error *e);
 void key_policy_done(struct key_policy *p);
 #define _cleanup_key_policy_ _cleanup_(key_policy_done)
 
-/* What IAM puts in the place of a user or role that was deleted, such as AROA...: it names nobody any more. */
+/* Whether this is a unique id, such as AROA...: IAM writes it in the place of a user or role that was deleted, and it
+ * names nobody any more. */
 bool is_unique_id(const char *principal);
+
+/* Whether "${" is in one of these texts. In a policy with policy variables it begins one, or an escaped character, so
+ * that KMS compares another text than the one that is written. */
+bool strings_have_variable(const struct strings *s);
 
 /* IAM's wildcards, * and ?. */
 bool glob_matches(const char *pattern, const char *text, bool ignore_case);

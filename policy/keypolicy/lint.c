@@ -5,14 +5,12 @@
 #include <strings.h>
 
 #include "keypolicy/condition-key.h"
-#include "keypolicy/evaluate.h"
 #include "keypolicy/guard.h"
 #include "keypolicy/principal.h"
 
-#define ATTESTATION "kms:RecipientAttestation:"
-#define NITROTPM ATTESTATION "NitroTPMPCR"
-#define ENCLAVE ATTESTATION "PCR"
-#define IMAGE ATTESTATION "ImageSha384"
+#define NITROTPM ATTESTATION_KEY "NitroTPMPCR"
+#define ENCLAVE ATTESTATION_KEY "PCR"
+#define IMAGE ATTESTATION_KEY "ImageSha384"
 
 enum { PCR_DIGITS = 2 * SHA384_SIZE };
 
@@ -99,7 +97,7 @@ static int found(const struct lint *l, const char *code, const char *format, ...
 
 /* Conditions */
 
-static bool is_attestation(const struct condition *c) {
+static bool is_on_attestation(const struct condition *c) {
         return attestation_key(c->key, NULL) != ATTESTATION_NONE;
 }
 
@@ -134,7 +132,7 @@ static bool is_hex(const char *s, bool upper_too) {
 }
 
 /* "${*}", "${?}" and "${$}" are these characters, and all else after "${" is the name of a variable. */
-static bool has_variable(const char *value) {
+static bool names_variable(const char *value) {
         for (const char *s = strstr(value, "${"); s; s = strstr(s + 2, "${"))
                 if (!s[2] || !strchr("*?$", s[2]) || s[3] != '}')
                         return true;
@@ -144,9 +142,9 @@ static bool has_variable(const char *value) {
 /* A value that KMS replaces before it compares. The keys of kms: are what the caller presents; those of aws: tell
  * who he is, and his account's administrator decides that: tags, names and sessions. */
 static bool is_variable(const struct lint *l, const struct condition *c, const char *value) {
-        bool bound = is_attestation(c) || is_context_key(c->key);
+        bool bound = is_on_attestation(c) || is_context_key(c->key);
 
-        return l->policy->variables && (bound ? has_variable(value) : strcasestr(value, "${kms:") != NULL);
+        return l->policy->variables && (bound ? names_variable(value) : strcasestr(value, "${kms:") != NULL);
 }
 
 static bool matches_anything(const struct condition *c) {
@@ -203,7 +201,7 @@ static int lint_values(const struct lint *l) {
 
                         if (is_variable(l, c, value))
                                 variable = true;
-                        else if (is_attestation(c)) {
+                        else if (is_on_attestation(c)) {
                                 loose |= (c->match == MATCH_STRING_LIKE || c->match == MATCH_ARN) &&
                                          strpbrk(value, "*?");
                                 never |= equals && !is_hex(value, c->match == MATCH_STRING_EQUALS_IGNORE_CASE);
@@ -226,7 +224,7 @@ static int lint_values(const struct lint *l) {
 /* Whether some condition pins this part of the encryption context. */
 static bool is_pinned(const struct guarded *g, const char *key) {
         for (size_t i = 0; i < g->n; i++)
-                if (strcasecmp(g->conditions[i].key, key) == 0 && condition_requires(&g->conditions[i]) &&
+                if (strcasecmp(g->conditions[i].key, key) == 0 && condition_pins_value(&g->conditions[i]) &&
                     !matches_anything(&g->conditions[i]))
                         return true;
         return false;
@@ -404,7 +402,7 @@ static int lint_keys(const struct lint *l) {
 
                 if (is_unknown_kms_key(c->key))
                         r = found(l, "unknown-key", "KMS has no condition key %s, so that this condition is %s true",
-                                  c->key, met_without_key(c) ? "always" : "never");
+                                  c->key, condition_met_without_key(c) ? "always" : "never");
         }
         return r;
 }
