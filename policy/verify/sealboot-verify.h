@@ -74,6 +74,29 @@ int sealboot_verifier_add_model_digest(struct sealboot_verifier *v, const uint8_
  * clock's fault. -EKEYREJECTED: authentic, but not what was expected. */
 int sealboot_verifier_run(struct sealboot_verifier *v, const void *document, size_t size);
 
+/* Attested TLS. A machine makes its TLS key in memory, and has its document name the key, so that the connection ends
+ * in that machine. Checks such a document like sealboot_verifier_run(), with the same references, model digests and
+ * ages, and these rules:
+ *
+ * - user_data is "sealboot tls v1", a zero byte and the SHA-256 of `key`: the SubjectPublicKeyInfo in DER of the
+ *   certificate that the peer showed in this connection's handshake. The certificate needs no authority. Take the
+ *   document from the connection that is used afterwards, and refuse TLS before 1.3, resumption and early data.
+ * - public_key is absent. A document that KMS would encrypt to is refused, and KMS has no use for one of these.
+ * - nonce is the one given: 8 to 1024 bytes, fresh, of a random generator. NULL: not compared, for the document that a
+ *   client has in its certificate. A maximum age is then required.
+ * - PCR4 of a NitroTPM is not zero (the check debug-mode).
+ * - At least one reference: otherwise every NitroTPM in the world passes. Expectations of nonce, user data and public
+ *   key cannot be set, nor SEALBOOT_TIME_DOCUMENT. These give -EINVAL. */
+#define SEALBOOT_TLS_USER_DATA_SIZE 48
+#define SEALBOOT_TLS_NONCE_MIN 8
+#define SEALBOOT_TLS_KEY_MAX 1024
+int sealboot_verify_tls(struct sealboot_verifier *v, const void *document, size_t size, const void *key,
+                        size_t key_size, const void *nonce, size_t nonce_size);
+
+/* The key of a certificate in DER, for where the TLS library gives nothing else: its SubjectPublicKeyInfo. `key` has
+ * room for SEALBOOT_TLS_KEY_MAX bytes. -EINVAL: no certificate, or a larger key. */
+int sealboot_tls_certificate_key(const void *certificate, size_t size, uint8_t *key, size_t *key_size);
+
 /* Of the last call that failed: one line, never NULL. */
 const char *sealboot_verifier_error(const struct sealboot_verifier *v);
 

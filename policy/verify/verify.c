@@ -10,6 +10,7 @@
 #include "verify/chain.h"
 #include "verify/document.h"
 #include "verify/reference.h"
+#include "verify/tls.h"
 
 enum check {
         CHECK_STRUCTURE,
@@ -49,6 +50,7 @@ struct sealboot_verifier {
         uint8_t root[ROOT_FINGERPRINT_SIZE];
         int64_t time, max_age;
         bool whole; /* a set that does not cover all of the boot is refused */
+        bool tls;   /* of this run: the document is for `user_data`'s TLS key, and for nothing else */
         struct expected nonce, user_data, public_key;
         struct references references;
         uint8_t (*digests)[SEALBOOT_DIGEST_SIZE];
@@ -270,10 +272,51 @@ static void check_expected(struct sealboot_verifier *v, enum check check, const 
                 set(v, check, SEALBOOT_PASSED, "equal, %zu bytes", found.size);
 }
 
+/* The user data as sealboot_verify_tls() expects it. What is wrong tells what happened, so each case has its words. */
+static void check_tls_key(struct sealboot_verifier *v) {
+        struct bytes found = v->document.user_data;
+
+        if (!found.data || found.size == 0)
+                set(v, CHECK_USER_DATA, SEALBOOT_FAILED, "the document holds none: it is bound to no TLS key");
+        else if (!tls_is_user_data(found.data, found.size))
+                set(v, CHECK_USER_DATA, SEALBOOT_FAILED,
+                    "the document was made for another purpose: its %zu bytes are not \"" TLS_LABEL "\" and a digest",
+                    found.size);
+        else if (memcmp(found.data, v->user_data.data, SEALBOOT_TLS_USER_DATA_SIZE) != 0)
+                set(v, CHECK_USER_DATA, SEALBOOT_FAILED,
+                    "the document is bound to another TLS key: whoever holds the key of this connection passes on the "
+                    "document of another machine");
+        else
+                set(v, CHECK_USER_DATA, SEALBOOT_PASSED, "binds the TLS key of this connection");
+}
+
+/* KMS encrypts to a document's public key. A document for TLS has none, so that neither passes for the other. */
+static void check_no_public_key(struct sealboot_verifier *v) {
+        if (v->document.public_key.data)
+                set(v, CHECK_PUBLIC_KEY, SEALBOOT_FAILED,
+                    "the document holds one, of %zu bytes: it was made for KMS or another purpose, and not for TLS",
+                    v->document.public_key.size);
+        else
+                set(v, CHECK_PUBLIC_KEY, SEALBOOT_PASSED, "the document holds none, so it is of no use at KMS");
+}
+
+/* An emulator, or a machine whose firmware measures nothing, could hold any PCR values. */
+static void check_measured(struct sealboot_verifier *v) {
+        const uint8_t *pcr = v->document.pcr[PCR_IMAGE];
+
+        if (!pcr || memcmp(pcr, zeros, sizeof zeros) == 0)
+                set(v, CHECK_DEBUG_MODE, SEALBOOT_FAILED,
+                    "PCR4 is zero or absent: no firmware measured what this machine booted");
+        else
+                set(v, CHECK_DEBUG_MODE, SEALBOOT_PASSED, "PCR4 is not zero, so the firmware measured the boot");
+}
+
 static void check_debug_mode(struct sealboot_verifier *v) {
         const struct document *d = &v->document;
 
-        if (d->kind == DOCUMENT_NITROTPM)
+        if (d->kind == DOCUMENT_NITROTPM && v->tls)
+                check_measured(v);
+        else if (d->kind == DOCUMENT_NITROTPM)
                 set(v, CHECK_DEBUG_MODE, SEALBOOT_NOT_CHECKED, "does not apply to a NitroTPM");
         else if (!d->pcr[ENCLAVE_PCR_IMAGE] || memcmp(d->pcr[ENCLAVE_PCR_IMAGE], zeros, sizeof zeros) == 0)
                 set(v, CHECK_DEBUG_MODE, SEALBOOT_FAILED,
@@ -488,7 +531,7 @@ static int conclude(struct sealboot_verifier *v, int r) {
         return r;
 }
 
-int sealboot_verifier_run(struct sealboot_verifier *v, const void *document, size_t size) {
+static int run(struct sealboot_verifier *v, const void *document, size_t size) {
         const struct document *d = &v->document;
         const struct reference *met;
         int r;
@@ -508,14 +551,60 @@ int sealboot_verifier_run(struct sealboot_verifier *v, const void *document, siz
         snprintf(v->module_id, sizeof v->module_id, "%.*s", (int) d->module_id.size, (const char *) d->module_id.data);
         check_age(v);
         check_expected(v, CHECK_NONCE, &v->nonce, d->nonce, "not compared, so this may be a replay");
-        check_expected(v, CHECK_USER_DATA, &v->user_data, d->user_data, "not compared");
-        check_expected(v, CHECK_PUBLIC_KEY, &v->public_key, d->public_key, "not compared");
+        if (v->tls) {
+                check_tls_key(v);
+                check_no_public_key(v);
+        } else {
+                check_expected(v, CHECK_USER_DATA, &v->user_data, d->user_data, "not compared");
+                check_expected(v, CHECK_PUBLIC_KEY, &v->public_key, d->public_key, "not compared");
+        }
         check_debug_mode(v);
         met = check_pcrs(v);
         check_command_line(v, met);
         check_model(v);
         check_drivers(v, met);
         return conclude(v, 0);
+}
+
+int sealboot_verifier_run(struct sealboot_verifier *v, const void *document, size_t size) {
+        return run(v, document, size);
+}
+
+/* What would leave a gap that the caller of sealboot_verify_tls() cannot see in its answer. */
+static int check_tls_arguments(struct sealboot_verifier *v, size_t key_size, const void *nonce, size_t nonce_size) {
+        if (v->nonce.set || v->user_data.set || v->public_key.set)
+                return invalid(v, "expectation",
+                               "sealboot_verify_tls() itself says what nonce, user data and public "
+                               "key must be");
+        if (v->references.n == 0)
+                return invalid(v, "reference", "there is none, and without one any instance of anybody passes");
+        if (key_size == 0 || key_size > SEALBOOT_TLS_KEY_MAX)
+                return invalid(v, "TLS key", "is not a SubjectPublicKeyInfo in DER of at most 1024 bytes");
+        if (v->time == SEALBOOT_TIME_DOCUMENT)
+                return invalid(v, "time", "the document's own time proves nothing about freshness");
+        if (nonce && nonce_size < SEALBOOT_TLS_NONCE_MIN)
+                return invalid(v, "nonce", "is shorter than 8 bytes: it could have been guessed");
+        if (!nonce && v->max_age < 0)
+                return invalid(v, "max age", "is needed where there is no nonce: the document may be an old one");
+        return 0;
+}
+
+int sealboot_verify_tls(struct sealboot_verifier *v, const void *document, size_t size, const void *key,
+                        size_t key_size, const void *nonce, size_t nonce_size) {
+        int r;
+
+        reset(v);
+        r = check_tls_arguments(v, key_size, nonce, nonce_size);
+        if (r == 0 && nonce)
+                r = expect(v, &v->nonce, "nonce", nonce, nonce_size);
+        if (r < 0)
+                return r;
+        tls_user_data(key, key_size, v->user_data.data);
+        v->tls = true;
+        r = run(v, document, size);
+        v->tls = false;
+        v->nonce.set = false;
+        return r;
 }
 
 const char *sealboot_verifier_error(const struct sealboot_verifier *v) {

@@ -319,6 +319,120 @@ static void test_enclaves(void **state) {
         assert_check(v, "model", SEALBOOT_FAILED, "enclaves do not measure models");
 }
 
+/* A verifier that accepts the fixtures' image; the document's age is 60 seconds. */
+static struct sealboot_verifier *new_tls_verifier(const struct fixture *f, const char *four) {
+        struct sealboot_verifier *v = new_verifier(f);
+
+        add_set(v, four, "");
+        assert_int_equal(sealboot_verifier_require_whole_reference(v, 1), 0);
+        assert_int_equal(sealboot_verifier_set_max_age(v, 300), 0);
+        return v;
+}
+
+#define IMAGE PCR(2, ZEROS) "," PCR(4, FOUR) "," PCR(12, ZEROS)
+#define UNMEASURED PCR(2, ZEROS) "," PCR(4, ZEROS) "," PCR(12, ZEROS)
+#define NONCE "nonce of 16 byte"
+
+static void read_tls_key(uint8_t key[static SEALBOOT_TLS_KEY_MAX], size_t *ret_n) {
+        _cleanup_free_ uint8_t *certificate = NULL;
+        size_t n;
+
+        read_fixture("tls.der", &certificate, &n);
+        assert_int_equal(sealboot_tls_certificate_key(certificate, n, key, ret_n), 0);
+        assert_int_equal(*ret_n, 91); /* of P-256 */
+        assert_int_equal(sealboot_tls_certificate_key(certificate, n - 1, key, ret_n), -EINVAL);
+        assert_int_equal(sealboot_tls_certificate_key(certificate, 0, key, ret_n), -EINVAL);
+        assert_int_equal(sealboot_tls_certificate_key("no certificate", 14, key, ret_n), -EINVAL);
+}
+
+static void test_tls(void **state) {
+        const struct fixture *f = *state;
+        static const struct {
+                const char *document, *nonce, *pcrs;
+                int r;
+                const char *check, *words; /* of the check that says so */
+        } table[] = {
+                { "tls.cbor", NONCE, IMAGE, 0, "user-data", "binds the TLS key of this connection" },
+                { "tls.cbor", NULL, IMAGE, 0, "nonce", "the document holds 16 bytes; not compared" },
+                { "tls-no-nonce.cbor", NULL, IMAGE, 0, "public-key", "no use at KMS" },
+                { "tls.cbor", NONCE, PCR(4, SEVEN) "," PCR(2, ZEROS) "," PCR(12, ZEROS), -EKEYREJECTED, "pcrs",
+                  "PCR4 (document 4444" },
+                { "tls.cbor", NONCE, PCR(4, FOUR), -EKEYREJECTED, "command-line", "no PCR12" },
+                { "tls.cbor", "nonce of 16 bytf", IMAGE, -EKEYREJECTED, "nonce", "are not the 16 expected" },
+                { "tls.cbor", "nonce of 16 bytes", IMAGE, -EKEYREJECTED, "nonce", "are not the 17 expected" },
+                { "tls-no-nonce.cbor", NONCE, IMAGE, -EKEYREJECTED, "nonce", "the document holds none" },
+                { "tls-zero.cbor", NULL, UNMEASURED, -EKEYREJECTED, "debug-mode", "PCR4 is zero" },
+                { "tls-key-for-kms.cbor", NULL, IMAGE, -EKEYREJECTED, "public-key", "made for KMS" },
+                { "other-purpose.cbor", NULL, IMAGE, -EKEYREJECTED, "user-data", "made for another purpose" },
+                { "nitrotpm.cbor", NULL, IMAGE, -EKEYREJECTED, "user-data", "bound to no TLS key" },
+                { "enclave.cbor", NULL, IMAGE, -EKEYREJECTED, "user-data", "bound to no TLS key" },
+                { "tls.der", NULL, IMAGE, -EBADMSG, "structure", "" },
+        };
+        uint8_t key[SEALBOOT_TLS_KEY_MAX];
+        size_t key_size;
+
+        read_tls_key(key, &key_size);
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                _cleanup_verifier_ struct sealboot_verifier *v = new_tls_verifier(f, table[i].pcrs);
+                _cleanup_free_ uint8_t *document = NULL;
+                size_t n;
+                int r;
+
+                read_fixture(table[i].document, &document, &n);
+                r = sealboot_verify_tls(v, document, n, key, key_size, table[i].nonce,
+                                        table[i].nonce ? strlen(table[i].nonce) : 0);
+                if (r != table[i].r)
+                        fail_msg("%zu: %s: %d, %s", i, table[i].document, r, sealboot_verifier_error(v));
+                assert_check(v, table[i].check, r == 0 ? find(v, table[i].check)->result : SEALBOOT_FAILED,
+                             table[i].words);
+                /* Any other key is refused. */
+                for (size_t at = 0; r == 0 && at < key_size; at += 15) {
+                        key[at] ^= 1;
+                        assert_int_equal(sealboot_verify_tls(v, document, n, key, key_size, NULL, 0), -EKEYREJECTED);
+                        assert_check(v, "user-data", SEALBOOT_FAILED, "bound to another TLS key");
+                        key[at] ^= 1;
+                }
+        }
+}
+
+/* Each would leave a gap. And the verifier's own expectations stay as they were. */
+static void test_tls_arguments(void **state) {
+        const struct fixture *f = *state;
+        _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
+        _cleanup_free_ uint8_t *d = NULL;
+        uint8_t key[SEALBOOT_TLS_KEY_MAX + 1] = {};
+        size_t n, size;
+
+        read_tls_key(key, &size);
+        read_fixture("tls.cbor", &d, &n);
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, size, NONCE, 16), -EINVAL);
+        assert_non_null(strstr(sealboot_verifier_error(v), "any instance of anybody passes"));
+        add_set(v, IMAGE, "");
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, size, NONCE, 16), 0);
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, size, NONCE, 7), -EINVAL);
+        assert_non_null(strstr(sealboot_verifier_error(v), "nonce: is shorter"));
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, size, d, 1025), -EINVAL);
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, size, NULL, 0), -EINVAL);
+        assert_non_null(strstr(sealboot_verifier_error(v), "max age: is needed"));
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, 0, NONCE, 16), -EINVAL);
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, sizeof key, NONCE, 16), -EINVAL);
+        assert_non_null(strstr(sealboot_verifier_error(v), "TLS key: is not"));
+        assert_int_equal(sealboot_verifier_run(v, f->nitrotpm, f->nitrotpm_size), 0);
+        assert_check(v, "nonce", SEALBOOT_NOT_CHECKED, "");
+        assert_check(v, "debug-mode", SEALBOOT_NOT_CHECKED, "does not apply");
+        assert_int_equal(sealboot_verifier_set_max_age(v, 59), 0);
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, size, NONCE, 16), -EKEYREJECTED);
+        assert_check(v, "age", SEALBOOT_FAILED, "60 s ago");
+        assert_int_equal(sealboot_verifier_set_time(v, signed_at + 4 * 3600), 0);
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, size, NONCE, 16), -EKEYEXPIRED);
+        assert_int_equal(sealboot_verifier_set_time(v, SEALBOOT_TIME_DOCUMENT), 0);
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, size, NONCE, 16), -EINVAL);
+        assert_int_equal(sealboot_verifier_set_time(v, signed_at), 0);
+        assert_int_equal(sealboot_verifier_expect_user_data(v, "", 0), 0);
+        assert_int_equal(sealboot_verify_tls(v, d, n, key, size, NONCE, 16), -EINVAL);
+        assert_non_null(strstr(sealboot_verifier_error(v), "itself says"));
+}
+
 static void test_truncated_at_every_byte(void **state) {
         const struct fixture *f = *state;
         _cleanup_verifier_ struct sealboot_verifier *v = new_verifier(f);
@@ -372,6 +486,8 @@ int main(void) {
                 cmocka_unit_test(test_a_reference_must_cover_what_pcr4_does_not),
                 cmocka_unit_test(test_a_whole_reference_is_preferred),
                 cmocka_unit_test(test_enclaves),
+                cmocka_unit_test(test_tls),
+                cmocka_unit_test(test_tls_arguments),
                 cmocka_unit_test(test_truncated_at_every_byte),
                 cmocka_unit_test(test_no_byte_can_change),
                 cmocka_unit_test(test_tags),
