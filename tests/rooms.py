@@ -21,7 +21,9 @@ POLICY = ["verify", "keypolicy", "owner", "measure", "replay", "doctor", "verbs"
 ORDER = [f"agent/{name}" for name in AGENT] + ["agent"] + [f"policy/{name}" for name in POLICY]
 
 # Rooms that stand beside this order, with the only rooms that they use. Nothing uses them.
-APART = {"agent/machine": ["agent/basic"], "policy/examples": ["policy/verify"]}
+APART = {"agent/machine": ["agent/basic"],
+         "agent/gate": ["agent/basic", "agent/configuration", "agent/evidence", "agent/report", "policy/verify"],
+         "policy/examples": ["policy/verify"]}
 # Rooms that are linked into the agent alone: policy/ does not use them.
 AGENT_ALONE = ["agent/boot", "agent"]
 # Other services link libsealboot-verify. It consists of these rooms, and of these files of other rooms.

@@ -4,7 +4,7 @@
 let
   make = name: text: run name { } text;
   run = name: environment: text: derivation (environment // { inherit name system; builder = "/bin/sh"; args = [ "-c" text ]; });
-  names = [ "meson" "ninja" "pkg-config" "curl" "json_c" "openssl" "tpm2-tss" "intel-ipsec-mb" "sbsigntool" "mtools" "util-linux"
+  names = [ "meson" "ninja" "pkg-config" "curl" "json_c" "libmicrohttpd" "openssl" "tpm2-tss" "intel-ipsec-mb" "sbsigntool" "mtools" "util-linux"
     "bash" "coreutils" "cpio" "zstd" "python3" "awscli2" "coldsnap" ];
   self = lib.genAttrs names (name: make name "echo ${name} > $out") // {
     inherit system lib;
