@@ -25,7 +25,7 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
                 .endpoint = &c->endpoint, .service = "autoscaling", .region = c->region, .path = "/",
                 .http = {
                         .method = "POST",
-                        .headers = (struct http_header[]) {
+                        .headers = (struct pair[]) {
                                 { "content-type", "application/x-www-form-urlencoded; charset=utf-8" },
                         },
                         .n_headers = 1,

@@ -13,6 +13,7 @@
 
 #include "aws/retry.h"
 #include "basic/failure.h"
+#include "basic/pair.h"
 
 struct http;
 struct http_call;
@@ -38,14 +39,10 @@ int http_new(const struct http_options *o, struct http **ret, struct error *e);
 void http_free(struct http *http);
 DEFINE_CLEANUP(struct http *, http_free, http_freep)
 
-struct http_header {
-        const char *name, *value;
-};
-
 struct http_request {
         const char *method; /* GET, HEAD, PUT, POST, DELETE */
         const char *url;    /* http or https, path and query already encoded: they are sent as they are */
-        const struct http_header *headers;
+        const struct pair *headers;
         size_t n_headers;
         const void *body; /* borrowed until the call is freed; PUT and POST always send one, if empty */
         size_t body_size;

@@ -69,7 +69,7 @@ struct imds_get {
         enum http_verdict (*judge)(struct http_call *call, struct error *e);
 };
 
-static int prepare(const struct imds_get *get, const char *method, const struct http_header *header, CURL *easy,
+static int prepare(const struct imds_get *get, const char *method, const struct pair *header, CURL *easy,
                    struct http_call **ret, struct error *e) {
         _cleanup_free_ char *url = NULL;
 
@@ -111,8 +111,7 @@ static int token_prepare(void *userdata, CURL *easy, bool refresh, struct http_c
 
         (void) refresh;
         snprintf(ttl, sizeof ttl, "%u", (unsigned) TOKEN_TTL_SECONDS);
-        return prepare(userdata, "PUT", &(struct http_header) { "X-aws-ec2-metadata-token-ttl-seconds", ttl }, easy,
-                       ret, e);
+        return prepare(userdata, "PUT", &(struct pair) { "X-aws-ec2-metadata-token-ttl-seconds", ttl }, easy, ret, e);
 }
 
 static bool token_valid(const char *text, size_t n) {
@@ -195,7 +194,7 @@ static int get_prepare(void *userdata, CURL *easy, bool refresh, struct http_cal
                 token_drop(get->imds);
         r = token_get(get->imds, token, e);
         if (r == 0)
-                r = prepare(get, "GET", &(struct http_header) { "X-aws-ec2-metadata-token", token }, easy, ret, e);
+                r = prepare(get, "GET", &(struct pair) { "X-aws-ec2-metadata-token", token }, easy, ret, e);
         OPENSSL_cleanse(token, sizeof token);
         return r;
 }

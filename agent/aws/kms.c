@@ -277,7 +277,7 @@ static int add_base64(json_object *o, const char *key, const void *data, size_t 
         return kms_add_text(o, key, text);
 }
 
-int kms_add_context(json_object *o, const struct kms_pair *context, size_t n) {
+int kms_add_context(json_object *o, const struct pair *context, size_t n) {
         _cleanup_json_ json_object *map = json_object_new_object();
 
         if (!map)
@@ -326,7 +326,7 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
                 .endpoint = op->endpoint, .service = "kms", .region = op->region, .path = "/",
                 .http = {
                         .method = "POST",
-                        .headers = (struct http_header[]) { { "content-type", "application/x-amz-json-1.1" },
+                        .headers = (struct pair[]) { { "content-type", "application/x-amz-json-1.1" },
                                                             { "x-amz-target", target } },
                         .n_headers = 2,
                         .body = body, .body_size = strlen(body),

@@ -10,10 +10,11 @@
 #include "aws/endpoint.h"
 #include "aws/http.h"
 #include "basic/json.h"
+#include "basic/pair.h"
 
 struct kms;
 
-enum { KMS_KEY_ARN_SIZE = 2048 + 1, KMS_REQUEST_ID_SIZE = 96, KMS_DATA_KEY_SIZE = 32 };
+enum { KMS_KEY_ARN_SIZE = 2048 + 1, KMS_REQUEST_ID_SIZE = 96 };
 
 /* `region` signs requests whose key is not an ARN (an ARN's own region wins), and may be NULL when all are.
  * `deadline_ms` bounds each function's attempts; 0: 30 s. `http` and `credentials` must outlive it. */
@@ -22,15 +23,11 @@ int kms_new(struct http *http, struct credential_source *credentials, const char
 void kms_free(struct kms *kms);
 DEFINE_CLEANUP(struct kms *, kms_free, kms_freep)
 
-struct kms_pair {
-        const char *name, *value; /* UTF-8 */
-};
-
 struct kms_ciphertext {
         const char *key_arn; /* the pinned key: sent as KeyId, and the answer must name it */
         const uint8_t *blob; /* an encrypted data key, at most 6144 bytes */
         size_t size;
-        const struct kms_pair *context; /* the encryption context */
+        const struct pair *context; /* the encryption context */
         size_t n_context;
 };
 
@@ -85,7 +82,7 @@ int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_a
                 struct kms_outcome *ret_outcome, struct error *e);
 /* The parts of a body; -ENOMEM. */
 int kms_add_text(json_object *body, const char *member, const char *text);
-int kms_add_context(json_object *body, const struct kms_pair *context, size_t n);
+int kms_add_context(json_object *body, const struct pair *context, size_t n);
 int kms_decrypt_body(const struct kms_ciphertext *ciphertext, json_object **ret);
 
 /* For tests and fuzzing. `text` is NUL-terminated, and changed: the plaintext is moved out of it. */

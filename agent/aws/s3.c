@@ -377,7 +377,7 @@ static enum http_verdict judge_head(struct http_call *call, struct error *e) {
 /* A refused HEAD tells a status and nothing else: what a GET of one byte is told replaces it. When the GET is not
  * refused, or fails on its way, the HEAD's error stays. */
 static void explain_head(struct s3 *s3, const char *bucket, const char *key, struct error *e) {
-        const struct http_header range = { "range", "bytes=0-0" };
+        const struct pair range = { "range", "bytes=0-0" };
         const struct s3_request request = {
                 .method = "GET", .bucket = bucket, .key = key, .headers = &range, .n_headers = 1
         };
@@ -454,7 +454,7 @@ struct range {
 int s3_prepare_range(struct s3 *s3, CURL *easy, const char *bucket, const char *key, uint64_t first, uint64_t last,
                      const char *if_match, bool refresh, struct http_call **ret, struct error *e) {
         char bytes[sizeof "bytes=18446744073709551615-18446744073709551615"];
-        struct http_header headers[2] = { { "range", bytes }, { "if-match", if_match } };
+        struct pair headers[2] = { { "range", bytes }, { "if-match", if_match } };
         struct s3_request request = {
                 .method = "GET", .bucket = bucket, .key = key, .headers = headers, .n_headers = if_match ? 2 : 1
         };

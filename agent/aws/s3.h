@@ -70,7 +70,7 @@ bool s3_etag_valid(const char *text);
 struct s3_request {
         const char *method, *bucket, *key; /* key "" or NULL: the bucket itself */
         const char *query;                 /* encoded: "list-type=2&prefix=a%2Fb"; NULL: none */
-        const struct http_header *headers; /* more to send and sign; names in lower case */
+        const struct pair *headers;        /* more to send and sign; names in lower case */
         size_t n_headers;
         const void *body;
         size_t body_size;

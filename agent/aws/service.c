@@ -7,8 +7,8 @@
 enum { MAX_HEADERS = 16 };
 
 /* Host first: add_header() never sees a full table, for requests bring at most MAX_HEADERS / 2. */
-static void add_header(struct http_header *headers, size_t *n, const char *name, const char *value) {
-        headers[(*n)++] = (struct http_header) { name, value };
+static void add_header(struct pair *headers, size_t *n, const char *name, const char *value) {
+        headers[(*n)++] = (struct pair) { name, value };
 }
 
 int service_prepare(struct http *http, struct credential_source *source, const struct service_request *request,
@@ -16,7 +16,7 @@ int service_prepare(struct http *http, struct credential_source *source, const s
         _cleanup_credentials_ struct credentials *credentials = NULL;
         _cleanup_free_ char *authorization = NULL, *url = NULL;
         char date[SIGV4_DATE_SIZE], hash[SIGV4_HASH_SIZE] = SIGV4_UNSIGNED_PAYLOAD;
-        struct http_header headers[MAX_HEADERS];
+        struct pair headers[MAX_HEADERS];
         struct http_request out = request->http;
         size_t n = 0;
         int r;

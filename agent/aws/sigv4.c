@@ -113,13 +113,12 @@ static int add_value(EVP_MD_CTX *ctx, const char *value) {
 }
 
 static int compare_headers(const void *a, const void *b) {
-        return strcmp(((const struct http_header *) a)->name, ((const struct http_header *) b)->name);
+        return strcmp(((const struct pair *) a)->name, ((const struct pair *) b)->name);
 }
 
 /* Adds the sorted headers, and writes their names "host;x-amz-date". */
-static int add_headers(EVP_MD_CTX *ctx, const struct http_header *headers, size_t n,
-                       char names[static MAX_SIGNED_HEADERS]) {
-        struct http_header sorted[MAX_PARTS];
+static int add_headers(EVP_MD_CTX *ctx, const struct pair *headers, size_t n, char names[static MAX_SIGNED_HEADERS]) {
+        struct pair sorted[MAX_PARTS];
         size_t used = 0;
 
         if (n > MAX_PARTS)

@@ -8,7 +8,7 @@
  * Reference, "Authenticating Requests: Using the Authorization Header". */
 
 #include "aws/credentials.h"
-#include "aws/http.h"
+#include "basic/pair.h"
 
 #define SIGV4_UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
 
@@ -16,9 +16,9 @@ enum { SIGV4_DATE_SIZE = sizeof "20150830T123600Z", SIGV4_HASH_SIZE = 2 * 32 + 1
 
 struct sigv4_request {
         const char *method;
-        const char *path;                  /* as on the request line: encoded exactly once, starting with '/' */
-        const char *query;                 /* as on the request line, without '?', in any order; NULL: none */
-        const struct http_header *headers; /* all to be signed, host and x-amz-date too; names unique, in lower case */
+        const char *path;           /* as on the request line: encoded exactly once, starting with '/' */
+        const char *query;          /* as on the request line, without '?', in any order; NULL: none */
+        const struct pair *headers; /* all to be signed, host and x-amz-date too; names unique, in lower case */
         size_t n_headers;
         const char *payload_hash; /* sigv4_hash() of the body, or SIGV4_UNSIGNED_PAYLOAD */
         const char *date;         /* sigv4_date(), the value of x-amz-date */

@@ -8,6 +8,9 @@
 
 #include "basic/macros.h"
 
+/* The size of the data key that KMS generates and releases for a model: AES-256. */
+enum { DATA_KEY_SIZE = 32 };
+
 struct secret {
         size_t size;
         uint8_t *data; /* size bytes, then one NUL that is not counted, so that text secrets are C strings */

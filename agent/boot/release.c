@@ -66,7 +66,7 @@ static void report_header(struct boot *b) {
         json_object *context = json_object_new_object();
 
         for (size_t i = 0; i < b->header->n_context; i++)
-                json_object_object_add(context, b->header->context[i].key,
+                json_object_object_add(context, b->header->context[i].name,
                                        json_object_new_string(b->header->context[i].value));
         report_put(b->report, "encryption_context", context);
         report_text(b->report, "key_arn", b->candidates.items[0].arn);

@@ -16,12 +16,8 @@ void config_free(struct config *c) {
                 return;
         for (size_t i = 0; i < c->n_keys; i++)
                 free(c->keys[i]);
-        for (size_t i = 0; i < c->n_context; i++) {
-                free(c->context[i].key);
-                free(c->context[i].value);
-        }
+        pairs_free(c->context, c->n_context);
         free(c->keys);
-        free(c->context);
         free(c->digests);
         free(c->model);
         free(c->region);
@@ -224,7 +220,7 @@ static int take_keys(const struct setting *s, json_object *o, const struct readi
 /* What no sealed message can hold is refused here: no model would ever be accepted. */
 static int take_pair(const struct setting *s, const char *key, json_object *value, const struct reading *r,
                      size_t *size) {
-        struct message_pair *pair = &r->c->context[r->c->n_context];
+        struct pair *pair = &r->c->context[r->c->n_context];
         const char *text = whole_text(value);
 
         if (!text)
@@ -237,10 +233,10 @@ static int take_pair(const struct setting *s, const char *key, json_object *valu
         *size += 2 + strlen(key) + 2 + strlen(text);
         if (*size > UINT16_MAX)
                 return BAD(r, "\"%s\" is longer than the %d bytes that a sealed file can hold", s->key, UINT16_MAX);
-        pair->key = strdup(key);
+        pair->name = strdup(key);
         pair->value = strdup(text);
         r->c->n_context++;
-        return pair->key && pair->value ? 0 : fail_oom(r->e);
+        return pair->name && pair->value ? 0 : fail_oom(r->e);
 }
 
 static int take_context(const struct setting *s, json_object *o, const struct reading *r) {
@@ -433,16 +429,16 @@ struct endpoint_choice config_endpoint(const struct config *c, const char *url) 
 
 static int check_context(const struct config *c, const struct message_header *h, const char *subject, struct error *e) {
         for (size_t i = 0; i < c->n_context; i++) {
-                const char *value = message_header_context(h, c->context[i].key);
+                const char *value = message_header_context(h, c->context[i].name);
 
                 if (!value)
                         return fail(e, FAILURE_CONTEXT, -EACCES, subject,
                                     "its encryption context lacks \"%.100s\", which must be \"%.200s\"",
-                                    c->context[i].key, c->context[i].value);
+                                    c->context[i].name, c->context[i].value);
                 if (!streq(value, c->context[i].value))
                         return fail(e, FAILURE_CONTEXT, -EACCES, subject,
                                     "its encryption context has \"%.100s\" = \"%.200s\", which must be \"%.200s\"",
-                                    c->context[i].key, value, c->context[i].value);
+                                    c->context[i].name, value, c->context[i].value);
         }
         return 0;
 }

@@ -20,8 +20,8 @@ enum measure_mode {
 struct config {
         char **keys; /* ARNs of the KMS keys a model may be sealed under */
         size_t n_keys;
-        bool discovery;               /* any key at all; then n_keys is 0 */
-        struct message_pair *context; /* pairs the encryption context must have */
+        bool discovery;       /* any key at all; then n_keys is 0 */
+        struct pair *context; /* owned: the pairs that the encryption context must have */
         size_t n_context;
         uint8_t (*digests)[MODEL_DIGEST]; /* models that may be loaded; none: any */
         size_t n_digests;

@@ -166,10 +166,10 @@ int recipient_open(struct recipient *r, const uint8_t *cms, size_t n, struct sec
         ERR_clear_error();
         /* 32 bytes leave a whole block of padding (RFC 5652, section 6.3). */
         memset(padding, BLOCK_BYTES, sizeof padding);
-        if ((CRYPTO_memcmp(plaintext->data + RECIPIENT_DATA_KEY_BYTES, padding, sizeof padding) != 0) | !ok)
+        if ((CRYPTO_memcmp(plaintext->data + DATA_KEY_SIZE, padding, sizeof padding) != 0) | !ok)
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, "CiphertextForRecipient",
                             "it does not open with this boot's recipient key");
-        if (secret_copy(plaintext->data, RECIPIENT_DATA_KEY_BYTES, &key) < 0)
+        if (secret_copy(plaintext->data, DATA_KEY_SIZE, &key) < 0)
                 return fail_oom(e);
         *ret_key = TAKE(key);
         return 0;

@@ -6,8 +6,6 @@
 #include "basic/failure.h"
 #include "basic/secret.h"
 
-enum { RECIPIENT_DATA_KEY_BYTES = 32 };
-
 struct recipient;
 
 /* Makes an RSA-2048 key, its private numbers in the secure heap (secret_init() comes first). How long that takes is
@@ -34,7 +32,7 @@ struct enveloped_key {
         size_t key_identifier_size;
         const uint8_t *encrypted_key; /* RSA-2048: 256 bytes */
         const uint8_t *iv;            /* 16 bytes */
-        uint8_t ciphertext[RECIPIENT_DATA_KEY_BYTES + 16];
+        uint8_t ciphertext[DATA_KEY_SIZE + 16];
 };
 
 int enveloped_key_parse(const uint8_t *cms, size_t n, struct enveloped_key *ret, struct error *e);

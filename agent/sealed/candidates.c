@@ -7,7 +7,6 @@
 void key_candidates_done(struct key_candidates *c) {
         for (size_t i = 0; i < c->n; i++)
                 free(c->items[i].arn);
-        free(c->context);
         *c = (struct key_candidates) {};
 }
 
@@ -60,15 +59,9 @@ static int add_key(struct key_candidates *c, const struct message_data_key *key,
 
 int key_candidates_find(const struct message_header *h, const char *const *allowed, size_t n_allowed,
                         const char *region, struct key_candidates *ret, struct error *e) {
-        _cleanup_key_candidates_ struct key_candidates c = {};
+        _cleanup_key_candidates_ struct key_candidates c = { .context = h->context, .n_context = h->n_context };
         int r = 0;
 
-        c.context = calloc(h->n_context + 1, sizeof *c.context);
-        if (!c.context)
-                return fail_oom(e);
-        for (; c.n_context < h->n_context; c.n_context++)
-                c.context[c.n_context] =
-                        (struct kms_pair) { h->context[c.n_context].key, h->context[c.n_context].value };
         for (size_t i = 0; r == 0 && i < h->n_data_keys; i++) {
                 const struct message_data_key *key = &h->data_keys[i];
 

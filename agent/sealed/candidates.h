@@ -24,8 +24,8 @@ struct key_candidate {
 struct key_candidates {
         struct key_candidate items[KEY_CANDIDATES_MAX];
         size_t n;
-        size_t left_out;          /* that were allowed, too */
-        struct kms_pair *context; /* the header's, as KMS takes it */
+        size_t left_out;            /* that were allowed, too */
+        const struct pair *context; /* the header's; borrowed */
         size_t n_context;
 };
 void key_candidates_done(struct key_candidates *c);

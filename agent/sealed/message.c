@@ -22,16 +22,12 @@ DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free, cipher_ctx_freep)
 void message_header_free(struct message_header *h) {
         if (!h)
                 return;
-        for (size_t i = 0; i < h->n_context; i++) {
-                free(h->context[i].key);
-                free(h->context[i].value);
-        }
+        pairs_free(h->context, h->n_context);
         for (size_t i = 0; i < h->n_data_keys; i++) {
                 free(h->data_keys[i].provider);
                 free(h->data_keys[i].info);
                 free(h->data_keys[i].ciphertext);
         }
-        free(h->context);
         free(h->data_keys);
         free(h->bytes);
         free(h);
@@ -138,6 +134,20 @@ static int parse_version(struct parse *p) {
         return suite == MESSAGE_SUITE ? 0 : refuse_suite(p, suite);
 }
 
+static int take_pair(struct parse *p, struct pair *ret) {
+        _cleanup_free_ char *name = NULL, *value = NULL;
+        int r;
+
+        r = counted_text(p, &name);
+        if (r < 0)
+                return r;
+        r = counted_text(p, &value);
+        if (r < 0)
+                return r;
+        *ret = (struct pair) { TAKE(name), TAKE(value) };
+        return 0;
+}
+
 static int parse_context(struct parse *p, struct message_header *h) {
         size_t whole = p->r.size;
         uint16_t size, n;
@@ -157,17 +167,13 @@ static int parse_context(struct parse *p, struct message_header *h) {
         if (!h->context)
                 return fail_oom(p->e);
         for (size_t i = 0; i < n; i++) {
-                struct message_pair *pair = &h->context[i];
-
-                h->n_context++;
-                r = counted_text(p, &pair->key);
-                if (r == 0)
-                        r = counted_text(p, &pair->value);
+                r = take_pair(p, &h->context[i]);
                 if (r == -EAGAIN)
                         return malformed(p, "an encryption context entry longer than the context");
                 if (r < 0)
                         return r;
-                if (i > 0 && strcmp(h->context[i - 1].key, pair->key) >= 0)
+                h->n_context++;
+                if (i > 0 && strcmp(h->context[i - 1].name, h->context[i].name) >= 0)
                         return malformed(p, "encryption context keys that are not in ascending order");
         }
         if (reader_left(&p->r) > 0)
@@ -271,7 +277,7 @@ bool message_header_same_context(const struct message_header *a, const struct me
         if (a->n_context != b->n_context)
                 return false;
         for (size_t i = 0; i < a->n_context; i++)
-                if (!streq(a->context[i].key, b->context[i].key) || !streq(a->context[i].value, b->context[i].value))
+                if (!streq(a->context[i].name, b->context[i].name) || !streq(a->context[i].value, b->context[i].value))
                         return false;
         return true;
 }
@@ -292,7 +298,7 @@ bool message_header_same_key(const struct message_header *a, const struct messag
 
 const char *message_header_context(const struct message_header *h, const char *key) {
         for (size_t i = 0; i < h->n_context; i++)
-                if (streq(h->context[i].key, key))
+                if (streq(h->context[i].name, key))
                         return h->context[i].value;
         return NULL;
 }
@@ -333,7 +339,7 @@ static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct se
         static const char commit_info[] = { 'C', 'O', 'M', 'M', 'I', 'T', 'K', 'E', 'Y' };
         _cleanup_secret_ struct secret *key = NULL;
 
-        if (data_key->size != MESSAGE_KEY_SIZE)
+        if (data_key->size != DATA_KEY_SIZE)
                 return fail(e, FAILURE_SEALED_FORMAT, -EINVAL, "", "the data key has %zu bytes instead of 32",
                             data_key->size);
         if (secret_new(MESSAGE_KEY_SIZE, &key) < 0)
@@ -412,19 +418,19 @@ static void put_counted(struct writer *w, const void *data, size_t n) {
         put(w, data, n);
 }
 
-static size_t put_context(struct writer *w, const struct message_pair *context, size_t n) {
+static size_t put_context(struct writer *w, const struct pair *context, size_t n) {
         size_t before = w->n;
 
         put_u16(w, n);
         for (size_t i = 0; i < n; i++) {
-                put_counted(w, context[i].key, strlen(context[i].key));
+                put_counted(w, context[i].name, strlen(context[i].name));
                 put_counted(w, context[i].value, strlen(context[i].value));
         }
         return w->n - before;
 }
 
 /* Run twice: once to count, once to write. */
-static void put_body(struct writer *w, const uint8_t id[static MESSAGE_ID_SIZE], const struct message_pair *context,
+static void put_body(struct writer *w, const uint8_t id[static MESSAGE_ID_SIZE], const struct pair *context,
                      size_t n_context, const struct message_data_key *keys, size_t n_keys, uint32_t frame_length,
                      const uint8_t commit[static MESSAGE_KEY_SIZE]) {
         struct writer count = { 0 };
@@ -447,15 +453,15 @@ static void put_body(struct writer *w, const uint8_t id[static MESSAGE_ID_SIZE],
 }
 
 static int compare_pairs(const void *a, const void *b) {
-        return strcmp(((const struct message_pair *) a)->key, ((const struct message_pair *) b)->key);
+        return strcmp(((const struct pair *) a)->name, ((const struct pair *) b)->name);
 }
 
-static int sorted_context(const struct message_pair *context, size_t n, struct message_pair **ret, struct error *e) {
-        struct message_pair *sorted;
+static int sorted_context(const struct pair *context, size_t n, struct pair **ret, struct error *e) {
+        struct pair *sorted;
         size_t total = 2;
 
         for (size_t i = 0; i < n; i++)
-                total += 4 + strlen(context[i].key) + strlen(context[i].value);
+                total += 4 + strlen(context[i].name) + strlen(context[i].value);
         if (total > UINT16_MAX)
                 return fail(e, FAILURE_CONTEXT, -E2BIG, "encryption context",
                             "has %zu bytes; at most 65535 fit a message", total);
@@ -469,10 +475,10 @@ static int sorted_context(const struct message_pair *context, size_t n, struct m
         return 0;
 }
 
-int message_header_new(const struct message_pair *context, size_t n_context, const struct message_data_key *data_keys,
+int message_header_new(const struct pair *context, size_t n_context, const struct message_data_key *data_keys,
                        size_t n_data_keys, uint32_t frame_length, const struct secret *data_key,
                        struct message_header **ret, struct secret **ret_file_key, struct error *e) {
-        _cleanup_free_ struct message_pair *sorted = NULL;
+        _cleanup_free_ struct pair *sorted = NULL;
         _cleanup_secret_ struct secret *key = NULL;
         _cleanup_free_ uint8_t *bytes = NULL;
         uint8_t id[MESSAGE_ID_SIZE], commit[MESSAGE_KEY_SIZE];

@@ -15,12 +15,13 @@
  * Integers are big-endian. What is parsed here is hostile until message_file_key() has returned 0. */
 
 #include "basic/failure.h"
+#include "basic/pair.h"
 #include "basic/secret.h"
 
 enum {
         MESSAGE_SUITE = 0x0478,
         MESSAGE_ID_SIZE = 32,
-        MESSAGE_KEY_SIZE = 32, /* data key, file key, commit key */
+        MESSAGE_KEY_SIZE = 32, /* file key, commit key */
         MESSAGE_IV_SIZE = 12,
         MESSAGE_TAG_SIZE = 16,
         MESSAGE_FRAME_HEAD = 4 + MESSAGE_IV_SIZE,
@@ -35,10 +36,6 @@ enum {
 
 #define MESSAGE_FINAL_MARK UINT32_C(0xffffffff)
 
-struct message_pair {
-        char *key, *value; /* UTF-8 without NUL */
-};
-
 struct message_data_key {
         char *provider; /* "aws-kms" */
         char *info;     /* the key ARN for aws-kms; other providers put bytes here. One NUL after info_size bytes */
@@ -49,7 +46,7 @@ struct message_data_key {
 
 struct message_header {
         uint8_t id[MESSAGE_ID_SIZE];
-        struct message_pair *context; /* ascending by key */
+        struct pair *context; /* owned; ascending by name */
         size_t n_context;
         struct message_data_key *data_keys;
         size_t n_data_keys;
@@ -82,7 +79,7 @@ DEFINE_CLEANUP(struct message_header *, message_header_free, message_header_free
 
 /* Builds a new header: fresh message id, keys derived from `data_key`, tag made. Context and data keys are copied; the
  * context may come in any order but with distinct keys. *ret_file_key is the key its frames are encrypted under. */
-int message_header_new(const struct message_pair *context, size_t n_context, const struct message_data_key *data_keys,
+int message_header_new(const struct pair *context, size_t n_context, const struct message_data_key *data_keys,
                        size_t n_data_keys, uint32_t frame_length, const struct secret *data_key,
                        struct message_header **ret, struct secret **ret_file_key, struct error *e);
 

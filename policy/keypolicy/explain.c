@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keypolicy/explain.h"
 
-void print_clean(FILE *f, const char *text) {
-        for (; *text; text++)
-                putc(*text >= ' ' && *text < 0x7f ? *text : '?', f);
-}
+#include "basic/utf8.h"
 
 static const char *verdict_text(const struct evaluation *v) {
         if (v->explicit_deny)
@@ -21,7 +18,7 @@ static void print_values(FILE *f, const struct strings *s) {
                 fputs("anyone", f);
         for (size_t i = 0; s && i < s->n; i++) {
                 fputs(i > 0 ? ", or " : "", f);
-                print_clean(f, s->items[i]);
+                utf8_print(f, s->items[i]);
         }
         if (s && s->n == 0)
                 fputs("a service", f);
@@ -29,10 +26,10 @@ static void print_values(FILE *f, const struct strings *s) {
 
 static void print_element(FILE *f, const struct element_result *r) {
         fprintf(f, "  %-7s  ", r->truth == TRUTH_YES ? "met" : r->truth == TRUTH_NO ? "NOT MET" : "unknown");
-        print_clean(f, r->element);
+        utf8_print(f, r->element);
         if (r->key) {
                 putc(' ', f);
-                print_clean(f, r->key);
+                utf8_print(f, r->key);
         }
         putc('\n', f);
         if (r->truth == TRUTH_YES)
@@ -40,7 +37,7 @@ static void print_element(FILE *f, const struct element_result *r) {
         fputs("             wanted  ", f);
         print_values(f, r->wanted);
         fputs("\n             found   ", f);
-        print_clean(f, r->found ?: r->key ? "nothing" : "a key that was not given");
+        utf8_print(f, r->found ?: r->key ? "nothing" : "a key that was not given");
         putc('\n', f);
 }
 
@@ -63,7 +60,7 @@ void explain_evaluation(FILE *f, const struct evaluation *v, const char *princip
                 if (!is_about(s))
                         continue;
                 putc('\n', f);
-                print_clean(f, s->statement->name);
+                utf8_print(f, s->statement->name);
                 fprintf(f, " (%s) %s\n", s->statement->allow ? "Allow" : "Deny",
                         s->truth == TRUTH_YES  ? "applies"
                         : s->truth == TRUTH_NO ? "does not apply"
@@ -115,9 +112,9 @@ void explain_findings(FILE *f, const struct findings *findings) {
                 fputs("\nWeaknesses of this policy:\n", f);
         for (size_t i = 0; i < findings->n; i++) {
                 fputs("  ", f);
-                print_clean(f, findings->items[i].statement);
+                utf8_print(f, findings->items[i].statement);
                 fprintf(f, ", %s: ", findings->items[i].code);
-                print_clean(f, findings->items[i].text);
+                utf8_print(f, findings->items[i].text);
                 fprintf(f, ". %s\n", findings->items[i].advice);
         }
 }

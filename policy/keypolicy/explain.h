@@ -6,9 +6,6 @@
 #include "keypolicy/evaluate.h"
 #include "keypolicy/lint.h"
 
-/* Writes text with every byte that could steer a terminal replaced: policies quote whoever wrote them. */
-void print_clean(FILE *f, const char *text);
-
 /* The verdict, then every statement that was meant for this action, with what it wanted and found. */
 void explain_evaluation(FILE *f, const struct evaluation *v, const char *principal, const char *action);
 json_object *explain_evaluation_json(const struct evaluation *v);

@@ -2,9 +2,9 @@
 #include "owner/kms-write.h"
 
 static int check_data_key(const struct kms_answer *answer, const char *subject, struct error *e) {
-        if (!answer->plaintext || answer->plaintext->size != KMS_DATA_KEY_SIZE)
+        if (!answer->plaintext || answer->plaintext->size != DATA_KEY_SIZE)
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the answer has no data key of %d bytes",
-                            KMS_DATA_KEY_SIZE);
+                            DATA_KEY_SIZE);
         return 0;
 }
 
@@ -25,7 +25,7 @@ int kms_decrypt(struct kms *kms, const struct kms_ciphertext *ciphertext, struct
         return r;
 }
 
-int kms_generate_data_key(struct kms *kms, const char *key, const struct kms_pair *context, size_t n_context,
+int kms_generate_data_key(struct kms *kms, const char *key, const struct pair *context, size_t n_context,
                           struct kms_data_key *ret, struct error *e) {
         _cleanup_(kms_answer_done) struct kms_answer answer = {};
         _cleanup_json_ json_object *body = json_object_new_object();

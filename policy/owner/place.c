@@ -103,7 +103,7 @@ static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t ma
         n = (size_t) MIN_OF(head.size, (uint64_t) max);
         snprintf(range, sizeof range, "bytes=0-%zu", n - 1);
         if (n > 0) {
-                const struct http_header headers[] = { { "if-match", head.etag }, { "range", range } };
+                const struct pair headers[] = { { "if-match", head.etag }, { "range", range } };
                 struct s3_request request = { .method = "GET",
                                               .bucket = bucket,
                                               .key = key,
@@ -177,7 +177,7 @@ static int read_s3_at(struct s3 *s3, const char *bucket, const char *key, uint64
                       struct error *e) {
         _cleanup_http_call_ struct http_call *call = NULL;
         char range[64];
-        const struct http_header header = { "range", range };
+        const struct pair header = { "range", range };
         struct s3_request request = {
                 .method = "GET", .bucket = bucket, .key = key, .headers = &header, .n_headers = 1, .max_answer = n
         };

@@ -43,7 +43,7 @@ static int check_stored(struct http_call *call, const char *stored, const char *
 /* Sends the bytes of a PUT, with their checksum. */
 static int put(struct s3 *s3, const struct s3_request *what, struct checksum *ret, struct http_call **ret_call,
                struct error *e) {
-        struct http_header header = { CHECKSUM, ret->text };
+        struct pair header = { CHECKSUM, ret->text };
         struct s3_request request = *what;
         int r;
 
@@ -103,7 +103,7 @@ int s3_upload_begin(struct s3 *s3, const char *bucket, const char *key, struct s
                                       .bucket = bucket,
                                       .key = key,
                                       .query = "uploads=",
-                                      .headers = &(struct http_header) { "x-amz-checksum-algorithm", "CRC32C" },
+                                      .headers = &(struct pair) { "x-amz-checksum-algorithm", "CRC32C" },
                                       .n_headers = 1 };
         _cleanup_(s3_upload_freep) struct s3_upload *upload = calloc(1, sizeof *upload);
         _cleanup_http_call_ struct http_call *call = NULL;
@@ -240,7 +240,7 @@ int s3_upload_complete(struct s3_upload *upload, struct error *e) {
         struct s3_request request = { .method = "POST",
                                       .bucket = upload->bucket,
                                       .key = upload->key,
-                                      .headers = &(struct http_header) { "content-type", "application/xml" },
+                                      .headers = &(struct pair) { "content-type", "application/xml" },
                                       .n_headers = 1,
                                       .deadline_ms = WRITE_DEADLINE_MS,
                                       .judge = judge_complete };

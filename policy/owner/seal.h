@@ -20,7 +20,7 @@ enum {
 struct seal_key {
         const struct secret *data_key;
         struct message_data_key encrypted;
-        const struct message_pair *context;
+        const struct pair *context;
         size_t n_context;
         uint32_t frame_length;
 };

@@ -6,24 +6,23 @@
 #include "basic/encode.h"
 #include "basic/macros.h"
 #include "basic/reader.h"
+#include "basic/utf8.h"
 #include "measure/event-types.h"
 
 enum { TEXT_MAX = 400, HEX_MAX = 16 };
 
 DEFINE_CLEANUP(X509 *, X509_free, x509_freep)
 
+/* What firmware measures as text is ASCII. */
 static char printable(unsigned c) {
         return c >= ' ' && c < 0x7f ? (char) c : '?';
 }
 
 char *describe_text(const char *text) {
-        size_t n = strnlen(text, TEXT_MAX);
-        char *out = malloc(n + 1);
+        char *out = strndup(text, TEXT_MAX);
 
-        for (size_t i = 0; out && i < n; i++)
-                out[i] = printable((unsigned char) text[i]);
         if (out)
-                out[n] = 0;
+                utf8_make_printable(out);
         return out;
 }
 
@@ -118,8 +117,7 @@ static char *describe_authority(const char *name, const uint8_t *data, size_t n)
         if (!x)
                 return bytes("db entry: hash ", data + 16, n - 16);
         X509_NAME_oneline(X509_get_subject_name(x), subject, sizeof subject);
-        for (char *c = subject; *c; c++)
-                *c = printable((unsigned char) *c);
+        utf8_make_printable(subject);
         return text("%s entry: certificate %s", name, subject);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/timex.h>
 
 #include "basic/file.h"
+#include "basic/utf8.h"
 #include "doctor/diagnosis.h"
 #include "keypolicy/explain.h"
 #include "replay/read.h"
@@ -106,7 +107,7 @@ static void print_json(const struct diagnosis *d) {
 /* A report quotes what an instance received. */
 static void print_line(const char *prefix, const char *text) {
         fputs(prefix, stdout);
-        print_clean(stdout, text);
+        utf8_print(stdout, text);
         putchar('\n');
 }
 

@@ -69,15 +69,6 @@ static int inspect(const char *text, struct inspected *i, struct error *e) {
         return r < 0 ? r : message_geometry(i->header, size, i->subject, &i->geometry, e);
 }
 
-/* The header is hostile: no control character of it may reach a terminal, C1 ones (C2 80..9F) included. */
-static void print_safe(const char *text) {
-        for (const unsigned char *c = (const unsigned char *) text; *c; c++)
-                if (*c < 0x20 || *c == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0))
-                        putchar('?');
-                else if (c == (const unsigned char *) text || c[-1] != 0xc2 || *c >= 0xa0)
-                        putchar(*c);
-}
-
 /* The key ARN; of other providers than KMS, bytes that may be no text at all. */
 static const char *key_name(const struct message_data_key *k) {
         return strlen(k->info) == k->info_size && utf8_valid(k->info, k->info_size) ? k->info : "(not text)";
@@ -114,16 +105,16 @@ static void print_report(const struct inspected *i) {
         printf("message id  %s\n", id);
         for (size_t k = 0; k < h->n_data_keys; k++) {
                 fputs(k == 0 ? "key         " : "            ", stdout);
-                print_safe(h->data_keys[k].provider);
+                utf8_print(stdout, h->data_keys[k].provider);
                 putchar(' ');
-                print_safe(key_name(&h->data_keys[k]));
+                utf8_print(stdout, key_name(&h->data_keys[k]));
                 putchar('\n');
         }
         for (size_t k = 0; k < h->n_context; k++) {
                 fputs(k == 0 ? "context     " : "            ", stdout);
-                print_safe(h->context[k].key);
+                utf8_print(stdout, h->context[k].name);
                 fputs(" = ", stdout);
-                print_safe(h->context[k].value);
+                utf8_print(stdout, h->context[k].value);
                 putchar('\n');
         }
         printf("frames      %u of %u bytes, the last of %u\n", g->n_frames, g->frame_length, g->final_length);
@@ -143,7 +134,7 @@ static json_object *report_json(const struct inspected *i) {
         hex_encode(h->id, sizeof h->id, id);
         snprintf(suite, sizeof suite, "0x%04x", MESSAGE_SUITE);
         for (size_t k = 0; k < h->n_context; k++)
-                json_object_object_add(context, h->context[k].key, json_object_new_string(h->context[k].value));
+                json_object_object_add(context, h->context[k].name, json_object_new_string(h->context[k].value));
         for (size_t k = 0; k < h->n_data_keys; k++) {
                 json_object *key = json_object_new_object();
 

@@ -17,27 +17,27 @@ enum { ROOT_FILE_MAX = 64 * 1024 };
 struct arguments {
         const char *principal, *action, *key;
         const char *reference, *root;
-        struct pair {
+        struct assignment {
                 const char *text;
                 bool context;
-        } * pairs;
-        size_t n_pairs;
+        } * assignments;
+        size_t n_assignments;
         bool secure_boot, as_json;
 };
 
 static void arguments_done(struct arguments *a) {
-        free(a->pairs);
+        free(a->assignments);
 }
 #define _cleanup_arguments_ _cleanup_(arguments_done)
 
-static int add_pair(void *arguments, const struct option_row *row, char *value, struct error *e) {
+static int add_assignment(void *arguments, const struct option_row *row, char *value, struct error *e) {
         struct arguments *a = arguments;
-        struct pair *larger = reallocarray(a->pairs, a->n_pairs + 1, sizeof *larger);
+        struct assignment *larger = reallocarray(a->assignments, a->n_assignments + 1, sizeof *larger);
 
         if (!larger)
                 return fail_oom(e);
-        a->pairs = larger;
-        a->pairs[a->n_pairs++] = (struct pair) { value, row->number };
+        a->assignments = larger;
+        a->assignments[a->n_assignments++] = (struct assignment) { value, row->number };
         return 0;
 }
 
@@ -48,12 +48,12 @@ static const struct option_row option_rows[] = {
           "what the request presents instead of a document: the PCRs that an image is expected to have",
           OPTION_TEXT(struct arguments, reference) },
         { 0, "context", "NAME=VALUE", "encryption context of the request; repeatable",
-          OPTION_CALL_WHOLE(add_pair, true) },
+          OPTION_CALL_WHOLE(add_assignment, true) },
         { 0, "action", "ACTION", "default kms:Decrypt", OPTION_TEXT(struct arguments, action) },
         { 0, "key", "ARN", "the key that is asked about, where statements name one",
           OPTION_TEXT(struct arguments, key) },
         { 0, "set", "NAME=VALUE", "another condition key, such as aws:SourceVpce=vpce-1; repeatable",
-          OPTION_CALL_WHOLE(add_pair, false) },
+          OPTION_CALL_WHOLE(add_assignment, false) },
         { 0, "root", "PEM", "root of the document's certificates, for emulators", OPTION_TEXT(struct arguments, root) },
         { 0, "secure-boot", NULL, "PCR7 in the policy is the value of Secure Boot on",
           OPTION_FLAG(struct arguments, secure_boot) },
@@ -82,18 +82,18 @@ static const struct command_line command_line = {
         .needed = NEEDED,
 };
 
-static int add_pairs(const struct arguments *a, bool context, struct request *request, struct error *e) {
+static int add_assignments(const struct arguments *a, bool context, struct request *request, struct error *e) {
         int r = 0;
 
-        for (size_t i = 0; i < a->n_pairs && r == 0; i++) {
-                const char *equals = strchr(a->pairs[i].text, '=');
+        for (size_t i = 0; i < a->n_assignments && r == 0; i++) {
+                const char *equals = strchr(a->assignments[i].text, '=');
                 _cleanup_free_ char *name =
-                        equals ? strndup(a->pairs[i].text, (size_t) (equals - a->pairs[i].text)) : NULL;
+                        equals ? strndup(a->assignments[i].text, (size_t) (equals - a->assignments[i].text)) : NULL;
 
-                if (a->pairs[i].context != context)
+                if (a->assignments[i].context != context)
                         continue;
-                if (!equals || equals == a->pairs[i].text)
-                        return fail(e, FAILURE_USAGE, -EINVAL, a->pairs[i].text, "is not NAME=VALUE");
+                if (!equals || equals == a->assignments[i].text)
+                        return fail(e, FAILURE_USAGE, -EINVAL, a->assignments[i].text, "is not NAME=VALUE");
                 if (!name)
                         return fail_oom(e);
                 r = context ? request_add_context(request, name, equals + 1, e)
@@ -152,10 +152,10 @@ static int build_request(const struct arguments *a, const char *document, struct
                 return fail(e, FAILURE_USAGE, -EINVAL, "policy check", "no --principal was given: who asks?");
         r = request_init(request, a->principal, a->action, a->key, e);
         if (r == 0)
-                r = add_pairs(a, true, request, e);
+                r = add_assignments(a, true, request, e);
         if (r == 0)
                 r = document ? add_document(a, document, request, e) : add_reference(a->reference, request, e);
-        return r < 0 ? r : add_pairs(a, false, request, e);
+        return r < 0 ? r : add_assignments(a, false, request, e);
 }
 
 static int check_weaknesses(const struct arguments *a, const char *path, const struct findings *findings) {

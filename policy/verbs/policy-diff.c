@@ -2,8 +2,8 @@
 
 /* sealboot policy diff: what two key policies mean differently. */
 
+#include "basic/utf8.h"
 #include "keypolicy/diff.h"
-#include "keypolicy/explain.h"
 #include "verbs/command.h"
 
 struct arguments {
@@ -58,7 +58,7 @@ static void print_json(const struct changes *c) {
 static void print_lines(const char *prefix, char **lines, size_t n) {
         for (size_t i = 0; i < n; i++) {
                 fputs(prefix, stdout);
-                print_clean(stdout, lines[i]);
+                utf8_print(stdout, lines[i]);
                 putchar('\n');
         }
 }
@@ -67,7 +67,7 @@ static void print_text(const struct changes *c) {
         for (size_t i = 0; i < c->n; i++) {
                 const struct change *change = &c->items[i];
 
-                print_clean(stdout, change->before ?: change->after);
+                utf8_print(stdout, change->before ?: change->after);
                 printf("%s:\n", !change->after ? " is gone" : !change->before ? " is new" : " changes");
                 print_lines("  - ", change->removed, change->n_removed);
                 print_lines("  + ", change->added, change->n_added);

@@ -14,7 +14,7 @@ enum { CONTEXT_MAX = 32, TEXT_MAX = 256 };
 
 struct arguments {
         const char *key, *name, *version, *from, *to;
-        struct kms_pair context[CONTEXT_MAX + 3]; /* and model, version, and the mark or file */
+        struct pair context[CONTEXT_MAX + 3]; /* and model, version, and the mark or file */
         size_t n_context;
         uint32_t frame_length;
         unsigned connections;
@@ -47,7 +47,7 @@ static int add_context(void *arguments, const struct option_row *row, char *text
                         return fail(e, FAILURE_USAGE, -EINVAL, "", "'%s' is given twice", text);
         if (a->n_context >= CONTEXT_MAX)
                 return fail(e, FAILURE_USAGE, -EINVAL, "", "more than %d pairs of encryption context", CONTEXT_MAX);
-        a->context[a->n_context++] = (struct kms_pair) { text, equals + 1 };
+        a->context[a->n_context++] = (struct pair) { text, equals + 1 };
         return 0;
 }
 
@@ -214,11 +214,11 @@ static int generate_key(struct command_seal *c, struct error *e) {
         struct arguments *a = c->arguments;
         int r;
 
-        a->context[a->n_context++] = (struct kms_pair) { "model", c->name };
-        a->context[a->n_context++] = (struct kms_pair) { "version", a->version };
-        a->context[a->n_context++] =
-                c->place.is_model ? (struct kms_pair) { MODEL_MARK_CONTEXT, MODEL_MARK_MANIFEST }
-                                  : (struct kms_pair) { MODEL_FILE_CONTEXT, c->source->model->files[0].path };
+        a->context[a->n_context++] = (struct pair) { "model", c->name };
+        a->context[a->n_context++] = (struct pair) { "version", a->version };
+        a->context[a->n_context++] = c->place.is_model
+                                             ? (struct pair) { MODEL_MARK_CONTEXT, MODEL_MARK_MANIFEST }
+                                             : (struct pair) { MODEL_FILE_CONTEXT, c->source->model->files[0].path };
         r = kms_generate_data_key(c->owner->kms, a->key, a->context, a->n_context, &c->key, e);
         if (r < 0)
                 command_advise(e, FAILURE_KMS_DENIED,
@@ -229,10 +229,9 @@ static int generate_key(struct command_seal *c, struct error *e) {
 
 static int seal(struct command_seal *c, struct error *e) {
         struct arguments *a = c->arguments;
-        struct message_pair context[ELEMENTS(a->context)];
         struct seal_key key = {
                 .data_key = c->key.plaintext,
-                .context = context,
+                .context = a->context,
                 .n_context = a->n_context,
                 .frame_length = a->frame_length,
                 .encrypted = { .provider = (char *) "aws-kms",
@@ -251,8 +250,6 @@ static int seal(struct command_seal *c, struct error *e) {
                                 .progress = &c->progress };
         int r;
 
-        for (size_t i = 0; i < a->n_context; i++)
-                context[i] = (struct message_pair) { (char *) a->context[i].name, (char *) a->context[i].value };
         progress_begin(&c->progress, "sealing", model_size(c->source->model),
                        a->quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
         r = seal_model(&s, a->force, e);

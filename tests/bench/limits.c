@@ -25,7 +25,7 @@
 
 enum { CHUNK = 128 * 1024, RECORD = 16 * 1024, CONNECTIONS = 16, RANGE = 8 * 1024 * 1024, KEYS = 8 };
 
-static const uint8_t test_key[MESSAGE_KEY_SIZE] = { 0x73, 0x65, 0x61, 0x6c };
+static const uint8_t test_key[DATA_KEY_SIZE] = { 0x73, 0x65, 0x61, 0x6c };
 
 static double cpu_seconds(void) {
         struct rusage u;

@@ -10,9 +10,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct secret *data_key(void) {
         struct secret *key;
 
-        if (secret_new(MESSAGE_KEY_SIZE, &key) < 0)
+        if (secret_new(DATA_KEY_SIZE, &key) < 0)
                 abort();
-        for (unsigned i = 0; i < MESSAGE_KEY_SIZE; i++)
+        for (unsigned i = 0; i < DATA_KEY_SIZE; i++)
                 key->data[i] = (uint8_t) (0x40 + i);
         return key;
 }

@@ -211,7 +211,7 @@ static int watch(struct tool *t, struct error *e) {
 }
 
 static int data_key(struct tool *t, struct error *e) {
-        const struct kms_pair context[] = { { "model", t->argv[1] }, { "version", "1" } };
+        const struct pair context[] = { { "model", t->argv[1] }, { "version", "1" } };
         _cleanup_(kms_data_key_done) struct kms_data_key key = {};
         _cleanup_secret_ struct secret *again = NULL;
         _cleanup_free_ char *blob = NULL;
@@ -225,7 +225,7 @@ static int data_key(struct tool *t, struct error *e) {
                 r = base64_encode(key.blob, key.size, &blob);
         if (r == 0)
                 printf("%s %s %s\n", key.key_arn,
-                       memcmp(key.plaintext->data, again->data, KMS_DATA_KEY_SIZE) == 0 ? "same" : "different", blob);
+                       memcmp(key.plaintext->data, again->data, DATA_KEY_SIZE) == 0 ? "same" : "different", blob);
         return r;
 }
 
@@ -239,7 +239,7 @@ static int next_document(void *userdata, uint8_t **ret, size_t *ret_n, struct er
 }
 
 static int release(struct tool *t, struct error *e) {
-        const struct kms_pair context[] = { { "model", "m" }, { "version", "1" } };
+        const struct pair context[] = { { "model", "m" }, { "version", "1" } };
         _cleanup_(kms_release_done) struct kms_release out = {};
         _cleanup_free_ uint8_t *blob = NULL;
         const char *key = t->argv[0];

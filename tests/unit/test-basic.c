@@ -9,6 +9,7 @@
 #include "basic/json.h"
 #include "basic/reader.h"
 #include "basic/secret.h"
+#include "basic/utf8.h"
 
 static void test_reader_stays_where_it_failed(void **state) {
         static const uint8_t bytes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
@@ -223,13 +224,45 @@ static void test_failures_are_unique_and_complete(void **state) {
         }
 }
 
+static void test_printable(void **state _unused_) {
+        static const struct {
+                const char *text, *shown; /* NULL: the text itself, which is printable */
+        } table[] = {
+                { "", NULL },
+                { "plain ~", NULL },
+                { "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x99\x82 \xc2\xa0", NULL },
+                { "\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa", NULL }, /* the neighbours of those below */
+                { "\x1b[2J\r\n\t", "?[2J???" },
+                { "\x7f", "?" },
+                { "a\xc2\x80z\xc2\x9fz", "a?z?z" },
+                { "\xe2\x80\xa8|\xe2\x80\xae|\xe2\x81\xa6|\xe2\x81\xa9", "?|?|?|?" },
+                { "\xff\xc0\x80z", "???z" },
+                { "z\xe2\x82", "z??" },
+                { "\xed\xa0\x80", "???" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                _cleanup_free_ char *copy = strdup(table[i].text), *written = NULL;
+                const char *shown = table[i].shown ?: table[i].text;
+                size_t n;
+                FILE *f = open_memstream(&written, &n);
+
+                assert_int_equal(utf8_printable(table[i].text), !table[i].shown);
+                utf8_make_printable(copy);
+                assert_string_equal(copy, shown);
+                utf8_print(f, table[i].text);
+                assert_int_equal(fclose(f), 0);
+                assert_string_equal(written, shown);
+        }
+}
+
 static void test_reasons_cannot_steer_a_terminal(void **state) {
         struct error e;
 
         (void) state;
         assert_int_equal(fail(&e, FAILURE_IO, -EIO, "a\x1b[2J", "b\n%s\xc2\x9b", "\x7f"), -EIO);
         assert_string_equal(e.subject, "a?[2J");
-        assert_string_equal(e.reason, "b????");
+        assert_string_equal(e.reason, "b???");
         assert_int_equal(fail(NULL, FAILURE_IO, -EIO, "x", "y"), -EIO);
         /* What is not UTF-8 would make a report that nobody reads, as would a character cut off at the end. */
         assert_int_equal(fail(&e, FAILURE_IO, -EIO, "\xff \xc3\xa9 \xe2\x82\xac \xc0\x80", "%s", "\xe2\x82"), -EIO);
@@ -306,6 +339,7 @@ int main(void) {
                 cmocka_unit_test(test_json_passes_over_a_byte_order_mark),
                 cmocka_unit_test(test_json_fields_name_what_is_wrong),
                 cmocka_unit_test(test_failures_are_unique_and_complete),
+                cmocka_unit_test(test_printable),
                 cmocka_unit_test(test_reasons_cannot_steer_a_terminal),
                 cmocka_unit_test(test_secret_is_locked_and_undumpable),
                 cmocka_unit_test(test_openssl_allocates_in_locked_memory),

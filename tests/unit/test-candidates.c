@@ -90,7 +90,7 @@ struct wrapped {
 static void make_header(const struct wrapped *keys, size_t n, struct message_data_key *data_keys, uint8_t *numbers,
                         struct message_header *ret) {
         static char model[] = "model", m[] = "m";
-        static struct message_pair context[] = { { model, m } };
+        static struct pair context[] = { { model, m } };
 
         for (size_t i = 0; i < n; i++) {
                 numbers[i] = (uint8_t) i;

@@ -37,7 +37,7 @@ static void test_everything(void **state) {
         assert_string_equal(c->keys[0], ARN);
         assert_false(c->discovery);
         assert_int_equal(c->n_context, 2);
-        assert_string_equal(c->context[0].key, "model");
+        assert_string_equal(c->context[0].name, "model");
         assert_string_equal(c->context[1].value, "");
         assert_int_equal(c->n_digests, 1);
         assert_int_equal(c->digests[0][7], 0xef);

@@ -235,7 +235,7 @@ static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e)
         return 0;
 }
 
-static const struct kms_pair context[] = { { "model", "llama" }, { "version", "1\"2" } };
+static const struct pair context[] = { { "model", "llama" }, { "version", "1\"2" } };
 static const struct kms_ciphertext ciphertext = { KEY, (const uint8_t *) "\x01\x02", 2, context, 2 };
 
 /* Every attempt brings a document of its own, signed for the key's own Region. */

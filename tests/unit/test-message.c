@@ -97,8 +97,8 @@ static struct bytes message(void) {
 static struct secret *data_key(void) {
         struct secret *key;
 
-        assert_int_equal(secret_new(MESSAGE_KEY_SIZE, &key), 0);
-        for (unsigned i = 0; i < MESSAGE_KEY_SIZE; i++)
+        assert_int_equal(secret_new(DATA_KEY_SIZE, &key), 0);
+        for (unsigned i = 0; i < DATA_KEY_SIZE; i++)
                 key->data[i] = (uint8_t) (0x40 + i);
         return key;
 }
@@ -129,7 +129,7 @@ static void test_header(void **state) {
         assert_ok(message_header_parse(b.data, b.n, "object", &h, &e), &e);
         assert_memory_equal(h->id, id, sizeof id);
         assert_int_equal(h->n_context, 2);
-        assert_string_equal(h->context[0].key, "model");
+        assert_string_equal(h->context[0].name, "model");
         assert_string_equal(message_header_context(h, "model"), "m");
         assert_string_equal(message_header_context(h, "version"), "1");
         assert_null(message_header_context(h, "absent"));
@@ -474,7 +474,7 @@ static void test_object_size_is_the_geometry_backwards(void **state) {
 
 /* What we write, we read; and it is the other implementation's bytes when it has the same id and key. */
 static void test_sealing(void **state) {
-        struct message_pair context[] = { { (char *) "version", (char *) "1" }, { (char *) "model", (char *) "m" } };
+        struct pair context[] = { { "version", "1" }, { "model", "m" } };
         struct message_data_key key = { (char *) "aws-kms", (char *) "arn:k", 5, (uint8_t *) "\xaa\xbb\xcc", 3 };
         _cleanup_message_header_ struct message_header *h = NULL, *again = NULL, *theirs = NULL;
         _cleanup_secret_ struct secret *dk = data_key(), *file_key = NULL, *file_key_again = NULL, *their_key = NULL;
@@ -504,7 +504,7 @@ static void test_sealing(void **state) {
 }
 
 static void test_sealing_refuses(void **state) {
-        struct message_pair twice[] = { { (char *) "a", (char *) "x" }, { (char *) "a", (char *) "y" } };
+        struct pair twice[] = { { "a", "x" }, { "a", "y" } };
         struct message_data_key key = { (char *) "aws-kms", (char *) "arn:k", 5, (uint8_t *) "\xaa\xbb\xcc", 3 };
         _cleanup_secret_ struct secret *dk = data_key(), *file_key = NULL, *half = NULL;
         _cleanup_free_ char *huge = malloc(70000);
@@ -610,7 +610,7 @@ static void test_vectors(void **state) {
                         signed_++;
                         continue;
                 }
-                assert_int_equal(secret_new(MESSAGE_KEY_SIZE, &key), 0);
+                assert_int_equal(secret_new(DATA_KEY_SIZE, &key), 0);
                 assert_int_equal(hex_decode(hex, key->data, key->size), 0);
                 assert_ok(message_header_parse(object, size, name, &h, &e), &e);
                 assert_ok(message_open(h, object, size, key, true, name, &out, &n, &e), &e);

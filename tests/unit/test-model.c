@@ -168,30 +168,27 @@ static void test_digest_is_that_of_the_one_liner(void **state) {
 
 static void test_name_of_a_single_object(void **state) {
         static const struct {
-                struct message_pair context[2];
+                struct pair context[2];
                 const char *name, *words; /* one of them */
                 bool single;
         } table[] = {
-                { { { (char *) "model", (char *) "m" } }, MODEL_FILE_UNNAMED, NULL, false },
-                { { { (char *) "file", (char *) "said.sealed" } }, "said.sealed", NULL, true },
-                { { { (char *) "file", (char *) "" } }, NULL, "name: it is empty", true },
-                { { { (char *) "file", (char *) ".." } }, NULL, "name: it has a part \"..\"", true },
-                { { { (char *) "file", (char *) "../b" } }, NULL, "name: it has a slash", true },
-                { { { (char *) "file", (char *) "b/c" } }, NULL, "name: it has a slash", true },
-                { { { (char *) "file", (char *) "a\nb" } }, NULL, "name: it has a control character", true },
-                { { { (char *) "sealboot", (char *) "manifest-model" } }, NULL, "one object of a model", false },
+                { { { "model", "m" } }, MODEL_FILE_UNNAMED, NULL, false },
+                { { { "file", "said.sealed" } }, "said.sealed", NULL, true },
+                { { { "file", "" } }, NULL, "name: it is empty", true },
+                { { { "file", ".." } }, NULL, "name: it has a part \"..\"", true },
+                { { { "file", "../b" } }, NULL, "name: it has a slash", true },
+                { { { "file", "b/c" } }, NULL, "name: it has a slash", true },
+                { { { "file", "a\nb" } }, NULL, "name: it has a control character", true },
+                { { { "sealboot", "manifest-model" } }, NULL, "one object of a model", false },
                 /* A mark of a sealboot to come is none that a single object has. */
-                { { { (char *) "sealboot", (char *) "other" } }, NULL, "\"sealboot\" = \"other\"", false },
-                { { { (char *) "file", (char *) "a" }, { (char *) "sealboot", (char *) "manifest-model" } },
-                  NULL,
-                  "one object of a model",
-                  true },
+                { { { "sealboot", "other" } }, NULL, "\"sealboot\" = \"other\"", false },
+                { { { "file", "a" }, { "sealboot", "manifest-model" } }, NULL, "one object of a model", true },
         };
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                struct message_header h = { .context = (struct message_pair *) table[i].context,
-                                            .n_context = table[i].context[1].key ? 2 : 1 };
+                struct message_header h = { .context = (struct pair *) table[i].context,
+                                            .n_context = table[i].context[1].name ? 2 : 1 };
                 _cleanup_free_ char *name = NULL;
                 struct error e = { 0 };
 

@@ -12,7 +12,7 @@
 static struct secret *data_key(void) {
         struct secret *key;
 
-        assert_int_equal(secret_new(MESSAGE_KEY_SIZE, &key), 0);
+        assert_int_equal(secret_new(DATA_KEY_SIZE, &key), 0);
         memset(key->data, 0x5a, key->size);
         return key;
 }
@@ -89,7 +89,7 @@ static void test_parts_make_a_message(void **state) {
                 { (16 << 20) + 5, 4096 }, { (17 << 20), 16 << 20 }, { (32 << 20), 16 << 20 },
         };
         /* clang-format on */
-        struct message_pair context = { (char *) "model", (char *) "m" };
+        struct pair context = { "model", "m" };
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {

@@ -38,7 +38,7 @@ static void test_suite(void **state) {
         /* clang-format off */
         static const struct {
                 const char *name, *method, *path, *query;
-                struct http_header more[2];
+                struct pair more[2];
                 const char *body, *signature;
         } table[] = {
                 { "get-vanilla", "GET", "/", NULL, {}, "",
@@ -86,13 +86,13 @@ static void test_suite(void **state) {
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
                 /* Not in order: sorting them is the signer's. */
-                struct http_header headers[4] = { { "x-amz-date", SUITE_DATE } };
+                struct pair headers[4] = { { "x-amz-date", SUITE_DATE } };
                 char hash[SIGV4_HASH_SIZE];
                 size_t n = 1;
 
                 for (size_t k = 0; k < 2 && table[i].more[k].name; k++)
                         headers[n++] = table[i].more[k];
-                headers[n++] = (struct http_header) { "host", "example.amazonaws.com" };
+                headers[n++] = (struct pair) { "host", "example.amazonaws.com" };
                 assert_int_equal(sigv4_hash(table[i].body, strlen(table[i].body), hash), 0);
                 assert_signature(
                         &(struct sigv4_request) {
@@ -114,7 +114,7 @@ static void test_s3_examples(void **state) {
         /* clang-format off */
         static const struct {
                 const char *name, *method, *path, *query;
-                struct http_header more[2];
+                struct pair more[2];
                 const char *hash, *signature;
         } table[] = {
                 { "get object", "GET", "/test.txt", NULL, { { "range", "bytes=0-9" } }, EMPTY_HASH,
@@ -134,9 +134,9 @@ static void test_s3_examples(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                struct http_header headers[5] = { { "host", "examplebucket.s3.amazonaws.com" },
-                                                  { "x-amz-date", "20130524T000000Z" },
-                                                  { "x-amz-content-sha256", table[i].hash } };
+                struct pair headers[5] = { { "host", "examplebucket.s3.amazonaws.com" },
+                                           { "x-amz-date", "20130524T000000Z" },
+                                           { "x-amz-content-sha256", table[i].hash } };
                 size_t n = 3;
 
                 for (size_t k = 0; k < 2 && table[i].more[k].name; k++)
@@ -160,7 +160,7 @@ static void test_s3_examples(void **state) {
 static void test_authorization_shape(void **state) {
         _cleanup_credentials_ struct credentials *c =
                 credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
-        struct http_header headers[33] = { { "x-amz-date", SUITE_DATE }, { "host", "example.amazonaws.com" } };
+        struct pair headers[33] = { { "x-amz-date", SUITE_DATE }, { "host", "example.amazonaws.com" } };
         struct sigv4_request q = { .method = "GET",
                                    .path = "/",
                                    .headers = headers,

@@ -36,9 +36,8 @@ static void reference_digest(const uint8_t *data, size_t n, uint8_t ret[static V
 }
 
 static void sample_make(struct sample *s, size_t n, uint32_t frame_length, bool empty_final) {
-        static const uint8_t key[MESSAGE_KEY_SIZE] = { 1, 2, 3 };
-        const struct message_pair context[] = { { (char *) "version", (char *) "1" },
-                                                { (char *) "model", (char *) "m" } };
+        static const uint8_t key[DATA_KEY_SIZE] = { 1, 2, 3 };
+        const struct pair context[] = { { "version", "1" }, { "model", "m" } };
         const struct message_data_key edk = { (char *) "aws-kms", (char *) "arn:aws:kms:x", 13, (uint8_t *) "blob", 4 };
         _cleanup_(frame_cipher_freep) struct frame_cipher *cipher = NULL;
         _cleanup_secret_ struct secret *file_key = NULL;
