@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Turns the report of a boot into an answer: what was refused, and which of the things that could be the cause is. KMS
- * says AccessDenied for a PCR mismatch and for a missing permission alike; with the key policy, both can be told apart
- * here.
+/* Explains a refused boot by its report: each possible cause gets a remark that says whether it is the cause. KMS says
+ * AccessDenied for a PCR mismatch and for a missing permission alike; the key policy tells one from the other.
  *
- * The report comes from the operator's instance and is believed as far as an operator needs: nothing here verifies it.
- */
+ * The report is not authenticated: it helps the operator of the instance, and proves nothing to others. */
 
 #include "keypolicy/evaluate.h"
 #include "replay/log.h"
 
 enum remark_state {
-        REMARK_GOOD, /* looked at, and not the cause */
-        REMARK_PROBLEM,
-        REMARK_UNKNOWN, /* could not be looked at; the text says what to give */
+        REMARK_GOOD,    /* not the cause */
+        REMARK_PROBLEM, /* a finding: the cause, or one of several */
+        REMARK_UNKNOWN, /* could not be examined; the advice says what to give */
 };
 
 struct remark {
@@ -30,8 +28,8 @@ struct evidence {
         const struct references *references; /* of the image that was meant to boot */
         json_object *key;                    /* `aws kms describe-key` */
         const struct event_log *log;         /* the firmware's, of that boot */
-        bool unsynchronized;                 /* this is the instance, and its kernel says so of its clock */
-        const char *principal;               /* otherwise the one that KMS named in its refusal */
+        bool unsynchronized;                 /* this is the instance, and its kernel says that its clock is not set */
+        const char *principal;               /* NULL: the one that KMS named in its refusal */
 };
 
 /* Zero-initialise. */
@@ -40,10 +38,10 @@ struct diagnosis {
         size_t n;
         struct evaluation evaluation; /* of the policy, when `evaluated` */
         bool evaluated;
-        char principal[512]; /* who asked, or empty */
+        char principal[512]; /* the caller; empty when not known */
 };
 
-/* FAILURE_USAGE when the report is not one. */
+/* FAILURE_USAGE when the report is no boot report, or evidence->principal is no principal. */
 int diagnose(const struct evidence *evidence, struct diagnosis *ret, struct error *e);
 void diagnosis_done(struct diagnosis *d);
 #define _cleanup_diagnosis_ _cleanup_(diagnosis_done)

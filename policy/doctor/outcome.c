@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "doctor/examination.h"
+
+#include <inttypes.h>
+
+enum { CLOCK_SKEW_MAX_S = 240 }; /* AWS refuses signatures at 300 */
+
+int examine_outcome(struct examination *x) {
+        const struct boot_report *b = &x->report;
+        const char *id = b->failure.request_id ?: "";
+
+        if (b->failure.name)
+                return remark(x, "outcome", REMARK_PROBLEM, b->failure.advice, "%s: %s: %s%s%s",
+                              b->failure.title ?: b->failure.name, b->failure.subject ?: "", b->failure.reason ?: "",
+                              id[0] ? "; request id " : "", id);
+        if (streq(b->outcome, "failed"))
+                return remark(x, "outcome", REMARK_PROBLEM, "Look at the journal of sealboot-agent.",
+                              "the boot failed, and the report does not say why");
+        if (streq(b->outcome, "published"))
+                return remark(x, "outcome", REMARK_GOOD, NULL, "the model was published");
+        return remark(x, "outcome", REMARK_UNKNOWN,
+                      "Look at the report again later; if nothing changes, at the journal of sealboot-agent.",
+                      "the boot is still %s, or was cut off", b->outcome);
+}
+
+/* The document carries the hypervisor's time, which is right; the report carries the system clock's. */
+int examine_clock(struct examination *x) {
+        static const char advice[] = "Make chrony reach 169.254.169.123 (Amazon Time Sync) before the agent starts.";
+        const struct boot_report *b = &x->report;
+        int64_t skew = b->asked_s - b->document_s;
+
+        if (b->failure.name && streq(b->failure.name, "clock"))
+                return remark(x, "clock", REMARK_PROBLEM, advice, "AWS said that the clock of the instance is wrong");
+        if (!b->has_times)
+                return remark(x, "clock", REMARK_UNKNOWN, NULL,
+                              "no attestation document was made, so there is no time to compare with");
+        if (skew > CLOCK_SKEW_MAX_S || skew < -CLOCK_SKEW_MAX_S)
+                return remark(x, "clock", REMARK_PROBLEM, advice,
+                              "the clock of the instance %s by %" PRId64 " s against the NitroTPM's",
+                              skew > 0 ? "leads" : "lags", skew > 0 ? skew : -skew);
+        if (x->evidence->unsynchronized)
+                return remark(x, "clock", REMARK_PROBLEM, advice, "the clock of this machine is not synchronized");
+        return remark(x, "clock", REMARK_GOOD, NULL, "the clock of the instance is within %d s of the NitroTPM's",
+                      CLOCK_SKEW_MAX_S);
+}
+
+int examine_identity(struct examination *x) {
+        const struct boot_report *b = &x->report;
+        const char *name = b->failure.name ?: "", *principal = x->diagnosis->principal;
+
+        if (streq(name, "credentials") || streq(name, "imds"))
+                return remark(x, "identity", REMARK_PROBLEM,
+                              "Attach an instance profile with a role, and leave the metadata endpoint enabled.",
+                              "the instance has no usable role credentials");
+        if (!b->identity.instance && !principal[0])
+                return remark(x, "identity", REMARK_UNKNOWN, NULL, "the report names neither instance nor role");
+        return remark(x, "identity", principal[0] ? REMARK_GOOD : REMARK_UNKNOWN,
+                      principal[0] ? NULL : "Name the instance's role with --principal.",
+                      "instance %s of account %s in %s, %s%s", b->identity.instance ?: "?", b->identity.account ?: "?",
+                      b->identity.region ?: "?", principal[0] ? "as " : "role not known", principal);
+}
