@@ -15,8 +15,10 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-OPTIONS = ["--extra-experimental-features", "nix-command flakes", "--option", "build-users-group", "", "--option", "sandbox",
-           "false", "--option", "substituters", ""]
+OPTIONS = [
+    "--extra-experimental-features", "nix-command flakes", "--option", "build-users-group", "", "--option", "sandbox",
+    "false", "--option", "substituters", ""
+]
 PRELUDE = f"""
 let
   nixpkgs = import {HERE}/stub/flake-inputs.nix {{ libPath = "{os.environ.get('NIXPKGS_LIB', '')}"; }};
@@ -28,7 +30,8 @@ KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890
 
 
 def nix(*arguments):
-    return subprocess.run(["nix", *arguments[:1], *OPTIONS, *arguments[1:]], capture_output=True, text=True, check=False)
+    return subprocess.run(["nix", *arguments[:1], *OPTIONS, *arguments[1:]], capture_output=True, text=True,
+                          check=False)
 
 
 def evaluate(expression):
@@ -53,7 +56,8 @@ def image_of(module):
 
 
 def refused(module, reason):
-    done = nix("eval", "--impure", "--raw", "--expr", f"{PRELUDE} (image ({module})).config.system.build.finalImage.drvPath")
+    done = nix("eval", "--impure", "--raw", "--expr",
+               f"{PRELUDE} (image ({module})).config.system.build.finalImage.drvPath")
     assert done.returncode != 0, f"accepted: {module}"
     refusal = any(words in done.stderr for words in reason.split("|"))
     assert refusal, f"{module}\nrefused, but not for '{reason}':\n{done.stderr}"
@@ -70,7 +74,8 @@ NEGATIVES = [
     ('{ users.users.root.hashedPasswordFile = "/x"; }', "these users have a password or a key: root"),
     ('{ users.users.admin.initialPassword = "x"; }', "these users have a password or a key: admin"),
     ('{ users.users.root.initialHashedPassword = "$6$x"; }', "these users have a password or a key: root"),
-    ('{ users.users.admin.openssh.authorizedKeys.keys = [ "ssh-ed25519 x" ]; }', "these users have a password or a key: admin"),
+    ('{ users.users.admin.openssh.authorizedKeys.keys = [ "ssh-ed25519 x" ]; }',
+     "these users have a password or a key: admin"),
     ("{ users.mutableUsers = force true; }", "users.mutableUsers"),
     ('{ boot.kernelParams = force [ "panic=10" ]; }', "lacks systemd.verity_usr_options=panic-on-corruption"),
     ('{ boot.kernelParams = force [ "panic=10" ]; }', "lacks systemd.import_credentials=no"),
@@ -84,11 +89,13 @@ NEGATIVES = [
     ("{ networking.nftables.rulesetFile = ./example.nix; }", "no firewall"),
     ("{ networking.nftables.tables.mine = { }; }", "no firewall"),
     ("{ systemd.services.nftables.enable = force false; }", 'stays open without systemd.services."nftables"'),
-    ("{ systemd.services.sealboot-lockdown.enable = force false; }", 'stays open without systemd.services."sealboot-lockdown"'),
+    ("{ systemd.services.sealboot-lockdown.enable = force false; }",
+     'stays open without systemd.services."sealboot-lockdown"'),
     ("{ systemd.services.sealboot-agent.requires = force [ ]; }", "the agent would get a key before"),
     ('{ systemd.services.sealboot-agent.after = force [ "nftables.service" ]; }', "the agent would get a key before"),
     ("{ boot.kernelPatches = force [ ]; }", "no lockdown"),
-    ('{ boot.kernelPatches = force [ { name = "sealboot-lockdown"; } ]; }', "boot.kernelPatches lacks sealboot-no-efi-variables"),
+    ('{ boot.kernelPatches = force [ { name = "sealboot-lockdown"; } ]; }',
+     "boot.kernelPatches lacks sealboot-no-efi-variables"),
     ('{ boot.kernelParams = force [ "panic=10" ]; }', "lacks efi=noruntime"),
     ('{ boot.kernelParams = force [ "panic=10" ]; }', "lacks nohibernate"),
     ('{ boot.initrd.availableKernelModules = force [ "efivarfs" ]; }', "efivarfs among the kernel modules"),
@@ -100,8 +107,10 @@ NEGATIVES = [
     ('{ boot.kernel.sysctl."kernel.printk" = force 7; }', "sysctl kernel.printk"),
     ('{ boot.kernel.sysctl."kernel.unknown_nmi_panic" = force 1; }', "sysctl kernel.unknown_nmi_panic"),
     ('{ boot.kernel.sysctl."-kernel.sysrq" = 1; }', "sysctl -kernel.sysrq"),
-    ("{ systemd.services.llama-cpp.serviceConfig.PrivateUsers = nixpkgs.lib.mkOverride 1 true; }", "PrivateUsers of llama-cpp"),
-    ("{ systemd.services.sealboot-agent.serviceConfig.PrivateUsers = nixpkgs.lib.mkOverride 1 true; }", "PrivateUsers of sealboot-agent"),
+    ("{ systemd.services.llama-cpp.serviceConfig.PrivateUsers = nixpkgs.lib.mkOverride 1 true; }",
+     "PrivateUsers of llama-cpp"),
+    ("{ systemd.services.sealboot-agent.serviceConfig.PrivateUsers = nixpkgs.lib.mkOverride 1 true; }",
+     "PrivateUsers of sealboot-agent"),
     ("{ networking.useDHCP = force true; }", "DHCP would be believed"),
     ('{ systemd.network.networks.mine = { DHCP = "yes"; }; }', "DHCP would be believed"),
     ("{ nix.enable = force true; }", "the image changes nothing of itself"),
@@ -112,7 +121,8 @@ NEGATIVES = [
     ('{ systemd.generators = force { }; }', "systemd.generators.systemd-fstab-generator"),
     ('{ fileSystems."/scratch".fsType = "tmpfs"; }', "the image reads no fstab (say systemd.mounts): /scratch"),
     ('{ systemd.services.systemd-confext.enable = force true; }', 'systemd.services."systemd-confext"'),
-    ("{ services.sealboot.inferenceServices.other = 8080; }", "only one of them can have: llama-cpp = 8080, other = 8080"),
+    ("{ services.sealboot.inferenceServices.other = 8080; }",
+     "only one of them can have: llama-cpp = 8080, other = 8080"),
     ('{ services.sealboot.settings.keys = force [ ]; services.sealboot.keys = force [ ]; }', "pins no KMS key"),
     ('{ services.sealboot.settings.discovery = true; }', "discovery contradicts"),
     ('{ services.sealboot.settings.workers = "4"; }', "not of type"),
@@ -127,7 +137,8 @@ NEGATIVES = [
     ('{ boot.kernel.sysctl."kernel/core_pattern" = "core"; }', "sysctl kernel/core_pattern"),
     ('{ boot.kernel.sysctl."kernel.kexec_load_disabled" = force 0; }', "sysctl kernel.kexec_load_disabled"),
     ('{ fileSystems."/data" = { device = "/dev/nvme1n1"; fsType = "ext4"; }; }', "these file systems: /data"),
-    ('{ fileSystems."/data" = { device = "/dev/nvme1n1"; fsType = "ext4"; options = [ "ro" "rw" ]; }; }', "these file systems: /data"),
+    ('{ fileSystems."/data" = { device = "/dev/nvme1n1"; fsType = "ext4"; options = [ "ro" "rw" ]; }; }',
+     "these file systems: /data"),
     ('{ fileSystems."/" = force { device = "/dev/nvme0n1p4"; fsType = "ext4"; }; }', "these file systems: /"),
     ('{ systemd.services.systemd-logind.enable = force true; }', 'systemd.services."systemd-logind"'),
     ('{ systemd.services."getty@".enable = force true; }', 'systemd.services."getty@"'),
@@ -151,13 +162,45 @@ NEGATIVES = [
 ]
 # systemd reads - and _ alike, the kernel too; what comes later on the command line wins.
 for parameter in (
-    "systemd.debug_shell", "systemd.debug-shell", "rd.systemd.debug-shell", "rd.systemd.debug_shell=ttyS0", "systemd.crash_shell",
-    "systemd.crash-shell=yes", "init=/bin/sh", "rdinit=/bin/sh", "single", "s", "1", "emergency", "rescue", "systemd.unit=rescue.target",
-    "rd.systemd.unit=emergency.target", "systemd.wants=debug-shell.service", "systemd.run=/bin/sh", "systemd.setenv=A=B",
-    "systemd.import_credentials=yes", "systemd.set-credential=a:b", "lockdown=none", "lockdown=integrity", "rd.shell", "rd.break",
-    "rd.cmdline=ask", "rd.emergency=shell", "systemd.verity_usr_options=", "systemd.mask=nftables.service", "usrhash=00", "root=/dev/sda1",
-    "systemd.gpt_auto=yes", "systemd.mount-extra=/dev/sdb:/usr/lib:ext4", "efi=runtime", "resume=/dev/sdb",
-    "hibernate=yes", "panic=0", "quiet init=/bin/sh", "loglevel=4 systemd.debug_shell", "nvidia.a=b init=/bin/sh",
+        "systemd.debug_shell",
+        "systemd.debug-shell",
+        "rd.systemd.debug-shell",
+        "rd.systemd.debug_shell=ttyS0",
+        "systemd.crash_shell",
+        "systemd.crash-shell=yes",
+        "init=/bin/sh",
+        "rdinit=/bin/sh",
+        "single",
+        "s",
+        "1",
+        "emergency",
+        "rescue",
+        "systemd.unit=rescue.target",
+        "rd.systemd.unit=emergency.target",
+        "systemd.wants=debug-shell.service",
+        "systemd.run=/bin/sh",
+        "systemd.setenv=A=B",
+        "systemd.import_credentials=yes",
+        "systemd.set-credential=a:b",
+        "lockdown=none",
+        "lockdown=integrity",
+        "rd.shell",
+        "rd.break",
+        "rd.cmdline=ask",
+        "rd.emergency=shell",
+        "systemd.verity_usr_options=",
+        "systemd.mask=nftables.service",
+        "usrhash=00",
+        "root=/dev/sda1",
+        "systemd.gpt_auto=yes",
+        "systemd.mount-extra=/dev/sdb:/usr/lib:ext4",
+        "efi=runtime",
+        "resume=/dev/sdb",
+        "hibernate=yes",
+        "panic=0",
+        "quiet init=/bin/sh",
+        "loglevel=4 systemd.debug_shell",
+        "nvidia.a=b init=/bin/sh",
 ):
     NEGATIVES.append((f'{{ boot.kernelParams = [ "{parameter}" ]; }}', f"kernel parameters {parameter}"))
 
@@ -193,14 +236,18 @@ def built_image():
     assert image["partitions"]["00-esp"]["Format"] == "vfat"
     services = image["services"]
     assert "debug-shell" in image["off"] and "systemd-logind" in image["off"] and "sealboot-agent" in services
-    assert {"systemd.verity_usr_options=panic-on-corruption", "lockdown=confidentiality", "efi=noruntime", "nohibernate", "sysctl.kernel.sysrq=0"} \
-        <= set(image["parameters"])
+    assert {"systemd.verity_usr_options=panic-on-corruption", "lockdown=confidentiality", "efi=noruntime",
+            "nohibernate", "sysctl.kernel.sysrq=0"} <= set(image["parameters"])
     devices = dict(re.findall(r'SUBSYSTEM=="([^"]+)", RUN\+="/nix/store/[^/]+/(\S+ .*)[$]devnode"', image["rules"]))
-    assert set("|".join(devices).split("|")) == {"block", "nvme", "nvme-generic"} and "/usr/" not in image["rules"], devices
+    assert set("|".join(devices).split("|")) == {"block", "nvme", "nvme-generic"}, devices
+    assert "/usr/" not in image["rules"], devices
     assert set(devices.values()) == {"lib/sealboot/sealboot-lockdown --device "}, devices
     sysctl = {name.removeprefix("-"): value for name, value in image["sysctl"].items()}
-    assert {"kernel.core_pattern": "|/bin/false", "kernel.yama.ptrace_scope": "3", "user.max_user_namespaces": "0", "kernel.sysrq": "0",
-            "kernel.io_uring_disabled": "2", "kernel.unknown_nmi_panic": "0", "kernel.printk": "1 4 1 4"}.items() <= sysctl.items()
+    assert {
+        "kernel.core_pattern": "|/bin/false", "kernel.yama.ptrace_scope": "3", "user.max_user_namespaces": "0",
+        "kernel.sysrq": "0", "kernel.io_uring_disabled": "2", "kernel.unknown_nmi_panic": "0",
+        "kernel.printk": "1 4 1 4"
+    }.items() <= sysctl.items()
     the_door_is_shut_before_the_key(services)
     the_kernel_has_lockdown_and_no_efi_variables(*image["kernelPatches"])
     the_initrd_is_what_is_needed(image["initrd"])
@@ -217,9 +264,11 @@ def the_door_is_shut_before_the_key(services):
     for order in ("requires", "after"):
         assert {"nftables.service", "sealboot-lockdown.service"} <= set(agent[order]), agent
         assert "nftables.service" in lockdown[order], lockdown
-    assert "systemd-networkd.service" in firewall["requiredBy"] and firewall["serviceConfig"]["ExecStop"] == [], firewall
+    assert "systemd-networkd.service" in firewall["requiredBy"], firewall
+    assert firewall["serviceConfig"]["ExecStop"] == [], firewall
     assert lockdown["serviceConfig"]["Type"] == "oneshot"
-    assert re.fullmatch(r"/nix/store/[^/]+-sealboot-[0-9.]+/lib/sealboot/sealboot-lockdown", lockdown["serviceConfig"]["ExecStart"])
+    assert re.fullmatch(r"/nix/store/[^/]+-sealboot-[0-9.]+/lib/sealboot/sealboot-lockdown",
+                        lockdown["serviceConfig"]["ExecStart"])
     assert any("util-linux" in directory for directory in lockdown["path"])
 
 
@@ -236,7 +285,8 @@ def the_kernel_has_lockdown_and_no_efi_variables(lockdown, variables):
 
 def the_initrd_is_what_is_needed(initrd):
     assert not initrd["shell"] and not {"efivarfs", "ahci"} & set(initrd["modules"]) and "nvme" in initrd["modules"]
-    assert {"debug-shell.service", "rescue.service", "systemd-ask-password-console.path"} <= set(initrd["suppressedUnits"])
+    assert {"debug-shell.service", "rescue.service",
+            "systemd-ask-password-console.path"} <= set(initrd["suppressedUnits"])
     for name in ("debug", "fstab", "gpt-auto", "hibernate-resume", "run"):
         assert any(path.endswith(f"-systemd/lib/systemd/system-generators/systemd-{name}-generator")
                    for path in initrd["suppressedStorePaths"]), name
@@ -260,7 +310,8 @@ def the_initrd_is_what_is_needed(initrd):
 def the_root_is_what_is_needed(image):
     assert image["packages"] == [] and not image["wrappers"]
     assert {"perl", "-nix-[0-9]"} <= set(image["forbidden"])
-    assert {f"systemd-{name}-generator" for name in ("debug", "fstab", "gpt-auto", "run", "ssh", "getty")} <= set(image["generators"])
+    assert {f"systemd-{name}-generator"
+            for name in ("debug", "fstab", "gpt-auto", "run", "ssh", "getty")} <= set(image["generators"])
     assert set(image["generators"].values()) == {"/dev/null"}
     for name in ("system.conf.d", "journald.conf.d", "resolved.conf.d"):
         shared = f"systemd/{name}/sealboot.conf"
@@ -285,7 +336,8 @@ def dhcp_is_not_trusted(etc):
     for protocol in ("DHCPv4", "DHCPv6"):
         for name in ("UseNTP", "UseHostname", "UseDomains", "UseCaptivePortal", "SendHostname"):
             assert said[protocol][name] == "no", (protocol, name)
-    assert said["DHCPv4"]["UseRoutes"] == said["IPv6AcceptRA"]["UseDomains"] == said["IPv6AcceptRA"]["UseRoutePrefix"] == "no"
+    assert said["DHCPv4"]["UseRoutes"] == said["IPv6AcceptRA"]["UseDomains"] == said["IPv6AcceptRA"][
+        "UseRoutePrefix"] == "no"
     assert said["DHCPv4"]["UseGateway"] == said["DHCPv4"]["UseDNS"] == "yes" and said["Network"]["LLMNR"] == "no"
 
 
@@ -302,7 +354,8 @@ def a_failed_boot_ends_the_machine(services):
 def lines_of(unit):
     """The lines of a unit's [Service] section, as lists by key."""
     lines = {}
-    for key, value in re.findall(r"^(\w+)=(.*)$", (HERE / "../units/examples" / unit).read_text().partition("[Service]")[2], re.M):
+    for key, value in re.findall(r"^(\w+)=(.*)$",
+                                 (HERE / "../units/examples" / unit).read_text().partition("[Service]")[2], re.M):
         lines.setdefault(key, []).append(value)
     return lines
 
@@ -310,11 +363,13 @@ def lines_of(unit):
 def the_server_is_confined(services, sockets):
     server, proxy = services["llama-cpp"], services["llama-cpp-proxy"]
     wanted = lines_of("llama-server.service.d/sealboot.conf")
-    assert wanted.pop("Environment") and wanted["PrivateNetwork"] == ["yes"] and "/run:ro" in wanted["TemporaryFileSystem"]
+    assert wanted.pop("Environment") and wanted["PrivateNetwork"] == ["yes"
+                                                                      ] and "/run:ro" in wanted["TemporaryFileSystem"]
     for key, values in wanted.items():
         given = server["serviceConfig"][key]
         assert given == values[-1] or isinstance(given, list) and given[:len(values)] == values, (key, given)
-    assert server["serviceConfig"]["PrivateUsers"] is services["sealboot-agent"]["serviceConfig"]["PrivateUsers"] is False
+    assert server["serviceConfig"]["PrivateUsers"] is services["sealboot-agent"]["serviceConfig"][
+        "PrivateUsers"] is False
     assert server["serviceConfig"]["RestrictAddressFamilies"] == "AF_UNIX AF_INET"
     assert server["serviceConfig"]["BindReadOnlyPaths"] == ["/run/sealboot/model", "-/run/opengl-driver"]
     assert server["serviceConfig"]["ExecStart"] == "llama-server --host 127.0.0.1 --port 8080"
@@ -331,13 +386,16 @@ def the_server_is_confined(services, sockets):
 
 
 def nft(ruleset):
-    return subprocess.run(["unshare", "--net", "nft", "--check", "--file", "-"], input=ruleset, capture_output=True, text=True, check=False)
+    return subprocess.run(["unshare", "--net", "nft", "--check", "--file", "-"], input=ruleset, capture_output=True,
+                          text=True, check=False)
 
 
 def the_rules_are_checked_without_their_users(ruleset, preCheckRuleset):
-    """NixOS runs the script beside a copy of the rules, then nft on the copy, in a sandbox without the image's users."""
+    """NixOS runs the script beside a copy of the rules, then nft on the copy, in a sandbox without the image's
+    users."""
     shared = (HERE / "../kiwi/root/usr/lib/sealboot/firewall.nft").read_text()
-    assert ruleset.startswith(shared.replace("tcp dport 8080 accept", "tcp dport { 8080 } accept")) and 'skuid "' in ruleset
+    assert ruleset.startswith(shared.replace("tcp dport 8080 accept",
+                                             "tcp dport { 8080 } accept")) and 'skuid "' in ruleset
     with tempfile.TemporaryDirectory() as directory:
         rules = pathlib.Path(directory, "ruleset.conf")
         rules.write_text(ruleset)
@@ -353,7 +411,8 @@ def the_firewall_lets_in(ruleset, ports):
                           input=re.sub('skuid "[^"]+"', "skuid 0", ruleset), capture_output=True, text=True, check=True)
     chain = dict(re.findall(r"chain (\w+) \{\n(.*?)\n\t\}", done.stdout, re.S))
     assert all("policy drop" in chain[name] for name in ("input", "output", "forward"))
-    assert "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept" in chain["input"] and "udp dport 547 accept" in chain["output"]
+    assert "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept" in chain[
+        "input"] and "udp dport 547 accept" in chain["output"]
     assert re.findall(r"tcp dport ([^a-z]+) accept", chain["input"]) == ([ports] if ports else [])
 
 
@@ -366,7 +425,8 @@ def any_port_is_reachable():
     image = image_of("{ services.sealboot.inferenceServices.other = 8443; }")
     assert image["sockets"] == {"llama-cpp-proxy": ["8080"], "other-proxy": ["8443"]}
     the_firewall_lets_in(image["firewall"]["ruleset"], "{ 8080, 8443 }")
-    the_firewall_lets_in(image_of("{ services.sealboot.inferenceServices = nixpkgs.lib.mkForce { }; }")["firewall"]["ruleset"], "")
+    the_firewall_lets_in(
+        image_of("{ services.sealboot.inferenceServices = nixpkgs.lib.mkForce { }; }")["firewall"]["ruleset"], "")
 
 
 def the_image_decides_what_a_failure_means():
@@ -378,8 +438,10 @@ def the_image_decides_what_a_failure_means():
 
 def older_kernels_know_no_noswap():
     for version, known in (("6.3", False), ("6.4", True)):
-        image = image_of(f'{{ boot.kernelPackages.kernel.version = "{version}"; services.sealboot.modelSize = "64G"; }}')
-        options = next(mount for mount in image["mounts"] if mount["where"] == "/run/sealboot/model")["options"].split(",")
+        image = image_of(
+            f'{{ boot.kernelPackages.kernel.version = "{version}"; services.sealboot.modelSize = "64G"; }}')
+        options = next(mount for mount in image["mounts"]
+                       if mount["where"] == "/run/sealboot/model")["options"].split(",")
         assert ("noswap" in options) == known and "size=64G" in options and "size=90%" not in options, options
 
 
@@ -392,11 +454,25 @@ def a_machine_without_a_clock_waits_for_one():
 
 
 WHOLE = {
-    "keys": [KEY], "encryption_context": {"model": "example"}, "measure": "sha384", "model_digests": ["sha384:" + "0a" * 48],
-    "model": "s3://bucket/prefix/", "region": "eusc-de-east-1", "tcti": "device:/dev/tpm0", "ca_bundle": "/etc/ca.pem",
+    "keys": [KEY],
+    "encryption_context": {"model": "example"},
+    "measure": "sha384",
+    "model_digests": ["sha384:" + "0a" * 48],
+    "model": "s3://bucket/prefix/",
+    "region": "eusc-de-east-1",
+    "tcti": "device:/dev/tpm0",
+    "ca_bundle": "/etc/ca.pem",
     "endpoints": {"imds": "http://[fd00:ec2::254]", "kms": "https://k", "s3": "https://s", "autoscaling": "https://a"},
-    "model_directory": "/run/sealboot/model", "measurement_log": "/run/log/m", "report": "/run/r", "workers": 4, "connections": 9,
-    "lifecycle_hook": {"group": "g", "name": "n"}, "kms_deadline_seconds": 30, "allow_any_iv": True, "use_fips_endpoint": True, "use_dualstack_endpoint": True,
+    "model_directory": "/run/sealboot/model",
+    "measurement_log": "/run/log/m",
+    "report": "/run/r",
+    "workers": 4,
+    "connections": 9,
+    "lifecycle_hook": {"group": "g", "name": "n"},
+    "kms_deadline_seconds": 30,
+    "allow_any_iv": True,
+    "use_fips_endpoint": True,
+    "use_dualstack_endpoint": True,
 }
 
 
@@ -406,13 +482,16 @@ def every_key_can_be_said():
     given = f"{{ services.sealboot.settings = builtins.fromJSON ''{settings}''; }}"
     assert configuration_of(image_of(given)) == WHOLE
     given = f"""{{ services.sealboot = {{
-        modelDigests = [ "{WHOLE['model_digests'][0]}" ]; lifecycleHook = {{ group = "g"; name = "n"; }}; kmsDeadlineSeconds = 30;
-        allowAnyIv = true; useFipsEndpoint = true; useDualstackEndpoint = true; endpoints.autoscaling = "https://a"; caBundle = "/etc/ca.pem"; measure = "sha384"; }}; }}"""
+        modelDigests = [ "{WHOLE['model_digests'][0]}" ]; lifecycleHook = {{ group = "g"; name = "n"; }};
+        kmsDeadlineSeconds = 30; allowAnyIv = true; useFipsEndpoint = true; useDualstackEndpoint = true;
+        endpoints.autoscaling = "https://a"; caBundle = "/etc/ca.pem"; measure = "sha384"; }}; }}"""
     said = configuration_of(image_of(given))
     others = {key: WHOLE[key] for key in said if key != "endpoints"}
     assert said == others | {"endpoints": {"autoscaling": "https://a"}} and len(said) == 11, said
-    assert configuration_of(image_of("{ services.sealboot.settings.of_tomorrow.a = [ 1 ]; }"))["of_tomorrow"] == {"a": [1]}
-    manual = (HERE / "../units/man/sealboot-agent.8").read_text().partition(".Sh CONFIGURATION")[2].partition(".Sh LAUNCH")[0]
+    assert configuration_of(
+        image_of("{ services.sealboot.settings.of_tomorrow.a = [ 1 ]; }"))["of_tomorrow"] == {"a": [1]}
+    manual = (
+        HERE / "../units/man/sealboot-agent.8").read_text().partition(".Sh CONFIGURATION")[2].partition(".Sh LAUNCH")[0]
     documented = set(re.findall(r"^\.It Cm (\w+)$", manual, re.M))
     known = set(evaluate("builtins.attrNames (image { }).config.services.sealboot.settings"))
     assert documented == known == {*WHOLE, "discovery"}, documented ^ known
@@ -459,10 +538,11 @@ def a_whole_nixpkgs_is_evaluated():
     with tempfile.TemporaryDirectory() as directory:
         tree = pathlib.Path(directory)
         for name, text in {
-            "lib/default.nix": f"import {HERE}/stub/lib.nix",
-            "default.nix": f"{{ system }}: import {HERE}/stub/pkgs.nix {{ lib = import {HERE}/stub/lib.nix; inherit system; }}",
-            "nixos/lib/eval-config.nix": f"{{ system, modules, ... }}: (import {HERE}/stub/flake-inputs.nix {{ }}).lib.nixosSystem "
-                                         "{ inherit system modules; }",
+                "lib/default.nix": f"import {HERE}/stub/lib.nix",
+                "default.nix": f"{{ system }}: import {HERE}/stub/pkgs.nix {{ lib = import {HERE}/stub/lib.nix; "
+                "inherit system; }",
+                "nixos/lib/eval-config.nix": f"{{ system, modules, ... }}: (import {HERE}/stub/flake-inputs.nix {{ }})"
+                ".lib.nixosSystem { inherit system modules; }",
         }.items():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_text(text)
@@ -473,14 +553,18 @@ def a_whole_nixpkgs_is_evaluated():
 
 
 def the_initrd_is_audited():
-    needed = ["init", "nix/store/x-systemd/lib/systemd/system-generators/systemd-veritysetup-generator",
-              "nix/store/x-linux/lib/modules/6.12/kernel/drivers/md/dm-verity.ko.xz", "nix/store/x-systemd/bin/systemctl",
-              "nix/store/x-bash-completion/share/refresh", "nix/store/x-lvm2/bin/dmsetup"]
-    surplus = ["bin/sh", "nix/store/x-bash/bin/bash", "nix/store/x-busybox/bin/ash", "nix/store/x-util-linux/bin/sulogin",
-               "nix/store/x-systemd/lib/systemd/systemd-sulogin-shell", "etc/systemd/system/debug-shell.service",
-               "etc/systemd/system/rescue.target", "nix/store/x-linux/lib/modules/6.12/kernel/fs/efivarfs/efivarfs.ko.xz",
-               "nix/store/x/kernel/drivers/firmware/efi/efi-pstore.ko", "etc/systemd/system/systemd-ask-password-console.path",
-               "nix/store/x/lib/systemd/systemd-sysroot-fstab-check"]
+    needed = [
+        "init", "nix/store/x-systemd/lib/systemd/system-generators/systemd-veritysetup-generator",
+        "nix/store/x-linux/lib/modules/6.12/kernel/drivers/md/dm-verity.ko.xz", "nix/store/x-systemd/bin/systemctl",
+        "nix/store/x-bash-completion/share/refresh", "nix/store/x-lvm2/bin/dmsetup"
+    ]
+    surplus = [
+        "bin/sh", "nix/store/x-bash/bin/bash", "nix/store/x-busybox/bin/ash", "nix/store/x-util-linux/bin/sulogin",
+        "nix/store/x-systemd/lib/systemd/systemd-sulogin-shell", "etc/systemd/system/debug-shell.service",
+        "etc/systemd/system/rescue.target", "nix/store/x-linux/lib/modules/6.12/kernel/fs/efivarfs/efivarfs.ko.xz",
+        "nix/store/x/kernel/drivers/firmware/efi/efi-pstore.ko", "etc/systemd/system/systemd-ask-password-console.path",
+        "nix/store/x/lib/systemd/systemd-sysroot-fstab-check"
+    ]
     surplus += [f"nix/store/x/lib/systemd/system-generators/systemd-{name}-generator" for name in
                 ("debug", "fstab", "gpt-auto", "run", "ssh", "hibernate-resume", "getty")]
     lists = [(needed, 0), *(([*needed, path], 1) for path in surplus)]
@@ -494,7 +578,8 @@ def the_initrd_is_audited():
 
 
 def the_stub_says_where_it_was_read():
-    """A comment speaks for its line, or for the attribute below it with all that is in it, and for as many more as it says."""
+    """A comment speaks for its line, or for the attribute below it with all that is in it, and for as many more as it
+    says."""
     source = (HERE / "stub/options.nix").read_text()
     for comment in re.findall(r"#.*[.]nix\b.*", source):
         assert re.search(r"[.]nix @ [0-9a-f]{12}\b", comment) or "not read" in comment, comment
@@ -510,7 +595,8 @@ def the_stub_says_where_it_was_read():
         elif re.match(r" *(\w|[{])", attribute):
             inside = any(left == 1000 for depth, left in spoken.items() if depth < indentation)
             told = bool(comment) or inside or spoken.get(indentation, 0) > 0
-            spoken[indentation] = more if comment else spoken.get(indentation, 0) - (spoken.get(indentation, 0) in (1, 2, 3, 4))
+            spoken[indentation] = more if comment else spoken.get(indentation, 0) - (spoken.get(indentation, 0)
+                                                                                     in (1, 2, 3, 4))
             if told and attribute.rstrip().endswith(("{", "(", "[")):
                 spoken[indentation + 1] = 1000
             elif not told and not attribute.rstrip().endswith("{"):
@@ -522,8 +608,11 @@ def apps_bring_their_shell():
     """The scripts of kiwi/ say /bin/bash, which NixOS has not."""
     for app, script, verb in (("sign", "secure-boot", "sign"), ("uefi-data", "secure-boot", "variables"),
                               ("register-ami", "register-ami", "")):
-        text, inputs = build(f"""nixpkgs.legacyPackages.x86_64-linux.runCommand "text" {{ inherit (self.apps.x86_64-linux.{app}) program; }}
-            "while read -r line; do printf '%s\\n' \\"$line\\"; done <\\"\\${{program%/bin/*}}\\" >$out" """).splitlines()
+        text, inputs = build(
+            f"""nixpkgs.legacyPackages.x86_64-linux.runCommand "text" {{
+                inherit (self.apps.x86_64-linux.{app}) program;
+            }} "while read -r line; do printf '%s\\n' \\"$line\\"; done <\\"\\${{program%/bin/*}}\\" >$out" """
+        ).splitlines()
         run = re.fullmatch(rf'exec bash (/nix/store/\S+-{script}) ?{verb} "\$@"', text)
         assert run and pathlib.Path(run[1]).read_bytes() == (HERE / "../kiwi" / script).read_bytes(), text
         assert {"bash", "python3"} <= {path.partition("-")[2] for path in inputs.split()}, inputs
@@ -538,7 +627,8 @@ def every_option_is_documented():
     undocumented = evaluate(f"""
         let walk = path: o: if o._type or "" == "option" then (if o ? description then [ ] else [ path ])
               else builtins.concatLists (builtins.attrValues (builtins.mapAttrs (n: walk (path + "." + n)) o));
-            module = import {HERE}/module.nix {{ config = {{ }}; inherit (nixpkgs) lib; pkgs = nixpkgs.legacyPackages.x86_64-linux; }};
+            pkgs = nixpkgs.legacyPackages.x86_64-linux;
+            module = import {HERE}/module.nix {{ config = {{ }}; inherit (nixpkgs) lib; inherit pkgs; }};
         in walk "" module.options""")
     assert undocumented == [], undocumented
 
@@ -546,15 +636,17 @@ def every_option_is_documented():
 def against_nixpkgs(tree):
     """The example's system and image for both machines, evaluated with all that a whole nixpkgs says."""
     if not all((tree / name).exists() for name in ("lib/default.nix", "nixos/lib/eval-config.nix", "default.nix")):
-        print(f"nix/check: $NIXPKGS: {tree} is not a tree of nixpkgs: it lacks lib, nixos/lib/eval-config.nix or default.nix",
-              file=sys.stderr)
+        print(f"nix/check: $NIXPKGS: {tree} is not a tree of nixpkgs: it lacks lib, nixos/lib/eval-config.nix or "
+              "default.nix", file=sys.stderr)
         return 1
     prelude = f"""
         let
           lib = import {tree}/lib;
           systems = [ "x86_64-linux" "aarch64-linux" ];
           nixpkgs = {{
-            lib = lib // {{ nixosSystem = arguments: import {tree}/nixos/lib/eval-config.nix ({{ inherit lib; }} // arguments); }};
+            lib = lib // {{
+              nixosSystem = arguments: import {tree}/nixos/lib/eval-config.nix ({{ inherit lib; }} // arguments);
+            }};
             legacyPackages = lib.genAttrs systems (system: import {tree} {{ inherit system; }});
           }};
           self = (import {HERE}/flake.nix).outputs {{ inherit self nixpkgs; }};
@@ -565,7 +657,8 @@ def against_nixpkgs(tree):
         for attribute in ("toplevel", "finalImage", "pcrMeasurements"):
             done = nix("eval", "--impure", "--raw", "--expr", f'{prelude} (built "{system}").{attribute}.drvPath')
             if done.returncode != 0:
-                print(f"nix/check: the example's {attribute} for {system} does not evaluate\n{done.stderr}", file=sys.stderr)
+                print(f"nix/check: the example's {attribute} for {system} does not evaluate\n{done.stderr}",
+                      file=sys.stderr)
                 return 1
             print(f"{attribute} for {system}: {done.stdout}")
     return 0
@@ -574,12 +667,17 @@ def against_nixpkgs(tree):
 def main():
     if os.environ.get("NIXPKGS"):
         return against_nixpkgs(pathlib.Path(os.environ["NIXPKGS"]))
-    checks = [outputs, built_image, apps_bring_their_shell, built_measurements_come_from_the_image, every_option_is_documented,
-              any_port_is_reachable, the_image_decides_what_a_failure_means, older_kernels_know_no_noswap,
-              a_machine_without_a_clock_waits_for_one, every_key_can_be_said, the_agent_reads_it_before_anything_holds_it,
-              the_module_needs_no_overlay, a_release_tarball_needs_no_git, a_whole_nixpkgs_is_evaluated, the_initrd_is_audited,
-              the_stub_says_where_it_was_read]
-    checks += [functools.partial(refused, f"let force = nixpkgs.lib.mkForce; in {module}", reason) for module, reason in NEGATIVES]
+    checks = [
+        outputs, built_image, apps_bring_their_shell, built_measurements_come_from_the_image,
+        every_option_is_documented, any_port_is_reachable, the_image_decides_what_a_failure_means,
+        older_kernels_know_no_noswap, a_machine_without_a_clock_waits_for_one, every_key_can_be_said,
+        the_agent_reads_it_before_anything_holds_it, the_module_needs_no_overlay, a_release_tarball_needs_no_git,
+        a_whole_nixpkgs_is_evaluated, the_initrd_is_audited, the_stub_says_where_it_was_read
+    ]
+    checks += [
+        functools.partial(refused, f"let force = nixpkgs.lib.mkForce; in {module}", reason)
+        for module, reason in NEGATIVES
+    ]
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for check in [pool.submit(check) for check in checks]:

@@ -19,10 +19,13 @@ class Boot:
         self.stack, self.agent, self.directory = stack, agent, model_directory
         self.arn = stack.create_key(**policy)
         self.log = tmp_path / "measure.log"
-        self.config = {"keys": [self.arn], "encryption_context": {"model": "m"}, "model_directory": str(model_directory),
-                       "measurement_log": str(self.log), "region": stack.region,
-                       "endpoints": {"imds": stack.endpoints["imds"], "kms": stack.endpoints["kms"], "s3": stack.endpoints["s3"],
-                                     "autoscaling": stack.endpoints["autoscaling"]}}
+        self.config = {
+            "keys": [self.arn], "encryption_context": {"model": "m"}, "model_directory": str(model_directory),
+            "measurement_log": str(self.log), "region": stack.region, "endpoints": {
+                "imds": stack.endpoints["imds"], "kms": stack.endpoints["kms"], "s3": stack.endpoints["s3"],
+                "autoscaling": stack.endpoints["autoscaling"]
+            }
+        }
 
     def data_key(self, context=None) -> DataKey:
         return DataKey.generate(self.stack.kms(), self.arn, CONTEXT if context is None else context)
@@ -47,7 +50,8 @@ class Boot:
         def listen():
             with contextlib.suppress(TimeoutError):
                 while (text := listener.recv(4096).decode()) != "end":
-                    told.extend(line.removeprefix("STATUS=") for line in text.splitlines() if line.startswith("STATUS="))
+                    told.extend(
+                        line.removeprefix("STATUS=") for line in text.splitlines() if line.startswith("STATUS="))
 
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
             listener.bind(str(tmp_path / "notify"))
@@ -81,8 +85,11 @@ def data(n: int, seed: int = 1) -> bytes:
 
 
 def sharded() -> dict[str, bytes]:
-    """Shaped like a Hugging Face snapshot: shards, one an exact multiple of the frame length, an empty file, odd names."""
+    """Shaped like a Hugging Face snapshot: shards, one an exact multiple of the frame length, an empty file, odd
+    names."""
     files = {f"model-{i:05}-of-00010.safetensors": data(3_000_000 + 100_003 * i, i) for i in range(1, 11)}
     files["model-00005-of-00010.safetensors"] = data(3 << 20, 5)
-    files |= {"config.json": b"{}", ".gitattributes": b"", "tokenizer/a b+c%20=é.json": b"x" * 4097, "tokenizer/b": b"1"}
+    files |= {
+        "config.json": b"{}", ".gitattributes": b"", "tokenizer/a b+c%20=é.json": b"x" * 4097, "tokenizer/b": b"1"
+    }
     return files

@@ -19,14 +19,16 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import boots  # noqa: E402
 from stack import session  # noqa: E402
 
-# nohup(1) and a shell's background ignore them, and what is ignored is inherited: by programs that are to be stopped, too.
+# nohup(1) and a shell's background ignore them, and what is ignored is inherited: by programs that are to be stopped,
+# too.
 for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler),
                         (signal.SIGQUIT, signal.SIG_DFL)):
     signal.signal(number, handler)
 
 
 class Completed:
-    """A finished program: returncode, stdout, stderr as text; json: its output parsed; report: the agent's boot report."""
+    """A finished program: returncode, stdout, stderr as text; json: its output parsed; report: the agent's boot
+    report."""
 
     def __init__(self, process: subprocess.CompletedProcess, report: pathlib.Path | None = None):
         self.args, self.returncode = process.args, process.returncode
@@ -66,14 +68,15 @@ def build() -> pathlib.Path:
 def sealboot(build, stack):
     """sealboot("seal", ..., env={more variables}) runs the owner's program."""
     def call(*arguments, env=None, wrapper=(), **more) -> Completed:
-        return Completed(session.run([*wrapper, build / "policy/sealboot", *arguments], env={**stack.env, **(env or {})}, **more))
+        return Completed(
+            session.run([*wrapper, build / "policy/sealboot", *arguments], env={**stack.env, **(env or {})}, **more))
     return call
 
 
 @pytest.fixture
 def agent(build, stack, tmp_path):
-    """agent(config, ...) runs the agent on that configuration (a dict, or text to be taken as it is), with an environment
-    that must not matter to it. The boot report is in .report, None if there is none."""
+    """agent(config, ...) runs the agent on that configuration (a dict, or text to be taken as it is), with an
+    environment that must not matter to it. The boot report is in .report, None if there is none."""
     def call(config, *arguments, tcti=None, wrapper=(), **more) -> Completed:
         path, report = tmp_path / "agent.json", tmp_path / "report.json"
         path.write_text(config if isinstance(config, str) else json.dumps(config, indent=2))

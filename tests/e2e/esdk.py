@@ -4,7 +4,8 @@
     from esdk import esdk  # noqa: F401
     def test(esdk, stack): sealed = esdk.encrypt(stack, data, key_arn, context={"model": "m", "version": "1"})
 
-It is installed once by npm, from tests/e2e/js/package-lock.json, into SEALBOOT_NODE_DIR (default: below the build directory)."""
+It is installed once by npm, from tests/e2e/js/package-lock.json, into SEALBOOT_NODE_DIR (default: below the build
+directory)."""
 
 import fcntl
 import json
@@ -25,12 +26,13 @@ class EncryptionSdk:
         self.modules = modules
 
     def run(self, stack, script: str, *arguments) -> str:
-        process = subprocess.run(["node", "--no-warnings", SCRIPTS / script, *map(str, arguments)], capture_output=True, text=True,
-                                 timeout=300, env={**stack.env, "NODE_PATH": str(self.modules)}, check=False)
+        process = subprocess.run(["node", "--no-warnings", SCRIPTS / script, *map(str, arguments)], capture_output=True,
+                                 text=True, timeout=300, env={**stack.env, "NODE_PATH": str(self.modules)}, check=False)
         assert process.returncode == 0, process.stderr
         return process.stdout
 
-    def encrypt(self, stack, plaintext: bytes, key: str, *, suite: str = "0478", frame_length: int = 4096, context: dict | None = None) -> bytes:
+    def encrypt(self, stack, plaintext: bytes, key: str, *, suite: str = "0478", frame_length: int = 4096,
+                context: dict | None = None) -> bytes:
         """One message; suite in hex: 0478, 0578 (signed), 0178 or 0378 (without commitment)."""
         with tempfile.TemporaryDirectory() as directory:
             source, sealed = pathlib.Path(directory, "in"), pathlib.Path(directory, "out")
@@ -68,8 +70,8 @@ def install() -> pathlib.Path:
         if not done.exists() or done.read_bytes() != lock.read_bytes():
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(SCRIPTS / name, directory)
-            process = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=directory, capture_output=True,
-                                     text=True, timeout=600, check=False)
+            process = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=directory,
+                                     capture_output=True, text=True, timeout=600, check=False)
             if process.returncode != 0:
                 pytest.skip(f"npm cannot install the AWS Encryption SDK: {process.stderr.strip().splitlines()[-1:]}")
             shutil.copy(lock, done)

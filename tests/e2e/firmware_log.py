@@ -41,7 +41,8 @@ def load_option(title, *nodes):
 
 
 def log_with(tmp_path, name, *events):
-    """The log of a boot, and what else was measured before the firmware's separators: (PCR, type, data, measured bytes)."""
+    """The log of a boot, and what else was measured before the firmware's separators: (PCR, type, data, measured
+    bytes)."""
     log = log_of(name).read_bytes()
     separator = log.index(struct.pack("<II", 0, 4))
     algorithms, = struct.unpack_from("<I", log, separator + 8)
@@ -51,9 +52,10 @@ def log_with(tmp_path, name, *events):
         ids.append(struct.unpack_from("<H", log, at)[0])
         at += 2 + sizes[ids[-1]]
     names = {0x4: "sha1", 0xb: "sha256", 0xc: "sha384", 0xd: "sha512"}
-    more = b"".join(struct.pack("<III", pcr, kind, algorithms) + b"".join(
-        struct.pack("<H", i) + hashlib.new(names[i], measured).digest() for i in ids) + struct.pack("<I", len(data)) + data
-        for pcr, kind, data, measured in events)
+    more = b"".join(
+        struct.pack("<III", pcr, kind, algorithms)
+        + b"".join(struct.pack("<H", i) + hashlib.new(names[i], measured).digest()
+                   for i in ids) + struct.pack("<I", len(data)) + data for pcr, kind, data, measured in events)
     path = tmp_path / "more.log"
     path.write_bytes(log[:separator] + more + log[separator:])
     return path

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A second implementation of sealing (AWS Encryption SDK message format 2, suite 0x0478, framed), for tests that need objects no
-honest sealer writes. Frames are kept apart until they are joined, so that a test can move, drop or spoil them."""
+"""A second implementation of sealing (AWS Encryption SDK message format 2, suite 0x0478, framed), for tests that need
+objects no honest sealer writes. Frames are kept apart until they are joined, so that a test can move, drop or spoil
+them."""
 
 import dataclasses
 import hashlib
@@ -46,21 +47,23 @@ class DataKey:
 
 
 class Sealed:
-    """One message, its data key encrypted under key's and the others' KMS keys. header (bytes, tag included) and frames (a list of bytes) may be changed before bytes() joins them."""
+    """One message, its data key encrypted under key's and the others' KMS keys. header (bytes, tag included) and frames
+    (a list of bytes) may be changed before bytes() joins them."""
 
-    def __init__(self, plaintext: bytes, key: DataKey, *, frame_length: int = 4096, suite: int = SUITE, content_type: int = 2,
-                 provider: str = "aws-kms", empty_final: bool = False, ivs=None, context: dict | None = None,
-                 others: list[DataKey] = ()):
+    def __init__(self, plaintext: bytes, key: DataKey, *, frame_length: int = 4096, suite: int = SUITE,
+                 content_type: int = 2, provider: str = "aws-kms", empty_final: bool = False, ivs=None,
+                 context: dict | None = None, others: list[DataKey] = ()):
         self.id = os.urandom(32)
         self.key = key
         self.frame_length = frame_length
         context = key.context if context is None else context
         pairs = b"".join(counted(k.encode()) + counted(v.encode()) for k, v in sorted(context.items()))
         aad = struct.pack(">H", len(context)) + pairs if context else b""
-        wrapped = b"".join(counted(provider.encode()) + counted(k.arn.encode()) + counted(k.blob) for k in (key, *others))
-        body = (b"\x02" + struct.pack(">H", suite) + self.id + counted(aad) + struct.pack(">H", 1 + len(others)) +
-                wrapped + bytes([content_type]) +
-                struct.pack(">I", frame_length if content_type == 2 else 0) + derive(key.plaintext, self.id, b"COMMITKEY"))
+        wrapped = b"".join(
+            counted(provider.encode()) + counted(k.arn.encode()) + counted(k.blob) for k in (key, *others))
+        body = (b"\x02" + struct.pack(">H", suite) + self.id + counted(aad) + struct.pack(">H", 1 + len(others))
+                + wrapped + bytes([content_type]) + struct.pack(">I", frame_length if content_type == 2 else 0)
+                + derive(key.plaintext, self.id, b"COMMITKEY"))
         self.cipher = AESGCM(derive(key.plaintext, self.id, struct.pack(">H", suite) + b"DERIVEKEY"))
         self.header = body + self.cipher.encrypt(bytes(12), b"", body)
         self.frames = []
@@ -74,11 +77,13 @@ class Sealed:
         iv = iv or seq.to_bytes(12, "big")
         text = b"AWSKMSEncryptionClient Final Frame" if final else b"AWSKMSEncryptionClient Frame"
         aad = self.id + text + struct.pack(">IQ", seq, len(plaintext))
-        head = struct.pack(">II", FINAL, seq) + iv + struct.pack(">I", len(plaintext)) if final else struct.pack(">I", seq) + iv
+        head = struct.pack(">II", FINAL, seq) + iv + struct.pack(">I", len(plaintext)) if final else struct.pack(
+            ">I", seq) + iv
         return head + self.cipher.encrypt(iv, plaintext, aad)
 
     def write(self, path, pieces):
-        """The message to a file, of plaintext that comes in pieces of one frame each; for what does not fit into memory."""
+        """The message to a file, of plaintext that comes in pieces of one frame each; for what does not fit into
+        memory."""
         held = None
         with open(path, "wb") as f:
             f.write(self.header)
@@ -101,11 +106,13 @@ def verity(data: bytes) -> str:
         joined = b"".join(digests)
         digests = level([joined[i:i + 4096] for i in range(0, len(joined), 4096)])
     root = digests[0] if digests else bytes(32)
-    return hashlib.sha256(struct.pack("<BBBBIQ", 1, 1, 12, 0, 0, len(data)) + root.ljust(64, b"\0") + bytes(176)).hexdigest()
+    return hashlib.sha256(struct.pack("<BBBBIQ", 1, 1, 12, 0, 0, len(data)) + root.ljust(64, b"\0")
+                          + bytes(176)).hexdigest()
 
 
 def model_text(files: dict[str, bytes]) -> bytes:
-    return b"".join(f"sha256:{verity(data)} {path}\n".encode() for path, data in sorted(files.items(), key=lambda f: f[0].encode()))
+    return b"".join(f"sha256:{verity(data)} {path}\n".encode()
+                    for path, data in sorted(files.items(), key=lambda f: f[0].encode()))
 
 
 def pcr15(text: bytes, algorithm: str = "sha384") -> str:
@@ -114,17 +121,20 @@ def pcr15(text: bytes, algorithm: str = "sha384") -> str:
 
 
 def manifest(files: dict[str, bytes], *, name="m", version="1", objects=None, **change) -> dict:
-    entries = [{"path": path, "size": len(data), "digest": "sha256:" + verity(data),
-                "object": objects[path] if objects else f"{i:05}.sealed"} for i, (path, data) in enumerate(files.items())]
+    entries = [{
+        "path": path, "size": len(data), "digest": "sha256:" + verity(data),
+        "object": objects[path] if objects else f"{i:05}.sealed"
+    } for i, (path, data) in enumerate(files.items())]
     return {"sealboot": 1, "name": name, "version": version,
             "digest": "sha384:" + hashlib.sha384(model_text(files)).hexdigest(), "files": entries, **change}
 
 
-def put_model(s3, bucket: str, prefix: str, files: dict[str, bytes], key: DataKey, *, frame_length=1 << 20, objects=None,
-              text: bytes | None = None):
+def put_model(s3, bucket: str, prefix: str, files: dict[str, bytes], key: DataKey, *, frame_length=1 << 20,
+              objects=None, text: bytes | None = None):
     """Uploads a sealed model; `text` replaces the manifest's."""
     for i, (path, data) in enumerate(files.items()):
         name = objects[path] if objects else f"{i:05}.sealed"
         s3.put_object(Bucket=bucket, Key=prefix + name, Body=bytes(Sealed(data, key, frame_length=frame_length)))
     text = json.dumps(manifest(files, objects=objects)).encode() if text is None else text
-    s3.put_object(Bucket=bucket, Key=prefix + "manifest.sealed", Body=bytes(Sealed(text, key, frame_length=frame_length)))
+    s3.put_object(Bucket=bucket, Key=prefix + "manifest.sealed", Body=bytes(Sealed(text, key,
+                                                                                   frame_length=frame_length)))

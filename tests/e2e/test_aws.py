@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""agent/aws and policy/owner/s3-write against the local AWS, which verifies every signature: one call at a time, by aws-tool."""
+"""agent/aws and policy/owner/s3-write against the local AWS, which verifies every signature: one call at a time, by
+aws-tool."""
 
 import base64
 import contextlib
@@ -22,8 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from stack import session
 
-TRICKY_KEYS = ["plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x",
-               "a//b", "~t*()'!@:,;$", 'quo"te<>&', "trailing/", "dots/../x", "./x", "semi;colon", "back\\slash", "c" * 1024]
+TRICKY_KEYS = [
+    "plain", "a/b", "sp ace/x", "pl+us", "eq=ual", "per%cent", "per%20cent", "ütf/日本語", "q?x=1&y", "h#x", "a//b",
+    "~t*()'!@:,;$", 'quo"te<>&', "trailing/", "dots/../x", "./x", "semi;colon", "back\\slash", "c" * 1024
+]
 CLOCK, CREDENTIALS, IMDS, NETWORK = 14, 13, 12, 15
 KMS_DENIED, KMS_KEY, KMS_CIPHERTEXT, KMS_UNAVAILABLE, KMS_ANSWER = 30, 31, 32, 33, 34
 S3_DENIED, S3_NOT_FOUND, S3_CHANGED, S3_ANSWER = 40, 41, 43, 44
@@ -193,7 +196,8 @@ def test_clock_of_a_head(stack, tool, obj, ahead, says):
 
 
 @pytest.mark.parametrize("fault, code, says", [
-    ({"kind": "denied", "how": "identity"}, S3_DENIED, "because no identity-based policy allows the s3:GetObject action"),
+    ({"kind": "denied", "how": "identity"
+      }, S3_DENIED, "because no identity-based policy allows the s3:GetObject action"),
     ({"kind": "error", "code": "KMS.DisabledException"}, S3_DENIED, "HTTP 400 KMS.DisabledException: arn:aws:kms:"),
     ({"kind": "error", "code": "InvalidAccessKeyId"}, CREDENTIALS, "InvalidAccessKeyId"),
     ({"kind": "error", "code": "ExpiredToken"}, CREDENTIALS, "The provided token has expired"),
@@ -209,7 +213,8 @@ def test_wrong_keys(stack, tool, obj):
     wrong = {"AWS_SECRET_ACCESS_KEY": "not it"}
     tool("get", stack.bucket, "object", code=CREDENTIALS, says="SignatureDoesNotMatch", env=wrong)
     tool("data-key", "alias/any", "m", code=CREDENTIALS, says="InvalidSignatureException", env=wrong)
-    tool("get", stack.bucket, "object", code=CREDENTIALS, says="InvalidAccessKeyId", env={"AWS_ACCESS_KEY_ID": "AKIANOBODY"})
+    tool("get", stack.bucket, "object", code=CREDENTIALS, says="InvalidAccessKeyId",
+         env={"AWS_ACCESS_KEY_ID": "AKIANOBODY"})
 
 
 def test_credentials_are_refreshed(stack, tool, obj):
@@ -226,8 +231,8 @@ def test_expired_credentials(stack, tool, obj):
          says="AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not")
     blob = stack.directory / "no-blob"
     blob.write_bytes(b"blob")
-    tool("--imds", "release", stack.create_key(), blob, blob, blob, blob, blob, blob, blob, blob, blob, code=CREDENTIALS,
-         says="ExpiredTokenException", env={"AWS_TOOL_DEADLINE_MS": "400"})
+    tool("--imds", "release", stack.create_key(), blob, blob, blob, blob, blob, blob, blob, blob, blob,
+         code=CREDENTIALS, says="ExpiredTokenException", env={"AWS_TOOL_DEADLINE_MS": "400"})
 
 
 # --- KMS
@@ -237,7 +242,8 @@ def sealed(stack, tmp_path):
     """A key, the file of a data key under it, and so many attestation documents as files."""
     def make(documents: int, **policy):
         key = stack.create_key(**policy)
-        blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext={"model": "m", "version": "1"})
+        blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256",
+                                             EncryptionContext={"model": "m", "version": "1"})
         (tmp_path / "blob").write_bytes(blob["CiphertextBlob"])
         files = [tmp_path / f"document-{i}" for i in range(documents)]
         for i, file in enumerate(files):
@@ -247,8 +253,9 @@ def sealed(stack, tmp_path):
 
 
 def public_key() -> bytes:
-    return rsa.generate_private_key(65537, 2048).public_key().public_bytes(serialization.Encoding.DER,
-                                                                           serialization.PublicFormat.SubjectPublicKeyInfo)
+    return rsa.generate_private_key(65537,
+                                    2048).public_key().public_bytes(serialization.Encoding.DER,
+                                                                    serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 PUBLIC = public_key()
@@ -271,7 +278,8 @@ def test_data_key(stack, tool):
     key = stack.create_key()
     assert tool("data-key", key, "mödel \"1\" \\ /").startswith(f"{key} same ")
     assert tool("data-key", key.rsplit("/", 1)[1], "m").startswith(f"{key} same ")
-    stack.control.fault("error", service="kms", operation="GenerateDataKey", code="ThrottlingException", status=400, count=2)
+    stack.control.fault("error", service="kms", operation="GenerateDataKey", code="ThrottlingException", status=400,
+                        count=2)
     stack.control.fault("reset", service="kms", operation="Decrypt")
     assert tool("data-key", key, "m").startswith(f"{key} same ")
     stack.kms().disable_key(KeyId=key)
@@ -328,8 +336,9 @@ def test_release_denied(stack, sealed, release):
 def remains(build, stack):
     """remains(arguments) -> what aws-tool printed, and its writable memory once it has freed everything."""
     def call(*arguments, env=None):
-        with subprocess.Popen([build / "tests/helpers/aws-tool", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              text=True, env={**stack.env, "AWS_TOOL_PAUSE": "1", **(env or {})}) as process:
+        with subprocess.Popen([build / "tests/helpers/aws-tool", *arguments], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True,
+                              env={**stack.env, "AWS_TOOL_PAUSE": "1", **(env or {})}) as process:
             line, memory = process.stdout.readline(), []
             time.sleep(0.3)
             maps = re.findall(r"^(\w+)-(\w+) rw", pathlib.Path(f"/proc/{process.pid}/maps").read_text(), re.M)
@@ -370,7 +379,8 @@ def metadata(stack, path: str):
 
     def ask(url, method, **header):
         headers = {f"X-aws-ec2-metadata-token{name}": value for name, value in header.items()}
-        return urllib.request.urlopen(urllib.request.Request(base + url, method=method, headers=headers)).read().decode()
+        return urllib.request.urlopen(urllib.request.Request(base + url, method=method,
+                                                             headers=headers)).read().decode()
     token = ask("/latest/api/token", "PUT", **{"-ttl-seconds": "60"})
     return json.loads(ask(path, "GET", **{"": token}))
 
@@ -392,7 +402,8 @@ def test_metadata_not_to_be_had(stack, tool, mode, says):
 
 def test_metadata_slow_and_failing(stack, tool):
     stack.control.fault("latency", service="imds", operation="PUT /latest/api/token", seconds=2)
-    stack.control.fault("error", service="imds", operation="GET /latest/meta-data/placement/region", status=503, count=2)
+    stack.control.fault("error", service="imds", operation="GET /latest/meta-data/placement/region", status=503,
+                        count=2)
     stack.control.fault("error", service="imds", operation="GET /latest/user-data", status=401)
     stack.control.fault("reset", service="imds", operation="GET /latest/dynamic/instance-identity/document")
     assert tool("metadata").startswith("us-east-1 ")

@@ -31,8 +31,10 @@ def check_published(boot, result, files):
     assert set(report["pcr15"]["sha384"]["before"]) == {"0"}
     assert report["model"]["bytes"] == sum(map(len, files.values()))
     assert report["key_arn"] == boot.arn and report["kms"]["request_id"] and report["document"]["timestamp_ms"] > 1e12
-    assert {s["name"] for s in report["stages"]} >= {"prepare", "tpm", "recipient-key", "metadata", "header", "attestation",
-                                                     "key-release", "kms", "unseal", "measure", "publish"}
+    assert {s["name"] for s in report["stages"]} >= {
+        "prepare", "tpm", "recipient-key", "metadata", "header", "attestation", "key-release", "kms", "unseal",
+        "measure", "publish"
+    }
     assert boot.stack.control.tpm()["nv"] == []
     assert not (boot.directory / ".unsealing").exists() or not list((boot.directory / ".unsealing").iterdir())
 
@@ -57,7 +59,8 @@ def test_pages_are_there_before_the_key(boot):
         while not booted.done():
             pages = sum(p.stat().st_blocks * 512 for p in boot.directory.glob(".unsealing/*"))
             # KMS notes the call when it comes, and answers three seconds later.
-            if not asked and any(event.get("operation") == "Decrypt" for event in boot.stack.control.audit(service="kms")):
+            if not asked and any(
+                    event.get("operation") == "Decrypt" for event in boot.stack.control.audit(service="kms")):
                 asked = time.monotonic()
             if not asked or time.monotonic() < asked + 2.5:
                 before_key = max(before_key, pages)
@@ -136,11 +139,15 @@ def test_files_are_for_the_group_and_read_only(boot):
     boot.launch("modes/")
     assert boot.run().returncode == 0
     current = boot.directory / "current"
-    assert [oct(p.stat().st_mode & 0o7777) for p in (current, current / "a", current / "a/b")] == ["0o750", "0o750", "0o440"]
+    assert [oct(p.stat().st_mode & 0o7777)
+            for p in (current, current / "a", current / "a/b")] == ["0o750", "0o750", "0o440"]
 
 
 def test_agent_has_nothing_that_seals(build):
-    symbols = {line.split()[-1] for line in subprocess.check_output(["nm", build / "agent/sealboot-agent"], text=True).splitlines()}
+    symbols = {
+        line.split()[-1]
+        for line in subprocess.check_output(["nm", build / "agent/sealboot-agent"], text=True).splitlines()
+    }
     assert {"boot_publish", "kms_release", "message_open"} <= symbols
     assert not symbols & {"kms_generate_data_key", "kms_decrypt", "message_header_new", "frame_seal", "manifest_write",
                           "credentials_from_environment"}
@@ -203,19 +210,25 @@ def test_second_release_is_refused(boot):
 
 
 def test_no_library_reads_the_environment(boot, tmp_path):
-    """OpenSSL would load what OPENSSL_CONF names, and refuse to go on without; libcurl would log the keys of its connections,
-    the TSS its commands; HOME and TZ lead to files, too."""
+    """OpenSSL would load what OPENSSL_CONF names, and refuse to go on without; libcurl would log the keys of its
+    connections, the TSS its commands; HOME and TZ lead to files, too."""
     (tmp_path / "openssl.cnf").write_text("openssl_conf = a\nconfig_diagnostics = 1\n[a]\nproviders = b\n[b]\nx = c\n"
                                           f"[c]\nmodule = {tmp_path}/none.so\nactivate = 1\n")
     boot.put("model.sealed", bytes(Sealed(b"GGUF", boot.data_key())))
     boot.launch("model.sealed")
     boot.config["endpoints"] |= {service: boot.stack.endpoints[service + "_tls"] for service in ("kms", "s3")}
     boot.config["ca_bundle"] = boot.stack.variables["AWS_CA_BUNDLE"]
-    written = {"SSLKEYLOGFILE": "keys", "TSS2_LOGFILE": "tss", "QLOGDIR": "qlog", "CURL_TRACE": "curl", "MALLOC_TRACE": "malloc"}
-    read = {"OPENSSL_CONF": tmp_path / "openssl.cnf", "OPENSSL_MODULES": tmp_path, "OPENSSL_ENGINES": tmp_path, "HOME": tmp_path,
-            "SSL_CERT_FILE": tmp_path / "none", "SSL_CERT_DIR": tmp_path / "none", "TSS2_LOG": "all+trace", "LOCALDOMAIN": "evil",
-            "https_proxy": "http://127.0.0.1:1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "AKIAEVIL",
-            "CURL_CA_BUNDLE": tmp_path / "none", "AWS_CA_BUNDLE": tmp_path / "none", "TPM2TOOLS_TCTI": "swtpm:port=1", "TZ": ":/none"}
+    written = {
+        "SSLKEYLOGFILE": "keys", "TSS2_LOGFILE": "tss", "QLOGDIR": "qlog", "CURL_TRACE": "curl",
+        "MALLOC_TRACE": "malloc"
+    }
+    read = {
+        "OPENSSL_CONF": tmp_path / "openssl.cnf", "OPENSSL_MODULES": tmp_path, "OPENSSL_ENGINES": tmp_path,
+        "HOME": tmp_path, "SSL_CERT_FILE": tmp_path / "none", "SSL_CERT_DIR": tmp_path / "none",
+        "TSS2_LOG": "all+trace", "LOCALDOMAIN": "evil", "https_proxy": "http://127.0.0.1:1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "AKIAEVIL", "CURL_CA_BUNDLE": tmp_path / "none",
+        "AWS_CA_BUNDLE": tmp_path / "none", "TPM2TOOLS_TCTI": "swtpm:port=1", "TZ": ":/none"
+    }
     before = {p.name for p in tmp_path.iterdir()}
     variables = [f"{name}={value}" for name, value in {**read, **{k: tmp_path / v for k, v in written.items()}}.items()]
     result = boot.run(wrapper=("env", *variables))
@@ -229,7 +242,9 @@ def test_authorities_of_the_environment_are_not_trusted(boot):
     boot.put("model.sealed", bytes(Sealed(b"GGUF", boot.data_key())))
     boot.launch("model.sealed")
     boot.config["endpoints"]["s3"] = boot.stack.endpoints["s3_tls"]
-    boot.refused(15, "certificate", wrapper=("env", *(f"{name}={authority}" for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"))))
+    boot.refused(
+        15, "certificate",
+        wrapper=("env", *(f"{name}={authority}" for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"))))
 
 
 HOOK = {"group": "inference", "name": "model-loaded"}
@@ -241,7 +256,8 @@ def hook_results(boot):
 
 def name_hook(boot, where):
     if where == "user data":
-        boot.stack.control.user_data({"sealboot": {"model": f"s3://{boot.stack.bucket}/hook.sealed", "lifecycle_hook": HOOK}})
+        boot.stack.control.user_data(
+            {"sealboot": {"model": f"s3://{boot.stack.bucket}/hook.sealed", "lifecycle_hook": HOOK}})
     else:
         boot.config["lifecycle_hook"] = HOOK
 
@@ -266,7 +282,8 @@ def test_lifecycle_hook_that_auto_scaling_does_not_know_yet(boot, tmp_path):
     boot.stack.control.fault("not-waiting", service="autoscaling", count=2)
     result, told = boot.statuses(tmp_path)
     assert result.returncode == 0 and hook_results(boot) == ["CONTINUE"], result
-    assert sum("No active Lifecycle Action" in line for line in told) == 2 and told[-1].startswith("Model published at ")
+    assert sum("No active Lifecycle Action" in line
+               for line in told) == 2 and told[-1].startswith("Model published at ")
 
 
 IDENTITY = "/latest/dynamic/instance-identity/document"
@@ -382,8 +399,8 @@ def test_lifecycle_hook_of_another_group(boot):
 
 @pytest.mark.parametrize("objects", [None, {"a": "x", "b": "y"}])
 def test_what_is_fetched_ahead_takes_no_room_from_the_model(boot, tmp_path, objects):
-    """A model that nearly fills its tmpfs, most of it there as ciphertext before the manifest can be read; or ciphertext of
-    an object that is none of the model's, but lies where its first one is looked for."""
+    """A model that nearly fills its tmpfs, most of it there as ciphertext before the manifest can be read; or
+    ciphertext of an object that is none of the model's, but lies where its first one is looked for."""
     files = {"a": data(30_000_000), "b": data(100)}
     put_model(boot.stack.s3(), boot.stack.bucket, "tight/", files, boot.model_key(), objects=objects)
     if objects:

@@ -31,8 +31,9 @@ def single(boot, message=None, plaintext=b"GGUF" + bytes(9000), **sealing):
 # ---- the key
 
 def test_key_policy_for_other_pcrs(boot):
-    boot.stack.kms().put_key_policy(KeyId=boot.arn, PolicyName="default",
-                                    Policy=json.dumps(boot.stack.key_policy(pcrs={4: "ab" * 48, 12: "0" * 96, 15: "0" * 96})))
+    boot.stack.kms().put_key_policy(
+        KeyId=boot.arn, PolicyName="default",
+        Policy=json.dumps(boot.stack.key_policy(pcrs={4: "ab" * 48, 12: "0" * 96, 15: "0" * 96})))
     single(boot)
     result = boot.refused(30, "AccessDeniedException", "presented PCRs")
     assert re.search(r"request id: [0-9a-f-]{36}", result.stderr), result
@@ -162,8 +163,10 @@ def test_none_of_the_keys_opens_it(boot, sealboot, tmp_path):
     second, kms = two_keys(boot), boot.stack.kms()
     kms.disable_key(KeyId=boot.arn)
     kms.schedule_key_deletion(KeyId=second)
-    words = [f"{boot.arn}: HTTP 400 DisabledException", f"{second}: HTTP 400 KMSInvalidStateException", "none of the 2 KMS keys",
-             "One of these keys is enough"]
+    words = [
+        f"{boot.arn}: HTTP 400 DisabledException", f"{second}: HTTP 400 KMSInvalidStateException",
+        "none of the 2 KMS keys", "One of these keys is enough"
+    ]
     boot.refused(31, *words)
     result = sealboot("unseal", "-q", f"s3://{boot.stack.bucket}/{OBJECT}", tmp_path / "out")
     assert result.returncode == 31 and all(word in result.stderr for word in words), result
@@ -238,13 +241,16 @@ def test_a_document_that_is_too_old(boot, seconds):
     assert "presented PCRs" not in result.stderr and "instance type" not in result.stderr
 
 
-@pytest.mark.parametrize("code", ["ThrottlingException", "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException",
-                                  "ExpiredTokenException"])
+@pytest.mark.parametrize("code", [
+    "ThrottlingException", "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException",
+    "ExpiredTokenException"
+])
 def test_kms_recovers(boot, code):
     """With a fresh document for every attempt."""
     single(boot)
     boot.stack.control.clear_audit()
-    boot.stack.control.fault("error", service="kms", operation="Decrypt", status=400, code=code, message="later", count=2)
+    boot.stack.control.fault("error", service="kms", operation="Decrypt", status=400, code=code, message="later",
+                             count=2)
     result = boot.run()
     assert result.returncode == 0 and result.report["kms"]["attempts"] == 3, result
     assert sum(s["name"] == "attestation" for s in result.report["stages"]) == 3
@@ -253,7 +259,8 @@ def test_kms_recovers(boot, code):
 def test_kms_never_recovers(boot):
     single(boot)
     boot.config["kms_deadline_seconds"] = 2
-    boot.stack.control.fault("error", service="kms", operation="Decrypt", status=400, code="ThrottlingException", message="later", count=None)
+    boot.stack.control.fault("error", service="kms", operation="Decrypt", status=400, code="ThrottlingException",
+                             message="later", count=None)
     boot.refused(33, "ThrottlingException", "attempts")
 
 
@@ -343,7 +350,10 @@ def test_frame_of_another_message(boot):
 def test_flipped_byte(boot, where):
     sealed = Sealed(data(30_000_000), boot.data_key(), frame_length=1 << 20)
     whole = bytearray(bytes(sealed))
-    at = {"header": len(sealed.header) - 1, "first": len(sealed.header) + 100, "middle": len(whole) // 2, "last": len(whole) - 1}
+    at = {
+        "header": len(sealed.header) - 1, "first": len(sealed.header) + 100, "middle": len(whole) // 2,
+        "last": len(whole) - 1
+    }
     whole[at[where]] ^= 1
     single(boot, bytes(whole))
     boot.refused(54, "altered")
@@ -361,9 +371,11 @@ def test_one_object_of_a_model(boot, sealboot, tmp_path, name):
     (tmp_path / "m").mkdir()
     for path, content in FILES.items():
         (tmp_path / "m" / path).write_bytes(content)
-    sealed = sealboot("seal", "-q", "--key", boot.arn, "--name", "m", tmp_path / "m", f"s3://{boot.stack.bucket}/whole/", "--force")
+    sealed = sealboot("seal", "-q", "--key", boot.arn, "--name", "m", tmp_path / "m",
+                      f"s3://{boot.stack.bucket}/whole/", "--force")
     assert sealed.returncode == 0, sealed
-    boot.put("other/model.gguf", boot.stack.s3().get_object(Bucket=boot.stack.bucket, Key=f"whole/{name}")["Body"].read())
+    boot.put("other/model.gguf",
+             boot.stack.s3().get_object(Bucket=boot.stack.bucket, Key=f"whole/{name}")["Body"].read())
     boot.launch("other/model.gguf")
     boot.stack.control.clear_audit()
     boot.refused(53, '"sealboot" = "manifest-model"', "not a model of its own", "s3://BUCKET/PREFIX/")
@@ -376,7 +388,8 @@ def test_the_mark_cannot_be_removed(boot):
     boot.refused(32, "InvalidCiphertextException")
 
 
-@pytest.mark.parametrize("extra", [{"sealboot": "other"}, {"sealboot": ""}, {"sealboot": "manifest-model", "file": "a"}])
+@pytest.mark.parametrize("extra",
+                         [{"sealboot": "other"}, {"sealboot": ""}, {"sealboot": "manifest-model", "file": "a"}])
 def test_marks_that_no_single_object_has(boot, extra):
     single(boot, bytes(Sealed(b"x", boot.data_key({**CONTEXT, **extra}))))
     boot.refused(53, "not a model of its own")
@@ -389,7 +402,8 @@ def test_the_manifest_of_a_model_without_marks(boot, text):
 
 
 def test_other_objects_of_a_model_without_marks(boot):
-    """Nothing tells them from what another program sealed; so they get no name, unless the configuration asks for one."""
+    """Nothing tells them from what another program sealed; so they get no name, unless the configuration asks for
+    one."""
     put_model(boot.stack.s3(), boot.stack.bucket, "old/", FILES, boot.data_key())
     boot.launch("old/00002.sealed")
     boot.config["encryption_context"] = {"file": "model.gguf"}
@@ -459,7 +473,8 @@ MANIFESTS = {
     "no files": (changed(lambda m: m.update(files=[])), "files"),
     "format 2": (changed(lambda m: m.update(sealboot=2)), "sealboot"),
     "model digest": (changed(lambda m: m.update(digest="sha384:" + "0" * 96)), "model digest"),
-    "10001 paths": (changed(lambda m: m.update(files=[{**GOOD["files"][0], "path": f"f{i}", "object": f"o{i}"} for i in range(10001)])), "files"),
+    "10001 paths": (changed(lambda m: m.update(
+        files=[{**GOOD["files"][0], "path": f"f{i}", "object": f"o{i}"} for i in range(10001)])), "files"),
     "sizes overflow": (changed(lambda m: [f.update(size=(1 << 63) - 1) for f in m["files"]]), "more than any memory"),
 }
 
@@ -481,7 +496,9 @@ def test_10000_paths_are_fine_but_missing(boot):
     files = [{**GOOD["files"][0], "path": f"d{i % 100}/f{i}", "object": f"o{i}"} for i in range(10000)]
     import hashlib
     text = "".join(f"{f['digest']} {f['path']}\n" for f in sorted(files, key=lambda f: f["path"].encode()))
-    sealed_manifest(boot, json.dumps({**GOOD, "files": files, "digest": "sha384:" + hashlib.sha384(text.encode()).hexdigest()}).encode())
+    sealed_manifest(
+        boot,
+        json.dumps({**GOOD, "files": files, "digest": "sha384:" + hashlib.sha384(text.encode()).hexdigest()}).encode())
     boot.refused(41, "s3://")
 
 
@@ -581,7 +598,8 @@ def test_s3_recovers(boot, fault):
 
 
 # The first request comes before the header is read, and asks for more than the first part.
-@pytest.mark.parametrize("frame_length, after", [(10 << 20, 4_000_000), (4096, 8_300_000), (1 << 20, 8 * (1 << 20) + 1000)])
+@pytest.mark.parametrize("frame_length, after", [(10 << 20, 4_000_000), (4096, 8_300_000),
+                                                 (1 << 20, 8 * (1 << 20) + 1000)])
 def test_s3_breaks_off_behind_the_first_part(boot, frame_length, after):
     plaintext = data(30_000_000)
     single(boot, plaintext=plaintext, frame_length=frame_length)
@@ -620,7 +638,8 @@ def test_corrupted_on_the_way(boot):
     ({"kind": "error", "code": "InvalidObjectState"}, 40, "archived in the storage class GLACIER", "s3:GetObject"),
     ({"kind": "denied", "how": "resource", "action": "kms:Decrypt"}, 40, "must allow kms:Decrypt", "s3:GetObject"),
     ({"kind": "denied", "how": "vpc-endpoint"}, 40, "VPC endpoint", "bucket policy"),
-    ({"kind": "denied", "how": "identity", "action": "s3:GetObjectVersion"}, 40, "IAM policy allow s3:GetObjectVersion", "bucket policy"),
+    ({"kind": "denied", "how": "identity", "action": "s3:GetObjectVersion"
+      }, 40, "IAM policy allow s3:GetObjectVersion", "bucket policy"),
 ])
 def test_s3_refusals_have_their_own_advice(boot, fault, code, has, lacks):
     single(boot)
@@ -680,10 +699,12 @@ def test_sha384_bank_is_not_active(boot):
         boot.stack.control.tpm_reset()
         boot.stack.control.clear_audit()
         result = boot.run()
-        assert result.returncode == 26 and "active PCR banks are sha256;" in result.stderr and "tpm2_pcrallocate" in result.stderr, result
+        assert result.returncode == 26 and "active PCR banks are sha256;" in result.stderr, result
+        assert "tpm2_pcrallocate" in result.stderr, result
         assert result.report["failure"]["name"] == "pcr-bank"
         assert not [e for e in boot.stack.control.audit() if e["service"] in ("kms", "s3")]
-        assert not list(boot.directory.iterdir()) and set(boot.stack.tpm("tpm2_pcrread", "sha256:15").split("0x")[1].strip()) == {"0"}
+        assert not list(boot.directory.iterdir()) and set(
+            boot.stack.tpm("tpm2_pcrread", "sha256:15").split("0x")[1].strip()) == {"0"}
     finally:
         boot.stack.tpm("tpm2_pcrallocate", "sha1:all+sha256:all+sha384:all+sha512:all")
         boot.stack.control.tpm_reset()
@@ -738,13 +759,15 @@ def test_no_role(boot):
     assert 15 < time.monotonic() - began < 40
 
 
-ROLE_LIST, ROLE = "/latest/meta-data/iam/security-credentials/", "/latest/meta-data/iam/security-credentials/sealboot-instance"
+ROLE_LIST = "/latest/meta-data/iam/security-credentials/"
+ROLE = ROLE_LIST + "sealboot-instance"
 
 
-@pytest.mark.parametrize("how, path", [
-    ("absent", ROLE_LIST), ("empty", ROLE_LIST), ("absent", ROLE), ("empty", ROLE), ("failed", ROLE), ("no-profile", ROLE),
-    ("no-assume", ROLE), ("absent", "/latest/meta-data/placement/region"), ("empty", "/latest/meta-data/placement/region"),
-    ("absent", "/latest/user-data"), ("empty", "/latest/user-data")])
+@pytest.mark.parametrize("how, path", [("absent", ROLE_LIST), ("empty", ROLE_LIST), ("absent", ROLE), ("empty", ROLE),
+                                       ("failed", ROLE), ("no-profile", ROLE), ("no-assume", ROLE),
+                                       ("absent", "/latest/meta-data/placement/region"),
+                                       ("empty", "/latest/meta-data/placement/region"), ("absent", "/latest/user-data"),
+                                       ("empty", "/latest/user-data")])
 def test_the_first_seconds_of_the_metadata_service(boot, tmp_path, how, path):
     single(boot)
     del boot.config["region"]
@@ -788,18 +811,21 @@ def test_token_expires_under_way(boot):
     assert boot.run().returncode == 0
 
 
-@pytest.mark.parametrize("text,words", [
-    ('{"sealboot": {"model": 5}}', '"sealboot.model" must be an s3:// URI'),
-    ('{"sealboot": {"model": "https://x/"}}', "s3://"),
-    ('{"sealboot": {"model": "s3://b/k", "keys": ["arn:aws:kms:us-east-1:111122223333:key/evil"]}}', 'unknown key "sealboot.keys"'),
-    ('{"sealboot": {"measure": "sha384"}}', 'unknown key "sealboot.measure"'),
-    ('{"sealboot": []}', "must be an object"),
-    # What the service manager and the console are told names the model: no line of it may be the operator's own.
-    ('{"sealboot": {"model": "s3://bucket/x\\nREADY=1\\n"}}', "control characters"),
-    ('{"sealboot": {"model": "s3://bucket/\\u001b[2J"}}', "control characters"),
-    ("{}", "names no model"),
-    ("#!/bin/sh\nreboot", "JSON"),
-])
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        ('{"sealboot": {"model": 5}}', '"sealboot.model" must be an s3:// URI'),
+        ('{"sealboot": {"model": "https://x/"}}', "s3://"),
+        ('{"sealboot": {"model": "s3://b/k", "keys": ["arn:aws:kms:us-east-1:111122223333:key/evil"]}}',
+         'unknown key "sealboot.keys"'),
+        ('{"sealboot": {"measure": "sha384"}}', 'unknown key "sealboot.measure"'),
+        ('{"sealboot": []}', "must be an object"),
+        # What the service manager and the console are told names the model: no line of it may be the operator's own.
+        ('{"sealboot": {"model": "s3://bucket/x\\nREADY=1\\n"}}', "control characters"),
+        ('{"sealboot": {"model": "s3://bucket/\\u001b[2J"}}', "control characters"),
+        ("{}", "names no model"),
+        ("#!/bin/sh\nreboot", "JSON"),
+    ])
 def test_user_data(boot, text, words):
     boot.stack.control.user_data(text)
     boot.refused(11, words)

@@ -67,10 +67,13 @@ def test_another_image(single, doctor, policy, key, tmp_path, stack):
     stack.kms().put_key_policy(KeyId=single.arn, PolicyName="default", Policy=json.dumps(stack.key_policy(pcrs=other)))
     (tmp_path / "meant.json").write_text(json.dumps({"Measurements": {"PCR4": "ab" * 48, "PCR12": ZEROS}}))
     report = single.refused(30).report
-    result = doctor(report, "--policy", policy(single.arn), "--key", key(single.arn), "--reference", tmp_path / "meant.json")
+    result = doctor(report, "--policy", policy(single.arn), "--key", key(single.arn), "--reference",
+                    tmp_path / "meant.json")
     assert result.returncode == MISMATCH
-    assert result.states == {"outcome": ["problem"], "clock": ["ok"], "identity": ["ok"], "key": ["ok"], "pcrs": ["problem"],
-                             "policy": ["problem", "problem"]}
+    assert result.states == {
+        "outcome": ["problem"], "clock": ["ok"], "identity": ["ok"], "key": ["ok"], "pcrs": ["problem"],
+        "policy": ["problem", "problem"]
+    }
     assert re.search(rf"PCR4 is {stack.pcr(4)}, and \S+ expects {'ab' * 48}: another image", result.problems)
     unmet = f"StringEqualsIgnoreCase kms:RecipientAttestation:NitroTPMPCR4 wants {'ab' * 48} and found {stack.pcr(4)}."
     assert f"Release does not apply: {unmet}" in result.problems
@@ -79,7 +82,8 @@ def test_another_image(single, doctor, policy, key, tmp_path, stack):
 
 @pytest.mark.parametrize("pcr", [2, 4])
 def test_another_image_under_a_written_policy(single, doctor, sealboot, tmp_path, stack, pcr):
-    """`sealboot policy` denies outright what no accepted image presents, and the advice is about the image, not the Deny."""
+    """`sealboot policy` denies outright what no accepted image presents, and the advice is about the image, not the
+    Deny."""
     meant = {**{f"PCR{n}": stack.pcr(n) for n in (2, 4, 12)}, f"PCR{pcr}": "ab" * 48}
     (tmp_path / "meant.json").write_text(json.dumps({"Measurements": meant}))
     written = sealboot("policy", "--reference", tmp_path / "meant.json", "--principal", stack.role_arn,
@@ -113,15 +117,19 @@ def test_a_driver_from_outside_the_firmware(single, doctor, policy, tmp_path, st
     for event in json.loads(doctor.sealboot("replay", "--json", "--pcr=2", log).stdout)["events"]:
         stack.control.tpm_extend(2, sha384=bytes.fromhex(event["digest"]))
     expected = {2: CASES["debian13"]["pcrs"]["sha384"][2], **{n: stack.pcr(n) for n in (4, 7, 12, 15)}}
-    stack.kms().put_key_policy(KeyId=single.arn, PolicyName="default", Policy=json.dumps(stack.key_policy(pcrs=expected)))
-    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": value for n, value in expected.items() if n < 15}}))
+    stack.kms().put_key_policy(KeyId=single.arn, PolicyName="default",
+                               Policy=json.dumps(stack.key_policy(pcrs=expected)))
+    (tmp_path / "image.json").write_text(
+        json.dumps({"Measurements": {f"PCR{n}": value for n, value in expected.items() if n < 15}}))
     report = single.refused(30).report
     options = ["--policy", policy(single.arn), "--reference", tmp_path / "image.json"]
     result = doctor(report, *options)
-    assert result.states["pcrs"] == ["problem"] and "PCR2 is" in result.problems and "NitroTPMPCR2 wants" in result.problems
+    assert result.states["pcrs"] == ["problem"
+                                     ] and "PCR2 is" in result.problems and "NitroTPMPCR2 wants" in result.problems
     assert "a UEFI driver from outside the firmware ran" in result.problems
     result = doctor(report, *options, "--event-log", log)
-    assert "a UEFI driver from outside the firmware ran" in result.problems and "\\EFI\\BOOT\\drv.efi" in result.problems
+    assert "a UEFI driver from outside the firmware ran" in result.problems
+    assert "\\EFI\\BOOT\\drv.efi" in result.problems
     # Whether one ran, PCR2 tells without a reference, or with one of nitro-tpm-pcr-compute.
     (tmp_path / "old.json").write_text(json.dumps({"Measurements": {f"PCR{n}": expected[n] for n in (4, 7, 12)}}))
     for options, states in (([], ["unknown", "unknown"]), (["--reference", tmp_path / "old.json"], ["unknown", "ok"])):
@@ -138,8 +146,12 @@ def test_a_permission_that_is_missing(single, doctor, policy, stack):
     assert report["outcome"] == "published"
     assert doctor(report, "--policy", policy(single.arn), "--principal", stack.role_arn).states["policy"] == ["ok"]
     session = stack.info["session_arn"]
-    report |= {"outcome": "failed", "failure": {"name": "kms-denied", "title": "KMS refused", "subject": report["key_arn"],
-                                                "reason": f"AccessDeniedException: User: {session} is not authorized"}}
+    report |= {
+        "outcome": "failed", "failure": {
+            "name": "kms-denied", "title": "KMS refused", "subject": report["key_arn"],
+            "reason": f"AccessDeniedException: User: {session} is not authorized"
+        }
+    }
     result = doctor(report, "--policy", policy(single.arn))
     assert result.states["policy"] == ["ok"] and result.states["permissions"] == ["problem"]
     assert "the role's own IAM policy must allow kms:Decrypt too" in result.problems
@@ -228,7 +240,8 @@ def test_what_the_cli_prints_of_a_key(single, doctor, key, tmp_path):
     report, described = single.run().report, json.loads(key(single.arn).read_text())
     inner = tmp_path / "inner.json"     # aws kms describe-key --query KeyMetadata, as a shell of Windows stores it
     inner.write_text("\ufeff" + json.dumps(described["KeyMetadata"]) + "\r\n")
-    assert doctor(report, "--key", inner).states["key"] == doctor(report, "--key", key(single.arn)).states["key"] == ["ok"]
+    assert doctor(report, "--key", inner).states["key"] == doctor(report, "--key", key(
+        single.arn)).states["key"] == ["ok"]
 
 
 def test_before_the_tpm(single, doctor, policy):
@@ -264,13 +277,16 @@ ATTESTED = {"StringEquals": {"kms:RecipientAttestation:NitroTPMPCR4": FOUR}}
 
 
 def test_an_explicit_denial_is_named_alone(refused):
-    denial = {"Sid": "D", "Effect": "Deny", "Resource": KEY, "Condition": {**ATTESTED, "Null": {"kms:ViaService": "true"}}}
+    denial = {
+        "Sid": "D", "Effect": "Deny", "Resource": KEY, "Condition": {**ATTESTED, "Null": {"kms:ViaService": "true"}}
+    }
     said = refused({"Sid": "A", "Condition": ATTESTED}, denial).policy
     assert [r["text"] for r in said] == [
         f"D denies it outright, because kms:RecipientAttestation:NitroTPMPCR4 is {FOUR} and kms:ViaService is absent",
         "the key policy does not release the key to what was presented"]
     assert "explicit Deny" in said[0]["advice"] and said[1]["advice"] is None
-    said = refused({"Sid": "A", "Condition": {"Null": {"kms:RecipientAttestation:NitroTPMPCR4": "true"}}}, denial).policy
+    said = refused({"Sid": "A", "Condition": {"Null": {"kms:RecipientAttestation:NitroTPMPCR4": "true"}}},
+                   denial).policy
     assert said[0]["text"].startswith("A does not apply:") and said[1]["text"].startswith("D denies")
 
 
@@ -287,7 +303,8 @@ def test_a_role_that_was_deleted(refused):
     assert "--principal" in result.policy[2]["advice"]
 
 
-@pytest.mark.parametrize("user", [f"arn:aws:iam::{CONSUMER}", "arn:aws", f"arn:aws:sts::{CONSUMER}:assumed-role/inference"])
+@pytest.mark.parametrize("user",
+                         [f"arn:aws:iam::{CONSUMER}", "arn:aws", f"arn:aws:sts::{CONSUMER}:assumed-role/inference"])
 def test_a_principal_that_is_none_is_a_remark(refused, user):
     result = refused({}, user=user)
     assert result.returncode == MISMATCH and result.states["outcome"] == ["problem"]
@@ -327,11 +344,19 @@ def test_usage(doctor, report, options, code):
 
 
 @pytest.mark.parametrize("report", [
-    {"outcome": "failed", "failure": []}, {"outcome": "failed", "failure": {"name": 1}}, {"outcome": "x", "stages": {}},
-    {"outcome": "x", "stages": [1, {"name": "attestation"}], "clock": {"realtime_ms": 1}, "document": {"timestamp_ms": 1}},
-    {"outcome": "x", "key_arn": "arn", "identity": {"region": "r", "account": "a"}}, {"outcome": "x", "pcrs": []},
-    {"outcome": "failed", "failure": {"name": "kms-denied", "reason": "User: arn:aws:sts::1:assumed-role/"},
-     "pcrs": {"4": "ab" * 48}},
+    {"outcome": "failed", "failure": []},
+    {"outcome": "failed", "failure": {"name": 1}},
+    {"outcome": "x", "stages": {}},
+    {
+        "outcome": "x", "stages": [1, {"name": "attestation"}], "clock": {"realtime_ms": 1},
+        "document": {"timestamp_ms": 1}
+    },
+    {"outcome": "x", "key_arn": "arn", "identity": {"region": "r", "account": "a"}},
+    {"outcome": "x", "pcrs": []},
+    {
+        "outcome": "failed", "failure": {"name": "kms-denied", "reason": "User: arn:aws:sts::1:assumed-role/"},
+        "pcrs": {"4": "ab" * 48}
+    },
 ])
 def test_reports_of_other_shapes(doctor, report):
     result = doctor(report)

@@ -91,7 +91,8 @@ def test_document_holds_what_was_given(machine, tmp_path):
     contents = {"user-data": os.urandom(1024), "nonce": b"", "public-key": os.urandom(294)}
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
-    result = machine.attest(*(a for name in contents for a in (f"--{name}", tmp_path / name)), "-o", tmp_path / "document")
+    result = machine.attest(*(a for name in contents for a in (f"--{name}", tmp_path / name)), "-o",
+                            tmp_path / "document")
     assert result.returncode == 0, result.stderr.decode()
     payload = cbor.loads(cbor.first((tmp_path / "document").read_bytes())[2])
     assert {k: payload[k.replace("-", "_")] for k in contents} == contents
@@ -154,7 +155,8 @@ def test_no_index_is_left_by_an_error_at_any_step(machine, tmp_path, command, sk
     machine.faults.add(kind, service="tpm", operation=command, skip=skip, **parameters)
     result = machine.attest("-u", tmp_path / "big", "-n", tmp_path / "big")
     if machine.faults.list()[0]["hits"] == 0 or command == "NV_UndefineSpace":
-        assert result.returncode == 0, result.stderr.decode()  # not reached a second time, or undefined by the second way
+        assert result.returncode == 0, result.stderr.decode(
+        )  # not reached a second time, or undefined by the second way
     else:
         assert result.returncode in (TPM, ATTESTATION) and result.stdout == b"" and b"0x" in result.stderr
     assert machine.indices() == []
@@ -207,7 +209,9 @@ def test_others_indices_are_left_alone(machine):
 
 
 def test_clients_at_the_same_time(machine):
-    clients = [subprocess.Popen([SEALBOOT, "attest", "--tcti", machine.tcti], stdout=subprocess.PIPE) for _ in range(12)]
+    clients = [
+        subprocess.Popen([SEALBOOT, "attest", "--tcti", machine.tcti], stdout=subprocess.PIPE) for _ in range(12)
+    ]
     documents = {c.communicate(timeout=60)[0] for c in clients}
     assert [c.returncode for c in clients] == [0] * 12
     assert len(documents) == 12 and machine.indices() == []
@@ -276,7 +280,8 @@ def test_answers_may_be_open_maps(machine):
     assert machine.attest().stdout == b"x" * 3000
 
 
-@pytest.mark.parametrize("size, expected", [(300, [1024]), (990, [1024]), (1000, [1024, 2]), (5000, [1024] * 4 + [930])])
+@pytest.mark.parametrize("size, expected", [(300, [1024]), (990, [1024]), (1000, [1024, 2]),
+                                            (5000, [1024] * 4 + [930])])
 def test_reads_no_more_than_the_answer(machine, size, expected):
     reads = []
     handler = machine.tpm.rewritten[emulator.wire.CC["NV_Read"]]
@@ -304,7 +309,8 @@ def test_busy_answers_are_tried_again(machine):
 
 
 def test_power_cuts_do_not_lock_the_agent_out(machine):
-    """A TPM takes each for a guess at the index, and is locked after three: a machine that panics or is stopped hard still boots."""
+    """A TPM takes each for a guess at the index, and is locked after three: a machine that panics or is stopped hard
+    still boots."""
     def locked():
         return "inLockout: 1" in re.sub(r":\s+", ": ", machine.run(
             "tpm2_getcap", "properties-variable", env={**os.environ, "TPM2TOOLS_TCTI": machine.tcti}).stdout.decode())
@@ -354,7 +360,8 @@ class Device:
 def on_devices(machine, *argv, **nodes):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TPM2TOOLS")}
     environment.update({f"TPM_DEVICE_{name}": value for name, value in nodes.items()})
-    return machine.run(*argv, env={**environment, "LD_PRELOAD": str(DEVICES), "ASAN_OPTIONS": "verify_asan_link_order=0"})
+    return machine.run(*argv,
+                       env={**environment, "LD_PRELOAD": str(DEVICES), "ASAN_OPTIONS": "verify_asan_link_order=0"})
 
 
 def test_no_device(machine):
@@ -442,7 +449,8 @@ def as_user(uid):
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
 def test_another_user_cannot_take_the_turn(machine):
     assert machine.attest().returncode == 0  # what a first run leaves there is there
-    with subprocess.Popen([*as_user(65534), sys.executable, "-c", GREEDY, machine.tcti], stdout=subprocess.PIPE, text=True) as greedy:
+    with subprocess.Popen([*as_user(65534), sys.executable, "-c", GREEDY, machine.tcti], stdout=subprocess.PIPE,
+                          text=True) as greedy:
         try:
             assert greedy.stdout.readline() == "ready\n"
             started = time.monotonic()
@@ -455,11 +463,13 @@ def test_another_user_cannot_take_the_turn(machine):
 
 @pytest.fixture
 def shared(machine):
-    """shared(uid, shell command) in a mount namespace where /run/sealboot is the agent's user's, 12345, as on an image."""
+    """shared(uid, shell command) in a mount namespace where /run/sealboot is the agent's user's, 12345, as on an
+    image."""
     if os.geteuid() != 0:
         pytest.skip("mounts")
     script = """
-        mount -t tmpfs -o mode=755 tmpfs /run && mkdir -m 700 /run/user && mkdir -m 755 /run/sealboot && chown 12345:12345 /run/sealboot
+        mount -t tmpfs -o mode=755 tmpfs /run && mkdir -m 700 /run/user && mkdir -m 755 /run/sealboot &&
+            chown 12345:12345 /run/sealboot
         cp "$1" /run/program
         set -- /run/program "$2"
         root() { "$@"; }
@@ -472,7 +482,8 @@ def shared(machine):
 
 @pytest.mark.parametrize("first, second", [("root", "agent"), ("agent", "root"), ("agent", "agent")])
 def test_root_and_the_agents_user_take_turns(shared, machine, first, second):
-    """Whoever made the file, it is the same for both; and the turn ends with the process that has it, however that ends."""
+    """Whoever made the file, it is the same for both; and the turn ends with the process that has it, however that
+    ends."""
     result = shared(f"""
         {first} "$1" attest --tcti "$2" >/dev/null
         [ "$(stat --format %u:%a /run/sealboot/turn-*)" = 12345:600 ]
@@ -522,11 +533,13 @@ def test_measured_into_every_bank(machine):
 
 def test_only_active_banks_are_measured_into(machine):
     allocation = "sha1:none+sha256:all+sha384:all+sha512:none"
-    assert machine.run("tpm2_pcrallocate", allocation, env={**os.environ, "TPM2TOOLS_TCTI": machine.tcti}).returncode == 0
+    assert machine.run("tpm2_pcrallocate", allocation,
+                       env={**os.environ, "TPM2TOOLS_TCTI": machine.tcti}).returncode == 0
     machine.real.reset()
     result = machine.measure(TEXT)
     assert result.returncode == 0, result.stderr.decode()
-    assert list(json.loads(result.stdout)) == ["sha256", "sha384"] == [d["hashAlg"] for d in machine.records()[0]["digests"]]
+    assert list(json.loads(result.stdout)) == ["sha256", "sha384"
+                                               ] == [d["hashAlg"] for d in machine.records()[0]["digests"]]
     assert machine.pcr("sha384") == replay(machine.records(), "sha384")
 
 
@@ -677,8 +690,8 @@ def test_the_logs_owner_need_not_be_root(build):
         machine.log.parent.mkdir()
         machine.log.touch(0o600)
         os.chown(machine.log, 65534, 65534)
-        result = machine.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", tool, "measure", machine.tcti, 15,
-                             machine.log, directory / "text")
+        result = machine.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", tool, "measure",
+                             machine.tcti, 15, machine.log, directory / "text")
         machine.real.stop()
         assert result.returncode == 0, result.stderr.decode()
         assert len(machine.records()) == 1 and not machine.unfinished() and machine.log.stat().st_uid == 65534

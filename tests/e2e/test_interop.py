@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What AWS's own Encryption SDK seals, sealboot opens; what sealboot seals, the SDK opens; and what neither should is refused."""
+"""What AWS's own Encryption SDK seals, sealboot opens; what sealboot seals, the SDK opens; and what neither should is
+refused."""
 
 import hashlib
 import json
@@ -10,7 +11,9 @@ from boots import CONTEXT, data
 from esdk import esdk  # noqa: F401
 from sealer import model_text
 
-ODD_CONTEXT = {"model": "m", "version": "1", "ünï": "cødé", "a": "", "Z": "=&+ %", "𐀀": "astral", "\uffee": "above it in bytes"}
+ODD_CONTEXT = {
+    "model": "m", "version": "1", "ünï": "cødé", "a": "", "Z": "=&+ %", "𐀀": "astral", "\uffee": "above it in bytes"
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +32,11 @@ def opened(sealboot, tmp_path):
     return call
 
 
-# Both ends of a frame, exact multiples (which the SDK ends in a full or an empty final frame), one block of many small frames.
-@pytest.mark.parametrize("size, frame_length", [(0, 4096), (1, 4096), (4096, 4096), (4097, 4096), (100_000, 4096), (12_288, 4096),
-                                                (1000, 1), (100_000, 1000), (3_000_001, 65_536), (2_000_000, 16 << 20)])
+# Both ends of a frame, exact multiples (which the SDK ends in a full or an empty final frame), one block of many small
+# frames.
+@pytest.mark.parametrize("size, frame_length", [(0, 4096), (1, 4096), (4096, 4096), (4097, 4096), (100_000, 4096),
+                                                (12_288, 4096), (1000, 1), (100_000, 1000), (3_000_001, 65_536),
+                                                (2_000_000, 16 << 20)])
 def test_sealboot_opens_what_the_sdk_seals(esdk, stack, key, opened, size, frame_length):
     sealed = esdk.encrypt(stack, data(size), key, frame_length=frame_length, context=CONTEXT)
     assert opened(sealed) == data(size)
@@ -54,8 +59,8 @@ def test_inspect_reads_the_sdks_header(esdk, stack, key, sealboot, tmp_path):
     assert (report["frame_length"], report["frames"], report["plaintext_size"]) == (4096, 25, 100_000)
 
 
-@pytest.mark.parametrize("suite, reason", [("0578", "it is signed"), ("0178", "no key commitment"), ("0378", "no key commitment"),
-                                           ("0078", "no key commitment")])
+@pytest.mark.parametrize("suite, reason", [("0578", "it is signed"), ("0178", "no key commitment"),
+                                           ("0378", "no key commitment"), ("0078", "no key commitment")])
 def test_other_suites_are_refused(esdk, stack, key, sealboot, tmp_path, suite, reason):
     (tmp_path / "object").write_bytes(esdk.encrypt(stack, data(10_000), key, suite=suite, context=CONTEXT))
     for verb in (["inspect"], ["unseal"]):
@@ -66,17 +71,23 @@ def test_other_suites_are_refused(esdk, stack, key, sealboot, tmp_path, suite, r
 
 @pytest.mark.parametrize("frame_length", [4096, 65_536, 1 << 20])
 def test_the_sdk_opens_what_sealboot_seals(esdk, stack, key, sealboot, tmp_path, frame_length):
-    files = {"empty": b"", "small": b"GGUF", "multiple": data(3 * frame_length), "more": data(3 * frame_length + 1), "parts": data(9 << 20)}
+    files = {
+        "empty": b"", "small": b"GGUF", "multiple": data(3 * frame_length), "more": data(3 * frame_length + 1),
+        "parts": data(9 << 20)
+    }
     (tmp_path / "model").mkdir()
     for name, content in files.items():
         (tmp_path / "model" / name).write_bytes(content)
-    result = sealboot("seal", "-q", "--key", key, "--name", "m", "--frame-length", str(frame_length), "--context", "ünï=cødé",
-                      "--context", "𐀀=astral", "--context", "\uffee=above", tmp_path / "model", f"{tmp_path}/sealed/")
+    result = sealboot("seal", "-q", "--key", key, "--name", "m", "--frame-length", str(frame_length), "--context",
+                      "ünï=cødé", "--context", "𐀀=astral", "--context", "\uffee=above", tmp_path / "model",
+                      f"{tmp_path}/sealed/")
     assert result.returncode == 0, result
     manifest, header = esdk.decrypt(stack, (tmp_path / "sealed/manifest.sealed").read_bytes())
     assert header["suite"] == 0x0478 and header["frameLength"] == frame_length
     assert header["keys"] == [{"provider": "aws-kms", "info": key}]
-    assert header["context"] == {"model": "m", "version": "1", "sealboot": "manifest-model", "ünï": "cødé", "𐀀": "astral", "\uffee": "above"}
+    assert header["context"] == {
+        "model": "m", "version": "1", "sealboot": "manifest-model", "ünï": "cødé", "𐀀": "astral", "\uffee": "above"
+    }
     listed = json.loads(manifest)
     assert listed["digest"] == "sha384:" + hashlib.sha384(model_text(files)).hexdigest()
     assert [f["path"] for f in listed["files"]] == sorted(files)

@@ -70,10 +70,16 @@ def judge(method, target, headers, body):
         return "no x-amz-content-sha256"
     payload = payload or hashlib.sha256(body).hexdigest()
     path, _, query = target.partition("?")
-    pairs = sorted((encode(pair.partition("=")[0]), encode(pair.partition("=")[2])) for pair in query.split("&") if pair)
-    request = "\n".join([method, encode(path, "/"), "&".join(f"{k}={v}" for k, v in pairs),
-                         *(f"{name}:{' '.join(headers[name].split())}" for name in signed), "", ";".join(signed), payload])
-    to_sign = "\n".join(["AWS4-HMAC-SHA256", headers["x-amz-date"], scope, hashlib.sha256(request.encode()).hexdigest()])
+    pairs = sorted(
+        (encode(pair.partition("=")[0]), encode(pair.partition("=")[2])) for pair in query.split("&") if pair)
+    request = "\n".join([
+        method,
+        encode(path, "/"), "&".join(f"{k}={v}" for k, v in pairs),
+        *(f"{name}:{' '.join(headers[name].split())}" for name in signed), "", ";".join(signed), payload
+    ])
+    to_sign = "\n".join(
+        ["AWS4-HMAC-SHA256", headers["x-amz-date"], scope,
+         hashlib.sha256(request.encode()).hexdigest()])
     key = b"AWS4" + SECRET.encode()
     for part in (date, region, service, "aws4_request", to_sign):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()

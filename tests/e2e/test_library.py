@@ -46,9 +46,8 @@ def test_only_the_public_functions_are_visible(installed):
 def test_a_service_links_it(installed, stack, sealboot, tmp_path):
     pc = find(installed, "sealboot-verify.pc")
     environment = {**os.environ, "PKG_CONFIG_PATH": str(pc.parent), "PKG_CONFIG_SYSROOT_DIR": str(installed)}
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "sealboot-verify"], env=environment, capture_output=True,
-                           text=True,
-                           check=True).stdout.split()
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "sealboot-verify"], env=environment,
+                           capture_output=True, text=True, check=True).stdout.split()
     source = os.path.join(os.path.dirname(__file__), "../../policy/examples/attested-service.c")
     subprocess.run(["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o", tmp_path / "service", source,
                     *flags], check=True)
@@ -56,7 +55,8 @@ def test_a_service_links_it(installed, stack, sealboot, tmp_path):
     (tmp_path / "nonce").write_bytes(os.urandom(32))
     (tmp_path / "key").write_bytes(b"a public key")
     (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": stack.pcr(n) for n in (2, 4, 7, 12)}}))
-    assert sealboot("attest", "-n", tmp_path / "nonce", "-p", tmp_path / "key", "-o", tmp_path / "document").returncode == 0
+    assert sealboot("attest", "-n", tmp_path / "nonce", "-p", tmp_path / "key", "-o",
+                    tmp_path / "document").returncode == 0
 
     def ask(*more):
         libraries = {"LD_LIBRARY_PATH": str(find(installed, "libsealboot-verify.so").parent)}
@@ -132,8 +132,9 @@ def test_the_headers_example_can_be_copied(tmp_path):
 def test_the_header_is_c_plus_plus_too(installed, tmp_path):
     (tmp_path / "empty.cc").write_text("#include <sealboot-verify.h>\n")
     include = find(installed, "sealboot-verify.h").parent
-    compiled = subprocess.run(["cc", "-x", "c++", "-fsyntax-only", "-Wall", "-Werror", "-I", include, tmp_path / "empty.cc"],
-                              capture_output=True, text=True)
+    compiled = subprocess.run(
+        ["cc", "-x", "c++", "-fsyntax-only", "-Wall", "-Werror", "-I", include, tmp_path / "empty.cc"],
+        capture_output=True, text=True)
     if "cc1plus" in compiled.stderr:
         pytest.skip("no C++ compiler")
     assert compiled.returncode == 0, compiled.stderr
@@ -143,8 +144,10 @@ def test_the_agent_holds_none_of_it(build):
     """Sealing, measuring, verifying and policies are people's business: the measured image carries only what a boot
     needs."""
     policy = symbols("--defined-only", "-g", build / "policy/libsealboot-policy.a")
-    assert {"document_parse", "chain_build", "evaluate", "references_parse", "diagnose", "sealboot_verifier_run"} <= policy
-    agent = symbols("--defined-only", "-g", build / "agent/sealboot-agent")  # what is local may happen to have the same name
+    assert {"document_parse", "chain_build", "evaluate", "references_parse", "diagnose",
+            "sealboot_verifier_run"} <= policy
+    agent = symbols("--defined-only", "-g",
+                    build / "agent/sealboot-agent")  # what is local may happen to have the same name
     assert "config_parse" in agent and agent & policy == set()
     needed = subprocess.run(["readelf", "-d", build / "agent/sealboot-agent"], capture_output=True, text=True,
                             check=True).stdout

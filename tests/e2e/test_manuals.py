@@ -37,7 +37,8 @@ def test_there_are_manuals():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_name(page):
-    """One word, which is the file's: programs that index manuals take no name with a space. And one line of what it is."""
+    """One word, which is the file's: programs that index manuals take no name with a space. And one line of what it
+    is."""
     text = page.read_text()
     assert re.fullmatch(rf"\.Nm {page.stem}\n\.Nd (\S.*)\n", section(text, "NAME")), section(text, "NAME")
     assert f"\n.Dt {page.stem.upper()} {page.suffix[1:]}\n" in text

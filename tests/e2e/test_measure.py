@@ -21,7 +21,8 @@ CASES = {case["name"]: case for case in json.loads((FIXTURES / "cases.json").rea
 def sealboot(build):
     """Runs the program, which needs no stack here, and returns what it printed."""
     def run(*arguments, code=0):
-        done = subprocess.run([build / "policy/sealboot", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([build / "policy/sealboot", *map(str, arguments)], capture_output=True, text=True,
+                              timeout=60)
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout if code == 0 else done.stdout + done.stderr
 
@@ -163,11 +164,12 @@ REFUSALS = [
     (["{f}/debian13-systemd-boot.efi", "{f}/debian13-aa64.efi"], 70, "is for arm64, where x86-64 is started"),
     (["{f}/debian13-aa64.efi", "--addon={f}/addon.efi"], 70, "is for x86-64, where arm64 is started"),
     (["{f}/debian13.efi", "--command-line=@1 x"], 2, "selects a profile"),
-    (["{f}/debian13.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl"], 70, "it is not signed, and db does not hold its hash"),
+    (["{f}/debian13.efi", "--PK={f}/PK.esl",
+      "--db={f}/db-A.esl"], 70, "it is not signed, and db does not hold its hash"),
     (["{f}/debian13-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-CA.esl"], 70, "none of its signatures chains"),
     (["{f}/debian13-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl", "--dbx={f}/db-A.esl"], 70, "dbx forbids it"),
-    (["{f}/handmade-inner-B-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl", "--stub-version=251"], 70,
-     "handmade-inner-B-signed-A.efi:.linux"),
+    (["{f}/handmade-inner-B-signed-A.efi", "--PK={f}/PK.esl", "--db={f}/db-A.esl",
+      "--stub-version=251"], 70, "handmade-inner-B-signed-A.efi:.linux"),
     (["{f}/debian13.efi", "--db={f}/db-A.esl"], 2, "--PK"),
     (["{f}/debian13.efi", "--secure-boot=on"], 2, "without a platform key"),
     (["{f}/debian13.efi", "--secure-boot=maybe"], 2, 'neither "on" nor "off"'),
@@ -206,7 +208,8 @@ def sections(image):
 
 
 def authenticode(image):
-    """SHA-384 over an unsigned image: headers without checksum and certificate directory, sections, and what follows them."""
+    """SHA-384 over an unsigned image: headers without checksum and certificate directory, sections, and what follows
+    them."""
     optional = optional_header(image)
     headers, = struct.unpack_from("<I", image, optional + 60)
     digest = hashlib.sha384(image[:optional + 64] + image[optional + 68:optional + 144] + image[optional + 152:headers])
@@ -219,7 +222,8 @@ def authenticode(image):
 
 
 def enlarged_kernel(image, by):
-    """The UKI with `by` more bytes of .linux in memory than its file has, and the kernel as the stub then hands it on."""
+    """The UKI with `by` more bytes of .linux in memory than its file has, and the kernel as the stub then hands it
+    on."""
     at, _, size, address, raw, offset = next(s for s in sections(image) if s[1].rstrip(b"\0") == b".linux")
     uki = bytearray(image)
     struct.pack_into("<I", uki, at + 8, raw + by)
@@ -233,8 +237,8 @@ def test_a_kernel_that_is_larger_in_memory(sealboot, tmp_path, by):
     path = tmp_path / "uki.efi"
     path.write_bytes(uki)
     value = bytes(48)
-    for digest in (hashlib.sha384(b"Calling EFI Application from Boot Option").digest(), hashlib.sha384(bytes(4)).digest(),
-                   authenticode(uki), authenticode(kernel)):
+    for digest in (hashlib.sha384(b"Calling EFI Application from Boot Option").digest(),
+                   hashlib.sha384(bytes(4)).digest(), authenticode(uki), authenticode(kernel)):
         value = hashlib.sha384(value + digest).digest()
     said = json.loads(sealboot("measure", "--json", "--event-log", path))
     assert said["Measurements"]["PCR4"] == value.hex()
@@ -329,10 +333,13 @@ def test_companions_that_are_not_predicted_are_refused(sealboot, tmp_path, path)
 
 def test_files_beside_them_are_not_taken_for_companions(sealboot, tmp_path):
     readme = FIXTURES / "README"
-    disk = make_disk(tmp_path, 16, {
-        "/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi", "/loader/random-seed": readme, "/loader/credentials/note": readme,
-        "/loader/credentials/.hidden.cred": readme, "/loader/addons/disk.raw": readme, "/EFI/BOOT/x.cred": readme,
-        "/EFI/BOOT/BOOTX64.EFI.extra.d/directory.cred/file": readme}, 24)
+    disk = make_disk(
+        tmp_path, 16, {
+            "/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi", "/loader/random-seed": readme,
+            "/loader/credentials/note": readme, "/loader/credentials/.hidden.cred": readme,
+            "/loader/addons/disk.raw": readme, "/EFI/BOOT/x.cred": readme,
+            "/EFI/BOOT/BOOTX64.EFI.extra.d/directory.cred/file": readme
+        }, 24)
     said = json.loads(sealboot("measure", "--json", f"--disk={disk}"))["Measurements"]
     assert said["PCR12"] == "00" * 48
 

@@ -35,7 +35,8 @@ def test_peak_memory(boot, tmp_path, size, frame_length):
     # VmHWM: the tmpfs is not mapped, so this is all there is beside it.
     peak = result.report["resources"]["peak_memory_kib"]
     rate = next(s["gb_per_s"] for s in result.report["stages"] if s["name"] == "unseal")
-    print(f"{size // MIB} MiB: VmHWM {peak} KiB, {result.report['resources']['cpu_seconds'] / size * 1e9:.2f} CPU s/GB, {rate} GB/s")
+    cpu = result.report["resources"]["cpu_seconds"] / size * 1e9
+    print(f"{size // MIB} MiB: VmHWM {peak} KiB, {cpu:.2f} CPU s/GB, {rate} GB/s")
     assert peak <= LIMIT_KIB
 
 
@@ -57,18 +58,23 @@ def mappings(pid: int):
 
 
 def test_keys_are_in_locked_memory_only(boot, build, tmp_path):
-    """While a model is unsealed: the data key, and the file key, which an expanded AES key begins with, are nowhere but in
-    memory that is never swapped, and never in a core file."""
+    """While a model is unsealed: the data key, and the file key, which an expanded AES key begins with, are nowhere but
+    in memory that is never swapped, and never in a core file."""
     key, model = boot.data_key(), os.urandom(8 * MIB)
     sealed = Sealed(model, key, frame_length=MIB)
     boot.put("slow", bytes(sealed))
     boot.launch("slow")
     boot.stack.control.fault("slow", service="s3", operation="GetObject", count=None, rate=MIB)
     (tmp_path / "agent.json").write_text(json.dumps(boot.config))
-    process = subprocess.Popen([build / "agent/sealboot-agent", "--config", tmp_path / "agent.json", "--report", tmp_path / "report.json",
-                                "--tcti", boot.stack.variables["TPM2TOOLS_TCTI"]], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([
+        build / "agent/sealboot-agent", "--config", tmp_path / "agent.json", "--report", tmp_path / "report.json",
+        "--tcti", boot.stack.variables["TPM2TOOLS_TCTI"]
+    ], stderr=subprocess.DEVNULL)
     try:
-        keys = {"data key": key.plaintext, "file key": derive(key.plaintext, sealed.id, struct.pack(">H", SUITE) + b"DERIVEKEY")}
+        keys = {
+            "data key": key.plaintext, "file key": derive(key.plaintext, sealed.id,
+                                                          struct.pack(">H", SUITE) + b"DERIVEKEY")
+        }
         frames, places = [model[i * MIB:i * MIB + 64] for i in range(8)], {}
         deadline = time.monotonic() + 60
         # Until plaintext is there: the key is in use then.

@@ -9,21 +9,28 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 USAGE = 2
-COMMANDS = {name: ["policy/sealboot", *name.split()[1:]] for name in (
-    "sealboot attest", "sealboot digest", "sealboot doctor", "sealboot inspect", "sealboot measure", "sealboot policy",
-    "sealboot policy check", "sealboot policy diff", "sealboot replay", "sealboot seal", "sealboot unseal", "sealboot verify")}
+COMMANDS = {
+    name: ["policy/sealboot", *name.split()[1:]]
+    for name in ("sealboot attest", "sealboot digest", "sealboot doctor", "sealboot inspect", "sealboot measure",
+                 "sealboot policy", "sealboot policy check", "sealboot policy diff", "sealboot replay", "sealboot seal",
+                 "sealboot unseal", "sealboot verify")
+}
 COMMANDS["sealboot-agent"] = ["agent/sealboot-agent"]
-MANUALS = {name: "units/man/sealboot-agent.8" if name == "sealboot-agent" else f"policy/man/{'-'.join(name.split()[:2])}.1"
-           for name in COMMANDS}
+MANUALS = {
+    name: "units/man/sealboot-agent.8" if name == "sealboot-agent" else f"policy/man/{'-'.join(name.split()[:2])}.1"
+    for name in COMMANDS
+}
 
 
 @pytest.fixture(params=COMMANDS)
 def command(request, build):
-    """command(arguments...) runs one of them, without a terminal and without input; .name, and .options that --help shows."""
+    """command(arguments...) runs one of them, without a terminal and without input; .name, and .options that --help
+    shows."""
     program, *verb = COMMANDS[request.param]
 
     def call(*arguments):
-        return subprocess.run([build / program, *verb, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        return subprocess.run([build / program, *verb, *arguments], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL)
     call.name = request.param
     shown = call("--help")
     assert (shown.returncode, shown.stderr) == (0, ""), shown
@@ -59,7 +66,8 @@ def test_values(command):
 def test_help_wins_over_what_follows(command):
     for option in ("--help", "-h", "--hel"):
         result = command(option, "--frob", "too", "many", "words")
-        assert result.returncode == 0 and result.stdout.startswith(f"Usage: {command.name} ") and not result.stderr, result
+        assert result.returncode == 0 and result.stdout.startswith(
+            f"Usage: {command.name} ") and not result.stderr, result
 
 
 def test_each_option_is_in_the_manual(command):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standard output that goes nowhere: whatever either program prints, what does not arrive is an error with words and a code."""
+"""Standard output that goes nowhere: whatever either program prints, what does not arrive is an error with words and a
+code."""
 
 import json
 import os
@@ -39,8 +40,8 @@ def run(command, env, sink, **more):
     descriptor = sink()
     try:
         start = {"stdout": descriptor} if descriptor is not None else {"preexec_fn": lambda: os.close(1)}
-        return subprocess.run([str(part) for part in command], env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                              timeout=60, **start, **more)
+        return subprocess.run([str(part) for part in command], env=env, stdin=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True, timeout=60, **start, **more)
     finally:
         if descriptor is not None:
             os.close(descriptor)
@@ -53,7 +54,8 @@ def inputs(stack, build, tmp_path_factory):
 
     def call(*arguments):
         command = [build / "policy/sealboot", *arguments]
-        return subprocess.run([str(part) for part in command], env=stack.env, capture_output=True, text=True, check=True).stdout
+        return subprocess.run([str(part) for part in command], env=stack.env, capture_output=True, text=True,
+                              check=True).stdout
 
     reference = directory / "image.json"
     reference.write_text(call("measure", "--json", FIXTURES / "debian13.efi"))
@@ -63,9 +65,11 @@ def inputs(stack, build, tmp_path_factory):
     write(directory / "model", {"a": b"GGUF and so on", "b": b"more"})
     key = stack.create_key(pcrs={})
     call("seal", "--key", key, directory / "model", directory / "sealed/")
-    return {"image": reference, "policy": directory / "policy.json", "report": directory / "report.json", "writing": writing,
-            "model": directory / "model", "sealed": f"{directory / 'sealed'}/", "key": key, "log": FIXTURES / "debian13.log",
-            "document": DOCUMENTS / "nitrotpm.cbor"}
+    return {
+        "image": reference, "policy": directory / "policy.json", "report": directory / "report.json",
+        "writing": writing, "model": directory / "model", "sealed": f"{directory / 'sealed'}/", "key": key,
+        "log": FIXTURES / "debian13.log", "document": DOCUMENTS / "nitrotpm.cbor"
+    }
 
 
 def commands(inputs, new):
@@ -93,7 +97,8 @@ def commands(inputs, new):
 
 
 def check(command, stack, sink, ordinary):
-    """A code of the command's own stays; success becomes FAILURE_IO. The reason is known unless an earlier write had failed, too."""
+    """A code of the command's own stays; success becomes FAILURE_IO. The reason is known unless an earlier write had
+    failed, too."""
     result = run(command, stack.env, sink)
     assert result.returncode == (ordinary or IO), result
     assert re.search(rf"on: +standard output\n.*could be written(: {SINKS[sink]})?\n", result.stderr), result
@@ -109,7 +114,8 @@ def test_every_verb(build, stack, inputs, tmp_path, sink):
 
     for ordinary, arguments in zip(list(commands(inputs, new)), list(commands(inputs, new)), strict=True):
         command = [build / "policy/sealboot", *arguments]
-        first = subprocess.run([build / "policy/sealboot", *ordinary], env=stack.env, capture_output=True, stdin=subprocess.DEVNULL)
+        first = subprocess.run([build / "policy/sealboot", *ordinary], env=stack.env, capture_output=True,
+                               stdin=subprocess.DEVNULL)
         assert first.stdout and first.returncode in (0, 73), first
         check(command, stack, sink, first.returncode)
 
@@ -119,7 +125,9 @@ def test_help_and_version(build, stack, sink):
     listed = subprocess.run([build / "policy/sealboot", "--help"], capture_output=True, text=True, check=True).stdout
     verbs = re.findall(r"^  ([a-z]+) ", listed, re.M)
     assert len(verbs) >= 10
-    for arguments in (["--help"], ["--version"], *([verb, "--help"] for verb in verbs), ["policy", "check", "-h"], ["policy", "diff", "-h"]):
+    for arguments in (["--help"], ["--version"], *([verb, "--help"]
+                                                   for verb in verbs), ["policy", "check",
+                                                                        "-h"], ["policy", "diff", "-h"]):
         check([build / "policy/sealboot", *arguments], stack, sink, 0)
     for arguments in (["--help"], ["--version"]):
         check([build / "agent/sealboot-agent", *arguments], stack, sink, 0)
@@ -134,7 +142,8 @@ def test_check_config(boot, build, stack, tmp_path, sink):
 def test_a_closed_descriptor_is_not_reused(build, stack, inputs, tmp_path):
     """What is printed must not go to the file that happens to be opened next."""
     check([build / "policy/sealboot", "unseal", inputs["sealed"], tmp_path / "to"], stack, closed, 0)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "to").iterdir()} == {"a": b"GGUF and so on", "b": b"more"}
+    assert {path.name: path.read_bytes()
+            for path in (tmp_path / "to").iterdir()} == {"a": b"GGUF and so on", "b": b"more"}
 
 
 def test_a_failure_keeps_its_code(build, stack, tmp_path):

@@ -15,9 +15,12 @@ CHANGELOG = "# Changes\n\n## 1.2.3, 2026-11-29\n\n## 1.2.2, 2026-10-01\n"
 
 @pytest.fixture
 def tree(tmp_path):
-    """tree(*arguments, files={path: text}) is what tests/release says in a repository with these files, all committed."""
-    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b",
-           "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    """tree(*arguments, files={path: text}) is what tests/release says in a repository with these files, all
+    committed."""
+    env = {
+        **os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"
+    }
     env = {k: v for k, v in env.items() if k not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
 
     class Tree:
@@ -88,8 +91,10 @@ def test_refuses_a_tree_that_is_not_committed(tree, files):
 def test_dry_run_runs_nothing(tree):
     tree.commit({"CHANGELOG.md": "# Changes\n"})
     status, output = tree.release("--dry-run")
-    assert status == 0 and "tests/check --images" in output and "git archive" not in tree.release("--dry-run", "tree")[1]
-    assert [line[3:] for line in output.splitlines() if line.startswith("== ")] == ["version", "tree", "manuals", "tarball", "check"]
+    assert status == 0 and "tests/check --images" in output and "git archive" not in tree.release("--dry-run",
+                                                                                                  "tree")[1]
+    assert [line[3:] for line in output.splitlines()
+            if line.startswith("== ")] == ["version", "tree", "manuals", "tarball", "check"]
 
 
 def test_usage(tree):

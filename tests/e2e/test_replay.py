@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from firmware_log import (ACPI, DRIVER, FILE, HD, PCI, ROM, RUNTIME_DRIVER, VARIABLE, image_event, load_option, log_of, log_with,
-                          variable_event)
+from firmware_log import (ACPI, DRIVER, FILE, HD, PCI, ROM, RUNTIME_DRIVER, VARIABLE, image_event, load_option, log_of,
+                          log_with, variable_event)
 from stack import attestation, pki
 from test_measure import CASES, FIXTURES, members, options_of, sealboot, undocumented  # noqa: F401 (a fixture)
 
@@ -152,7 +152,8 @@ def test_a_comparison_that_compares_nothing_is_no_success(sealboot, tmp_path, op
     assert "compares nothing" in sealboot("replay", "--pcr=15", option, log_of("debian13"), code=2)
     # Nor does another comparison that does hold make up for it.
     zero = f"--expect=PCR15={'00' * 48}"
-    assert "compares nothing" in sealboot("replay", "--pcr=15", f"--reference={reference}", zero, log_of("debian13"), code=2)
+    assert "compares nothing" in sealboot("replay", "--pcr=15", f"--reference={reference}", zero, log_of("debian13"),
+                                          code=2)
     assert compared(sealboot, "--pcr=15", zero, log_of("debian13"))[15]["equal"]
 
 
@@ -183,7 +184,8 @@ ALTERED = [
 
 
 @pytest.mark.parametrize("before, after, pcr, text", ALTERED)
-def test_words_that_were_not_measured_are_told_from_those_that_were(sealboot, tmp_path, before, after, pcr, text):  # noqa: F811
+def test_words_that_were_not_measured_are_told_from_those_that_were(sealboot, tmp_path, before, after, pcr,
+                                                                    text):  # noqa: F811
     log = log_of("debian13").read_bytes()
     assert log.count(before) == 1
     path = tmp_path / "altered.log"
@@ -287,18 +289,22 @@ def test_a_known_driver_and_another_one(sealboot, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize("pcr", [1, 5])
-@pytest.mark.parametrize("name, value, text, note", [
-    ("Driver0000", load_option("evil", HD, FILE), 'variable Driver0000 "evil": partition 1, \\EFI\\BOOT\\drv.efi', "UEFI driver"),
-    ("DriverOrder", b"\0\0\x1f\0", "variable DriverOrder: 0000, 001F", "UEFI driver"),
-    ("SysPrep00AB", load_option("x", FILE), 'variable SysPrep00AB "x": \\EFI\\BOOT\\drv.efi', "another application"),
-    ("SysPrepOrder", b"\1\0", "variable SysPrepOrder: 0001", "another application"),
-    ("DriverOrder", b"", "variable DriverOrder, not set", None),
-    ("Driver0001", b"\1\0\0\0\xff\xffx\0\0\0", 'variable Driver0001 "x"', "UEFI driver"),  # a path beyond the end
-    ("Driver0001", b"\1\0\0", "variable Driver0001", "UEFI driver"),
-    ("Driver0001", b"\1\0\0\0\4\0x\0", 'variable Driver0001 "x"', "UEFI driver"),  # a title without an end
-    ("Boot0001", load_option("disk", HD, FILE), 'variable Boot0001 "disk"', None),
-    ("Boot1001", load_option("disk", HD, FILE), 'variable Boot1001 "disk"', None),
-])
+@pytest.mark.parametrize(
+    "name, value, text, note",
+    [
+        ("Driver0000", load_option(
+            "evil", HD, FILE), 'variable Driver0000 "evil": partition 1, \\EFI\\BOOT\\drv.efi', "UEFI driver"),
+        ("DriverOrder", b"\0\0\x1f\0", "variable DriverOrder: 0000, 001F", "UEFI driver"),
+        ("SysPrep00AB", load_option("x",
+                                    FILE), 'variable SysPrep00AB "x": \\EFI\\BOOT\\drv.efi', "another application"),
+        ("SysPrepOrder", b"\1\0", "variable SysPrepOrder: 0001", "another application"),
+        ("DriverOrder", b"", "variable DriverOrder, not set", None),
+        ("Driver0001", b"\1\0\0\0\xff\xffx\0\0\0", 'variable Driver0001 "x"', "UEFI driver"),  # a path beyond the end
+        ("Driver0001", b"\1\0\0", "variable Driver0001", "UEFI driver"),
+        ("Driver0001", b"\1\0\0\0\4\0x\0", 'variable Driver0001 "x"', "UEFI driver"),  # a title without an end
+        ("Boot0001", load_option("disk", HD, FILE), 'variable Boot0001 "disk"', None),
+        ("Boot1001", load_option("disk", HD, FILE), 'variable Boot1001 "disk"', None),
+    ])
 def test_names_what_the_firmware_was_told_to_run(sealboot, tmp_path, pcr, name, value, text, note):  # noqa: F811
     log = log_with(tmp_path, "debian13", (pcr, VARIABLE, variable_event(name, value), value))
     events = json.loads(sealboot("replay", "--json", f"--pcr={pcr}", log))["events"]
@@ -310,13 +316,16 @@ def test_names_what_the_firmware_was_told_to_run(sealboot, tmp_path, pcr, name, 
 
 def test_a_label_alone_tells_of_no_driver(sealboot, tmp_path):  # noqa: F811
     """Its digest is of other bytes: the log was altered."""
-    log = log_with(tmp_path, "debian13", (1, VARIABLE, variable_event("Driver0000", load_option("evil", FILE)), b"other"))
-    event, = (e for e in json.loads(sealboot("replay", "--json", "--pcr=1", log, code=73))["events"] if "Driver0000" in e["text"])
+    log = log_with(tmp_path, "debian13",
+                   (1, VARIABLE, variable_event("Driver0000", load_option("evil", FILE)), b"other"))
+    event, = (e for e in json.loads(sealboot("replay", "--json", "--pcr=1", log, code=73))["events"]
+              if "Driver0000" in e["text"])
     assert event["text_measured"] is False and "note" not in event
 
 
 def record(pcr, text, **more):
-    digests = [{"hashAlg": bank, "digest": hashlib.new(bank, text.encode()).hexdigest()} for bank in ("sha256", "sha384")]
+    digests = [{"hashAlg": bank, "digest": hashlib.new(bank, text.encode()).hexdigest()}
+               for bank in ("sha256", "sha384")]
     return {"pcr": pcr, "digests": digests, "content_type": "systemd",
             "content": {"eventType": "phase", "string": text}, **more}
 
@@ -440,7 +449,8 @@ def test_damaged_logs_are_refused(sealboot, tmp_path):  # noqa: F811
 
 
 def test_the_manual_has_every_member_of_the_json(sealboot):  # noqa: F811
-    answer = json.loads(sealboot("replay", "--json", "--pcr=4", f"--expect=PCR4={'00' * 48}", log_of("debian13"), code=73))
+    answer = json.loads(
+        sealboot("replay", "--json", "--pcr=4", f"--expect=PCR4={'00' * 48}", log_of("debian13"), code=73))
     assert undocumented(answer, "replay") - {"PCR4"} == set()
     assert re.search(r"^\.Ql note\b", (MANUALS / "sealboot-replay.1").read_text(), re.MULTILINE)
     assert {"value", "event", "meaning", "text_measured"} <= members(answer)
@@ -474,7 +484,8 @@ def test_against_a_live_tpm(sealboot, tpm, tmp_path):  # noqa: F811
     log = tmp_path / "log"
     log.write_text("".join(f"\x1e{json.dumps(r)}\n" for r in records))
     for text in texts[:2]:
-        extend_with([{"pcr": 11, **{bank: hashlib.new(bank, text.encode()).hexdigest() for bank in ("sha256", "sha384")}}])
+        extend_with(
+            [{"pcr": 11, **{bank: hashlib.new(bank, text.encode()).hexdigest() for bank in ("sha256", "sha384")}}])
     finding = compared(sealboot, f"--tpm={tcti}", "--pcr=11", log, code=73)[11]
     assert "it was not measured" in finding["meaning"]
     assert finding["event"]["number"] == 3
@@ -502,7 +513,8 @@ def test_against_an_attestation_document(sealboot, leaf, tmp_path):  # noqa: F81
     assert "it is of another boot, altered" in findings[12]["meaning"]
     path.write_bytes(document(leaf, CASES["debian13"]["pcrs"]))
     findings = compared(sealboot, f"--document={path}", log_of("debian13-addon"), code=73)
-    assert findings[12]["meaning"].startswith("the log tells of it, but it was not measured: a command line was appended")
+    assert findings[12]["meaning"].startswith(
+        "the log tells of it, but it was not measured: a command line was appended")
     assert findings[12]["event"]["text"] == '"sealboot.addon=1"'
     path.write_bytes(b"nonsense")
     sealboot("replay", f"--document={path}", log_of("debian13"), code=72)
@@ -510,10 +522,11 @@ def test_against_an_attestation_document(sealboot, leaf, tmp_path):  # noqa: F81
 
 def peak_memory(command):
     """Of a program that refuses, in MiB."""
-    measured = subprocess.run(["/usr/bin/python3", "-c", "import resource, subprocess, sys\n"
-                               "subprocess.run(sys.argv[1:], capture_output=True)\n"
-                               "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)", *map(str, command)],
-                              capture_output=True, text=True, check=True, timeout=60)
+    measured = subprocess.run([
+        "/usr/bin/python3", "-c", "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], capture_output=True)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)", *map(str, command)
+    ], capture_output=True, text=True, check=True, timeout=60)
     return int(measured.stdout)
 
 

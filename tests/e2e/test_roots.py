@@ -24,8 +24,9 @@ PUBLISHED = {
                          "36abc32656acfc645c61b71613c4bf21c787f5cabbee48348d58597803d7abc9"),
     "Amazon Root CA 4": ("e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092",
                          "f7ecded5c66047d28ed6466b543c40e0743abe81d109254dcf845d4c2c7853c5"),
-    "Starfield Services Root Certificate Authority - G2": ("568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5",
-                                                           "2b071c59a0a0ae76b0eadb2bad23bad4580b69c3601b630c2eaf0613afa83f92"),
+    "Starfield Services Root Certificate Authority - G2": (
+        "568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5",
+        "2b071c59a0a0ae76b0eadb2bad23bad4580b69c3601b630c2eaf0613afa83f92"),
 }
 
 
@@ -33,8 +34,10 @@ def certificates(path: pathlib.Path) -> list[tuple[str, str, str]]:
     """Name, fingerprint and key's fingerprint of each certificate in a PEM file, by OpenSSL's own reading of it."""
     found, pieces = [], path.read_text().split("-----BEGIN CERTIFICATE-----")[1:]
     for piece in pieces:
-        text = "-----BEGIN CERTIFICATE-----" + piece.split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
-        der = subprocess.run(["openssl", "x509", "-outform", "DER"], input=text.encode(), capture_output=True, check=True).stdout
+        text = "-----BEGIN CERTIFICATE-----" + piece.split(
+            "-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
+        der = subprocess.run(["openssl", "x509", "-outform", "DER"], input=text.encode(), capture_output=True,
+                             check=True).stdout
         certificate = x509.load_der_x509_certificate(der)
         key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         assert certificate.issuer == certificate.subject
@@ -57,7 +60,8 @@ def test_the_bundle_is_what_debian_ships(name):
 
 @pytest.fixture
 def trusted(boot, tmp_path):
-    """trusted(...) boots over TLS on a machine whose own store trusts the stack's authority, file and hashed directory alike."""
+    """trusted(...) boots over TLS on a machine whose own store trusts the stack's authority, file and hashed directory
+    alike."""
     store, authority = tmp_path / "store", boot.stack.variables["AWS_CA_BUNDLE"]
     store.mkdir()
     shutil.copy(authority, store / "ca-certificates.crt")

@@ -75,20 +75,26 @@ def test_sharded_model_round_trip(sealboot, stack, key, place, tmp_path):
 
     # One call to KMS, with the context that CloudTrail will show; the manifest last of all.
     assert [e["encryption_context"] for e in stack.control.audit(service="kms")] == [context]
-    puts = [e["key"] for e in stack.control.audit(service="s3") if e["operation"] in ("PutObject", "CompleteMultipartUpload")]
+    puts = [
+        e["key"] for e in stack.control.audit(service="s3")
+        if e["operation"] in ("PutObject", "CompleteMultipartUpload")
+    ]
     assert len(puts) == len(files) + 1 and puts[-1].endswith("manifest.sealed")
     assert stored(stack, place) == [f"{i:05}.sealed" for i in range(len(files))] + ["manifest.sealed"]
 
     # The digest is what Debian's tools say, and PCR15 follows from it.
-    expected = subprocess.run(["bash", "-c", ONE_LINER % model], capture_output=True, text=True, check=True).stdout.split()[0]
+    expected = subprocess.run(["bash", "-c", ONE_LINER % model], capture_output=True, text=True,
+                              check=True).stdout.split()[0]
     assert sealed["digest"] == "sha384:" + expected == "sha384:" + hashlib.sha384(model_text(files)).hexdigest()
     assert sealed["pcr15"] == pcr15(model_text(files))
     digested = succeed(sealboot("digest", "--json", "--all", model)).json
-    assert (digested["digest"], digested["pcr15"], digested["files"]) == (sealed["digest"], sealed["pcr15"], sealed["files"])
+    assert (digested["digest"], digested["pcr15"], digested["files"]) == (sealed["digest"], sealed["pcr15"],
+                                                                          sealed["files"])
     assert hashlib.sha384(sealboot("digest", "--files", "--all", model).stdout.encode()).hexdigest() == expected
 
     stack.control.clear_audit()
-    opened = succeed(sealboot("unseal", "--json", "--key", key, "--digest", sealed["digest"], place, tmp_path / "opened")).json
+    opened = succeed(
+        sealboot("unseal", "--json", "--key", key, "--digest", sealed["digest"], place, tmp_path / "opened")).json
     assert opened["digest"] == sealed["digest"] and (opened["name"], opened["version"]) == ("hf", "7")
     assert read(tmp_path / "opened") == files
     assert len(stack.control.audit(service="kms", operation="Decrypt")) == 1
@@ -133,7 +139,8 @@ def test_an_object_of_a_model_is_no_model(sealboot, stack, key, place, tmp_path)
     stack.control.clear_audit()
     for name in ("00000.sealed", "00001.sealed", "manifest.sealed"):
         assert succeed(sealboot("inspect", "--json", place + name)).json["kind"] == "manifest-model"
-        refused(sealboot("unseal", place + name, tmp_path / "opened"), 53, "not a model of its own", "s3://BUCKET/PREFIX/")
+        refused(sealboot("unseal", place + name, tmp_path / "opened"), 53, "not a model of its own",
+                "s3://BUCKET/PREFIX/")
     assert "kind        one object of a model with a manifest" in succeed(sealboot("inspect", place)).stdout
     assert stack.control.audit(service="kms") == [] and os.listdir(tmp_path) == ["model"]
 
@@ -142,7 +149,8 @@ def test_an_object_of_another_program(sealboot, stack, key, place, tmp_path):
     """It has neither mark nor name: inspect says so, and unseal names the file as the agent would."""
     (tmp_path / "x.gguf.sealed").write_bytes(bytes(Sealed(b"GGUF", DataKey.generate(stack.kms(), key, {"model": "m"}))))
     report = succeed(sealboot("inspect", tmp_path / "x.gguf.sealed"))
-    assert 'not told: sealed by another program, or by an older sealboot as part of a model; alone, its file is named "model"' in report.stdout
+    assert ('not told: sealed by another program, or by an older sealboot as part of a model; alone, its file is named '
+            '"model"') in report.stdout
     assert succeed(sealboot("inspect", "--json", tmp_path / "x.gguf.sealed")).json["kind"] == "unmarked"
     opened = succeed(sealboot("unseal", "--json", tmp_path / "x.gguf.sealed", tmp_path / "opened")).json
     assert read(tmp_path / "opened") == {"model": b"GGUF"} and opened["pcr15"] == pcr15(model_text({"model": b"GGUF"}))
@@ -155,7 +163,8 @@ def test_sizes(sealboot, key, tmp_path, frame_length):
              (8 << 20) - 1, 8 << 20, (8 << 20) + 1, (16 << 20) + 1]
     files = {str(n): data(n) for n in sizes}
     model = write(tmp_path / "model", files)
-    sealed = succeed(sealboot("seal", "--json", "--key", key, "--frame-length", frame_length, model, tmp_path / "out/")).json
+    sealed = succeed(sealboot("seal", "--json", "--key", key, "--frame-length", frame_length, model,
+                              tmp_path / "out/")).json
     assert sealed["digest"] == "sha384:" + hashlib.sha384(model_text(files)).hexdigest()
     succeed(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"))
     assert read(tmp_path / "opened") == files
@@ -284,9 +293,10 @@ def edited(directory):
 
 def shared(directory):
     """What notebooks, Python, Windows, macOS, NFS and older downloaders leave."""
-    names = (".ipynb_checkpoints/config-checkpoint.json", "__pycache__/modeling.cpython-311.pyc", "onnx/__pycache__/x.pyc",
-             "Thumbs.db", "desktop.ini", "._config.json", "onnx/._model.onnx", ".config.json.swo", ".nfs00000000012ab",
-             "lost+found/x", ".huggingface/download/config.json.metadata", ".hfd/repo_metadata.json", ".lfsconfig")
+    names = (".ipynb_checkpoints/config-checkpoint.json", "__pycache__/modeling.cpython-311.pyc",
+             "onnx/__pycache__/x.pyc", "Thumbs.db", "desktop.ini", "._config.json", "onnx/._model.onnx",
+             ".config.json.swo", ".nfs00000000012ab", "lost+found/x", ".huggingface/download/config.json.metadata",
+             ".hfd/repo_metadata.json", ".lfsconfig")
     return write(directory, repository() | {name: b"1" for name in names})
 
 
@@ -298,7 +308,8 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab"
     ({"onnx/x.bin": LFS_POINTER.replace(b"git-lfs", b"hawser")}, "is a pointer of Git LFS", "git lfs pull"),
     ({"model.safetensors.incomplete": b"x"}, "until it is complete", "Finish the download"),
     ({"model.gguf": b"x", "model.gguf.aria2": b"x"}, "until it is complete", "Finish the download"),
-    ({"blobs/ab": b"x", "refs/main": b"01", "snapshots/01/x": b"x"}, "repository of a Hugging Face cache", "--dereference"),
+    ({"blobs/ab": b"x", "refs/main": b"01", "snapshots/01/x": b"x"
+      }, "repository of a Hugging Face cache", "--dereference"),
 ])
 def test_what_is_not_a_whole_model_is_refused(sealboot, key, tmp_path, files, words, advice):
     model = write(tmp_path / "model", {"config.json": b"{}"} | files)
@@ -317,10 +328,11 @@ def test_a_text_about_lfs_is_no_pointer(sealboot, tmp_path):
 
 def test_bookkeeping_is_left_out(sealboot, key, tmp_path):
     expected = "sha384:" + hashlib.sha384(model_text(repository())).hexdigest()
-    sources = {"first": downloaded(tmp_path / "first", 1760000000.1),
-               "again": downloaded(tmp_path / "again", 1760000061.2),
-               "clone": cloned(tmp_path / "clone"), "edited": edited(tmp_path / "edited"), "shared": shared(tmp_path / "shared"),
-               "plain": write(tmp_path / "plain", repository())}
+    sources = {
+        "first": downloaded(tmp_path / "first", 1760000000.1), "again": downloaded(tmp_path / "again", 1760000061.2),
+        "clone": cloned(tmp_path / "clone"), "edited": edited(tmp_path / "edited"),
+        "shared": shared(tmp_path / "shared"), "plain": write(tmp_path / "plain", repository())
+    }
     for name, model in sources.items():
         digested = succeed(sealboot("digest", "--quiet", "--json", model))
         assert digested.json["digest"] == expected, name
@@ -394,7 +406,8 @@ def test_inspect_keeps_the_terminal_safe(sealboot, key, tmp_path):
     succeed(sealboot("seal", "--key", key, "--context", "a=\x1b[2J\u009b2J", tmp_path / "f", tmp_path / "sealed"))
     report = succeed(sealboot("inspect", tmp_path / "sealed"))
     assert "a = ?[2J?2J" in report.stdout
-    assert json.loads(sealboot("inspect", "--json", tmp_path / "sealed").stdout)["encryption_context"]["a"] == "\x1b[2J\u009b2J"
+    assert json.loads(sealboot("inspect", "--json",
+                               tmp_path / "sealed").stdout)["encryption_context"]["a"] == "\x1b[2J\u009b2J"
 
 
 # --- symbolic links, and what is no model
@@ -415,7 +428,8 @@ def test_hugging_face_cache(sealboot, key, tmp_path):
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").symlink_to("../../blobs/abc")
     (snapshot / "model.safetensors").symlink_to("../../blobs/def")
-    refused(sealboot("seal", "--key", key, snapshot, tmp_path / "out/"), 61, "leads out of the model's directory", "--dereference")
+    refused(sealboot("seal", "--key", key, snapshot, tmp_path / "out/"), 61, "leads out of the model's directory",
+            "--dereference")
     assert not (tmp_path / "out").exists()
     succeed(sealboot("seal", "--key", key, "--dereference", snapshot, tmp_path / "out/"))
     succeed(sealboot("unseal", tmp_path / "out/", tmp_path / "opened"))
@@ -486,9 +500,10 @@ def uploads_left(stack) -> int:
     return count("CreateMultipartUpload") - count("CompleteMultipartUpload") - count("AbortMultipartUpload")
 
 
-@pytest.mark.parametrize("operation, key_pattern, skip", [
-    ("UploadPart", "*", 2), ("CompleteMultipartUpload", "*", 0), ("CreateMultipartUpload", "*", 1), ("PutObject", "*manifest.sealed", 0),
-    ("PutObject", "*/00002.sealed", 0)])
+@pytest.mark.parametrize("operation, key_pattern, skip", [("UploadPart", "*", 2), ("CompleteMultipartUpload", "*", 0),
+                                                          ("CreateMultipartUpload", "*", 1),
+                                                          ("PutObject", "*manifest.sealed", 0),
+                                                          ("PutObject", "*/00002.sealed", 0)])
 def test_failed_upload_leaves_nothing(sealboot, stack, key, place, tmp_path, operation, key_pattern, skip):
     model = write(tmp_path / "model", {"a": data(20_000_000), "b": data(20_000_000), "c": b"small"})
     stack.control.clear_audit()
@@ -504,9 +519,11 @@ def test_slow_down_is_waited_out(sealboot, stack, key, place, tmp_path):
     files = {"a": data(30_000_000), "b": b"small"}
     model = write(tmp_path / "model", files)
     for operation in ("UploadPart", "PutObject", "CreateMultipartUpload"):
-        stack.control.fault("error", service="s3", operation=operation, status=503, code="SlowDown", message="slow down", count=2)
+        stack.control.fault("error", service="s3", operation=operation, status=503, code="SlowDown",
+                            message="slow down", count=2)
     stack.control.fault("reset", service="s3", operation="UploadPart", count=1)
-    stack.control.fault("error", service="kms", operation="GenerateDataKey", status=400, code="ThrottlingException", message="", count=1)
+    stack.control.fault("error", service="kms", operation="GenerateDataKey", status=400, code="ThrottlingException",
+                        message="", count=1)
     succeed(sealboot("seal", "--key", key, model, place))
     succeed(sealboot("unseal", place, tmp_path / "opened"))
     assert read(tmp_path / "opened") == files
@@ -601,7 +618,10 @@ def test_swapped_objects_are_not_opened(sealboot, key, tmp_path):
 def test_without_permission(sealboot, stack, key, place, tmp_path):
     model = write(tmp_path / "model", {"a": b"a"})
     issued = stack.control.credentials()
-    instance = {"AWS_ACCESS_KEY_ID": issued["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": issued["SecretAccessKey"], "AWS_SESSION_TOKEN": issued["Token"]}
+    instance = {
+        "AWS_ACCESS_KEY_ID": issued["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": issued["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": issued["Token"]
+    }
     refused(sealboot("seal", "--key", key, model, place, env=instance), 30, "AccessDeniedException")
     succeed(sealboot("seal", "--key", key, model, place))
     # The instance's role may decrypt into an attested recipient only.
@@ -615,7 +635,8 @@ def test_keys(sealboot, stack, key, place, tmp_path):
     refused(sealboot("seal", "--key", key[:-12] + "000000000000", model, place), 31)
     assert stored(stack, place) == []
     succeed(sealboot("seal", "--key", key, model, place))
-    refused(sealboot("unseal", "--key", stack.create_key(pcrs={}), place, tmp_path / "opened"), 52, "no encrypted data key")
+    refused(sealboot("unseal", "--key", stack.create_key(pcrs={}), place, tmp_path / "opened"), 52,
+            "no encrypted data key")
     refused(sealboot("unseal", "--digest", "sha384:" + "0" * 96, place, tmp_path / "opened"), 56)
     assert os.listdir(tmp_path) == ["model"]
 
@@ -624,8 +645,8 @@ def test_keys(sealboot, stack, key, place, tmp_path):
 def test_wrong_clock(sealboot, stack, key, place, tmp_path, ahead):
     """Found out by the first question, which is a HEAD."""
     stack.control.settings(clock=ahead)
-    refused(sealboot("seal", "-q", "--key", key, write(tmp_path / "model", {"a": b"a"}), place), 14, "RequestTimeTooSkewed",
-            f"s {'behind' if ahead > 0 else 'ahead'}")
+    refused(sealboot("seal", "-q", "--key", key, write(tmp_path / "model", {"a": b"a"}), place), 14,
+            "RequestTimeTooSkewed", f"s {'behind' if ahead > 0 else 'ahead'}")
 
 
 def test_profile_with_an_empty_token(sealboot, stack, key, place, tmp_path):
@@ -647,7 +668,8 @@ def test_host_of_aws(sealboot):
 
 
 def test_endpoint_settings_that_are_none(sealboot):
-    refused(sealboot("inspect", "s3://bkt/key", env={"AWS_USE_FIPS_ENDPOINT": "yes"}), 10, "AWS_USE_FIPS_ENDPOINT", "true or false")
+    refused(sealboot("inspect", "s3://bkt/key", env={"AWS_USE_FIPS_ENDPOINT": "yes"}), 10, "AWS_USE_FIPS_ENDPOINT",
+            "true or false")
     refused(sealboot("inspect", "s3://bkt/key", env={"AWS_USE_FIPS_ENDPOINT": "true", "AWS_REGION": "cn-north-1",
                                                      "AWS_ENDPOINT_URL_S3": "", "AWS_ENDPOINT_URL": ""}), 10, "aws-cn")
 
@@ -655,7 +677,8 @@ def test_endpoint_settings_that_are_none(sealboot):
 def test_environment(sealboot, key, place, tmp_path):
     (tmp_path / "a").write_bytes(b"a")
     refused(sealboot("seal", "--key", key, tmp_path / "a", place, env={"AWS_REGION": ""}), 10, "no Region")
-    refused(sealboot("seal", "--key", key, tmp_path / "a", place, env={"AWS_ACCESS_KEY_ID": "", "HOME": str(tmp_path)}), 13)
+    refused(sealboot("seal", "--key", key, tmp_path / "a", place, env={"AWS_ACCESS_KEY_ID": "", "HOME": str(tmp_path)}),
+            13)
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -706,8 +729,8 @@ def test_progress(build, sealboot, stack, key, place, tmp_path):
     quiet = succeed(sealboot("seal", "--quiet", "--force", "--connections", "1", "--key", key, model, place))
     assert quiet.stderr == ""
     main, terminal = pty.openpty()
-    with subprocess.Popen([build / "policy/sealboot", "seal", "--force", "--key", key, model, place], stdout=subprocess.DEVNULL,
-                          stderr=terminal, env={**stack.env, "TERM": "xterm"}) as running:
+    with subprocess.Popen([build / "policy/sealboot", "seal", "--force", "--key", key, model, place],
+                          stdout=subprocess.DEVNULL, stderr=terminal, env={**stack.env, "TERM": "xterm"}) as running:
         os.close(terminal)
         shown = b""
         while True:
@@ -716,4 +739,5 @@ def test_progress(build, sealboot, stack, key, place, tmp_path):
             except OSError:
                 break
     os.close(main)
-    assert running.returncode == 0 and b"\r\x1b[Ksealing [" in shown and b" left" in shown and shown.endswith(b"\r\x1b[K")
+    assert running.returncode == 0 and b"\r\x1b[Ksealing [" in shown and b" left" in shown and shown.endswith(
+        b"\r\x1b[K")

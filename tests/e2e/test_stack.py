@@ -202,7 +202,8 @@ def decrypt_attested(stack, blob: bytes, context: dict, document: bytes, **more)
     recipient = {"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256",
                  "AttestationDocument": base64.b64encode(document).decode()}
     return raw_kms(stack, "Decrypt", stack.control.credentials(), {
-        "CiphertextBlob": base64.b64encode(blob).decode(), "EncryptionContext": context, "Recipient": recipient, **more})
+        "CiphertextBlob": base64.b64encode(blob).decode(), "EncryptionContext": context, "Recipient": recipient, **more
+    })
 
 
 def raw_kms(stack, operation: str, issued: dict | None, members: dict) -> dict:
@@ -215,7 +216,8 @@ def raw_kms(stack, operation: str, issued: dict | None, members: dict) -> dict:
     keys = botocore.credentials.Credentials(issued["AccessKeyId"], issued["SecretAccessKey"], issued["Token"])
     botocore.auth.SigV4Auth(keys, "kms", stack.region).add_auth(request)
     try:
-        with urllib.request.urlopen(urllib.request.Request(request.url, body.encode(), dict(request.headers))) as answer:
+        with urllib.request.urlopen(urllib.request.Request(request.url, body.encode(),
+                                                           dict(request.headers))) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as e:
         return {"status": e.code, **json.load(e)}
@@ -404,7 +406,8 @@ def test_multipart(stack):
 def test_ranges_and_conditions(stack):
     s3 = stack.s3()
     etag = s3.put_object(Bucket=stack.bucket, Key="ranges", Body=b"0123456789")["ETag"]
-    for header, expected in (("bytes=0-0", b"0"), ("bytes=7-", b"789"), ("bytes=-3", b"789"), ("bytes=5-100", b"56789")):
+    for header, expected in (("bytes=0-0", b"0"), ("bytes=7-", b"789"), ("bytes=-3", b"789"), ("bytes=5-100",
+                                                                                               b"56789")):
         assert s3.get_object(Bucket=stack.bucket, Key="ranges", Range=header)["Body"].read() == expected
     with refused("InvalidRange"):
         s3.get_object(Bucket=stack.bucket, Key="ranges", Range="bytes=10-")
@@ -447,7 +450,8 @@ def raw_put(stack, key: str, data: bytes, headers: dict, bucket: str | None = No
     url = f"{stack.endpoints['s3']}/{bucket or stack.bucket}/{key}"
     headers = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD", **headers}
     request = awsrequest.AWSRequest("PUT", url, headers=headers, data=data)
-    keys = botocore.credentials.Credentials(*(stack.variables[n] for n in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")))
+    keys = botocore.credentials.Credentials(*(stack.variables[n]
+                                              for n in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")))
     botocore.auth.S3SigV4Auth(keys, "s3", stack.region).add_auth(request)
     sent = urllib.request.Request(url, data, dict(request.headers), method="PUT")
     with urllib.request.urlopen(sent) as answer:
@@ -499,7 +503,8 @@ def test_object_lock(stack):
     for what, query in (("Put Object", ""), ("Put Part", f"?partNumber=1&uploadId={upload}")):
         with pytest.raises(urllib.error.HTTPError) as refusal:
             raw_put(stack, "x" + query, b"x", {}, bucket="locked-away")
-        words = f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} requests with Object Lock parameters"
+        words = f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} requests with Object Lock " \
+            "parameters"
         assert words in refusal.value.read().decode()
     s3.put_object(**where, Body=b"x", ContentMD5=base64.b64encode(hashlib.md5(b"x").digest()).decode())
     with refused("InvalidDigest"):
@@ -801,7 +806,8 @@ def test_tpm_faults(stack):
 
 
 def test_qemu_control_channel(tmp_path):
-    """What QEMU does at start: hands its data socket over, asks for capabilities, resets; then firmware starts it up."""
+    """What QEMU does at start: hands its data socket over, asks for capabilities, resets; then firmware starts it
+    up."""
     machine = start("--qemu", "--dir", str(tmp_path))
     try:
         with socket.socket(socket.AF_UNIX) as control:
@@ -912,22 +918,30 @@ def test_cms_has_the_shape_of_real_answers(shape):
 
 # --- policies
 
-@pytest.mark.parametrize("operator, wanted, found, result", [
-    ("StringEquals", "abc", "abc", True), ("StringEquals", "abc", "ABC", False), ("StringEquals", "abc", None, False),
-    ("StringEquals", ["x", "abc"], "abc", True), ("StringEqualsIgnoreCase", "abc", "ABC", True),
-    ("StringNotEquals", "abc", "abd", True), ("StringNotEquals", ["x", "abc"], "abc", False),
-    ("StringNotEquals", "abc", None, True), ("StringLike", "a*c", "abbc", True), ("StringLike", "a?c", "abbc", False),
-    ("StringLike", "a[b]c", "abc", False), ("StringNotLike", "a*", "abc", False), ("Null", "true", None, True),
-    ("Null", "true", "x", False), ("Null", "false", "x", True), ("Null", False, None, False),
-    ("StringEqualsIfExists", "abc", None, True), ("StringEqualsIfExists", "abc", "x", False),
-    ("ForAllValues:StringEquals", ["a", "b"], ["a"], True), ("ForAllValues:StringEquals", ["a"], ["a", "b"], False),
-    ("ForAllValues:StringEquals", ["a"], None, True), ("ForAnyValue:StringEquals", ["a"], ["a", "b"], True),
-    ("ForAnyValue:StringEquals", ["a"], None, False),
-    ("NumericLessThan", 7, "6.5", True), ("NumericLessThan", "7", "7", False), ("NumericNotEquals", [1, 2], "2", False),
-    ("DateLessThan", "2026-11-21T00:00:00Z", "2026-11-20T23:59:59Z", True),
-    ("DateGreaterThanEquals", "2026-11-21T00:00:00Z", "1795219199", False), ("DateEquals", 1795219200, "2026-11-21", True),
-    ("IpAddress", "10.1.0.0/16", "10.1.2.3", True), ("NotIpAddress", ["10.1.0.0/16", "10.2.0.1"], "10.2.0.1", False),
-    ("IpAddressIfExists", "10.1.0.0/16", None, True), ("DateLessThan", "2026-11-21T00:00:00Z", None, False)])
+
+@pytest.mark.parametrize("operator, wanted, found, result",
+                         [("StringEquals", "abc", "abc", True), ("StringEquals", "abc", "ABC", False),
+                          ("StringEquals", "abc", None, False), ("StringEquals", ["x", "abc"], "abc", True),
+                          ("StringEqualsIgnoreCase", "abc", "ABC", True), ("StringNotEquals", "abc", "abd", True),
+                          ("StringNotEquals", ["x", "abc"], "abc", False), ("StringNotEquals", "abc", None, True),
+                          ("StringLike", "a*c", "abbc", True), ("StringLike", "a?c", "abbc", False),
+                          ("StringLike", "a[b]c", "abc", False), ("StringNotLike", "a*", "abc", False),
+                          ("Null", "true", None, True), ("Null", "true", "x", False), ("Null", "false", "x", True),
+                          ("Null", False, None, False), ("StringEqualsIfExists", "abc", None, True),
+                          ("StringEqualsIfExists", "abc", "x", False),
+                          ("ForAllValues:StringEquals", ["a", "b"], ["a"], True),
+                          ("ForAllValues:StringEquals", ["a"], ["a", "b"], False),
+                          ("ForAllValues:StringEquals", ["a"], None, True),
+                          ("ForAnyValue:StringEquals", ["a"], ["a", "b"], True),
+                          ("ForAnyValue:StringEquals", ["a"], None, False), ("NumericLessThan", 7, "6.5", True),
+                          ("NumericLessThan", "7", "7", False), ("NumericNotEquals", [1, 2], "2", False),
+                          ("DateLessThan", "2026-11-21T00:00:00Z", "2026-11-20T23:59:59Z", True),
+                          ("DateGreaterThanEquals", "2026-11-21T00:00:00Z", "1795219199", False),
+                          ("DateEquals", 1795219200, "2026-11-21", True),
+                          ("IpAddress", "10.1.0.0/16", "10.1.2.3", True),
+                          ("NotIpAddress", ["10.1.0.0/16", "10.2.0.1"], "10.2.0.1", False),
+                          ("IpAddressIfExists", "10.1.0.0/16", None, True),
+                          ("DateLessThan", "2026-11-21T00:00:00Z", None, False)])
 def test_conditions(operator, wanted, found, result):
     key = "kms:EncryptionContextKeys"
     document = {"Version": "2012-10-17", "Statement": [{
@@ -938,11 +952,13 @@ def test_conditions(operator, wanted, found, result):
     assert bool(policy.evaluate(document, context)) == result
 
 
-@pytest.mark.parametrize("principal, named, effect, result", [
-    (ROLE, ROLE.role, "Allow", True), (ROLE, ROLE.arn, "Allow", True), (ROLE, "*", "Allow", True),
-    (ROLE, "arn:aws:iam::444455556666:root", "Allow", True), (ROLE, "444455556666", "Allow", True),
-    (ROLE, "arn:aws:iam::111122223333:root", "Allow", False), (ROLE, "arn:aws:iam::444455556666:role/other", "Allow", False),
-    (OWNER, OWNER.arn, "Allow", True), (OWNER, OWNER.arn, "Deny", False)])
+@pytest.mark.parametrize("principal, named, effect, result",
+                         [(ROLE, ROLE.role, "Allow", True), (ROLE, ROLE.arn, "Allow", True), (ROLE, "*", "Allow", True),
+                          (ROLE, "arn:aws:iam::444455556666:root", "Allow", True),
+                          (ROLE, "444455556666", "Allow", True),
+                          (ROLE, "arn:aws:iam::111122223333:root", "Allow", False),
+                          (ROLE, "arn:aws:iam::444455556666:role/other", "Allow", False),
+                          (OWNER, OWNER.arn, "Allow", True), (OWNER, OWNER.arn, "Deny", False)])
 def test_principals(principal, named, effect, result):
     document = {"Version": "2012-10-17", "Statement": [
         {"Effect": effect, "Principal": {"AWS": named}, "Action": "kms:*", "Resource": "*"}]}
@@ -974,9 +990,12 @@ def test_deny_wins_and_identity_policies_count():
     for value, result in (("00", True), ("01", False), (None, False)):
         keys = {"kms:RecipientAttestation:NitroTPMPCR12": value} if value else {}
         assert bool(policy.authorize(both, policy.Context("kms:Decrypt", OWNER, keys=keys), "111122223333")) == result
-    open_key = {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Principal": {"AWS": [ROLE.role, "arn:aws:iam::111122223333:root"]}, "Action": "kms:Decrypt",
-         "Resource": "*"}]}
+    open_key = {
+        "Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"AWS": [ROLE.role, "arn:aws:iam::111122223333:root"]},
+            "Action": "kms:Decrypt", "Resource": "*"
+        }]
+    }
     for principal in (role_session("444455556666", "sealboot-instance", "i", policies=()),
                       user("111122223333", "u", policies=())):
         assert not policy.authorize(open_key, policy.Context("kms:Decrypt", principal), "111122223333")

@@ -144,15 +144,17 @@ CHAINS = {
     "instance-not-yet-valid": ({"instance": {"not_before": NOW + 60}}, "validity", "the clock says"),
     "zonal-not-ca": ({"zonal": {"ca": False}}, "chain", "certificate 3 of 5"),
     "regional-not-ca": ({"regional": {"ca": False}}, "chain", "certificate 4 of 5"),
-    "zonal-may-not-sign": ({"zonal": {"key_usage": ("digital_signature",)}}, "chain", "its key usage does not allow"),
+    "zonal-may-not-sign": ({"zonal": {"key_usage": ("digital_signature", )}}, "chain", "its key usage does not allow"),
     "zonal-path-too-short": ({"zonal": {"path_length": 0}}, "chain", "certificate 3 of 5"),
     "instance-p256": ({"instance": {"curve": ec.SECP256R1}}, "chain", "certificate 2 of 5"),
     "zonal-p521": ({"zonal": {"curve": ec.SECP521R1}}, "chain", "not on the curve P-384"),
     "regional-signed-sha512": ({"regional": {"hash": hashes.SHA512}}, "chain", "not signed with ecdsa-with-SHA384"),
     "leaf-no-constraints": ({"leaf": {"ca": None}}, "chain", "does not say whether it is a CA"),
     "leaf-no-key-usage": ({"leaf": {"key_usage": None}}, "chain", "its key usage does not allow"),
-    "leaf-critical-extension": ({"leaf": {"extensions": (UNKNOWN_CRITICAL,)}}, "chain", "unhandled critical extension"),
-    "zonal-critical-extension": ({"zonal": {"extensions": (UNKNOWN_CRITICAL,)}}, "chain", "unhandled critical extension"),
+    "leaf-critical-extension": ({"leaf": {"extensions": (UNKNOWN_CRITICAL, )}}, "chain",
+                                "unhandled critical extension"),
+    "zonal-critical-extension": ({"zonal": {"extensions": (UNKNOWN_CRITICAL, )}}, "chain",
+                                 "unhandled critical extension"),
     "zonal-left-out": ({"zonal": None}, None, None),
 }
 
@@ -217,7 +219,8 @@ def as_definite(fields):
 
 
 def with_raw(name, encoded):
-    return lambda fields: cbor.dumps(cbor.Pairs([(k, cbor.Raw(encoded) if k == name else v) for k, v in fields.items()]))
+    return lambda fields: cbor.dumps(cbor.Pairs([(k, cbor.Raw(encoded) if k == name else v)
+                                                 for k, v in fields.items()]))
 
 
 PAYLOADS = {
@@ -245,7 +248,8 @@ PAYLOADS = {
     "null-certificate": (lambda f: cbor.dumps({**f, "certificate": None}), "certificate is null"),
     "digest-missing": (lambda f: cbor.dumps({k: v for k, v in f.items() if k != "digest"}), 'has no "digest"'),
     "integer-key": (lambda f: cbor.dumps({**f, 7: 7}), "is an unsigned integer where text belongs"),
-    "key-twice-open": (lambda f: cbor.dumps(cbor.OpenMap([*f.items(), ("digest", "SHA384")])), 'has the key "digest" twice'),
+    "key-twice-open": (lambda f: cbor.dumps(cbor.OpenMap([*f.items(),
+                                                          ("digest", "SHA384")])), 'has the key "digest" twice'),
     "open-no-break": (lambda f: cbor.dumps(cbor.OpenMap(list(f.items())))[:-1], "is cut short"),
     "open-two-breaks": (lambda f: cbor.dumps(cbor.OpenMap(list(f.items()))) + b"\xff", "followed by 1 more bytes"),
     "open-break-at-value": (lambda f: cbor.dumps(cbor.OpenMap(list(f.items())))[:-1] + b"\x61x\xff", 'unknown key "x"'),
@@ -274,7 +278,8 @@ ENVELOPES = {
     "tag-twice": (lambda d: b"\xd2\xd2" + d, "not a COSE_Sign1 array of four"),
     "long-tag": (lambda d: b"\xd8\x12" + d, "not in its shortest form"),
     "protected-map": (lambda d: b"\x84\xa1\x01\x38\x22" + d[6:], "protected header is a map where a byte string"),
-    "protected-open": (lambda d: d.replace(b"\x44\xa1\x01\x38\x22", b"\x45\xbf\x01\x38\x22\xff", 1), "indefinite length"),
+    "protected-open": (lambda d: d.replace(b"\x44\xa1\x01\x38\x22", b"\x45\xbf\x01\x38\x22\xff", 1),
+                       "indefinite length"),
     "protected-trailing": (lambda d: d.replace(b"\x44\xa1\x01\x38\x22", b"\x45\xa1\x01\x38\x22\x00", 1),
                            "followed by 1 more"),
     "protected-crit": (lambda d: d.replace(b"\x44\xa1\x01\x38\x22", b"\x44\xa1\x02\x38\x22", 1),
@@ -305,29 +310,38 @@ def test_not_yet_valid_says_clock(verify, leaf):
 def test_valid(verify, leaf, tmp_path, definite):
     fields = attestation.payload(leaf, PCRS, now=NOW, nonce=b"fresh", user_data=b"", public_key=b"key")
     document = attestation.sign(as_definite(fields) if definite else fields, leaf.key)
-    reference = {"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR2": "00" * 48, "PCR4": "44" * 48, "PCR12": "00" * 48}}
+    reference = {
+        "Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR2": "00" * 48, "PCR4": "44" * 48, "PCR12": "00" * 48}
+    }
     (tmp_path / "image.json").write_text(json.dumps(reference))
     (tmp_path / "key").write_bytes(b"key")
     result = verify(document, "--nonce", b"fresh".hex(), "--public-key", f"@{tmp_path / 'key'}", "--user-data", "",
                     "--reference", tmp_path / "image.json", "--max-age", "3600", at=NOW + 10)
     assert (result.returncode, result.verified) == (0, True), result
     assert {name for name, (outcome, _) in result.checks.items() if outcome == "passed"} == {
-        "structure", "chain", "validity", "signature", "age", "nonce", "user-data", "public-key", "pcrs", "command-line",
-        "drivers"}
+        "structure", "chain", "validity", "signature", "age", "nonce", "user-data", "public-key", "pcrs",
+        "command-line", "drivers"
+    }
     assert {name for name, (outcome, _) in result.checks.items() if outcome == "not checked"} == {"debug-mode", "model"}
     assert result.document["pcrs"]["4"] == "44" * 48 and result.document["nonce"] == b"fresh".hex()
 
 
 @pytest.mark.parametrize("pcrs, more, missing", [
-    ((2, 4, 12), {}, set()), ((4, 12), {}, {"drivers"}), ((2, 4, 7), {}, {"command-line"}), ((4,), {}, {"command-line", "drivers"}),
-    ((4, 7, 12), {"SecureBoot": False}, {"drivers"}), ((4, 7), {"SecureBoot": True}, set()),
-    ((4,), {"SecureBoot": True}, {"command-line", "drivers"}),
+    ((2, 4, 12), {}, set()),
+    ((4, 12), {}, {"drivers"}),
+    ((2, 4, 7), {}, {"command-line"}),
+    ((4, ), {}, {"command-line", "drivers"}),
+    ((4, 7, 12), {"SecureBoot": False}, {"drivers"}),
+    ((4, 7), {"SecureBoot": True}, set()),
+    ((4, ), {"SecureBoot": True}, {"command-line", "drivers"}),
 ])
 def test_a_reference_must_cover_what_pcr4_does_not(verify, leaf, tmp_path, pcrs, more, missing):
-    """As nitro-tpm-pcr-compute writes it, a reference has no PCR2: a UEFI driver that ran before the image goes unnoticed."""
+    """As nitro-tpm-pcr-compute writes it, a reference has no PCR2: a UEFI driver that ran before the image goes
+    unnoticed."""
     presented = {**PCRS, 2: FIRMWARE_ALONE, 7: b"\x77" * 48}
     document = attestation.document(leaf, presented, now=NOW)
-    (tmp_path / "image.json").write_text(json.dumps({"Measurements": {f"PCR{n}": presented[n].hex() for n in pcrs}, **more}))
+    (tmp_path / "image.json").write_text(
+        json.dumps({"Measurements": {f"PCR{n}": presented[n].hex() for n in pcrs}, **more}))
     result = verify(document, "--reference", tmp_path / "image.json")
     assert (result.returncode, result.verified) == ((MISMATCH, False) if missing else (0, True)), result
     assert {name for name, (outcome, _) in result.checks.items() if outcome == "failed"} == missing
@@ -374,13 +388,24 @@ def test_times_that_there_are(verify, leaf):
 
 
 @pytest.mark.parametrize("arguments, code", [
-    (["--nonce", "abc"], USAGE), (["--nonce", "zz"], USAGE), (["--nonce", "@/nonexistent"], IO),
-    (["--reference", "/nonexistent"], IO), (["--reference", "/dev/null"], USAGE), (["--model-digest", "00"], USAGE),
-    (["--max-age", "-1"], USAGE), (["--max-age", "soon"], USAGE), (["--at", "yesterday"], USAGE), (["--root", "/dev/null"],
-                                                                                                   USAGE),
-    (["--at", "2026-02-30T00:00:00Z"], USAGE), (["--at", "2026-01-01T24:00:00Z"], USAGE),
-    (["--at", "2026-1-1T00:00:00Z"], USAGE), (["--at", "1969-12-31T23:59:59Z"], USAGE), (["--at", "-1"], USAGE),
-    (["--max-age", "1"], USAGE), (["--no-such-option"], USAGE), (["another"], USAGE),
+    (["--nonce", "abc"], USAGE),
+    (["--nonce", "zz"], USAGE),
+    (["--nonce", "@/nonexistent"], IO),
+    (["--reference", "/nonexistent"], IO),
+    (["--reference", "/dev/null"], USAGE),
+    (["--model-digest", "00"], USAGE),
+    (["--max-age", "-1"], USAGE),
+    (["--max-age", "soon"], USAGE),
+    (["--at", "yesterday"], USAGE),
+    (["--root", "/dev/null"], USAGE),
+    (["--at", "2026-02-30T00:00:00Z"], USAGE),
+    (["--at", "2026-01-01T24:00:00Z"], USAGE),
+    (["--at", "2026-1-1T00:00:00Z"], USAGE),
+    (["--at", "1969-12-31T23:59:59Z"], USAGE),
+    (["--at", "-1"], USAGE),
+    (["--max-age", "1"], USAGE),
+    (["--no-such-option"], USAGE),
+    (["another"], USAGE),
 ])
 def test_usage(verify, leaf, arguments, code):
     result = verify(attestation.document(leaf, PCRS, now=NOW), *arguments)
@@ -406,17 +431,30 @@ def forms(document):
     """What web services, SDKs and shells make of a document."""
     text, url = base64.b64encode(document).decode(), base64.urlsafe_b64encode(document).decode()
     yield from {
-        "base64url": url, "base64url without padding": url.rstrip("="), "base64 without padding": text.rstrip("="),
-        "base64 of Windows": "\ufeff" + text.replace("A", "A\r\n"), "hex in capitals": document.hex().upper(), "0x": "0x" + document.hex(),
-        "hex with a mark": "\ufeff" + document.hex() + "\r\n", "a JSON string": json.dumps(text) + "\n",
+        "base64url": url,
+        "base64url without padding": url.rstrip("="),
+        "base64 without padding": text.rstrip("="),
+        "base64 of Windows": "\ufeff" + text.replace("A", "A\r\n"),
+        "hex in capitals": document.hex().upper(),
+        "0x": "0x" + document.hex(),
+        "hex with a mark": "\ufeff" + document.hex() + "\r\n",
+        "a JSON string": json.dumps(text) + "\n",
         "the README of others": json.dumps({"attestation_document": text}),
-        "nested": json.dumps({"status": "ok", "id": "AAAA", "Recipient": {"AttestationDocument": url}, "again": [text]}, indent=2),
-        "byte values": json.dumps({"attestation_doc": list(document)}), "a Node.js Buffer": json.dumps({"type": "Buffer", "data": list(document)}),
-        "byte values alone": json.dumps(list(document), indent=4), "JSON of Windows": "\ufeff" + json.dumps({"d": text}) + "\r\n",
-        "PEM armour": "-----BEGIN ATTESTATION DOCUMENT-----\n" + base64.encodebytes(document).decode() + "-----END ATTESTATION DOCUMENT-----\n",
-        "PEM of Windows": "-----BEGIN CMS-----\r\n" + text + "\r\n-----END CMS-----\r\n", "0X": "0X" + document.hex(),
-        "hex with colons": document.hex(":"), "hex with spaces": document.hex(" "), "a data: URL": "data:application/cbor;base64," + text,
-        "in a shell's quotes": f"'{text}'\n", "a JSON string of PHP": json.dumps(text).replace("/", "\\/"),
+        "nested": json.dumps({"status": "ok", "id": "AAAA", "Recipient": {"AttestationDocument": url}, "again": [text]},
+                             indent=2),
+        "byte values": json.dumps({"attestation_doc": list(document)}),
+        "a Node.js Buffer": json.dumps({"type": "Buffer", "data": list(document)}),
+        "byte values alone": json.dumps(list(document), indent=4),
+        "JSON of Windows": "\ufeff" + json.dumps({"d": text}) + "\r\n",
+        "PEM armour": "-----BEGIN ATTESTATION DOCUMENT-----\n" + base64.encodebytes(document).decode()
+        + "-----END ATTESTATION DOCUMENT-----\n",
+        "PEM of Windows": "-----BEGIN CMS-----\r\n" + text + "\r\n-----END CMS-----\r\n",
+        "0X": "0X" + document.hex(),
+        "hex with colons": document.hex(":"),
+        "hex with spaces": document.hex(" "),
+        "a data: URL": "data:application/cbor;base64," + text,
+        "in a shell's quotes": f"'{text}'\n",
+        "a JSON string of PHP": json.dumps(text).replace("/", "\\/"),
         "lines in a JSON string": json.dumps({"d": base64.encodebytes(document).decode()}),
         "encoded twice": base64.encodebytes(text.encode()).decode(),
         "spaces before JSON": "\r\n \t" + json.dumps({"d": document.hex()}),
@@ -439,15 +477,26 @@ def test_forms_of_a_document(build, root, leaf, tmp_path):
         assert subprocess.run(command, input=wrapped + b"x", capture_output=True).returncode == DOCUMENT, prefix
     assert subprocess.run(command, input=answer, capture_output=True).returncode == DOCUMENT
     tagged = b"\xd2" + document
-    assert subprocess.run(command, input=json.dumps({"d": base64.b64encode(tagged).decode()}).encode(), capture_output=True).returncode == 0
+    assert subprocess.run(command, input=json.dumps({"d": base64.b64encode(tagged).decode()}).encode(),
+                          capture_output=True).returncode == 0
 
 
 @pytest.mark.parametrize("text, words", [
-    ("{}", "holds no attestation document"), ('{"a": "AAAA"}', "holds no attestation document"), ("[]", "holds no attestation"),
-    ('{"d": [132, 256, 1]}', "holds no attestation document"), ('{"d": [132, -1, 1]}', "holds no attestation document"),
-    ('{"d": "hAAA", "e": "hAAB"}', "holds several"), ('{"d": ', "is not valid JSON"), ('{"d": "\\ud800"}', "JSON"),
-    ('"', "is neither a COSE_Sign1 message nor"), ("", "is cut short"), ("hA!A", "is neither"), ("84a", "is neither"),
-    ("hAAAA", "is neither"), ("\ufeff", "is cut short"), ("\0\0\0\0", "is neither"),
+    ("{}", "holds no attestation document"),
+    ('{"a": "AAAA"}', "holds no attestation document"),
+    ("[]", "holds no attestation"),
+    ('{"d": [132, 256, 1]}', "holds no attestation document"),
+    ('{"d": [132, -1, 1]}', "holds no attestation document"),
+    ('{"d": "hAAA", "e": "hAAB"}', "holds several"),
+    ('{"d": ', "is not valid JSON"),
+    ('{"d": "\\ud800"}', "JSON"),
+    ('"', "is neither a COSE_Sign1 message nor"),
+    ("", "is cut short"),
+    ("hA!A", "is neither"),
+    ("84a", "is neither"),
+    ("hAAAA", "is neither"),
+    ("\ufeff", "is cut short"),
+    ("\0\0\0\0", "is neither"),
 ])
 def test_forms_that_hold_no_document(build, tmp_path, text, words):
     result = subprocess.run([build / "policy/sealboot", "verify", "-"], input=text.encode(), capture_output=True)
@@ -465,8 +514,8 @@ def test_what_attest_prints_for_kms_can_be_verified(sealboot, stack, tmp_path):
 def test_the_emulators_own_document(sealboot, stack, tmp_path):
     (tmp_path / "nonce").write_bytes(os.urandom(32))
     assert sealboot("attest", "--nonce", tmp_path / "nonce", "--output", tmp_path / "document").returncode == 0
-    result = sealboot("verify", "--root", stack.variables["SEALBOOT_ATTESTATION_ROOT"], "--nonce", f"@{tmp_path / 'nonce'}",
-                      "--max-age", "60", tmp_path / "document")
+    result = sealboot("verify", "--root", stack.variables["SEALBOOT_ATTESTATION_ROOT"], "--nonce",
+                      f"@{tmp_path / 'nonce'}", "--max-age", "60", tmp_path / "document")
     assert result.returncode == 0, result
     assert sealboot("verify", tmp_path / "document").returncode == DOCUMENT     # AWS's root did not sign it
 
@@ -493,9 +542,8 @@ REAL = os.environ.get("SEALBOOT_REAL_DOCUMENTS")
 
 @pytest.mark.skipif(not REAL, reason="SEALBOOT_REAL_DOCUMENTS names no folder of documents that AWS signed")
 def test_real_documents(build):
-    """Each of them chains to the AWS root as of its own time; enclaves in debug mode are authentic but refused for that.
-    Files named
-    invalid-* are not authentic."""
+    """Each of them chains to the AWS root as of its own time; enclaves in debug mode are authentic but refused for
+    that. Files named invalid-* are not authentic."""
     paths = sorted(p for p in pathlib.Path(REAL).iterdir() if p.is_file())
     assert paths
     for path in paths:

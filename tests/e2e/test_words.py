@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the owner's program says: advice for who runs it, names of what is not local, and what an object is that was spoilt."""
+"""What the owner's program says: advice for who runs it, names of what is not local, and what an object is that was
+spoilt."""
 
 import base64
 import gzip
@@ -19,8 +20,9 @@ from test_seal import key, place, read, refused, stored, succeed, write  # noqa:
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # What only the agent's reader has: an instance, its user data, its role, an image that is built anew.
-AGENTS_WORDS = re.compile("user data|measured configuration|image recipe|verity root|instance profile|the role|tmpfs|chrony|rebuild|"
-                          "nothing was published|this boot|TimeoutStartSec", re.IGNORECASE)
+AGENTS_WORDS = re.compile(
+    "user data|measured configuration|image recipe|verity root|instance profile|the role|tmpfs|chrony|rebuild|"
+    "nothing was published|this boot|TimeoutStartSec", re.IGNORECASE)
 
 
 # --- advice
@@ -38,7 +40,8 @@ def failures(model, odd, place, key, tmp_path, stack):
     yield [*seal, place], {"AWS_REGION": "EU WEST"}, 10, "AWS_REGION"
     yield [*seal, place], {"AWS_REGION": "", "AWS_DEFAULT_REGION": "EU WEST"}, 10, "AWS_DEFAULT_REGION"
     yield [*seal, place], {"AWS_CA_BUNDLE": str(tmp_path / "none")}, 10, "AWS_CA_BUNDLE"
-    yield [*seal, place], {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}, 13, "AWS_PROFILE"
+    yield [*seal, place], {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "",
+                           "HOME": str(tmp_path)}, 13, "AWS_PROFILE"
     yield [*seal, place], {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}, 15, "AWS_REGION"
     yield [*seal, "s3://no-such-bucket-here/p/"], {}, 41, "aws s3 mb"
     yield ["seal", "-q", "--key", key[:-12] + "0" * 12, model, place], {}, 31, "ARN, id or alias"
@@ -132,10 +135,12 @@ def test_the_agent_says_what_it_is(boot, name):
 
 # --- names
 
-REMOTE = ["arn:aws:s3:::models/", "arn:aws:s3:us-east-1:111122223333:accesspoint/ap/llama/",
-          "s3://arn:aws:s3:us-east-1:111122223333:accesspoint/ap/llama/", "https://models.s3.us-east-1.amazonaws.com/llama/",
-          "models.s3.amazonaws.com/llama/", "S3://models/llama/", "s3a://models/llama/", "s3:models/llama/", "s3:/models/llama/",
-          "gs://models/llama/", "file:///srv/models/"]
+REMOTE = [
+    "arn:aws:s3:::models/", "arn:aws:s3:us-east-1:111122223333:accesspoint/ap/llama/",
+    "s3://arn:aws:s3:us-east-1:111122223333:accesspoint/ap/llama/", "https://models.s3.us-east-1.amazonaws.com/llama/",
+    "models.s3.amazonaws.com/llama/", "S3://models/llama/", "s3a://models/llama/", "s3:models/llama/",
+    "s3:/models/llama/", "gs://models/llama/", "file:///srv/models/"
+]
 
 
 @pytest.mark.parametrize("name", REMOTE)
@@ -161,8 +166,9 @@ def test_digest_and_unseal_of_s3_names_where_only_local_ones_do(sealboot, key, p
 
 
 def test_the_bucket_of_a_policy(sealboot):
-    for name, spelled in (("arn:aws:s3:::models/llama/", "s3://models/llama/"), ("S3://models/llama/", "s3://models/llama/"),
-                          ("https://models.s3.amazonaws.com/llama/", "s3://models/llama/")):
+    for name, spelled in (("arn:aws:s3:::models/llama/", "s3://models/llama/"),
+                          ("S3://models/llama/", "s3://models/llama/"), ("https://models.s3.amazonaws.com/llama/",
+                                                                         "s3://models/llama/")):
         refused(sealboot("policy", "--for", "bucket", "--model", name), 2, f"Give it as {spelled}.")
 
 
@@ -174,7 +180,8 @@ def test_a_bucket_without_its_scheme(sealboot, key, tmp_path):  # noqa: F811
         refused(sealboot(*arguments, cwd=here), 61, f"give it as s3://{name}")
     assert not list(here.iterdir())
     # One that could be either is taken for a directory, and not without a word.
-    assert "to      models/ (a local directory)" in succeed(sealboot("seal", "--key", key, model, "models/", cwd=here)).stdout
+    assert "to      models/ (a local directory)" in succeed(sealboot("seal", "--key", key, model, "models/",
+                                                                     cwd=here)).stdout
     assert "to      one (a local file)" in succeed(sealboot("seal", "--key", key, model / "a", "one", cwd=here)).stdout
     refused(sealboot("inspect", "none/x", cwd=here / "models"), 61, "s3://none/x")
     assert "s3://" not in refused(sealboot("inspect", "./none/x", cwd=here), 61).stderr
@@ -192,8 +199,10 @@ def test_empty_is_as_good_as_unset(sealboot, stack, key, place, tmp_path):  # no
     credentials = tmp_path / "credentials"
     credentials.write_text(f"[default]\naws_access_key_id = {stack.env['AWS_ACCESS_KEY_ID']}\n"
                            f"aws_secret_access_key = {stack.env['AWS_SECRET_ACCESS_KEY']}\naws_session_token =\n")
-    empty = {name: "" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION",
-                                   "AWS_ENDPOINT_URL")}
+    empty = {
+        name: "" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
+                              "AWS_REGION", "AWS_ENDPOINT_URL")
+    }
     if "AWS_CA_BUNDLE" not in stack.env:
         empty["AWS_CA_BUNDLE"] = ""
     empty |= {"AWS_DEFAULT_REGION": stack.region, "AWS_SHARED_CREDENTIALS_FILE": str(credentials)}
@@ -208,22 +217,34 @@ def test_empty_is_as_good_as_unset(sealboot, stack, key, place, tmp_path):  # no
 # --- files of the AWS tools
 
 CREDENTIALS = {
-    "aws configure": ("[other]\naws_access_key_id = x\n[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n", {}),
+    "aws configure": (
+        "[other]\naws_access_key_id = x\n[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n", {}),
     "no spaces, CRLF": ("[default]\r\naws_access_key_id={id}\r\naws_secret_access_key={key}\r\n", {}),
     "a byte order mark": ("\ufeff[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n", {}),
     "capitals and colons": ("[default]\nAWS_ACCESS_KEY_ID: {id}\nAWS_Secret_Access_Key : {key}\n", {}),
-    "comments": ("# one\n; two\n[default] # three\naws_access_key_id = {id} # four\n#aws_access_key_id = x\naws_secret_access_key = {key}\t; five\n"
-                 "region = eu-west-1\noutput = json\n", {}),
+    "comments": (
+        "# one\n; two\n[default] # three\naws_access_key_id = {id} # four\n"
+        "#aws_access_key_id = x\naws_secret_access_key = {key}\t; five\n"
+        "region = eu-west-1\noutput = json\n", {}),
     "spaces around": ("[ default ]\n  aws_access_key_id = {id}  \n  aws_secret_access_key = {key}  \n", {}),
-    "empty tokens": ("[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\naws_session_token = \naws_security_token =\n", {}),
-    "a quoted name": ('[profile "my own"]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n', {"AWS_PROFILE": "my own"}),
+    "empty tokens": (
+        "[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n"
+        "aws_session_token = \naws_security_token =\n",
+        {}),
+    "a quoted name": ('[profile "my own"]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n',
+                      {"AWS_PROFILE": "my own"}),
     "quoted values": ("[default]\naws_access_key_id = \"{id}\"\naws_secret_access_key = '{key}'\n", {}),
-    "settings of services": ("[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\ns3 =\n  aws_access_key_id = x\n\n"
-                             "  # more\n  max_concurrent_requests = 20\n  aws_secret_access_key = x\nregion = x\n", {}),
-    "indented, and an empty token first": ("[default]\n  aws_session_token =\n  aws_access_key_id = {id}\n  aws_secret_access_key = {key}\n", {}),
-    "an old variable": ("[old]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n", {"AWS_DEFAULT_PROFILE": "old"}),
-    "the newer one first": ("[old]\naws_access_key_id = x\naws_secret_access_key = x\n[new]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n",
-                            {"AWS_DEFAULT_PROFILE": "old", "AWS_PROFILE": "new"}),
+    "settings of services": (
+        "[default]\naws_access_key_id = {id}\naws_secret_access_key = {key}\ns3 =\n  aws_access_key_id = x\n\n"
+        "  # more\n  max_concurrent_requests = 20\n  aws_secret_access_key = x\nregion = x\n", {}),
+    "indented, and an empty token first": (
+        "[default]\n  aws_session_token =\n  aws_access_key_id = {id}\n  aws_secret_access_key = {key}\n", {}),
+    "an old variable": ("[old]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n",
+                        {"AWS_DEFAULT_PROFILE": "old"}),
+    "the newer one first": (
+        "[old]\naws_access_key_id = x\naws_secret_access_key = x\n"
+        "[new]\naws_access_key_id = {id}\naws_secret_access_key = {key}\n",
+        {"AWS_DEFAULT_PROFILE": "old", "AWS_PROFILE": "new"}),
 }
 
 
@@ -240,20 +261,25 @@ def test_credentials_as_the_tools_write_them(sealboot, stack, key, place, tmp_pa
         variables = {**variables, "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/elsewhere"}
     (tmp_path / ".aws" / where).write_bytes(text.encode())
     unset = {name: "" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")}
-    refused(sealboot("inspect", place + "none", env={**unset, "HOME": str(tmp_path), **variables}), 41)  # known, and allowed to look
+    refused(sealboot("inspect", place + "none", env={**unset, "HOME": str(tmp_path), **variables}),
+            41)  # known, and allowed to look
 
 
 def test_credentials_of_a_kind_that_is_not_known(sealboot, place, tmp_path):  # noqa: F811
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws/config").write_text("[default]\nsso_session = x\ncredential_process = /bin/true\n")
     env = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}
-    refused(sealboot("inspect", place + "none", env=env), 13, "export-credentials", "/.aws/credentials", "/.aws/config has credential_process")
+    refused(sealboot("inspect", place + "none", env=env), 13, "export-credentials", "/.aws/credentials",
+            "/.aws/config has credential_process")
     (tmp_path / ".aws/credentials").write_text("[default]\naws_access_key_id = x\n")
-    refused(sealboot("inspect", place + "none", env=env), 13, "export-credentials", "has no aws_access_key_id and aws_secret")
+    refused(sealboot("inspect", place + "none", env=env), 13, "export-credentials",
+            "has no aws_access_key_id and aws_secret")
     refused(sealboot("inspect", place + "none", env={**env, "HOME": ""}), 13, "HOME is not either")
     (tmp_path / ".aws/credentials").write_text("[default]\nrole_arn = x\n")
-    refused(sealboot("inspect", place + "none", env=env), 13, "has no aws_access_key_id and aws_secret_access_key, but role_arn")
-    refused(sealboot("inspect", place + "none", env={**env, "AWS_PROFILE": "other"}), 13, "the file has no such profile")
+    refused(sealboot("inspect", place + "none", env=env), 13,
+            "has no aws_access_key_id and aws_secret_access_key, but role_arn")
+    refused(sealboot("inspect", place + "none", env={**env, "AWS_PROFILE": "other"}), 13,
+            "the file has no such profile")
     spaced = {**env, "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x\n"}
     refused(sealboot("inspect", place + "none", env=spaced), 13, "AWS_SECRET_ACCESS_KEY has a space or a line's end")
 
@@ -274,13 +300,16 @@ def test_digests_with_and_without_their_prefix(sealboot, key, tmp_path):  # noqa
 def documented_pipelines(sealboot):
     """The command of the manual and that of --help, as one line of shell with DIRECTORY for the model's."""
     page = (ROOT / "policy/man/sealboot-digest.1").read_text().replace("\\e", "\\")
-    yield re.search(r"^\$ (\(cd model;.*?\) \| sha384sum)$", page, re.MULTILINE | re.DOTALL)[1].replace("cd model", "cd DIRECTORY")
+    yield re.search(r"^\$ (\(cd model;.*?\) \| sha384sum)$", page,
+                    re.MULTILINE | re.DOTALL)[1].replace("cd model", "cd DIRECTORY")
     yield re.search(r"\(cd DIRECTORY;.*?\) \| sha384sum", succeed(sealboot("digest", "--help")).stdout, re.DOTALL)[0]
 
 
 def test_any_name_goes_through_the_documented_pipeline(sealboot, tmp_path):
-    names = ["-", "--", "-rf", "--help", "--hash-alg=sha512", "-dir/-file", "a b", " lead", "trail ", "*", "#x", "~", "\\", "a\\nb", "'q'",
-             '"q"', "$HOME", "`x`", "ä€😀", "z" * 255, "Z", "_"]
+    names = [
+        "-", "--", "-rf", "--help", "--hash-alg=sha512", "-dir/-file", "a b", " lead", "trail ", "*", "#x", "~", "\\",
+        "a\\nb", "'q'", '"q"', "$HOME", "`x`", "ä€😀", "z" * 255, "Z", "_"
+    ]
     model = write(tmp_path / "-model", {name: data(5000, i) for i, name in enumerate(names)})
     expected = succeed(sealboot("digest", "--json", "--", "-model", cwd=tmp_path)).json["digest"]
     pipelines = list(documented_pipelines(sealboot))

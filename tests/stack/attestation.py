@@ -48,7 +48,8 @@ def sign(content, key, *, protected=None, unprotected=None, tag: int | None = No
     """content: a map, which goes out as AWS sends it, of indefinite length, or bytes that are signed as they are.
     protected: a map or bytes. parts != 4 is malformed."""
     body = content if isinstance(content, bytes) else cbor.dumps(cbor.OpenMap(list(content.items())))
-    header = protected if isinstance(protected, bytes) else cbor.dumps(protected if protected is not None else {1: ES384})
+    header = protected if isinstance(protected,
+                                     bytes) else cbor.dumps(protected if protected is not None else {1: ES384})
     if signature is None:
         signature = raw_signature(key, cbor.dumps([context, header, b"", body]), algorithm)
     message = [header, unprotected if unprotected is not None else {}, body, signature, b"surplus"][:parts]

@@ -38,11 +38,13 @@ class AutoScaling:
             response = self.refuse(400, "ValidationError", self.not_waiting(fields))
         elif "denied" in struck:
             action = "autoscaling:CompleteLifecycleAction"
-            response = self.refuse(403, "AccessDenied", identity.denial(struck["denied"].get("how"), "arn:aws:iam::444455556666:role/r",
-                                                                        action, ""))
+            response = self.refuse(
+                403, "AccessDenied",
+                identity.denial(struck["denied"].get("how"), "arn:aws:iam::444455556666:role/r", action, ""))
         elif "error" in struck:
             fault = struck["error"]
-            response = self.refuse(fault.get("status", 500), fault.get("code", "InternalFailure"), fault.get("message", ""))
+            response = self.refuse(fault.get("status", 500), fault.get("code", "InternalFailure"),
+                                   fault.get("message", ""))
         else:
             response = self.complete(request, raw, fields)
         response.faults = struck

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A strict reader of the CBOR (RFC 8949) that attestation uses: what a lenient library would accept is an error here."""
+"""A strict reader of the CBOR (RFC 8949) that attestation uses: what a lenient library would accept is an error
+here."""
 
 import struct
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ class Tag:
 
 
 class Reader:
-    """Definite lengths and shortest forms only, no floats, no duplicate keys; maps alone may be of indefinite length, as AWS
-    sends the payloads of its attestation documents."""
+    """Definite lengths and shortest forms only, no floats, no duplicate keys; maps alone may be of indefinite length,
+    as AWS sends the payloads of its attestation documents."""
 
     def __init__(self, data: bytes):
         self.data, self.offset = bytes(data), 0

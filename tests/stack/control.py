@@ -66,12 +66,15 @@ class Control:
     def get_settings(self, _request, _rest):
         stack = self.stack
         imds = {k: v for k, v in stack.settings["imds"].items() if k != "user_data"}
-        return {"cms": stack.settings["cms"], "clock": stack.clock.offset, "tpm_clock": stack.tpm_clock.offset, "imds": imds}
+        return {
+            "cms": stack.settings["cms"], "clock": stack.clock.offset, "tpm_clock": stack.tpm_clock.offset, "imds": imds
+        }
 
     def patch_settings(self, request, _rest):
         changes = self.body(request)
         known = self.get_settings(None, None)
-        unknown = [k for k in changes if k not in known] + [k for k in changes.get("imds", {}) if k not in known["imds"]]
+        unknown = [k
+                   for k in changes if k not in known] + [k for k in changes.get("imds", {}) if k not in known["imds"]]
         if unknown:
             raise ValueError(f"unknown settings {unknown}")
         if changes.get("cms", "alternate") not in ("alternate", cms.PIECES, *cms.SHAPES):

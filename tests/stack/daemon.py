@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The background process of tests/stack/up: starts the stack, says so, and ends when told or when its parent has gone."""
+"""The background process of tests/stack/up: starts the stack, says so, and ends when told or when its parent has
+gone."""
 
 import json
 import os
@@ -28,7 +29,9 @@ def serve(directory: str, parent: int, ready: int, made_directory: bool, **optio
         signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stack = Stack(directory, **options)
-    summary = {"environment": stack.environment(), "pid": os.getpid(), "made_directory": made_directory, **stack.facts()}
+    summary = {
+        "environment": stack.environment(), "pid": os.getpid(), "made_directory": made_directory, **stack.facts()
+    }
     with open(os.path.join(directory, "stack.json"), "w", encoding="utf-8") as f:
         json.dump(summary, f, indent=2)
     with open(os.path.join(directory, "pid"), "w", encoding="ascii") as f:
@@ -79,7 +82,8 @@ def detach(log: str):
 
 
 def remove(directory: str):
-    """All of a directory that up made; of another one, what the stack put there, and the directory itself if it is empty."""
+    """All of a directory that up made; of another one, what the stack put there, and the directory itself if it is
+    empty."""
     with open(os.path.join(directory, "stack.json"), encoding="utf-8") as f:
         names = os.listdir(directory) if json.load(f)["made_directory"] else STATE
     for name in names:

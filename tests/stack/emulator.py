@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A NitroTPM: a command proxy in front of a real TPM that adds the vendor command and NV indices of 8192 bytes.
 
-For an index beyond the real TPM's 2048 bytes the real TPM defines one of 2048 under the same handle, attributes and auth
-value, and judges the caller's authorization on every access; the contents stay here. The vendor command reads the request
-from such an index, signs a document over the real SHA-384 PCRs, and leaves the response in the index.
+For an index beyond the real TPM's 2048 bytes the real TPM defines one of 2048 under the same handle, attributes and
+auth value, and judges the caller's authorization on every access; the contents stay here. The vendor command reads the
+request from such an index, signs a document over the real SHA-384 PCRs, and leaves the response in the index.
 
 A command that is rewritten no longer fits an HMAC session's authorization: password sessions only, as over the real
 device's own bus, where there is nobody to hide from."""

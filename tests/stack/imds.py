@@ -18,20 +18,23 @@ def no_credentials(code: str, message: str) -> tuple[int, str]:
 
 # What was seen before everything of a new instance is there. Reports: aws-cli issues 353 and 2060, botocore issue 1403.
 STARTING = {
-    "absent": (404, '<?xml version="1.0" encoding="iso-8859-1"?>\n<html><head><title>404 - Not Found</title></head></html>\n'),
+    "absent": (
+        404, '<?xml version="1.0" encoding="iso-8859-1"?>\n<html><head><title>404 - Not Found</title></head></html>\n'),
     "empty": (200, ""),
     "failed": no_credentials("Failed", "The credentials are not available yet"),
-    "no-profile": no_credentials("InstanceProfileNotFound", "Instance Profile cannot be found.  Please see documentation at "
-                                 "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html"),
-    "no-assume": no_credentials("AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role sealboot-instance.  Please see "
-                                "documentation at https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html"),
+    "no-profile": no_credentials(
+        "InstanceProfileNotFound", "Instance Profile cannot be found.  Please see documentation at "
+        "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html"),
+    "no-assume": no_credentials(
+        "AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role sealboot-instance.  Please see "
+        "documentation at https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html"),
 }
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 
 
 class IMDS:
-    """settings: mode ("v2", "v1-only", "off"), role (None: no instance profile), credentials_lifetime (seconds, negative:
-    issued expired), lifecycle_state (None: in no Auto Scaling group), user_data (bytes or None)."""
+    """settings: mode ("v2", "v1-only", "off"), role (None: no instance profile), credentials_lifetime (seconds,
+    negative: issued expired), lifecycle_state (None: in no Auto Scaling group), user_data (bytes or None)."""
 
     def __init__(self, *, region: str, account: str, principal, registry, clock, faults, audit, settings: dict):
         self.region, self.account, self.principal, self.registry = region, account, principal, registry
@@ -106,9 +109,11 @@ class IMDS:
         return None
 
     def identity_document(self) -> dict:
-        return {"accountId": self.account, "architecture": "x86_64", "availabilityZone": f"{self.region}a",
-                "imageId": "ami-0123456789abcdef0", "instanceId": "i-0123456789abcdef0", "instanceType": "g6.2xlarge",
-                "pendingTime": self.clock.iso(), "privateIp": "10.0.0.10", "region": self.region, "version": "2017-09-30"}
+        return {
+            "accountId": self.account, "architecture": "x86_64", "availabilityZone": f"{self.region}a",
+            "imageId": "ami-0123456789abcdef0", "instanceId": "i-0123456789abcdef0", "instanceType": "g6.2xlarge",
+            "pendingTime": self.clock.iso(), "privateIp": "10.0.0.10", "region": self.region, "version": "2017-09-30"
+        }
 
     def role_credentials(self) -> dict:
         """The same ones until five minutes before they end, as the real service does; new ones each time when they live
@@ -118,6 +123,8 @@ class IMDS:
             if self.credentials is None or not now < self.credentials.expires - 300 <= now + lifetime:
                 self.credentials = self.registry.issue(self.principal, now + lifetime, token=True)
             issued = self.credentials
-        return {"Code": "Success", "LastUpdated": self.clock.iso(), "Type": "AWS-HMAC", "AccessKeyId": issued.access_key_id,
-                "SecretAccessKey": issued.secret_access_key, "Token": issued.session_token,
-                "Expiration": self.clock.iso(issued.expires - now)}
+        return {
+            "Code": "Success", "LastUpdated": self.clock.iso(), "Type": "AWS-HMAC", "AccessKeyId": issued.access_key_id,
+            "SecretAccessKey": issued.secret_access_key, "Token": issued.session_token,
+            "Expiration": self.clock.iso(issued.expires - now)
+        }

@@ -25,9 +25,14 @@ CONTENT_TYPE = "application/x-amz-json-1.1"
 SKEW = 5 * 60
 DOCUMENT_MAXIMUM_AGE = 5 * 60
 SIGNATURE_ERRORS = {
-    "missing": "MissingAuthenticationTokenException", "incomplete": "IncompleteSignatureException",
-    "unknown": "UnrecognizedClientException", "scope": "InvalidSignatureException", "unsigned": "InvalidSignatureException",
-    "skew": "InvalidSignatureException", "mismatch": "InvalidSignatureException", "expired": "ExpiredTokenException",
+    "missing": "MissingAuthenticationTokenException",
+    "incomplete": "IncompleteSignatureException",
+    "unknown": "UnrecognizedClientException",
+    "scope": "InvalidSignatureException",
+    "unsigned": "InvalidSignatureException",
+    "skew": "InvalidSignatureException",
+    "mismatch": "InvalidSignatureException",
+    "expired": "ExpiredTokenException",
     "payload": "InvalidSignatureException",
 }
 STATUS = {"KMSInternalException": 500, "DependencyTimeoutException": 503, "KeyUnavailableException": 500,
@@ -99,9 +104,10 @@ def member(body: dict, name: str, kind: type, *, required: bool = False, maximum
     value = body.get(name)
     if value is None:
         if required:
-            raise KMSError("ValidationException", "1 validation error detected: Value null at "
-                                                  f"'{name[0].lower()}{name[1:]}' failed to satisfy constraint: Member must "
-                                                  "not be null")
+            raise KMSError(
+                "ValidationException", "1 validation error detected: Value null at "
+                f"'{name[0].lower()}{name[1:]}' failed to satisfy constraint: Member must "
+                "not be null")
         return None
     if not isinstance(value, kind) or isinstance(value, bool) and kind is not bool:
         raise KMSError("SerializationException", f"{name} is not {kind.__name__}")
@@ -202,7 +208,8 @@ class KMS:
             raise KMSError("UnsupportedOperationException", f"{primary.arn} is not a multi-region primary key.")
         text = member(call.body, "Policy", str) or json.dumps(default_policy(primary.account))
         key = Key(primary.id, primary.account, REFERENCE.format(region=region, account=primary.account, id=primary.id),
-                  policy.validate(text), text, self.clock.now(), region=region, multi_region=True, backing=primary.backing)
+                  policy.validate(text), text, self.clock.now(), region=region, multi_region=True,
+                  backing=primary.backing)
         self.keys[region, key.id] = key
         return {"ReplicaKeyMetadata": self.metadata(key), "ReplicaPolicy": text}
 
@@ -270,8 +277,8 @@ class KMS:
         call.authorize(None, "kms:ListAliases")
         reference = member(call.body, "KeyId", str)
         wanted = self.find(reference, call.principal.account, call.region).id if reference else None
-        mine = [(arn, id) for arn, id in sorted(self.aliases.items()) if arn.split(":")[3:5] == [call.region, call.principal.account]
-                and wanted in (None, id)]
+        mine = [(arn, id) for arn, id in sorted(self.aliases.items())
+                if arn.split(":")[3:5] == [call.region, call.principal.account] and wanted in (None, id)]
         aliases = [{"AliasArn": arn, "AliasName": arn.split(":", 5)[5], "TargetKeyId": id} for arn, id in mine]
         return {"Aliases": aliases, "Truncated": False}
 
@@ -357,8 +364,9 @@ class KMS:
             call.body["KeyId"] = key.arn
             call.target("kms:Decrypt", states=("Enabled",))
         elif call.key is not key:
-            raise KMSError("IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform "
-                                                    "this operation.")
+            raise KMSError("IncorrectKeyException",
+                           "The key ID in the request does not identify a CMK that can perform "
+                           "this operation.")
         call.dry_run()
         return {"KeyId": key.arn, "EncryptionAlgorithm": "SYMMETRIC_DEFAULT", **call.deliver(plaintext)}
 
@@ -387,8 +395,9 @@ class Call:
         self.principal = credentials.principal
         if "denied" in self.struck:
             on = f" on resource: {self.body.get('KeyId')}"
-            raise KMSError("AccessDeniedException", identity.denial(self.struck["denied"].get("how"), self.principal.arn,
-                                                                    f"kms:{self.operation}", on))
+            raise KMSError(
+                "AccessDeniedException",
+                identity.denial(self.struck["denied"].get("how"), self.principal.arn, f"kms:{self.operation}", on))
         handler = self.kms.operations.get(self.operation)
         if (handler is None or self.request.method != "POST" or self.request.path != "/"
                 or self.request.headers.get("content-type") != CONTENT_TYPE):
@@ -452,11 +461,17 @@ class Call:
             keys |= {f"kms:RecipientAttestation:PCR{n}": v.hex() for n, v in self.document.pcrs.items()}
             keys["kms:RecipientAttestation:ImageSha384"] = self.document.pcrs.get(0, b"").hex()
         return keys | {
-            "kms:CallerAccount": self.principal.account, "kms:KeySpec": "SYMMETRIC_DEFAULT",
-            "kms:KeyUsage": "ENCRYPT_DECRYPT", "kms:KeyOrigin": "AWS_KMS", "kms:EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
-            "aws:PrincipalArn": self.principal.role or self.principal.arn, "aws:PrincipalAccount": self.principal.account,
-            "aws:PrincipalType": "AssumedRole" if self.principal.role else "User", "aws:RequestedRegion": self.region,
-            "aws:SecureTransport": "true" if self.request.secure else "false", "aws:SourceIp": self.request.peer,
+            "kms:CallerAccount": self.principal.account,
+            "kms:KeySpec": "SYMMETRIC_DEFAULT",
+            "kms:KeyUsage": "ENCRYPT_DECRYPT",
+            "kms:KeyOrigin": "AWS_KMS",
+            "kms:EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+            "aws:PrincipalArn": self.principal.role or self.principal.arn,
+            "aws:PrincipalAccount": self.principal.account,
+            "aws:PrincipalType": "AssumedRole" if self.principal.role else "User",
+            "aws:RequestedRegion": self.region,
+            "aws:SecureTransport": "true" if self.request.secure else "false",
+            "aws:SourceIp": self.request.peer,
             "aws:CurrentTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
@@ -484,7 +499,8 @@ class Call:
             return
         context = policy.Context("kms:PutKeyPolicy", self.principal, key.arn, self.condition_keys())
         if not policy.authorize(document, context, key.account):
-            raise policy.MalformedPolicy("The new key policy will not allow you to update the key policy in the future.")
+            raise policy.MalformedPolicy(
+                "The new key policy will not allow you to update the key policy in the future.")
 
     def policy_name(self):
         if member(self.body, "PolicyName", str) not in (None, "default"):
@@ -539,7 +555,9 @@ class Call:
         return Response(200, json.dumps(members).encode() if members else b"", self.headers(), faults=self.struck)
 
     def headers(self) -> dict:
-        return {"Content-Type": CONTENT_TYPE, "x-amzn-RequestId": self.request.id, "Cache-Control": "no-cache, no-store"}
+        return {
+            "Content-Type": CONTENT_TYPE, "x-amzn-RequestId": self.request.id, "Cache-Control": "no-cache, no-store"
+        }
 
     def refuse(self, code: str, message: str | None) -> Response:
         fault = self.struck.get("error")

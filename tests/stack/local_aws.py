@@ -42,7 +42,8 @@ def bucket_policy(role_arn: str) -> dict:
 class Stack:
     """tls: the exported endpoints are the HTTPS ones (both always exist). qemu: the TPM is a virtual machine's."""
 
-    def __init__(self, directory: str, *, tls: bool = False, qemu: bool = False, consumer_account: str = CONSUMER_ACCOUNT):
+    def __init__(self, directory: str, *, tls: bool = False, qemu: bool = False,
+                 consumer_account: str = CONSUMER_ACCOUNT):
         self.directory, self.tls, self.qemu = directory, tls, qemu
         self.clock, self.tpm_clock, self.faults = Clock(), Clock(), Faults()
         self.audit = Audit(self.path("audit.jsonl"), self.clock)

@@ -149,10 +149,12 @@ SHAPES = tuple(CHAIN) + tuple(FIELDS) + tuple(ENVELOPE) + tuple(OTHERS)
 def make(shape: str, root: pki.Identity, pcrs: dict[int, bytes], now: float, **fields) -> bytes:
     """A document of that shape, otherwise as the emulator would sign it."""
     if shape in CHAIN:
-        return attestation.document(pki.hierarchy(int(now), root=root, **CHAIN[shape](int(now))), pcrs, now=now, **fields)
+        return attestation.document(pki.hierarchy(int(now), root=root, **CHAIN[shape](int(now))), pcrs, now=now,
+                                    **fields)
     if shape in OTHERS:
         return OTHERS[shape](root, pcrs, now, fields)
     if shape not in FIELDS and shape not in ENVELOPE:
         raise ValueError(f"no malformed document '{shape}'; there are {', '.join(SHAPES)}")
     leaf = pki.hierarchy(int(now), root=root)
-    return attestation.document(leaf, pcrs, now=now, envelope=ENVELOPE.get(shape), **{**fields, **FIELDS.get(shape, {})})
+    return attestation.document(leaf, pcrs, now=now, envelope=ENVELOPE.get(shape),
+                                **{**fields, **FIELDS.get(shape, {})})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nginx as a fast S3 for benchmarks: serves a directory with ETag, Range and If-Match over HTTP and HTTPS, and asks nobody
-for a signature.
+"""nginx as a fast S3 for benchmarks: serves a directory with ETag, Range and If-Match over HTTP and HTTPS, and asks
+nobody for a signature.
 
     with nginx.serve(directory) as server:
         server.http, server.https, server.ca      # http://127.0.0.1:PORT, https://127.0.0.1:PORT, PEM file"""

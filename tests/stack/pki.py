@@ -94,7 +94,8 @@ def _key_identifiers(shape: Shape, key, issuer_key):
 
 
 def issue(shape: Shape, issuer: Identity | None = None, *, key=None, signing_key=None, issuer_name=None) -> Identity:
-    """A certificate of that shape. Without issuer it signs itself; signing_key forges the signature of somebody else."""
+    """A certificate of that shape. Without issuer it signs itself; signing_key forges the signature of somebody
+    else."""
     key = key or ec.generate_private_key(shape.curve())
     subject = _name(shape)
     builder = (x509.CertificateBuilder().subject_name(subject)
@@ -142,8 +143,9 @@ def server(now: int, addresses=("127.0.0.1", "169.254.169.254"), names=("localho
     alternatives = [x509.IPAddress(ipaddress.ip_address(a)) for a in addresses] + [x509.DNSName(n) for n in names]
     extensions = ((x509.SubjectAlternativeName(alternatives), False),
                   (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False))
-    return authority, issue(Shape(names[0], now - HOUR, now + 30 * DAY, ca=False, curve=ec.SECP256R1, hash=hashes.SHA256,
-                                  organization="sealboot tests", extensions=extensions), authority)
+    return authority, issue(
+        Shape(names[0], now - HOUR, now + 30 * DAY, ca=False, curve=ec.SECP256R1, hash=hashes.SHA256,
+              organization="sealboot tests", extensions=extensions), authority)
 
 
 def private_pem(identity: Identity) -> bytes:

@@ -9,8 +9,9 @@ A context names who asks for what, and the condition keys that KMS would fill:
 
     Context(action="kms:Decrypt", resource="arn:aws:kms:...", principal=Principal(...), keys={"kms:...": value})
 
-Values are strings, or lists of strings for keys with several values. Condition key names, those of an encryption context
-included, are not case-sensitive (KMS developer guide, "AWS KMS condition keys"); values are as the operator says."""
+Values are strings, or lists of strings for keys with several values. Condition key names, those of an encryption
+context included, are not case-sensitive (KMS developer guide, "AWS KMS condition keys"); values are as the operator
+says."""
 
 import ipaddress
 import json
@@ -53,7 +54,8 @@ class Decision:
 
 def wildcard(value: str, pattern: str) -> bool:
     """* and ? of IAM; nothing else is special."""
-    return re.fullmatch("".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern), value, re.DOTALL) is not None
+    return re.fullmatch("".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern), value,
+                        re.DOTALL) is not None
 
 
 def arn_like(value: str, pattern: str) -> bool:
@@ -99,18 +101,42 @@ NEGATED = {
     "NumericNotEquals": "NumericEquals",
     "DateNotEquals": "DateEquals",
 }
-KEYS = [re.compile(pattern, re.IGNORECASE) for pattern in (
-    r"kms:EncryptionContext:.+", r"kms:EncryptionContextKeys",
-    r"kms:RecipientAttestation:NitroTPMPCR([0-9]|1[0-9]|2[0-3])",
-    r"kms:RecipientAttestation:(ImageSha384|PCR([0-9]|[12][0-9]|3[01]))",
-    r"kms:CallerAccount", r"kms:KeySpec", r"kms:KeyUsage", r"kms:KeyOrigin", r"kms:EncryptionAlgorithm", r"kms:ViaService",
-    r"kms:RequestAlias", r"kms:GrantIsForAWSResource", r"kms:BypassPolicyLockoutSafetyCheck",
-    r"kms:ScheduleKeyDeletionPendingWindowInDays",
-    r"aws:PrincipalArn", r"aws:PrincipalAccount", r"aws:PrincipalType", r"aws:PrincipalOrgID", r"aws:SecureTransport",
-    r"aws:SourceVpce?", r"aws:SourceIp", r"aws:SourceAccount", r"aws:SourceArn", r"aws:userid", r"aws:username",
-    r"aws:PrincipalTag/.+", r"aws:ResourceTag/.+", r"aws:RequestedRegion",
-    r"aws:CurrentTime", r"aws:EpochTime", r"aws:TokenIssueTime", r"aws:MultiFactorAuthAge",
-)]
+KEYS = [
+    re.compile(pattern, re.IGNORECASE) for pattern in (
+        r"kms:EncryptionContext:.+",
+        r"kms:EncryptionContextKeys",
+        r"kms:RecipientAttestation:NitroTPMPCR([0-9]|1[0-9]|2[0-3])",
+        r"kms:RecipientAttestation:(ImageSha384|PCR([0-9]|[12][0-9]|3[01]))",
+        r"kms:CallerAccount",
+        r"kms:KeySpec",
+        r"kms:KeyUsage",
+        r"kms:KeyOrigin",
+        r"kms:EncryptionAlgorithm",
+        r"kms:ViaService",
+        r"kms:RequestAlias",
+        r"kms:GrantIsForAWSResource",
+        r"kms:BypassPolicyLockoutSafetyCheck",
+        r"kms:ScheduleKeyDeletionPendingWindowInDays",
+        r"aws:PrincipalArn",
+        r"aws:PrincipalAccount",
+        r"aws:PrincipalType",
+        r"aws:PrincipalOrgID",
+        r"aws:SecureTransport",
+        r"aws:SourceVpce?",
+        r"aws:SourceIp",
+        r"aws:SourceAccount",
+        r"aws:SourceArn",
+        r"aws:userid",
+        r"aws:username",
+        r"aws:PrincipalTag/.+",
+        r"aws:ResourceTag/.+",
+        r"aws:RequestedRegion",
+        r"aws:CurrentTime",
+        r"aws:EpochTime",
+        r"aws:TokenIssueTime",
+        r"aws:MultiFactorAuthAge",
+    )
+]
 
 
 def split_operator(operator: str) -> tuple[str, str, bool]:
@@ -143,7 +169,8 @@ def condition_met(operator: str, present: list[str] | None, patterns: list[str])
     if quantifier == "ForAllValues":
         return all(one_matches(plain, v, patterns) for v in present or [])
     if present is None:
-        return quantifier != "ForAnyValue" and (if_exists or plain in NEGATED) or quantifier == "ForAnyValue" and if_exists
+        return quantifier != "ForAnyValue" and (if_exists
+                                                or plain in NEGATED) or quantifier == "ForAnyValue" and if_exists
     if quantifier == "ForAnyValue":
         return any(one_matches(plain, v, patterns) for v in present)
     combine = all if plain in NEGATED else any
@@ -200,8 +227,8 @@ def name_of(statement: dict, number: int) -> str:
 
 
 def spared(element, principal) -> str:
-    """How a NotPrincipal element excepts who asks from a Deny: "wholly" when it lists the account and, in it, the user, or
-    the role and the session, each of which AWS may look at on its own; "partly"; or "not"."""
+    """How a NotPrincipal element excepts who asks from a Deny: "wholly" when it lists the account and, in it, the user,
+    or the role and the session, each of which AWS may look at on its own; "partly"; or "not"."""
     if element == "*":
         return "wholly"
     names = set(listed(element.get("AWS", [])))
@@ -225,7 +252,8 @@ def evaluate(document: dict | str, context: Context) -> Decision:
     for number, statement in enumerate(listed(document["Statement"]), 1):
         name = name_of(statement, number)
         how = named(statement, context.principal)
-        if not how or not action_matches(statement, context.action) or not resource_matches(statement, context.resource):
+        if not how or not action_matches(statement, context.action) or not resource_matches(
+                statement, context.resource):
             continue
         unmet = unmet_condition(statement.get("Condition", {}), context.keys)
         if unmet:
@@ -244,8 +272,8 @@ def evaluate(document: dict | str, context: Context) -> Decision:
 
 
 def authorize(key_policy: dict, context: Context, owner: str) -> Decision:
-    """Key policy and identity policies together. owner: the account that the key belongs to. Within that account the key
-    policy alone may allow; from another account both must, and so where the key policy names the account alone."""
+    """Key policy and identity policies together. owner: the account that the key belongs to. Within that account the
+    key policy alone may allow; from another account both must, and so where the key policy names the account alone."""
     on_key = evaluate(key_policy, context)
     by_identity = Decision("None", "no identity policy allows it")
     for document in context.principal.policies:
@@ -308,7 +336,8 @@ def validate_statement(statement: dict, name: str):
             values = listed(statement[given[0]])
             refuse_unless(values and all(isinstance(v, str) and v for v in values), f"{name}: {given[0]} is not text")
     for action in listed(statement.get("Action", statement.get("NotAction"))):
-        refuse_unless(action == "*" or re.fullmatch(r"kms:[A-Za-z*?]+", action, re.IGNORECASE), f"{name}: action {action}")
+        refuse_unless(action == "*" or re.fullmatch(r"kms:[A-Za-z*?]+", action, re.IGNORECASE),
+                      f"{name}: action {action}")
     refuse_unless("Principal" in statement or statement["Effect"] == "Deny", f"{name}: NotPrincipal is only for Deny")
     conditions = statement.get("Condition", {})
     refuse_unless(isinstance(conditions, dict), f"{name}: Condition is not an object")

@@ -10,7 +10,8 @@ TPM's to answer. Complete for tests/vm:
     qemu-system-x86_64 -chardev socket,id=tpm,path=DIR/qemu-tpm.socket -tpmdev emulator,id=tpm0,chardev=tpm \\
         -device tpm-crb,tpmdev=tpm0
 
-One machine at a time. When it ends, the TPM stays as it was, for tests to look at; the next machine resets it. NV lasts."""
+One machine at a time. When it ends, the TPM stays as it was, for tests to look at; the next machine resets it. NV
+lasts."""
 
 import os
 import socket

@@ -28,11 +28,13 @@ ERRORS = {
     "AccessDenied": (403, "Access Denied"),
     "AuthorizationHeaderMalformed": (400, "The authorization header is malformed."),
     "BadDigest": (400, "The Content-MD5 you specified did not match what we received."),
-    "BucketAlreadyOwnedByYou": (409, "Your previous request to create the named bucket succeeded and you already own it."),
+    "BucketAlreadyOwnedByYou": (409,
+                                "Your previous request to create the named bucket succeeded and you already own it."),
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
     "ExpiredToken": (400, "The provided token has expired."),
-    "IllegalLocationConstraintException": (400, "The me-south-1 location constraint is incompatible for the region specific "
-                                                "endpoint this request was sent to."),
+    "IllegalLocationConstraintException": (400,
+                                           "The me-south-1 location constraint is incompatible for the region specific "
+                                           "endpoint this request was sent to."),
     "InternalError": (500, "We encountered an internal error. Please try again."),
     "InvalidAccessKeyId": (403, "The AWS Access Key Id you provided does not exist in our records."),
     "InvalidArgument": (400, "Invalid Argument"),
@@ -55,14 +57,16 @@ ERRORS = {
     "MalformedPolicy": (400, "Policies must be valid JSON"),
     "NoSuchKey": (404, "The specified key does not exist."),
     "ObjectLockConfigurationNotFoundError": (404, "Object Lock configuration does not exist for this bucket"),
-    "NoSuchUpload": (404, "The specified upload does not exist. The upload ID may be invalid, or the upload may have been "
-                          "aborted or completed."),
+    "NoSuchUpload": (404,
+                     "The specified upload does not exist. The upload ID may be invalid, or the upload may have been "
+                     "aborted or completed."),
     "NoSuchVersion": (404, "The specified version does not exist."),
     "NotImplemented": (501, "A header or query you provided implies functionality that is not implemented."),
     "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold"),
     "RequestTimeTooSkewed": (403, "The difference between the request time and the current time is too large."),
-    "SignatureDoesNotMatch": (403, "The request signature we calculated does not match the signature you provided. Check "
-                                   "your key and signing method."),
+    "SignatureDoesNotMatch": (403,
+                              "The request signature we calculated does not match the signature you provided. Check "
+                              "your key and signing method."),
     "SlowDown": (503, "Please reduce your request rate."),
     "ServiceUnavailable": (503, "Service is unable to handle request."),
     "XAmzContentSHA256Mismatch": (400, "The provided 'x-amz-content-sha256' header does not match what was computed."),
@@ -158,14 +162,22 @@ class S3:
 
 OPERATIONS = [
     # method, has key, distinguishing query argument -> operation
-    ("GET", False, "location", "GetBucketLocation"), ("GET", False, "policy", "GetBucketPolicy"),
+    ("GET", False, "location", "GetBucketLocation"),
+    ("GET", False, "policy", "GetBucketPolicy"),
     ("GET", False, "object-lock", "GetObjectLockConfiguration"),
     ("PUT", False, "object-lock", "PutObjectLockConfiguration"),
-    ("GET", False, None, "ListObjectsV2"), ("HEAD", False, None, "HeadBucket"), ("PUT", False, "policy", "PutBucketPolicy"),
-    ("PUT", False, None, "CreateBucket"), ("GET", True, None, "GetObject"), ("HEAD", True, None, "HeadObject"),
-    ("PUT", True, "partNumber", "UploadPart"), ("PUT", True, None, "PutObject"),
-    ("POST", True, "uploads", "CreateMultipartUpload"), ("POST", True, "uploadId", "CompleteMultipartUpload"),
-    ("DELETE", True, "uploadId", "AbortMultipartUpload"), ("DELETE", True, None, "DeleteObject"),
+    ("GET", False, None, "ListObjectsV2"),
+    ("HEAD", False, None, "HeadBucket"),
+    ("PUT", False, "policy", "PutBucketPolicy"),
+    ("PUT", False, None, "CreateBucket"),
+    ("GET", True, None, "GetObject"),
+    ("HEAD", True, None, "HeadObject"),
+    ("PUT", True, "partNumber", "UploadPart"),
+    ("PUT", True, None, "PutObject"),
+    ("POST", True, "uploads", "CreateMultipartUpload"),
+    ("POST", True, "uploadId", "CompleteMultipartUpload"),
+    ("DELETE", True, "uploadId", "AbortMultipartUpload"),
+    ("DELETE", True, None, "DeleteObject"),
 ]
 PERMISSIONS = {
     "HeadObject": "GetObject", "ListObjectsV2": "ListBucket", "HeadBucket": "ListBucket", "UploadPart": "PutObject",
@@ -231,8 +243,9 @@ class Call:
         on_bucket = policy.evaluate(document, context) if document else policy.Decision("None", "")
         allowed = any(by_identity) and (self.principal.account == owner or bool(on_bucket))
         if any(d.effect == "Deny" for d in [*by_identity, on_bucket]) or not allowed:
-            raise S3Error("AccessDenied", f"User: {self.principal.arn} is not authorized to perform: {action} on resource: "
-                                          f'"{resource}" because no resource-based policy allows the {action} action')
+            raise S3Error(
+                "AccessDenied", f"User: {self.principal.arn} is not authorized to perform: {action} on resource: "
+                f'"{resource}" because no resource-based policy allows the {action} action')
 
     # --- buckets
 
@@ -379,7 +392,8 @@ class Call:
         version = self.find()
         self.check_conditions(version.etag)
         headers = self.object_headers(version)
-        if "if-none-match" in self.request.headers and etag_matches(self.request.headers["if-none-match"], version.etag):
+        if "if-none-match" in self.request.headers and etag_matches(self.request.headers["if-none-match"],
+                                                                    version.etag):
             return Response(304, b"", headers)
         span = byte_range(self.request.headers.get("range"), version.size)
         if "etag" in self.struck:
@@ -436,8 +450,9 @@ class Call:
         headers = self.request.headers
         names = checksums.named(headers)
         if len(names) > 1:
-            raise S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not "
-                                            "allowed.")
+            raise S3Error("InvalidRequest",
+                          "Expecting a single x-amz-checksum- header. Multiple checksum Types are not "
+                          "allowed.")
         if any(name not in checksums.ALGORITHMS for name in names):
             raise S3Error("InvalidRequest", "The algorithm type you specified in x-amz-checksum- header is invalid.")
         if "content-md5" in headers:
@@ -604,8 +619,8 @@ class Call:
         return Response(status, body, {"Content-Type": "application/xml"})
 
     def log(self, result: str, status: int):
-        self.s3.audit.write("s3", self.operation or "?", result=result, status=status, bucket=self.bucket_name, key=self.key,
-                            principal=self.principal.arn if self.principal else None, request_id=self.id,
+        self.s3.audit.write("s3", self.operation or "?", result=result, status=status, bucket=self.bucket_name,
+                            key=self.key, principal=self.principal.arn if self.principal else None, request_id=self.id,
                             range=self.request.headers.get("range"), if_match=self.request.headers.get("if-match"),
                             user_agent=self.request.headers.get("user-agent"), faults=sorted(self.struck))
 

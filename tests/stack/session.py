@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running local stack, as tests see it: its environment, stock clients, keys, and what a failed boot may leave behind."""
+"""A running local stack, as tests see it: its environment, stock clients, keys, and what a failed boot may leave
+behind."""
 
 import json
 import os
@@ -9,13 +10,15 @@ import subprocess
 from .client import Control
 
 DIRECTORY = pathlib.Path(__file__).resolve().parent
-ADMINISTRATION = ["kms:CreateKey", "kms:DescribeKey", "kms:PutKeyPolicy", "kms:GetKeyPolicy", "kms:EnableKey",
-                  "kms:DisableKey", "kms:ScheduleKeyDeletion", "kms:CancelKeyDeletion", "kms:ReplicateKey", "kms:Encrypt",
-                  "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:Decrypt", "kms:CreateAlias",
-                  "kms:UpdateAlias", "kms:DeleteAlias"]
+ADMINISTRATION = [
+    "kms:CreateKey", "kms:DescribeKey", "kms:PutKeyPolicy", "kms:GetKeyPolicy", "kms:EnableKey", "kms:DisableKey",
+    "kms:ScheduleKeyDeletion", "kms:CancelKeyDeletion", "kms:ReplicateKey", "kms:Encrypt", "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext", "kms:Decrypt", "kms:CreateAlias", "kms:UpdateAlias", "kms:DeleteAlias"
+]
 
 
-def run(arguments, *, env: dict, timeout: float = 120, input: str | None = None, cwd=None) -> subprocess.CompletedProcess:
+def run(arguments, *, env: dict, timeout: float = 120, input: str | None = None,
+        cwd=None) -> subprocess.CompletedProcess:
     return subprocess.run([str(a) for a in arguments], env=env, timeout=timeout, input=input, cwd=cwd,
                           stdin=None if input is not None else subprocess.DEVNULL, capture_output=True, text=True,
                           errors="surrogateescape", check=False)
@@ -26,7 +29,9 @@ class Stack:
 
     def __init__(self, summary: dict):
         self.info, self.variables = summary, summary["environment"]
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TPM2", "SEALBOOT_", "http", "HTTP"))}
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TPM2", "SEALBOOT_", "http", "HTTP"))
+        }
         self.env = {**inherited, "AWS_EC2_METADATA_DISABLED": "true", **self.variables}
         self.directory = pathlib.Path(self.variables["SEALBOOT_STACK"])
         self.control = Control(self.variables["SEALBOOT_STACK_CONTROL"])
@@ -42,17 +47,19 @@ class Stack:
         self.control.user_data(None)
         self.control.tpm_reset()
 
-    def client(self, service: str, credentials: dict | None = None, *, tls: bool = False, region: str | None = None, **config):
+    def client(self, service: str, credentials: dict | None = None, *, tls: bool = False, region: str | None = None,
+               **config):
         """A stock boto3 client; credentials as Control.credentials() gives them, by default the model owner's."""
         import boto3
         from botocore.config import Config
         keys = credentials or {"AccessKeyId": self.variables["AWS_ACCESS_KEY_ID"],
                                "SecretAccessKey": self.variables["AWS_SECRET_ACCESS_KEY"], "Token": None}
-        return boto3.client(service, region_name=region or self.region, endpoint_url=self.endpoints[service + "_tls" * tls],
+        return boto3.client(service, region_name=region or self.region,
+                            endpoint_url=self.endpoints[service + "_tls" * tls],
                             verify=self.variables["AWS_CA_BUNDLE"] if tls else None,
                             aws_access_key_id=keys["AccessKeyId"], aws_secret_access_key=keys["SecretAccessKey"],
-                            aws_session_token=keys["Token"],
-                            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, **config))
+                            aws_session_token=keys["Token"], config=Config(s3={"addressing_style": "path"},
+                                                                           retries={"total_max_attempts": 1}, **config))
 
     def owners(self, service: str):
         """The owner's client, made once: that takes boto3 a while."""
@@ -76,18 +83,22 @@ class Stack:
         return self.control.tpm()["pcrs"][bank][str(index)]
 
     def key_policy(self, pcrs: dict[int, str] | None = None, context: dict[str, str] | None = None) -> dict:
-        """The owner administers; the instance role decrypts into a recipient with those PCRs (default: 4, 7, 12 and 15 as
-        they are now)."""
+        """The owner administers; the instance role decrypts into a recipient with those PCRs (default: 4, 7, 12 and 15
+        as they are now)."""
         pcrs = {n: self.pcr(n) for n in (4, 7, 12, 15)} if pcrs is None else pcrs
         conditions = {f"kms:RecipientAttestation:NitroTPMPCR{n}": value for n, value in pcrs.items()}
         release = {"StringEqualsIgnoreCase": conditions} if conditions else {}
         if context:
             release["StringEquals"] = {f"kms:EncryptionContext:{k}": v for k, v in context.items()}
-        return {"Version": "2012-10-17", "Statement": [
-            {"Sid": "Administer", "Effect": "Allow", "Principal": {"AWS": self.info["owner_arn"]}, "Action": ADMINISTRATION,
-             "Resource": "*"},
-            {"Sid": "Release", "Effect": "Allow", "Principal": {"AWS": self.role_arn}, "Action": "kms:Decrypt",
-             "Resource": "*", "Condition": release}]}
+        return {
+            "Version": "2012-10-17", "Statement": [{
+                "Sid": "Administer", "Effect": "Allow", "Principal": {"AWS": self.info["owner_arn"]},
+                "Action": ADMINISTRATION, "Resource": "*"
+            }, {
+                "Sid": "Release", "Effect": "Allow", "Principal": {"AWS": self.role_arn}, "Action": "kms:Decrypt",
+                "Resource": "*", "Condition": release
+            }]
+        }
 
     def create_key(self, **policy) -> str:
         """The ARN of a new key with key_policy(**policy)."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verifies AWS Signature Version 4 as the services do, from the specification, and more strictly than a client may hope.
+"""Verifies AWS Signature Version 4 as the services do, from the specification, and more strictly than a client may
+hope.
 
 (AWS General Reference, "Create a signed AWS API request"; S3 API reference, "Authenticating requests".)"""
 
@@ -74,12 +75,13 @@ def check_date(request, scope_date: str, now: float, skew: float):
     if not re.fullmatch(r"\d{8}T\d{6}Z", stamp):
         raise SignatureError("incomplete", "X-Amz-Date is missing or not an ISO 8601 basic date.")
     if stamp[:8] != scope_date:
-        raise SignatureError("mismatch", "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date.")
+        raise SignatureError("mismatch",
+                             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date.")
     signed_at = calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
     if abs(signed_at - now) > skew:
         server = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        words = "Signature expired: %s is now earlier than %s" if signed_at < now else "Signature not yet current: %s is " \
-                "still later than %s"
+        words = "Signature expired: %s is now earlier than %s" if signed_at < now \
+            else "Signature not yet current: %s is still later than %s"
         raise SignatureError("skew", words % (stamp, server))
 
 
@@ -130,8 +132,9 @@ def verify(request, *, service: str, region: str, registry, now: float, skew: fl
     key = signing_key(credentials.secret_access_key, date, region, service)
     expected = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(expected, signature):
-        raise SignatureError("mismatch", "The request signature we calculated does not match the signature you provided. "
-                                         f"The canonical string should have been {canonical!r}")
+        raise SignatureError(
+            "mismatch", "The request signature we calculated does not match the signature you provided. "
+            f"The canonical string should have been {canonical!r}")
     check_token(request, credentials, now)
     return credentials
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The local stack, and machines to boot beside it. Only in a fresh root (tests/fresh): the machines are overlays of the root
-the tests run in, with everything that is installed there."""
+"""The local stack, and machines to boot beside it. Only in a fresh root (tests/fresh): the machines are overlays of the
+root the tests run in, with everything that is installed there."""
 
 import os
 import pathlib

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A root file system booted by systemd as PID 1, in namespaces, to test units for real.
 
-The root is an overlay of the one the tests run in (a fresh one, see tests/in-root): whatever is installed there is there
-too, and what the boot changes is thrown away. The network namespace is shared, so that the local stack can be reached."""
+The root is an overlay of the one the tests run in (a fresh one, see tests/in-root): whatever is installed there is
+there too, and what the boot changes is thrown away. The network namespace is shared, so that the local stack can be
+reached."""
 
 import os
 import pathlib
@@ -87,7 +88,8 @@ class Machine:
                 break
             if self.pid is None and (found := children.read_text().split()):
                 self.pid = int(found[0])
-            if self.pid and self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded"):
+            if self.pid and self.run("systemctl", "is-system-running",
+                                     check=False).stdout.strip() in ("running", "degraded"):
                 return self
             time.sleep(0.2)
         raise AssertionError(f"systemd did not come up:\n{self.console}")
@@ -101,8 +103,10 @@ class Machine:
 
     def run(self, *command, check=True):
         """Runs a command in the booted machine."""
-        done = subprocess.run(["nsenter", "--target", str(self.pid), "--pid", "--mount", "--uts", "--ipc", "--cgroup", *command],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            ["nsenter", "--target",
+             str(self.pid), "--pid", "--mount", "--uts", "--ipc", "--cgroup", *command], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=120)
         if check and done.returncode:
             raise AssertionError(f"{command} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done

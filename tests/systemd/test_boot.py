@@ -82,7 +82,8 @@ def test_mount_options(booted):
     kind, options = options.split()
     assert kind == "tmpfs"
     uid, gid = booted.run("sh", "-c", "id -u sealboot; id -g sealboot").stdout.split()
-    assert {"noexec", "nosuid", "nodev", "mode=750", "huge=within_size", f"uid={uid}", f"gid={gid}"} <= set(options.split(","))
+    assert {"noexec", "nosuid", "nodev", "mode=750", "huge=within_size", f"uid={uid}",
+            f"gid={gid}"} <= set(options.split(","))
     memory = int(re.search(r"MemTotal: *(\d+)", open("/proc/meminfo").read())[1])
     size = int(re.search(r"size=(\d+)k", options)[1])
     assert 0.85 * memory < size < 0.95 * memory
@@ -112,7 +113,9 @@ def test_inference_server_has_the_model_and_no_way_out(booted):
 
 
 def test_journal_tells_each_stage(booted):
-    entries = [json.loads(line) for line in booted.run("journalctl", "--output", "json", "--unit", AGENT).stdout.splitlines()]
+    entries = [
+        json.loads(line) for line in booted.run("journalctl", "--output", "json", "--unit", AGENT).stdout.splitlines()
+    ]
     stages = [e["SEALBOOT_STAGE"] for e in entries if "SEALBOOT_STAGE" in e]
     assert {"attestation", "unseal", "measure", "publish"} <= set(stages)
     assert all(re.fullmatch("[0-9a-f]{32}", e["MESSAGE_ID"]) for e in entries if "SEALBOOT_STAGE" in e)
@@ -120,7 +123,8 @@ def test_journal_tells_each_stage(booted):
 
 @pytest.mark.parametrize("unit", [AGENT, SERVER, "llama-proxy.service"])
 def test_sandbox(booted, unit):
-    exposure = re.search(rf"Overall exposure level for {unit}: ([0-9.]+)", booted.run("systemd-analyze", "security", unit).stdout)
+    exposure = re.search(rf"Overall exposure level for {unit}: ([0-9.]+)",
+                         booted.run("systemd-analyze", "security", unit).stdout)
     assert float(exposure[1]) <= 2.5
 
 
@@ -192,7 +196,8 @@ def test_killed_agent_leaves_no_plaintext(stack):
         machine.boot()
         machine.run("systemctl", "start", "--no-block", AGENT)
         deadline = time.monotonic() + 30
-        while "/0\n" not in machine.run("find", "/run/sealboot/model", "-type", "f", "-size", "+0").stdout and time.monotonic() < deadline:
+        while "/0\n" not in machine.run("find", "/run/sealboot/model", "-type", "f", "-size",
+                                        "+0").stdout and time.monotonic() < deadline:
             time.sleep(0.1)
         machine.run("systemctl", "kill", "--signal", "KILL", AGENT)
         while machine.show(AGENT, "ActiveState") != "failed" and time.monotonic() < deadline:
@@ -209,8 +214,10 @@ def test_killed_agent_leaves_no_plaintext(stack):
 def test_environment_of_the_manager_does_not_reach_the_agent(stack):
     """A setting of systemd's, of whatever origin (kernel command line, system.conf), is one of every unit's."""
     measured(stack)
-    names = ["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GLIBC_TUNABLES", "GCONV_PATH", "OPENSSL_CONF", "OPENSSL_MODULES",
-             "SSLKEYLOGFILE", "TSS2_LOG", "TSS2_LOGFILE", "RES_OPTIONS"]
+    names = [
+        "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GLIBC_TUNABLES", "GCONV_PATH", "OPENSSL_CONF", "OPENSSL_MODULES",
+        "SSLKEYLOGFILE", "TSS2_LOG", "TSS2_LOGFILE", "RES_OPTIONS"
+    ]
     with Machine() as machine:
         machine.write("/etc/systemd/system.conf.d/environment.conf",
                       "[Manager]\nDefaultEnvironment=SEEN=1 " + " ".join(f"{name}=/none" for name in names) + "\n")

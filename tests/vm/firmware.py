@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator can write into the firmware's variables: boot options, drivers, options of the loader and of systemd."""
+"""What an operator can write into the firmware's variables: boot options, drivers, options of the loader and of
+systemd."""
 
 import json
 import re
@@ -51,13 +52,15 @@ def device_path(disk, file, partition=1):
 
 
 def load_option(disk, file, data=b"", description="operator"):
-    """The content of Boot####, Driver####, SysPrep####, ...; `data` is the optional data: an application's LoadOptions."""
+    """The content of Boot####, Driver####, SysPrep####, ...; `data` is the optional data: an application's
+    LoadOptions."""
     path = device_path(disk, file)
     return struct.pack("<IH", ACTIVE, len(path)) + utf16(description) + path + data
 
 
 def option_rom(image, file):
-    """FILE: an expansion ROM with a PE image (UEFI 2.10, 14.4.2): a header, the PCI data structure, the image, whole blocks of 512 bytes."""
+    """FILE: an expansion ROM with a PE image (UEFI 2.10, 14.4.2): a header, the PCI data structure, the image, whole
+    blocks of 512 bytes."""
     data = image.read_bytes()
     blocks = (64 + len(data) + 511) // 512
     head = struct.pack("<HHIHHH8sHH", 0xaa55, blocks, 0x0ef1, 11, 0x8664, 0, b"", 64, 28).ljust(28, b"\0")
@@ -69,10 +72,17 @@ def option_rom(image, file):
 def program(directory, name, subsystem, *defines):
     """tests/vm/operator.c as a PE image: an application (10) or a boot service driver (11)."""
     built = directory / f"{name}.efi"
-    subprocess.run(["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Os", "-mabi=ms", "-ffreestanding", "-fpie", "-fno-ident",
-                    "-fno-stack-protector", "-fshort-wchar", "-mno-red-zone", "-fno-asynchronous-unwind-tables",
-                    "-fcf-protection=none", f"-I{SOURCE}/tests/fixtures/measure", *(f"-D{d}" for d in defines), "-c",
-                    SOURCE / "tests/vm/operator.c", "-o", built.with_suffix(".o")], check=True)
-    subprocess.run(["ld", "-m", "i386pep", "--subsystem", str(subsystem), "--entry", "efi_main", "--image-base", "0x100000",
-                    "--dynamicbase", "--no-insert-timestamp", "--strip-all", "-o", built, built.with_suffix(".o")], check=True)
+    subprocess.run([
+        "gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Os", "-mabi=ms", "-ffreestanding", "-fpie", "-fno-ident",
+        "-fno-stack-protector", "-fshort-wchar", "-mno-red-zone", "-fno-asynchronous-unwind-tables",
+        "-fcf-protection=none", f"-I{SOURCE}/tests/fixtures/measure", *(f"-D{d}" for d in defines), "-c",
+        SOURCE / "tests/vm/operator.c", "-o",
+        built.with_suffix(".o")
+    ], check=True)
+    subprocess.run([
+        "ld", "-m", "i386pep", "--subsystem",
+        str(subsystem), "--entry", "efi_main", "--image-base", "0x100000", "--dynamicbase", "--no-insert-timestamp",
+        "--strip-all", "-o", built,
+        built.with_suffix(".o")
+    ], check=True)
     return built

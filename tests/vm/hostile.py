@@ -68,7 +68,8 @@ stripes = ["pv0", 0]
 contents = "Text Format Volume Group"
 version = 1
 """.encode() + b"\0"
-    rest = struct.pack("<I8s32sQ QQ QQ QQ QQ", 32, b"LVM2 001", pv.encode(), size, MEGABYTE, 0, 0, 0, 4096, MEGABYTE - 4096, 0, 0)
+    rest = struct.pack("<I8s32sQ QQ QQ QQ QQ", 32, b"LVM2 001", pv.encode(), size, MEGABYTE, 0, 0, 0, 4096,
+                       MEGABYTE - 4096, 0, 0)
     rest += bytes(512 - 20 - len(rest))
     label = b"LABELONE" + struct.pack("<QI", 1, crc(rest)) + rest
     area = b" LVM2 x[5A%r0N*>" + struct.pack("<IQQ QQII", 1, 4096, MEGABYTE - 4096, 512, len(text), crc(text), 0)
@@ -78,7 +79,8 @@ version = 1
 
 def raid(size):
     """The one member of an array of one: assembled as soon as it is seen."""
-    head = struct.pack("<IIII16s32sQIIQIIi", 0xa92b4efc, 1, 0, 0, b"o" * 16, b"operator:0", 0, 1, 0, size // 512 - 2048, 0, 1, 0)
+    head = struct.pack("<IIII16s32sQIIQIIi", 0xa92b4efc, 1, 0, 0, b"o" * 16, b"operator:0", 0, 1, 0, size // 512 - 2048,
+                       0, 1, 0)
     head += bytes(128 - len(head))
     head += struct.pack("<QQQQII16sBBHiQQ", 2048, size // 512 - 2048, 8, 0, 0, 0, b"m" * 16, 0, 0, 0, 0, 0, 1)
     head += struct.pack("<QII", 0xffffffffffffffff, 0, 1) + bytes(32)
@@ -92,8 +94,8 @@ def raid(size):
 def luks(_size):
     """Version 1, no usable key slot."""
     slots = struct.pack(">II32sII", 0x0000dead, 1000, bytes(32), 8, 4000) * 8
-    return struct.pack(">6sH32s32s32sII20s32sI40s", b"LUKS\xba\xbe", 1, b"aes", b"xts-plain64", b"sha256", 4096, 64, bytes(20),
-                       bytes(32), 1000, b"5ea1b007-0000-4000-8000-0000000000a5") + slots
+    return struct.pack(">6sH32s32s32sII20s32sI40s", b"LUKS\xba\xbe", 1, b"aes", b"xts-plain64", b"sha256", 4096, 64,
+                       bytes(20), bytes(32), 1000, b"5ea1b007-0000-4000-8000-0000000000a5") + slots
 
 
 def crc32c(data):
@@ -109,8 +111,8 @@ def btrfs(number, size):
     """Device NUMBER of a file system of two: a kernel that is told of both could mount it."""
     fsid, device = uuid.UUID(ESP[:-2] + "b0").bytes, uuid.UUID(f"{ESP[:-2]}b{number}").bytes
     item = struct.pack("<QQQIIIQQQIBB16s16s", number, size, 0, 4096, 4096, 4096, 0, 0, 0, 0, 0, 0, device, fsid)
-    head = fsid + struct.pack("<QQ8sQQQQQQQQQIIIIIQQQQHBBB", 65536, 1, b"_BHRfS_M", 1, MEGABYTE, MEGABYTE, 0, 0, 2 * size, 4096,
-                              6, 2, 4096, 16384, 16384, 4096, 0, 1, 0, 0, 0, 0, 0, 0, 0)
+    head = fsid + struct.pack("<QQ8sQQQQQQQQQIIIIIQQQQHBBB", 65536, 1, b"_BHRfS_M", 1, MEGABYTE, MEGABYTE, 0, 0,
+                              2 * size, 4096, 6, 2, 4096, 16384, 16384, 4096, 0, 1, 0, 0, 0, 0, 0, 0, 0)
     head += item + b"operator".ljust(256, b"\0")
     head += bytes(4096 - 32 - len(head))
     return bytes(65536) + struct.pack("<I", crc32c(head)).ljust(32, b"\0") + head
@@ -129,7 +131,8 @@ def iso9660(label):
 
 def partitions(size):
     """(name, partition type, content, what blkid must say it is); content is bytes, or a command that fills $file."""
-    erofs = "mkdir -p tree/etc tree/usr/bin tree/sbin; echo operator > tree/etc/operator; mkfs.erofs -L {} $file tree >/dev/null"
+    erofs = "mkdir -p tree/etc tree/usr/bin tree/sbin; echo operator > tree/etc/operator; " \
+        "mkfs.erofs -L {} $file tree >/dev/null"
     return [
         ("esp", "ef00", f"mkfs.vfat -n EFI $file >/dev/null; mmd -i $file ::/EFI ::/EFI/BOOT; "
                         f"mcopy -i $file {STUBS}/systemd-bootx64.efi ::/EFI/BOOT/BOOTX64.EFI", "vfat"),
@@ -175,8 +178,11 @@ def build(directory, name="hostile", megabytes=4):
 
 def hibernate_location():
     """The EFI variable by which systemd finds the image to resume from."""
-    return json.dumps({"uuid": HIBERNATED, "offset": 0, "kernelVersion": "", "osReleaseId": "debian", "osReleaseVersionId": "13"})
+    return json.dumps(
+        {"uuid": HIBERNATED, "offset": 0, "kernelVersion": "", "osReleaseId": "debian", "osReleaseVersionId": "13"})
 
 
 def drive(disk, name):
-    return ["-drive", f"if=none,id={name},format=raw,snapshot=on,file={disk}", "-device", f"virtio-blk-pci,drive={name}"]
+    return [
+        "-drive", f"if=none,id={name},format=raw,snapshot=on,file={disk}", "-device", f"virtio-blk-pci,drive={name}"
+    ]

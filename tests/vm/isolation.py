@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The isolation audit: what must hold of an attestable image at rest, and of the machine that runs it.
 
-Each check returns (verdict, reason). PASS and FAIL speak of a promise; WARN of what no promise forbids but a reader should know.
-Where the recipe says what an image holds, a check compares with that, or with a list of what may be there: a list of ways in
-ends where its author's imagination does. What cannot be read or is not there fails.
-"""
+Each check returns (verdict, reason). PASS and FAIL speak of a promise; WARN of what no promise forbids but a reader
+should know. Where the recipe says what an image holds, a check compares with that, or with a list of what may be there:
+a list of ways in ends where its author's imagination does. What cannot be read or is not there fails."""
 
 import base64
 import binascii
@@ -24,17 +23,25 @@ PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 INFERENCE_PORT = 8080
 
 # One each: a second .cmdline or .profile would be another boot than the one that is audited.
-SECTIONS = {".text", ".rodata", ".data", ".dynamic", ".dynsym", ".rela", ".reloc", ".sdmagic", ".sbat", ".osrel", ".uname",
-            ".cmdline", ".linux", ".initrd"}
+SECTIONS = {
+    ".text", ".rodata", ".data", ".dynamic", ".dynsym", ".rela", ".reloc", ".sdmagic", ".sbat", ".osrel", ".uname",
+    ".cmdline", ".linux", ".initrd"
+}
 # What a command line must say for the promises of kiwi/README.md to hold, whatever else the recipe says.
-PROMISES = {"efi=noruntime", "systemd.import_credentials=no", "lockdown=confidentiality", "nohibernate", "sysctl.kernel.sysrq=0"}
+PROMISES = {
+    "efi=noruntime", "systemd.import_credentials=no", "lockdown=confidentiality", "nohibernate", "sysctl.kernel.sysrq=0"
+}
 
-PROGRAMS = ("usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin", "usr/lib/systemd", "usr/libexec", "usr/lib/sealboot")
+PROGRAMS = ("usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin", "usr/lib/systemd", "usr/libexec",
+            "usr/lib/sealboot")
 LOGINS = {"agetty", "mingetty", "sulogin", "login", "su", "sudo", "pkexec", "newgrp", "sshd", "dropbear", "in.telnetd",
           "amazon-ssm-agent", "cloud-init"}
 # Whoever gets a program started in the image finds no tool there that takes orders.
-TOOLS = {"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "toybox", "perl", "awk", "gawk", "mawk", "apt", "apt-get", "dpkg",
-         "rpm", "dnf", "curl", "wget", "nc", "socat", "gdb", "gcc", "ld", "dracut", "mdadm", "lvm", "dmsetup", "mkfs", "kexec", "insmod"}
+TOOLS = {
+    "sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "toybox", "perl", "awk", "gawk", "mawk", "apt", "apt-get",
+    "dpkg", "rpm", "dnf", "curl", "wget", "nc", "socat", "gdb", "gcc", "ld", "dracut", "mdadm", "lvm", "dmsetup",
+    "mkfs", "kexec", "insmod"
+}
 TOOL = re.compile(r"python[0-9.]*|mkfs\..*|lua[0-9.]*|ruby.*|node|nodejs")
 SHELLS = {"/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false"}
 UNIT_FOLDERS = ("etc/systemd/system", "usr/lib/systemd/system", "usr/local/lib/systemd/system")
@@ -47,14 +54,19 @@ GENERATOR_FOLDERS = [f"{folder}/systemd/{kind}-generators" for folder in ("usr/l
 OURS = {"sealboot-agent.service", "sealboot-firewall.service", "sealboot-lockdown.service", "sealboot-model.target"}
 INFERENCE = {"llama-proxy.socket", "llama-proxy.service", "llama-server.service", "inference-proxy.socket",
              "inference-proxy.service", "vllm.service", "ollama.service"}
-SYSTEM = {"chronyd.service", "tmp.mount"} | {f"systemd-{name}" for name in (
-    "journald-dev-log.socket", "journald.service", "journald.socket", "modules-load.service", "networkd-wait-online.service",
-    "networkd.service", "networkd.socket", "resolved.service", "sysctl.service", "timesyncd.service", "tmpfiles-setup-dev-early.service",
-    "tmpfiles-setup-dev.service", "tmpfiles-setup.service", "udev-trigger.service", "udevd-control.socket", "udevd-kernel.socket",
-    "udevd.service")}
+SYSTEM = {"chronyd.service", "tmp.mount"} | {
+    f"systemd-{name}"
+    for name in ("journald-dev-log.socket", "journald.service", "journald.socket", "modules-load.service",
+                 "networkd-wait-online.service", "networkd.service", "networkd.socket", "resolved.service",
+                 "sysctl.service", "timesyncd.service", "tmpfiles-setup-dev-early.service",
+                 "tmpfiles-setup-dev.service", "tmpfiles-setup.service", "udev-trigger.service", "udevd-control.socket",
+                 "udevd-kernel.socket", "udevd.service")
+}
 # What runs without being wanted by a link: by a unit's own Wants=, by the agent's failure, by the mounts of the initrd.
-ACTIVATED = {"systemd-udev-settle.service", "-.mount", "run-sealboot-model.mount", "var.mount", r"etc-machine\x2did.mount",
-             "sealboot-power-off.timer", "sealboot-power-off.service"}
+ACTIVATED = {
+    "systemd-udev-settle.service", "-.mount", "run-sealboot-model.mount", "var.mount", r"etc-machine\x2did.mount",
+    "sealboot-power-off.timer", "sealboot-power-off.service"
+}
 MEMORY = {"tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "cgroup2", "devpts", "mqueue", "securityfs", "pstore", "bpf",
           "hugetlbfs", "nsfs"}
 
@@ -68,10 +80,12 @@ def sha256(data):
 
 
 class Image:
-    """A built image at rest: its root as a directory, and what veritysetup says of it; the UKI, its command line, sections and
-    initrd (initrd.entries); what its ESP and partition table hold. `profile` and `overlays` are what kiwi/build was given."""
+    """A built image at rest: its root as a directory, and what veritysetup says of it; the UKI, its command line,
+    sections and initrd (initrd.entries); what its ESP and partition table hold. `profile` and `overlays` are what
+    kiwi/build was given."""
 
-    def __init__(self, root, cmdline, sections, entries, verified, esp, partitions, profile="debian", overlays=(), keep=(), program=b""):
+    def __init__(self, root, cmdline, sections, entries, verified, esp, partitions, profile="debian", overlays=(),
+                 keep=(), program=b""):
         self.root, self.cmdline, self.verified = root, cmdline.rstrip("\0\n"), verified
         self.sections, self.initrd, self.esp, self.partitions = sections, entries, esp, partitions
         self.profile, self.overlays, self.keep, self.program = profile, overlays, keep, program
@@ -122,7 +136,8 @@ class Image:
 
     def check_uki(self):
         odd = [name for name in self.sections if name not in SECTIONS or self.sections.count(name) > 1]
-        return judge(self.sections and not odd, "one kernel, one initrd, one command line", f"sections {odd or 'unknown'}")
+        return judge(self.sections and not odd, "one kernel, one initrd, one command line",
+                     f"sections {odd or 'unknown'}")
 
     def check_kernel(self):
         """PCR4 says that the UKI is this one; what runs before any check of ours must be the packages'."""
@@ -145,18 +160,25 @@ class Image:
         if self.profile != "debian":
             return WARN, f"nothing pins the kernel of {self.profile}: the modules of the initrd are not compared"
         foreign = initrd.foreign(self.initrd, self.packaged)
-        return judge(not foreign, f"one program, sealboot-init {sha256(self.initrd['init'][1])}, and the kernel's modules" if not foreign
-                     else "", "; ".join(foreign))
+        return judge(
+            not foreign, f"one program, sealboot-init {sha256(self.initrd['init'][1])}, and the kernel's modules"
+            if not foreign else "", "; ".join(foreign))
 
     def check_modules(self):
         """Where there is no efivarfs, nobody reads EFI variables, whatever the command line says."""
         names = [p.name for p in self.root.rglob("*.ko*")] + [name for name in self.initrd if name.endswith(".ko")]
-        found = [name for name in names if re.search(r"efivarfs|efi.pstore|qemu.fw.cfg|kexec|vfat|fuse|cuse|loop|nbd|btrfs|raid", name)]
-        built_in = [line for path in self.root.glob("usr/lib/modules/*/modules.builtin") for line in path.read_text().splitlines()
-                    if re.search(r"/(efivarfs|efi.pstore|qemu.fw.cfg)\.ko", line)]
+        found = [
+            name for name in names
+            if re.search(r"efivarfs|efi.pstore|qemu.fw.cfg|kexec|vfat|fuse|cuse|loop|nbd|btrfs|raid", name)
+        ]
+        built_in = [
+            line for path in self.root.glob("usr/lib/modules/*/modules.builtin")
+            for line in path.read_text().splitlines() if re.search(r"/(efivarfs|efi.pstore|qemu.fw.cfg)\.ko", line)
+        ]
         if built_in and self.profile != "debian":
             return WARN, f"the kernel itself can read EFI variables; efi=noruntime alone keeps it from them: {built_in}"
-        return judge(names and not found and not built_in, "none reads EFI variables, fw_cfg or another disk's file system",
+        return judge(names and not found and not built_in,
+                     "none reads EFI variables, fw_cfg or another disk's file system",
                      f"{found + built_in or 'no modules'}")
 
     def check_packages(self):
@@ -181,7 +203,8 @@ class Image:
         wanted = self.wanted()
         wrong = [f"{unit} is started" for unit in wanted - allowed] + [f"{unit} is not" for unit in OURS - wanted]
         default = os.path.realpath(self.path("usr/lib/systemd/system/default.target"))
-        if os.path.lexists(self.path("etc/systemd/system/default.target")) or not default.endswith("/multi-user.target"):
+        if os.path.lexists(
+                self.path("etc/systemd/system/default.target")) or not default.endswith("/multi-user.target"):
             wrong.append("another default target")
         return judge(not wrong, "the recipe's and the distribution's known ones start", "; ".join(sorted(wrong)))
 
@@ -202,15 +225,20 @@ class Image:
         return judge(not found, "none is installed", f"installed: {found}")
 
     def check_tools(self):
-        found = sorted(name for name in self.programs() if name.rsplit("/", 1)[-1] in TOOLS or TOOL.fullmatch(name.rsplit("/", 1)[-1]))
+        found = sorted(name for name in self.programs()
+                       if name.rsplit("/", 1)[-1] in TOOLS or TOOL.fullmatch(name.rsplit("/", 1)[-1]))
         return judge(not found, "no shell, interpreter or package manager", f"installed: {found}")
 
     def check_login_units(self):
-        units = [name for name, _ in self.units() if re.match(r"\S*getty|ssh|debug-shell|emergency|rescue|user@|sulogin", name)]
+        units = [
+            name for name, _ in self.units()
+            if re.match(r"\S*getty|ssh|debug-shell|emergency|rescue|user@|sulogin", name)
+        ]
         return judge(not units, "there are none", f"there are {units}")
 
     def check_accounts(self):
-        """passwd says `x`, shadow a hash that matches nothing: an empty field would be an account without a password."""
+        """passwd says `x`, shadow a hash that matches nothing: an empty field would be an account without a
+        password."""
         accounts, shadow = ([line.split(":") for line in self.path(table).read_text().splitlines()]
                             for table in ("etc/passwd", "etc/shadow"))
         locked = {fields[0] for fields in shadow if fields[1].startswith(("!", "*"))}
@@ -220,8 +248,10 @@ class Image:
         root = [fields[0] for fields in accounts if len(fields) == 7 and int(fields[2]) == 0]
         members = [line for table in ("etc/group", "etc/gshadow") for line in self.path(table).read_text().splitlines()
                    if line.split(":")[-1]]
-        return judge(accounts and not open_ and not others and not members and root == ["root"], "every account is locked and has no shell",
-                     f"not locked or with a shell: {open_ + others}; with root's rights: {root}; members of groups: {members}")
+        return judge(
+            accounts and not open_ and not others and not members and root == ["root"],
+            "every account is locked and has no shell",
+            f"not locked or with a shell: {open_ + others}; with root's rights: {root}; members of groups: {members}")
 
     def check_authorized_keys(self):
         keys = [str(p.relative_to(self.root)) for p in self.root.rglob("*")
@@ -238,22 +268,28 @@ class Image:
         return judge(not found, "there are none", f"{found}")
 
     def check_pcr15_extenders(self):
-        found = sorted(name for name in self.programs() if re.search(r"/systemd-(pcr|tpm2|cryptsetup|veritysetup|measure)", name))
+        found = sorted(name for name in self.programs()
+                       if re.search(r"/systemd-(pcr|tpm2|cryptsetup|veritysetup|measure)", name))
         return judge(not found, "nothing but the agent extends PCR15", f"{found}")
 
     def check_pinned_keys(self):
         configuration = json.loads(self.path("etc/sealboot/agent.json").read_text())
         if configuration.get("discovery"):
             return WARN, "any KMS key may release a model (discovery)"
-        return judge(configuration.get("keys"), f"{len(configuration.get('keys', []))} KMS key(s) pinned", "no KMS key is pinned")
+        return judge(configuration.get("keys"), f"{len(configuration.get('keys', []))} KMS key(s) pinned",
+                     "no KMS key is pinned")
 
     def check_swap_and_storage(self):
         """No line in fstab or crypttab, however short, and no unit that mounts a device or swaps."""
-        kept = [f"{table.name}: {line.strip()}" for table in map(self.path, ("etc/fstab", "etc/crypttab", "etc/veritytab"))
-                if os.path.lexists(table) for line in table.read_text().splitlines() if line.strip() and line.strip()[0] != "#"]
+        kept = [
+            f"{table.name}: {line.strip()}" for table in map(self.path, ("etc/fstab", "etc/crypttab", "etc/veritytab"))
+            if os.path.lexists(table) for line in table.read_text().splitlines()
+            if line.strip() and line.strip()[0] != "#"
+        ]
         for name, path in self.units():
             types = re.findall(r"^\s*Type\s*=\s*(.*?)\s*$", path.read_text(errors="replace"), re.MULTILINE)
-            if name.endswith(".swap") or name.endswith(".mount") and path.suffix != ".conf" and (not types or set(types) - MEMORY):
+            if name.endswith(".swap") or name.endswith(".mount") and path.suffix != ".conf" and (not types or
+                                                                                                 set(types) - MEMORY):
                 kept.append(str(path.relative_to(self.root)))
         return judge(not kept, "nothing mounts a device or swaps", f"{kept}")
 
@@ -295,7 +331,8 @@ class Guest:
         return judge(not self.faults, "complete", f"{self.faults}")
 
     def sockets(self):
-        """(protocol, address, port, user) of what listens, from /proc/net, where addresses are hexadecimal, least byte first."""
+        """(protocol, address, port, user) of what listens, from /proc/net, where addresses are hexadecimal, least byte
+        first."""
         users = dict((line.split(":")[2], line.split(":")[0]) for line in self.lines("accounts"))
         for line in self.lines("sockets"):
             protocol, _, local, _, state, _, _, _, user, *_ = line.split()
@@ -307,7 +344,8 @@ class Guest:
         found, others = list(self.sockets()), []
         for protocol, address, port, user in found:
             local = address[-1:] == b"\x7f" if len(address) == 4 else address == bytes(12) + b"\1\0\0\0"
-            client = protocol.startswith("udp") and (user == "systemd-network" and port in (68, 546) or user == "systemd-timesync") \
+            dhcp = user == "systemd-network" and port in (68, 546)
+            client = protocol.startswith("udp") and (dhcp or user == "systemd-timesync") \
                 or protocol.startswith("raw") and user == "systemd-network"
             if not (local or client or protocol.startswith("tcp") and port == INFERENCE_PORT):
                 others.append(f"{protocol} {address.hex()} {port} {user}")
@@ -315,7 +353,8 @@ class Guest:
                      f"listening: {others or 'no list'}")
 
     def check_consoles(self):
-        return judge(not self.fact("unix-consoles"), "no process has a console open", f"open by {self.fact('unix-consoles')}")
+        return judge(not self.fact("unix-consoles"), "no process has a console open",
+                     f"open by {self.fact('unix-consoles')}")
 
     def mounts(self):
         """{mount point: [(device, type, options)]}"""
@@ -328,14 +367,17 @@ class Guest:
         """One mount is of a device: the root that verity guards. The rest is memory."""
         kept = [f"{device} on {point}" for point, mounts in self.mounts().items() for device, type_, options in mounts
                 if type_ not in MEMORY and not (point == "/" and type_ == "erofs" and "ro" in options)]
-        return judge(self.mounts() and not kept, "nothing but the read-only root is mounted from a device", f"mounted: {kept}")
+        return judge(self.mounts() and not kept, "nothing but the read-only root is mounted from a device",
+                     f"mounted: {kept}")
 
     def check_efi_variables(self):
         """No file system of theirs, no module for one, and a kernel that does not call the firmware."""
         mounted = [point for point, mounts in self.mounts().items() for _, type_, _ in mounts if type_ == "efivarfs"]
         modules = [line.split()[0] for line in self.lines("modules") if line.startswith(("efivarfs", "efi_pstore"))]
-        return judge(not mounted and not modules and not self.fact("efi-variables") and "efi=noruntime" in self.fact("kernel-command-line").split(),
-                     "nobody reads them", f"mounted at {mounted}, modules {modules}, {self.fact('efi-variables')[:200]}")
+        return judge(
+            not mounted and not modules and not self.fact("efi-variables")
+            and "efi=noruntime" in self.fact("kernel-command-line").split(), "nobody reads them",
+            f"mounted at {mounted}, modules {modules}, {self.fact('efi-variables')[:200]}")
 
     def check_block_devices(self):
         writable = [line for line in self.lines("block-devices") if not re.fullmatch(r"\S+ 1", line)]
@@ -349,14 +391,16 @@ class Guest:
         """The root is erofs on the verity device that panics, and nothing is laid over it."""
         (root,) = self.mounts()["/"]
         tables = [line.split() for line in self.lines("device-mapper")]
-        return judge(root[0] == "/dev/dm-0" and root[1] == "erofs" and "ro" in root[2] and len(tables) == 1
-                     and tables[0][0] == "verityroot:" and tables[0][3] == "verity" and tables[0][14:] == ["1", "panic_on_corruption"],
-                     "the root is under dm-verity, which panics on corruption",
-                     f"the root is {root[0]}, with {self.fact('device-mapper') or 'no device mapper'}")
+        return judge(
+            root[0] == "/dev/dm-0" and root[1] == "erofs" and "ro" in root[2] and len(tables) == 1
+            and tables[0][0] == "verityroot:" and tables[0][3] == "verity"
+            and tables[0][14:] == ["1", "panic_on_corruption"],
+            "the root is under dm-verity, which panics on corruption",
+            f"the root is {root[0]}, with {self.fact('device-mapper') or 'no device mapper'}")
 
     def check_firewall(self):
-        return judge(recipe.is_the_firewall(self.fact("firewall")), "the recipe's rules, default drop in, through and out",
-                     "the rules are not the recipe's")
+        return judge(recipe.is_the_firewall(self.fact("firewall")),
+                     "the recipe's rules, default drop in, through and out", "the rules are not the recipe's")
 
     def check_lockdown(self):
         return judge("[confidentiality]" in self.fact("lockdown").split(), "confidentiality", self.fact("lockdown"))
@@ -365,10 +409,12 @@ class Guest:
         return judge(self.fact("modules-disabled") == "1", "no module can be loaded any more", "modules can be loaded")
 
     def check_kernel_settings(self):
-        """Keys and interrupts from the console give no orders; nobody makes a name space or an io_uring. What the kernel does not
-        know (io_uring_disabled before 6.6) it does not say."""
+        """Keys and interrupts from the console give no orders; nobody makes a name space or an io_uring. What the
+        kernel does not know (io_uring_disabled before 6.6) it does not say."""
         said = dict(line.split(None, 1) for line in self.lines("sysctl"))
-        wrong = {name: said.get(name) for name, value in SETTINGS.items() if said.get(name, "").split() != value.split()}
+        wrong = {
+            name: said.get(name) for name, value in SETTINGS.items() if said.get(name, "").split() != value.split()
+        }
         return judge(not wrong, "as the recipe sets them", f"{wrong}")
 
     def check_hibernation(self):
@@ -395,10 +441,14 @@ class Guest:
     def check_units(self):
         """Everything that runs, or is about to, is known."""
         known = OURS | INFERENCE | SYSTEM | ACTIVATED | {"sealboot-test-report.service"}
-        known |= {f"run-credentials-{unit}.mount" for unit in (r"systemd\x2djournald.service", r"systemd\x2dnetworkd.service",
-                                                               r"systemd\x2dresolved.service")}
+        known |= {
+            f"run-credentials-{unit}.mount"
+            for unit in (r"systemd\x2djournald.service", r"systemd\x2dnetworkd.service", r"systemd\x2dresolved.service")
+        }
         rows = [line.split() for line in self.lines("units")]
-        other = [f"{row[0]} is {row[3]}" for row in rows if row[2] not in ("inactive", "failed") and row[0] not in known]
+        other = [
+            f"{row[0]} is {row[3]}" for row in rows if row[2] not in ("inactive", "failed") and row[0] not in known
+        ]
         missing = {unit for unit in OURS if unit.endswith(".service")} - {row[0] for row in rows if row[2] == "active"}
         return judge(rows and not other and not missing, "nothing runs that is not known",
                      f"unknown: {other}; not active: {sorted(missing)}")
@@ -413,7 +463,8 @@ class Guest:
     def check_pcr15_before_the_agent(self):
         banks = json.loads(self.fact("boot-report"))["pcr15"]
         others = {bank: values["before"] for bank, values in banks.items() if set(values["before"]) != {"0"}}
-        return judge("sha384" in banks and not others, "the agent found it all zero", f"not zero before the agent: {others}")
+        return judge("sha384" in banks and not others, "the agent found it all zero",
+                     f"not zero before the agent: {others}")
 
     def check_failed_units(self):
         return judge(not self.fact("failed-units"), "none", self.fact("failed-units"), WARN)

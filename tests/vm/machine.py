@@ -24,12 +24,17 @@ STUBS = "/usr/lib/systemd/boot/efi"
 
 def in_tools(command, binds=()):
     """The command line that runs COMMAND in the tool chroot; it keeps the process id, so it can be stopped by it."""
-    return [str(SOURCE / "kiwi/chroot"), "--bind", str(SOURCE), "--bind", tempfile.gettempdir(), *map(str, binds), "trixie",
-            str(SOURCE / "tests/vm/packages"), *map(str, command)]
+    return [
+        str(SOURCE / "kiwi/chroot"), "--bind",
+        str(SOURCE), "--bind",
+        tempfile.gettempdir(), *map(str, binds), "trixie",
+        str(SOURCE / "tests/vm/packages"), *map(str, command)
+    ]
 
 
 def run(*command, binds=(), **options):
-    """Runs COMMAND in the tool chroot, where the source tree and the temporary files are, and returns what it printed."""
+    """Runs COMMAND in the tool chroot, where the source tree and the temporary files are, and returns what it
+    printed."""
     done = subprocess.run(in_tools(command, binds), capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
@@ -78,8 +83,8 @@ class Report:
 
 
 class Machine:
-    """One boot of a disk. `tpm` is the control socket of a running TPM; by default the machine starts its own swtpm. Without
-    `first` QEMU leaves the order of boot options to the variable store."""
+    """One boot of a disk. `tpm` is the control socket of a running TPM; by default the machine starts its own swtpm.
+    Without `first` QEMU leaves the order of boot options to the variable store."""
 
     def __init__(self, directory, disk, variables=VARIABLES, tpm=None, memory=1024, extra=(), first=True):
         self.directory = directory
@@ -116,8 +121,8 @@ class Machine:
 
     def spawn(self, command):
         with open(self.directory / f"{pathlib.Path(command[0]).name}.out", "ab") as log:
-            process = subprocess.Popen(in_tools(command, ["--bind", self.disk.parent]), stdin=subprocess.DEVNULL, stdout=log,
-                                       stderr=log)
+            process = subprocess.Popen(in_tools(command, ["--bind", self.disk.parent]), stdin=subprocess.DEVNULL,
+                                       stdout=log, stderr=log)
         self.processes.append(process)
         return process
 
@@ -150,7 +155,8 @@ class Machine:
             time.sleep(1)
 
     def monitor(self, *commands):
-        """QMP: each command is (name, arguments) or a name; the machine needs "-qmp unix:DIRECTORY/qmp.socket,server=on,wait=off"."""
+        """QMP: each command is (name, arguments) or a name; the machine needs "-qmp
+        unix:DIRECTORY/qmp.socket,server=on,wait=off"."""
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(str(self.directory / "qmp.socket"))
             with s.makefile("rw") as f:
@@ -205,8 +211,9 @@ def extended(value, *digests, algorithm="sha384"):
 
 @contextlib.contextmanager
 def opened_image(disk, profile="debian", overlays=(), keep=()):
-    """The isolation.Image of a raw disk: its erofs root unpacked, and whether it is the one that the initrd opens; the UKI's
-    sections, command line and initrd; what is on the ESP: hidden and system files too, since the firmware does not mind."""
+    """The isolation.Image of a raw disk: its erofs root unpacked, and whether it is the one that the initrd opens; the
+    UKI's sections, command line and initrd; what is on the ESP: hidden and system files too, since the firmware does
+    not mind."""
     import initrd
     from isolation import Image
 
@@ -214,10 +221,14 @@ def opened_image(disk, profile="debian", overlays=(), keep=()):
         link = pathlib.Path(work, "disk.raw")
         link.write_bytes(b"")
         mounted = ["--bind", f"{pathlib.Path(disk).resolve()}:{link}"]
-        script(f"""cd {work}
-            partition() {{ sgdisk --info=$1 disk.raw | awk '/First sector/ {{ f = $3 }} /Last sector/ {{ print f, $3 - f + 1 }}'; }}
+        script(
+            f"""cd {work}
+            partition() {{
+                sgdisk --info=$1 disk.raw | awk '/First sector/ {{ f = $3 }} /Last sector/ {{ print f, $3 - f + 1 }}'
+            }}
             read -r start size < <(partition 2)
-            dd if=disk.raw of=root.erofs bs=1M iflag=skip_bytes,count_bytes skip=$((start * 512)) count=$((size * 512)) conv=sparse status=none
+            dd if=disk.raw of=root.erofs bs=1M iflag=skip_bytes,count_bytes skip=$((start * 512)) \
+                count=$((size * 512)) conv=sparse status=none
             fsck.erofs --extract={work}/root --xattrs root.erofs >/dev/null
             sgdisk --print disk.raw | awk 'table {{ print $6 }} $1 == "Number" {{ table = 1 }}' > partitions
             read -r start size < <(partition 1)
@@ -230,10 +241,12 @@ def opened_image(disk, profile="debian", overlays=(), keep=()):
         try:
             entries = initrd.entries((read / "initrd.cpio").read_bytes())
             digest, offset = initrd.root_hash(entries)
-            verified = script(f"""veritysetup verify {work}/root.erofs {work}/root.erofs {digest} --hash-offset={offset} 2>&1 &&
+            verified = script(
+                f"""veritysetup verify {work}/root.erofs {work}/root.erofs {digest} --hash-offset={offset} 2>&1 &&
                 echo verified || true""").strip()
         except (ValueError, KeyError, struct.error) as e:
             entries, verified = {}, f"the initrd cannot be read: {e}"
-        sections, esp, partitions = ((read / name).read_text().splitlines() for name in ("sections", "esp", "partitions"))
-        yield Image(read / "root", (read / "cmdline").read_text(), sections, entries, verified, esp, partitions, profile,
-                    overlays, keep, (read / "uki.efi").read_bytes())
+        sections, esp, partitions = ((read / name).read_text().splitlines()
+                                     for name in ("sections", "esp", "partitions"))
+        yield Image(read / "root", (read / "cmdline").read_text(), sections, entries, verified, esp, partitions,
+                    profile, overlays, keep, (read / "uki.efi").read_bytes())

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's network: between a guest's interface and QEMU's user network, it adds options to every DHCP answer, sends
-router advertisements, owns a gateway that carries what is sent through it, and notes where each packet goes."""
+"""The operator's network: between a guest's interface and QEMU's user network, it adds options to every DHCP answer,
+sends router advertisements, owns a gateway that carries what is sent through it, and notes where each packet goes."""
 
 import select
 import socket
@@ -26,12 +26,24 @@ def names(*domains):
 
 
 OPTIONS = {
-    6: address(DNS), 12: NAME.encode(), 15: DOMAIN.encode(), 26: struct.pack(">H", 1400),
+    6: address(DNS),
+    12: NAME.encode(),
+    15: DOMAIN.encode(),
+    26: struct.pack(">H", 1400),
     33: address(METADATA) + address(GATEWAY),
-    40: DOMAIN.encode(), 42: address(NTP), 44: address(DNS), 66: NAME.encode(), 67: b"operator.efi", 100: b"EST5EDT",
-    101: b"America/New_York", 114: b"http://operator.example/", 119: names(DOMAIN), 120: b"\1" + address(DNS),
+    40: DOMAIN.encode(),
+    42: address(NTP),
+    44: address(DNS),
+    66: NAME.encode(),
+    67: b"operator.efi",
+    100: b"EST5EDT",
+    101: b"America/New_York",
+    114: b"http://operator.example/",
+    119: names(DOMAIN),
+    120: b"\1" + address(DNS),
     # Classless static routes: the metadata service by a gateway of the operator's, and everything else.
-    121: b"\x20" + address(METADATA) + address(GATEWAY) + b"\x00" + address(GATEWAY), 252: b"http://operator.example/wpad.dat",
+    121: b"\x20" + address(METADATA) + address(GATEWAY) + b"\x00" + address(GATEWAY),
+    252: b"http://operator.example/wpad.dat",
 }
 
 
@@ -123,7 +135,8 @@ class Network(threading.Thread):
 
     def from_guest(self, frame):
         if frame[12:14] == b"\x08\x06" and frame[38:42] == address(GATEWAY):
-            self.send("guest", frame[6:12] + GATEWAY_MAC + frame[12:20] + b"\0\2" + GATEWAY_MAC + frame[38:42] + frame[22:32])
+            self.send("guest",
+                      frame[6:12] + GATEWAY_MAC + frame[12:20] + b"\0\2" + GATEWAY_MAC + frame[38:42] + frame[22:32])
             return
         if frame[12:14] == b"\x08\0" and frame[23] in (6, 17):
             source, port = struct.unpack_from(">HH", frame, 14 + (frame[14] & 15) * 4)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the recipe says an image holds: its own files byte for byte, its packages, its command line and its firewall. An audit
-compares with this, so a new way in is found without being on anybody's list of ways in."""
+"""What the recipe says an image holds: its own files byte for byte, its packages, its command line and its firewall. An
+audit compares with this, so a new way in is found without being on anybody's list of ways in."""
 
 import contextlib
 import fnmatch
@@ -19,10 +19,12 @@ KIWI = SOURCE / "kiwi"
 CACHE = pathlib.Path(os.environ.get("SEALBOOT_CACHE", "/var/cache/sealboot")) / "packages"
 UNITS = "usr/lib/systemd/system/"
 
-# Not of a package and not of the recipe's files: what is compiled from this tree, what systemd-sysusers and depmod write.
-MADE = re.compile(r"""
-    etc/(passwd|shadow|group|gshadow) | etc/sealboot/agent\.json | usr/bin/sealboot-agent | usr/lib/sealboot/sealboot-lockdown
-    | usr/lib/modules/[^/]+/modules\.[a-z.]+
+# Not of a package and not of the recipe's files: what is compiled from this tree, what systemd-sysusers and depmod
+# write.
+MADE = re.compile(
+    r"""
+    etc/(passwd|shadow|group|gshadow) | etc/sealboot/agent\.json | usr/bin/sealboot-agent
+    | usr/lib/sealboot/sealboot-lockdown | usr/lib/modules/[^/]+/modules\.[a-z.]+
     """, re.VERBOSE)
 MERGED = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 LIBRARY = re.compile(r"usr/lib(64)?/([^/]+/)*[^/]+\.so(\.[\w.]+)?")
@@ -41,12 +43,18 @@ def command_line():
 
 def kept(profile="debian", keep=()):
     """The globs of what the root keeps of its packages."""
-    return [word.lstrip("?") for path in (KIWI / "keep/files", KIWI / f"keep/files.{profile}", *keep) for word in words(path)]
+    return [
+        word.lstrip("?") for path in (KIWI / "keep/files", KIWI / f"keep/files.{profile}", *keep)
+        for word in words(path)
+    ]
 
 
 def under(folder):
     """{name: what is there: the bytes of a file, or a link's target} of a folder of files for the root."""
-    return {str(p.relative_to(folder)): content(p) for p in pathlib.Path(folder).rglob("*") if p.is_symlink() or not p.is_dir()}
+    return {
+        str(p.relative_to(folder)): content(p) for p in pathlib.Path(folder).rglob("*")
+        if p.is_symlink() or not p.is_dir()
+    }
 
 
 def content(path):
@@ -58,13 +66,16 @@ def files(profile="debian", overlays=()):
     units = SOURCE / "units"
     said = under(KIWI / "root")
     said |= {
-        UNITS + "sealboot-agent.service": (units / "sealboot-agent.service.in").read_bytes().replace(b"@bindir@", b"/usr/bin"),
+        UNITS + "sealboot-agent.service": (units / "sealboot-agent.service.in").read_bytes().replace(
+            b"@bindir@", b"/usr/bin"),
         "usr/lib/sysusers.d/sealboot.conf": (units / "sysusers.conf").read_bytes(),
         "usr/lib/tmpfiles.d/sealboot.conf": (units / "tmpfiles.conf").read_bytes(),
         "usr/lib/udev/rules.d/60-sealboot.rules": (units / "udev.rules").read_bytes(),
         "usr/share/sealboot/amazon-roots.pem": (units / "amazon-roots.pem").read_bytes(),
     }
-    said |= {UNITS + name: (units / name).read_bytes() for name in ("run-sealboot-model.mount", "sealboot-model.target")}
+    said |= {
+        UNITS + name: (units / name).read_bytes() for name in ("run-sealboot-model.mount", "sealboot-model.target")
+    }
     if profile == "debian":
         said |= {UNITS + name: data for name, data in under(units / "examples").items() if name.startswith("llama-")}
     said |= under(KIWI / f"root-{profile}")
@@ -85,8 +96,8 @@ def archives():
 
 
 class Packaged:
-    """What the locked packages hold: {name: (package, SHA-256 of a file or the target of a link)}. Read from the packages
-    themselves, not from a database that an image brings."""
+    """What the locked packages hold: {name: (package, SHA-256 of a file or the target of a link)}. Read from the
+    packages themselves, not from a database that an image brings."""
 
     def __init__(self):
         lock = hashlib.sha256((KIWI / "debian.lock").read_bytes()).hexdigest()
@@ -111,11 +122,15 @@ class Packaged:
     def content(self, name):
         """The bytes of a file of the locked packages."""
         with unpacked(archives()[self.found[name][0]]) as archive:
-            return next(archive.extractfile(entry).read() for entry in archive if merged(os.path.normpath(entry.name)) == name)
+            return next(
+                archive.extractfile(entry).read() for entry in archive if merged(os.path.normpath(entry.name)) == name)
 
     def stubs(self):
         """The stubs that a UKI can begin with."""
-        return [self.content(name) for name in self.found if re.fullmatch(r"usr/lib/systemd/boot/efi/linux\w+\.efi\.stub", name)]
+        return [
+            self.content(name) for name in self.found
+            if re.fullmatch(r"usr/lib/systemd/boot/efi/linux\w+\.efi\.stub", name)
+        ]
 
 
 @contextlib.contextmanager
@@ -128,7 +143,8 @@ def unpacked(package):
 
 
 def listed(package):
-    """(name, (kind, value)) of each file and link in a package. A packed kernel module counts as what is packed in it."""
+    """(name, (kind, value)) of each file and link in a package. A packed kernel module counts as what is packed in
+    it."""
     with unpacked(package) as archive:
         for entry in archive:
             name = merged(os.path.normpath(entry.name))
@@ -167,8 +183,12 @@ def linked(root, names, libraries):
     """Those of LIBRARIES that the programs NAMES of a root link, and that these link in turn."""
     said = subprocess.run(["readelf", "--dynamic", "--program-headers", "--wide", *sorted(names | libraries)], cwd=root,
                           capture_output=True, text=True, check=False).stdout
-    asked = {part.split("\n", 1)[0]: {os.path.basename(one or other) for one, other in re.findall(
-        r"\(NEEDED\).*\[(.*)\]|program interpreter: (\S+)\]", part)} for part in re.split(r"^File: ", said, flags=re.MULTILINE)[1:]}
+    asked = {
+        part.split("\n", 1)[0]: {
+            os.path.basename(one or other)
+            for one, other in re.findall(r"\(NEEDED\).*\[(.*)\]|program interpreter: (\S+)\]", part)
+        } for part in re.split(r"^File: ", said, flags=re.MULTILINE)[1:]
+    }
     found, waiting = set(), sorted(names)
     while waiting:
         name = waiting.pop()
@@ -194,7 +214,8 @@ def foreign(root, profile="debian", overlays=(), keep=(), packaged=None):
             if name in said:
                 if content(path) != said[name]:
                     wrong.append(f"{name} is not as the recipe has it")
-            elif not (path.is_symlink() and os.readlink(path) == MERGED.get(name) or not path.is_symlink() and MADE.fullmatch(name)):
+            elif not (path.is_symlink() and os.readlink(path) == MERGED.get(name)
+                      or not path.is_symlink() and MADE.fullmatch(name)):
                 if packaged.brought(name, path) is None:
                     wrong.append(f"{name} is of no package, or not as its package has it")
                 elif not (MODULE.fullmatch(name) or any(fnmatch.fnmatch(name, g) for g in globs)):
@@ -220,16 +241,18 @@ def used(root, packaged=None):
 
 
 def firewall(rules, names=None):
-    """A ruleset without what nft writes otherwise than its author: comments, quotes, the order of sets, users' numbers."""
+    """A ruleset without what nft writes otherwise than its author: comments, quotes, the order of sets, users'
+    numbers."""
     rules = re.sub(r"#.*|\"|flush ruleset", "", rules)
-    rules = re.sub(r"\{([^{}:;]*,[^{}:;]*)\}", lambda m: "{" + ",".join(sorted(w.strip() for w in m[1].split(","))) + "}", rules)
+    rules = re.sub(r"\{([^{}:;]*,[^{}:;]*)\}",
+                   lambda m: "{" + ",".join(sorted(w.strip() for w in m[1].split(","))) + "}", rules)
     rules = re.sub(r"skuid (\S+)", lambda m: f"skuid {(names or {}).get(m[1], m[1])}", rules)
     return [" ".join(line.split()) for line in rules.splitlines() if line.strip()]
 
 
 def users(listed):
-    """Which user each number of a listed ruleset stands for, as the recipe's rules have them in order: {number: name}. A number
-    that stands for two, for root, or for no system user is left alone, and the rulesets differ."""
+    """Which user each number of a listed ruleset stands for, as the recipe's rules have them in order: {number: name}.
+    A number that stands for two, for root, or for no system user is left alone, and the rulesets differ."""
     asked = re.findall(r"skuid \"?([\w-]+)", (KIWI / "root/usr/lib/sealboot/firewall.nft").read_text())
     found = re.findall(r"skuid \"?([\w-]+)", listed)
     pairs = set(zip(found, asked))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The audit of a running guest fails on each thing that is wrong, and on nothing else. What it fails on in an image at rest,
-test_image.py shows on a real one."""
+"""The audit of a running guest fails on each thing that is wrong, and on nothing else. What it fails on in an image at
+rest, test_image.py shows on a real one."""
 
 import base64
 import json
@@ -17,22 +17,28 @@ from isolation import FAIL, PASS, SETTINGS, WARN, Guest, Image, audit
 
 AUDIT = pathlib.Path(__file__).with_name("audit")
 USERS = {"systemd-network": "998", "systemd-resolve": "990", "sealboot": "989"}
-RULES = (recipe.KIWI / "root/usr/lib/sealboot/firewall.nft").read_text().replace("flush ruleset", "").replace("iif lo", 'iif "lo"')
+RULES = (recipe.KIWI / "root/usr/lib/sealboot/firewall.nft").read_text().replace("flush ruleset",
+                                                                                 "").replace("iif lo", 'iif "lo"')
 RULES = re.sub(r'skuid "([\w-]+)"', lambda m: f"skuid {USERS[m[1]]}", RULES)
 
 
 def socket(protocol, local, state="0A", user=0):
-    return f"{protocol} 0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 {user} 0 1 1 0000000000000000"
+    return f"{protocol} 0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 {user} " \
+        "0 1 1 0000000000000000"
 
 
 SOUND = {
     "accounts": "root:x:0:0:Super User:/:/usr/sbin/nologin\nsealboot:x:989:989::/:/usr/sbin/nologin\n"
-                "systemd-network:x:998:998::/:/usr/sbin/nologin\nsystemd-resolve:x:990:990::/:/usr/sbin/nologin",
-    "sockets": "\n".join([socket("tcp6", "0" * 32 + ":1F90"), socket("udp", "3500007F:0035", "07", 990),
-                          socket("udp", "0F02FEA9:0044", "07", 998), socket("raw6", "0" * 32 + ":003A", "07", 998)]),
+    "systemd-network:x:998:998::/:/usr/sbin/nologin\nsystemd-resolve:x:990:990::/:/usr/sbin/nologin",
+    "sockets": "\n".join([
+        socket("tcp6", "0" * 32 + ":1F90"),
+        socket("udp", "3500007F:0035", "07", 990),
+        socket("udp", "0F02FEA9:0044", "07", 998),
+        socket("raw6", "0" * 32 + ":003A", "07", 998)
+    ]),
     "unix-consoles": "",
     "mounts": "/dev/dm-0 / erofs ro,nosuid,nodev,relatime 0 0\ntmpfs /var tmpfs rw,nosuid 0 0\n"
-              "tmpfs /run/sealboot/model tmpfs rw,nosuid 0 0",
+    "tmpfs /run/sealboot/model tmpfs rw,nosuid 0 0",
     "efi-variables": "",
     "kernel-command-line": recipe.command_line(),
     "modules": "erofs 147456 1 - Live 0x0\ndm_verity 49152 1 - Live 0x0",
@@ -41,7 +47,8 @@ SOUND = {
     "sysctl": "\n".join(f"{name} {value}" for name, value in SETTINGS.items()),
     "swaps": "Filename Type Size Used Priority",
     "block-devices": "dm-0 1\nvda 1\nvda1 1\nvda2 1",
-    "device-mapper": "verityroot: 0 900000 verity 1 254:2 254:2 4096 4096 112500 112501 sha256 aa bb 1 panic_on_corruption",
+    "device-mapper": "verityroot: 0 900000 verity 1 254:2 254:2 4096 4096 112500 112501 sha256 aa bb 1 "
+    "panic_on_corruption",
     "firewall": RULES,
     "lockdown": "none integrity [confidentiality]",
     "modules-disabled": "1",
@@ -50,8 +57,9 @@ SOUND = {
     "core-limit": "0",
     "kexec-disabled": "1",
     "credentials": "ls: /run/credentials/@system: No such file or directory",
-    "units": "sealboot-agent.service loaded active exited Unseal\nsealboot-firewall.service loaded active exited Firewall\n"
-             "sealboot-lockdown.service loaded active exited Lock\nemergency.service not-found inactive dead emergency.service",
+    "units": "sealboot-agent.service loaded active exited Unseal\n"
+    "sealboot-firewall.service loaded active exited Firewall\n"
+    "sealboot-lockdown.service loaded active exited Lock\nemergency.service not-found inactive dead emergency.service",
     "boot-report": json.dumps({"pcr15": {"sha384": {"before": "00" * 48, "after": "ab" * 48}}}),
     "failed-units": "",
 }
@@ -112,17 +120,20 @@ def more(fact, text):
     (more("devices", "nvme0"), "command devices", FAIL),
     (("devices", ""), "command devices", FAIL),
     (("hibernation", "[platform] shutdown reboot suspend test_resume"), "hibernation", FAIL),
-    *((changed("sysctl", (f"{name} {value}", f"{name} 7")), "kernel settings", FAIL) for name, value in SETTINGS.items()),
+    *((changed("sysctl", (f"{name} {value}", f"{name} 7")), "kernel settings", FAIL)
+      for name, value in SETTINGS.items()),
     (("sysctl", ""), "kernel settings", FAIL),
     (more("mounts", "tmpfs / tmpfs rw 0 0"), "verity", FAIL),
-    (changed("firewall", ("hook output priority filter; policy drop", "hook output priority filter; policy accept")),
-     "firewall", FAIL),
+    (changed(
+        "firewall",
+        ("hook output priority filter; policy drop", "hook output priority filter; policy accept")), "firewall", FAIL),
     (changed("firewall", ("iif \"lo\" accept", "iif \"lo\" accept\naccept")), "firewall", FAIL),
     (changed("firewall", ("tcp dport 8080 accept", "tcp dport { 22, 8080 } accept")), "firewall", FAIL),
     (changed("firewall", ("skuid 989 tcp dport 443", "skuid 0 tcp dport 443")), "firewall", FAIL),
     (changed("firewall", ("meta skuid 989 tcp dport 443", "tcp dport 443")), "firewall", FAIL),
     (changed("firewall", ("skuid 989 ip", "skuid 65000 ip"), ("skuid 989 tcp", "skuid 65000 tcp")), "firewall", FAIL),
-    (more("firewall", "table ip x {\n chain x {\n type filter hook input priority -1; policy accept;\n }\n}"), "firewall", FAIL),
+    (more("firewall",
+          "table ip x {\n chain x {\n type filter hook input priority -1; policy accept;\n }\n}"), "firewall", FAIL),
     (("firewall", ""), "firewall", FAIL),
     (("lockdown", "none [integrity] confidentiality"), "lockdown", FAIL),
     (("modules-disabled", "0"), "modules", FAIL),
@@ -136,7 +147,8 @@ def more(fact, text):
     (more("units", "x.socket loaded active listening X"), "units", FAIL),
     (more("units", "data.mount loaded active mounted /data"), "units", FAIL),
     (more("units", "x.service loaded activating auto-restart X"), "units", FAIL),
-    (changed("units", ("sealboot-lockdown.service loaded active exited", "sealboot-lockdown.service loaded failed failed")),
+    (changed("units",
+             ("sealboot-lockdown.service loaded active exited", "sealboot-lockdown.service loaded failed failed")),
      "units", FAIL),
     (more("units", "getty@tty1.service loaded inactive dead Getty"), "login units", FAIL),
     (more("units", "debug-shell.service loaded failed failed Early root shell"), "login units", FAIL),
@@ -151,7 +163,8 @@ def test_each_fault_is_found_and_no_other(change, check, verdict):
     assert unsound(Guest(report({**SOUND, fact: value}))) == {(check, verdict)}
 
 
-@pytest.mark.parametrize("state", ["loaded active running", "loaded activating auto-restart", "loaded deactivating stop"])
+@pytest.mark.parametrize("state",
+                         ["loaded active running", "loaded activating auto-restart", "loaded deactivating stop"])
 def test_a_login_unit_in_any_state_is_found(state):
     line = f"serial-getty@ttyS0.service {state} Serial Getty"
     assert unsound(Guest(report(dict([more("units", line)]) | {k: v for k, v in SOUND.items() if k != "units"}))) == \
@@ -165,8 +178,11 @@ def test_a_missing_fact_fails(fact):
 
 
 @pytest.mark.parametrize("text", [
-    report(SOUND).replace("report-end\n", ""), report(SOUND).replace("report-begin\n", ""), report(SOUND) + report({"swaps": "x"}),
-    report(SOUND).replace("report-end", "fact swaps \nreport-end"), report(SOUND).replace("report-end", "fact more !\nreport-end"),
+    report(SOUND).replace("report-end\n", ""),
+    report(SOUND).replace("report-begin\n", ""),
+    report(SOUND) + report({"swaps": "x"}),
+    report(SOUND).replace("report-end", "fact swaps \nreport-end"),
+    report(SOUND).replace("report-end", "fact more !\nreport-end"),
 ])
 def test_a_report_that_is_not_whole_fails(text):
     assert ("report", FAIL) in unsound(Guest(text))
@@ -191,13 +207,21 @@ def test_every_archive_of_an_initrd_is_read():
         {"a": b"aaaaa", "b": b"data", "c": b"data", "d": b"d"}
 
 
-@pytest.mark.parametrize("data", [
-    cpio(("a", 1, 1, b"x")) + cpio(("a", 1, 1, b"evil")), cpio(("a", 1, 1, b"x")) + b"\x28\xb5\x2f\xfd",
-    b"\x1f\x8b" + bytes(100), cpio(("a", 1, 2, b"x")) + cpio(("a", 1, 2, b"evil")),
-    cpio(("a", 1, 1, b"x"), ("a", 2, 2, b"evil")), cpio(("a", 1, 1, b"x"))[:60],
-    cpio(("b/a", 1, 1, b"x"), ("./b//a", 2, 1, b"evil")), cpio(("../a", 1, 1, b"x")), cpio(("a", 1, 1, b"xxxxxxxx"))[:118],
-], ids=["a file twice", "a compressed one behind it", "gzip", "a hard link twice", "a hard link again", "cut", "by another name",
-        "outside", "cut in a file"])
+@pytest.mark.parametrize(
+    "data", [
+        cpio(("a", 1, 1, b"x")) + cpio(("a", 1, 1, b"evil")),
+        cpio(("a", 1, 1, b"x")) + b"\x28\xb5\x2f\xfd",
+        b"\x1f\x8b" + bytes(100),
+        cpio(("a", 1, 2, b"x")) + cpio(("a", 1, 2, b"evil")),
+        cpio(("a", 1, 1, b"x"), ("a", 2, 2, b"evil")),
+        cpio(("a", 1, 1, b"x"))[:60],
+        cpio(("b/a", 1, 1, b"x"), ("./b//a", 2, 1, b"evil")),
+        cpio(("../a", 1, 1, b"x")),
+        cpio(("a", 1, 1, b"xxxxxxxx"))[:118],
+    ], ids=[
+        "a file twice", "a compressed one behind it", "gzip", "a hard link twice", "a hard link again", "cut",
+        "by another name", "outside", "cut in a file"
+    ])
 def test_an_initrd_that_hides_something_is_refused(data):
     with pytest.raises(ValueError):
         initrd.entries(data)
@@ -212,11 +236,34 @@ def test_the_recipes_command_line_passes():
 
 
 @pytest.mark.parametrize("words", [
-    "systemd.import_credentials=yes", "systemd.import_credentials=no", "rd.shell=1", "rd.shell", "lockdown=none", "rdinit=/bin/sh",
-    "init=/bin/sh", "systemd.debug-shell", "systemd.debug_shell=ttyS0", "rd.systemd.debug-shell", "rd.systemd.debug_shell",
-    "systemd.crash_shell=1", "rd.cmdline=ask", "rd.root.overlay.write=/dev/vdb1", "rd.kiwi.verity_options=ignore-corruption",
-    "rd.emergency=ignore", "rd.emergency=reboot-or-shell", "emergency", "single", "1", "-b", "rd.break=pre-mount",
-    "systemd.unit=x.target", "systemd.run=/bin/sh", "systemd.mask=sealboot-firewall.service", "root=/dev/vdb1", "--", "quiet",
+    "systemd.import_credentials=yes",
+    "systemd.import_credentials=no",
+    "rd.shell=1",
+    "rd.shell",
+    "lockdown=none",
+    "rdinit=/bin/sh",
+    "init=/bin/sh",
+    "systemd.debug-shell",
+    "systemd.debug_shell=ttyS0",
+    "rd.systemd.debug-shell",
+    "rd.systemd.debug_shell",
+    "systemd.crash_shell=1",
+    "rd.cmdline=ask",
+    "rd.root.overlay.write=/dev/vdb1",
+    "rd.kiwi.verity_options=ignore-corruption",
+    "rd.emergency=ignore",
+    "rd.emergency=reboot-or-shell",
+    "emergency",
+    "single",
+    "1",
+    "-b",
+    "rd.break=pre-mount",
+    "systemd.unit=x.target",
+    "systemd.run=/bin/sh",
+    "systemd.mask=sealboot-firewall.service",
+    "root=/dev/vdb1",
+    "--",
+    "quiet",
 ])
 def test_a_word_more_on_the_command_line_fails(words):
     assert command_line(f"{recipe.command_line()} {words}") == FAIL
@@ -232,7 +279,8 @@ def test_a_word_less_on_the_command_line_fails(word):
 def test_the_command_says_each_item_with_its_reason_and_fails(tmp_path):
     def run(facts):
         (tmp_path / "report").write_text(report(facts))
-        return subprocess.run([sys.executable, AUDIT, "--guest", tmp_path / "report"], capture_output=True, text=True, check=False)
+        return subprocess.run([sys.executable, AUDIT, "--guest", tmp_path / "report"], capture_output=True, text=True,
+                              check=False)
     done = run(SOUND)
     assert done.returncode == 0 and "  PASS  lockdown: confidentiality" in done.stdout
     done = run({**SOUND, "modules-disabled": "0"})

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The KIWI description: valid for KIWI and by its schema alone, and what differs between the product and the tested profile."""
+"""The KIWI description: valid for KIWI and by its schema alone, and what differs between the product and the tested
+profile."""
 
 import json
 import pathlib
@@ -46,8 +47,10 @@ def test_schema_accepts_the_description_and_refuses_another(tmp_path):
     (tmp_path / "bad.xml").write_text(text.replace('erofscompression=', 'erofscompressor='))
 
     def jing(name):
-        return subprocess.run([KIWI / "chroot", "--bind", tmp_path, "trixie", SOURCE / "tests/vm/schema-packages", "jing",
-                               tmp_path / "kiwi.rng", tmp_path / name], capture_output=True, text=True, check=False)
+        return subprocess.run([
+            KIWI / "chroot", "--bind", tmp_path, "trixie", SOURCE / "tests/vm/schema-packages", "jing",
+            tmp_path / "kiwi.rng", tmp_path / name
+        ], capture_output=True, text=True, check=False)
     good = jing("good.xml")
     assert good.returncode == 0, good.stdout + good.stderr
     assert jing("bad.xml").returncode != 0
@@ -69,10 +72,12 @@ def state(*profiles):
     s = XMLState(XMLDescription("/source/kiwi/config.xml").load(), list(profiles), "erofs")
     t = s.build_type
     layout = {name: str(getattr(t, name)) for name in vars(t) if not name.startswith("_") and name.endswith("_")}
-    layout |= {name: str(value) for name, value in vars(t).items() if isinstance(value, (str, bool, int)) and value is not None}
+    layout |= {name: str(value) for name, value in vars(t).items()
+               if isinstance(value, (str, bool, int)) and value is not None}
     return {"layout": layout, "manager": s.get_package_manager(), "packages": sorted(s.get_system_packages()),
             "bootstrap": sorted(s.get_bootstrap_packages()), "ignored": sorted(s.get_system_ignore_packages()),
-            "repositories": sorted(r.get_alias() for r in s.get_repository_sections()), "bootloader": s.get_build_type_bootloader_name()}
+            "repositories": sorted(r.get_alias() for r in s.get_repository_sections()),
+            "bootloader": s.get_build_type_bootloader_name()}
 print(json.dumps({p: state(*p.split("+")) for p in ("al2023", "al2023+nvidia", "debian")}))
 """
 
@@ -92,7 +97,8 @@ def test_profiles_share_the_file_system(states):
 
 def test_the_command_line_keeps_what_comes_from_outside_away():
     """One for both systems: kiwi/disk-stage knows no profile."""
-    assert {"efi=noruntime", "systemd.import_credentials=no", "lockdown=confidentiality"} <= set(recipe.command_line().split())
+    assert {"efi=noruntime", "systemd.import_credentials=no",
+            "lockdown=confidentiality"} <= set(recipe.command_line().split())
 
 
 def test_profiles_differ_in_packages_alone(states):
@@ -108,7 +114,9 @@ def test_profiles_differ_in_packages_alone(states):
 
 def test_nvidia_adds_the_driver_and_its_repository(states):
     product, gpu = states["al2023"], states["al2023+nvidia"]
-    assert set(gpu["packages"]) - set(product["packages"]) == {"nvidia-driver", "nvidia-driver-cuda", "kmod-nvidia-open-dkms"}
+    assert set(gpu["packages"]) - set(product["packages"]) == {
+        "nvidia-driver", "nvidia-driver-cuda", "kmod-nvidia-open-dkms"
+    }
     assert set(gpu["repositories"]) - set(product["repositories"]) == {"amazonlinux-nvidia"}
 
 
@@ -120,19 +128,24 @@ from kiwi.xml_description import XMLDescription
 from kiwi.xml_state import XMLState
 
 written = {}
-sections = XMLState(XMLDescription("/source/kiwi/config.xml").load(), ["al2023", "nvidia"], "erofs").get_repository_sections_used_for_build()
+state = XMLState(XMLDescription("/source/kiwi/config.xml").load(), ["al2023", "nvidia"], "erofs")
+sections = state.get_repository_sections_used_for_build()
 with RepositoryDnf4(types.SimpleNamespace(root_dir="/tmp", shared_location=sys.argv[1])) as repository:
     for r in sections:
         uri = Uri(r.get_source().get_path(), r.get_type()).translate()
-        repository.add_repo(r.get_alias(), uri, r.get_type(), sourcetype=r.get_sourcetype(), pkg_gpgcheck=r.get_package_gpgcheck())
-        written[r.get_alias()] = pathlib.Path(repository.shared_dnf_dir["reposd-dir"], r.get_alias() + ".repo").read_text()
+        repository.add_repo(r.get_alias(), uri, r.get_type(), sourcetype=r.get_sourcetype(),
+                            pkg_gpgcheck=r.get_package_gpgcheck())
+        file = pathlib.Path(repository.shared_dnf_dir["reposd-dir"], r.get_alias() + ".repo")
+        written[r.get_alias()] = file.read_text()
 print(json.dumps(written))
 """
 
 
 def test_dnf_is_given_mirror_lists_as_such_and_checks_packages():
-    """A mirror list that is given as a base URL is a repository without packages; neither KIWI nor the schema says so."""
-    done = in_kiwi("bash", "-euc", 'directory=$(mktemp -d); python3 -c "$1" "$directory"; rm -rf "$directory"', "sh", REPOSITORIES)
+    """A mirror list that is given as a base URL is a repository without packages; neither KIWI nor the schema says
+    so."""
+    done = in_kiwi("bash", "-euc", 'directory=$(mktemp -d); python3 -c "$1" "$directory"; rm -rf "$directory"', "sh",
+                   REPOSITORIES)
     assert done.returncode == 0, done.stderr
     written = json.loads(done.stdout.splitlines()[-1])
     assert list(written) == ["amazonlinux", "amazonlinux-nvidia"]
@@ -143,7 +156,8 @@ def test_dnf_is_given_mirror_lists_as_such_and_checks_packages():
 
 
 STAND_IN = r"""#!/bin/bash
-# In KIWI's place: notes what it was asked, and leaves what KIWI would: a root with an empty file for each that the lists name, and
+# In KIWI's place: notes what it was asked, and leaves what KIWI would: a root with an empty file for each that the
+# lists name, and
 # the libraries that the compiled programs link.
 set -eu
 echo "$* $SOURCE_DATE_EPOCH $SEALBOOT" >>/output/asked
@@ -152,11 +166,13 @@ while [ $# -gt 0 ]; do
         --description)
                 root=/build/root
                 cp -a "$2" /output/description
-                sed 's/#.*//; s/^?//' /tree/kiwi/keep/files /tree/kiwi/keep/files.al2023 | tr '*' x | while read -r name; do
+                sed 's/#.*//; s/^?//' /tree/kiwi/keep/files /tree/kiwi/keep/files.al2023 | tr '*' x |
+                        while read -r name; do
                         [ -z "$name" ] || install -D -m 644 /dev/null "$root/$name"
                 done
-                ldd /build/recipe/usr/bin/sealboot-agent /build/recipe/usr/lib/sealboot/sealboot-lockdown | grep -o '/[^ ]*[.]so[^ ]*' |
-                        sort -u | while read -r library; do install -D -m 755 "$library" "$root/usr/lib64/${library##*/}"; done
+                ldd /build/recipe/usr/bin/sealboot-agent /build/recipe/usr/lib/sealboot/sealboot-lockdown |
+                        grep -o '/[^ ]*[.]so[^ ]*' | sort -u |
+                        while read -r library; do install -D -m 755 "$library" "$root/usr/lib64/${library##*/}"; done
                 ln -s usr/lib64 $root/lib64
                 install -D -m 755 /dev/null $root/usr/bin/unasked
                 echo ID=amzn >$root/usr/lib/os-release
@@ -185,9 +201,12 @@ module() { # KEY PATH: a module with the signature that the kernel's sign-file w
         openssl cms -sign -binary -noattr -nocerts -outform DER -in module.o -signer $1.pem -inkey $1.key -out signature
         mkdir -p ${2%/*}
         size=$(stat -c %s signature)
-        { cat module.o signature; printf "$(printf '\\x%02x' 0 0 2 0 0 0 0 0 0 0 $((size >> 8)) $((size & 255)))~Module signature appended~\n"; } >$2
+        tail=$(printf '\\x%02x' 0 0 2 0 0 0 0 0 0 0 $((size >> 8)) $((size & 255)))
+        { cat module.o signature; printf "$tail~Module signature appended~\n"; } >$2
 }
-for key in kernel dkms; do openssl req -new -x509 -newkey rsa:2048 -nodes -subj /CN=$key -keyout $key.key -out $key.pem 2>/dev/null; done
+for key in kernel dkms; do
+        openssl req -new -x509 -newkey rsa:2048 -nodes -subj /CN=$key -keyout $key.key -out $key.pem 2>/dev/null
+done
 for name in nf_tables nft_ct nf_conntrack dm-mod dm-verity erofs; do module kernel modules/6.1.0/kernel/$name.ko; done
 module $KEY modules/6.1.0/extra/nvidia.ko
 touch modules/6.1.0/modules.{builtin,builtin.modinfo,order}
@@ -195,11 +214,14 @@ mkdir -p base/lib && ln -sfn /output/modules base/lib/modules && depmod --basedi
 """
 
 
-PINNED = {"keys": ["arn:aws:kms:us-east-1:111122223333:key/5ea1b007"], "ca_bundle": "/usr/share/sealboot/amazon-roots.pem"}
+PINNED = {
+    "keys": ["arn:aws:kms:us-east-1:111122223333:key/5ea1b007"], "ca_bundle": "/usr/share/sealboot/amazon-roots.pem"
+}
 
 
 def built(directory, key, configuration=PINNED):
-    """kiwi/build of al2023 with nvidia whose modules KEY signed. A Debian root stands in for Amazon Linux, and a script for KIWI."""
+    """kiwi/build of al2023 with nvidia whose modules KEY signed. A Debian root stands in for Amazon Linux, and a script
+    for KIWI."""
     (directory / "bin").mkdir()
     (directory / "bin/kiwi-ng").write_text(STAND_IN)
     (directory / "bin/rpm").write_text(RPM)
@@ -208,11 +230,15 @@ def built(directory, key, configuration=PINNED):
     (directory / "agent.json").write_text(json.dumps(configuration))
     (directory / "an image").mkdir()
     (directory / "an image/sealboot.raw.pcr_measurements.json").write_text("of an earlier build that was signed")
-    in_amazon = [KIWI / "chroot", "--bind", f"{SOURCE}:/tree", "--bind", f"{directory}:/output", "forky", KIWI / "packages", "env"]
+    in_amazon = [
+        KIWI / "chroot", "--bind", f"{SOURCE}:/tree", "--bind", f"{directory}:/output", "forky", KIWI / "packages",
+        "env"
+    ]
     subprocess.run([*in_amazon, f"KEY={key}", "bash", "-euc", MODULES], check=True)
-    return subprocess.run([*in_amazon, "PATH=/output/bin:/usr/sbin:/usr/bin:/sbin:/bin", "/tree/kiwi/build", "--profile", "al2023",
-                           "--profile", "nvidia", "--config", "/output/agent.json", "--output", "/output/an image", "--date", "1"],
-                          capture_output=True, text=True, check=False)
+    return subprocess.run([
+        *in_amazon, "PATH=/output/bin:/usr/sbin:/usr/bin:/sbin:/bin", "/tree/kiwi/build", "--profile", "al2023",
+        "--profile", "nvidia", "--config", "/output/agent.json", "--output", "/output/an image", "--date", "1"
+    ], capture_output=True, text=True, check=False)
 
 
 def test_product_is_built_by_the_machines_own_tools(tmp_path):
@@ -224,21 +250,30 @@ def test_product_is_built_by_the_machines_own_tools(tmp_path):
     assert all(line.endswith(" 1 /build/tools/sealboot") for line in asked)
     image = tmp_path / "an image"
     names = [line.split(" ", 2)[2] for line in (image / "files").read_text().splitlines()]
-    assert {"usr/bin/sealboot-agent", "usr/lib/systemd/system/sealboot-agent.service", "usr/lib/systemd/system/vllm.service",
-            "usr/lib/sealboot/sealboot-lockdown", "etc/sealboot/agent.json", "usr/sbin/chronyd", "usr/lib/tmpfiles.d/chrony.conf"} <= set(names)
+    assert {
+        "usr/bin/sealboot-agent", "usr/lib/systemd/system/sealboot-agent.service",
+        "usr/lib/systemd/system/vllm.service", "usr/lib/sealboot/sealboot-lockdown", "etc/sealboot/agent.json",
+        "usr/sbin/chronyd", "usr/lib/tmpfiles.d/chrony.conf"
+    } <= set(names)
     assert "usr/bin/unasked" not in names
-    assert not [name for name in names if "llama-" in name or name.endswith(("/sealboot", "/sealboot-init", ".h", ".a", ".8"))]
-    assert [name.rsplit("/", 1)[1] for name in names if name.endswith(".ko")] == ["nvidia.ko", "nf_conntrack.ko", "nf_tables.ko", "nft_ct.ko"]
+    assert not [
+        name for name in names if "llama-" in name or name.endswith(("/sealboot", "/sealboot-init", ".h", ".a", ".8"))
+    ]
+    assert [name.rsplit("/", 1)[1] for name in names
+            if name.endswith(".ko")] == ["nvidia.ko", "nf_conntrack.ko", "nf_tables.ko", "nft_ct.ko"]
     assert (image / "packages").read_text() == "a-package-1-1.x86_64\n"
     assert len((image / "SHA256SUMS").read_text().splitlines()) == 5
-    assert {p.name for p in image.iterdir()} == {"sealboot.raw", "sealboot.efi", "pcr_measurements.json", "packages", "files", "SHA256SUMS"}
+    assert {p.name for p in image.iterdir()
+            } == {"sealboot.raw", "sealboot.efi", "pcr_measurements.json", "packages", "files", "SHA256SUMS"}
 
 
-@pytest.mark.parametrize("configuration, why", [
-    ({}, '"keys" is missing'), ({**PINNED, "ca_bundle": "/etc/no-such.pem"}, "no-such.pem"), ({**PINNED, "region": "eu_west"}, "Region")])
+@pytest.mark.parametrize("configuration, why", [({}, '"keys" is missing'),
+                                                ({**PINNED, "ca_bundle": "/etc/no-such.pem"}, "no-such.pem"),
+                                                ({**PINNED, "region": "eu_west"}, "Region")])
 def test_a_configuration_that_no_boot_would_take_is_refused_before_the_build(tmp_path, configuration, why):
     done = built(tmp_path, "kernel", configuration)
-    assert done.returncode == 1 and why in done.stderr and "no image with this configuration would boot" in done.stderr, done.stderr
+    assert done.returncode == 1 and why in done.stderr, done.stderr
+    assert "no image with this configuration would boot" in done.stderr, done.stderr
     assert not (tmp_path / "asked").exists()
 
 
@@ -257,11 +292,17 @@ def test_product_takes_its_packages_from_one_release():
 
 def test_the_clock_comes_from_where_the_firewall_lets_it():
     """Of both systems, and from nowhere else."""
-    server = re.search(r"ip daddr (\S+) udp dport 123 accept", (KIWI / "root/usr/lib/sealboot/firewall.nft").read_text())[1]
-    chrony = [line for line in (KIWI / "root-al2023/etc/chrony.conf").read_text().splitlines() if not line.startswith("#")]
+    server = re.search(r"ip daddr (\S+) udp dport 123 accept",
+                       (KIWI / "root/usr/lib/sealboot/firewall.nft").read_text())[1]
+    chrony = [
+        line for line in (KIWI / "root-al2023/etc/chrony.conf").read_text().splitlines() if not line.startswith("#")
+    ]
     assert [line.split()[:2] for line in chrony if line.startswith(("server", "pool", "peer"))] == [["server", server]]
     assert {"cmdport 0", "bindcmdaddress /"} <= set(chrony)
-    assert not [line for line in chrony if line.startswith(("driftfile", "dumpdir", "logdir", "ntsdumpdir", "confdir", "sourcedir"))]
+    assert not [
+        line
+        for line in chrony if line.startswith(("driftfile", "dumpdir", "logdir", "ntsdumpdir", "confdir", "sourcedir"))
+    ]
     folders = (KIWI / "root-al2023/usr/lib/tmpfiles.d/chrony.conf").read_text().splitlines()
     assert "d /var/lib/chrony 0750 chrony chrony -" in folders  # its unit asks for it, and /var is empty
     timesyncd = (KIWI / "root/usr/lib/systemd/timesyncd.conf.d/sealboot.conf").read_text().splitlines()
@@ -272,14 +313,22 @@ def test_files_that_differ_are_the_inference_servers_units_and_the_clock():
     def files(name):
         return {str(p.relative_to(KIWI / name)) for p in (KIWI / name).rglob("*") if p.is_symlink() or p.is_file()}
     units = "usr/lib/systemd/system/"
-    assert files("root-al2023") == {units + name for name in ("vllm.service", "ollama.service", "inference-proxy.socket",
-                                                              "inference-proxy.service")} | {
-        "etc/chrony.conf", "etc/pki/tls/certs/ca-bundle.crt", "usr/lib/sysusers.d/chrony.conf", "usr/lib/tmpfiles.d/chrony.conf"} | {units + name for name in (
-            "multi-user.target.wants/chronyd.service", "multi-user.target.wants/vllm.service", "multi-user.target.wants/ollama.service",
-            "sockets.target.wants/inference-proxy.socket")}
-    assert files("root-debian") == {units + name for name in (
-        "llama-proxy.socket.d/image.conf", "run-sealboot-model.mount.d/image.conf", "multi-user.target.wants/llama-server.service", "sockets.target.wants/llama-proxy.socket",
-        "sysinit.target.wants/systemd-timesyncd.service")}
+    assert files("root-al2023") == {
+        units + name for name in ("vllm.service", "ollama.service", "inference-proxy.socket", "inference-proxy.service")
+    } | {
+        "etc/chrony.conf", "etc/pki/tls/certs/ca-bundle.crt", "usr/lib/sysusers.d/chrony.conf",
+        "usr/lib/tmpfiles.d/chrony.conf"
+    } | {
+        units + name
+        for name in ("multi-user.target.wants/chronyd.service", "multi-user.target.wants/vllm.service",
+                     "multi-user.target.wants/ollama.service", "sockets.target.wants/inference-proxy.socket")
+    }
+    assert files("root-debian") == {
+        units + name
+        for name in ("llama-proxy.socket.d/image.conf", "run-sealboot-model.mount.d/image.conf",
+                     "multi-user.target.wants/llama-server.service", "sockets.target.wants/llama-proxy.socket",
+                     "sysinit.target.wants/systemd-timesyncd.service")
+    }
 
 
 ATTACHED = """
@@ -292,7 +341,8 @@ ls /dev | grep -E '^ng|^nvme'
 /usr/lib/systemd/systemd-udevd --daemon
 modprobe brd rd_nr=1 rd_size=8192
 truncate -s 8M /tmp/data /tmp/hashes
-veritysetup open /tmp/data root /tmp/hashes "$(veritysetup format /tmp/data /tmp/hashes | awk '/Root hash/ { print $3 }')"
+veritysetup open /tmp/data root /tmp/hashes \
+        "$(veritysetup format /tmp/data /tmp/hashes | awk '/Root hash/ { print $3 }')"
 udevadm settle
 for device in ram0 loop0 dm-0; do echo "$device $(cat /sys/block/$device/ro)"; done
 cmp /tmp/data /dev/mapper/root && echo readable
@@ -302,19 +352,25 @@ if echo x >/dev/ram0; then echo written; fi
 
 
 def test_an_attached_volume_is_read_only_and_verity_works_on(tmp_path):
-    """Under user-mode Linux, with its udevd and the image's rule: a device that appears cannot be written, and NVMe's devices
-    that pass commands on are taken away. A kernel without lockdown is refused."""
+    """Under user-mode Linux, with its udevd and the image's rule: a device that appears cannot be written, and NVMe's
+    devices that pass commands on are taken away. A kernel without lockdown is refused."""
     (tmp_path / "built").mkdir()
-    compiled = subprocess.run([KIWI / "chroot", "--bind", f"{SOURCE}:/source", "--bind", tmp_path, "forky", KIWI / "packages", "gcc",
-                               "-D_GNU_SOURCE", "-I/source/agent", "-o", tmp_path / "built/sealboot-lockdown",
-                               "/source/agent/machine/lockdown.c"], capture_output=True, text=True, check=False)
+    compiled = subprocess.run([
+        KIWI / "chroot", "--bind", f"{SOURCE}:/source", "--bind", tmp_path, "forky", KIWI / "packages", "gcc",
+        "-D_GNU_SOURCE", "-I/source/agent", "-o", tmp_path / "built/sealboot-lockdown",
+        "/source/agent/machine/lockdown.c"
+    ], capture_output=True, text=True, check=False)
     assert compiled.returncode == 0, compiled.stderr
     volume = tmp_path / "volume"
-    subprocess.run([KIWI / "chroot", "--bind", tmp_path, "forky", KIWI / "packages", "mkfs.ext4", "-q", volume, "8M"], check=True)
-    done = subprocess.run([KIWI / "uml", "--bind", f"{SOURCE}:/source", "--bind", f"{tmp_path / 'built'}:/built", volume, "bash", "-uc", ATTACHED], capture_output=True,
-                          text=True, check=False)
+    subprocess.run([KIWI / "chroot", "--bind", tmp_path, "forky", KIWI / "packages", "mkfs.ext4", "-q", volume, "8M"],
+                   check=True)
+    done = subprocess.run([
+        KIWI / "uml", "--bind", f"{SOURCE}:/source", "--bind", f"{tmp_path / 'built'}:/built", volume, "bash", "-uc",
+        ATTACHED
+    ], capture_output=True, text=True, check=False)
     said = done.stdout.replace("\r", "").splitlines()
-    assert {"ram0 1", "loop0 1", "dm-0 1", "readable", "lockdown 1"} <= set(said) and "written" not in said, done.stdout + done.stderr
+    assert {"ram0 1", "loop0 1", "dm-0 1", "readable", "lockdown 1"
+            } <= set(said) and "written" not in said, done.stdout + done.stderr
     assert "Operation not permitted" in done.stdout and "the kernel has no lockdown" in done.stdout
     assert [line for line in said if re.match("ng|nvme", line)] == ["nvme-fabrics"]
 
@@ -324,7 +380,8 @@ def test_scripts_are_clean():
                if p.is_file() and not p.is_symlink() and p.suffix not in (".py", ".nix") and p.read_bytes()[:2] == b"#!"
                and b"sh" in p.read_bytes().splitlines()[0]]
     assert len(scripts) > 12
-    done = subprocess.run(["shellcheck", "-x", "--source-path", SOURCE, *scripts], capture_output=True, text=True, check=False)
+    done = subprocess.run(["shellcheck", "-x", "--source-path", SOURCE, *scripts], capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 0, done.stdout
 
 
@@ -345,8 +402,10 @@ def test_a_package_that_is_not_the_locked_one_is_refused(tmp_path):
     package.parent.mkdir(parents=True)
     package.write_text("another")
     (tmp_path / "kiwi/debian.lock").write_text(f"{'00' * 32}  pool/x_1_amd64.deb\n")
-    done = subprocess.run([tmp_path / "kiwi/lock", "--fetch", tmp_path / "out"], capture_output=True, text=True, check=False,
-                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SEALBOOT_CACHE": str(tmp_path / "cache"),
-                               "SEALBOOT_MIRROR": f"file:{tmp_path}/mirror"})
+    done = subprocess.run(
+        [tmp_path / "kiwi/lock", "--fetch", tmp_path / "out"], capture_output=True, text=True, check=False, env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SEALBOOT_CACHE": str(tmp_path / "cache"),
+            "SEALBOOT_MIRROR": f"file:{tmp_path}/mirror"
+        })
     assert done.returncode != 0
     assert not list((tmp_path / "out").glob("*.deb"))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator can put into firmware variables, onto the ESP and into the machine, and which PCR tells of it.
 
-Each row boots the tiny UKI, whose firmware, stub and kernel are the image's, and asks the policy that `sealboot policy` writes
-for the reference measurements. What no bound PCR tells of, test_outside.py tries on the whole image."""
+Each row boots the tiny UKI, whose firmware, stub and kernel are the image's, and asks the policy that `sealboot policy`
+writes for the reference measurements. What no bound PCR tells of, test_outside.py tries on the whole image."""
 
 import json
 import struct
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from firmware import (DATABASE, GLOBAL, KEPT, LOADER, SHIM, SWITCH, SYSTEMD, load_option, numbers, option_rom, program, store, utf16,
-                      variable)
+from firmware import (DATABASE, GLOBAL, KEPT, LOADER, SHIM, SWITCH, SYSTEMD, load_option, numbers, option_rom, program,
+                      store, utf16, variable)
 from machine import SOURCE, STUBS, VARIABLES, Disk, Machine, script
 from test_tiny import lists, predicted
 
@@ -36,8 +36,8 @@ class Operator:
         self.variables, self.extra = [], []
         self.disk = Disk(directory / "disk.raw", 96)
         self.uki = directory / "uki.efi"
-        script(f"sbsign --key {keys}/db.key --cert {keys}/db.pem --output {self.uki} {tiny}/tiny.efi 2>/dev/null" if keys
-               else f"cp {tiny}/tiny.efi {self.uki}")
+        script(f"sbsign --key {keys}/db.key --cert {keys}/db.pem --output {self.uki} {tiny}/tiny.efi 2>/dev/null"
+               if keys else f"cp {tiny}/tiny.efi {self.uki}")
         self.put(self.uki, "/EFI/BOOT/BOOTX64.EFI")
 
     def put(self, source, name):
@@ -67,7 +67,8 @@ class Operator:
 
 
 def told(report, reference):
-    """Of the PCRs that policies bind, those that are not as the reference says. PCR2 is a separator where nothing is loaded."""
+    """Of the PCRs that policies bind, those that are not as the reference says. PCR2 is a separator where nothing is
+    loaded."""
     return {index for index in BOUND if report.pcrs["sha384"][index] != reference.get(f"PCR{index}", SEPARATOR)}
 
 
@@ -77,17 +78,19 @@ def judge(sealboot, tmp_path_factory):
     def decide(reference, report):
         file = tmp_path_factory.mktemp("reference") / "pcr_measurements.json"
         file.write_text(json.dumps({"Measurements": reference}))
-        text = sealboot("policy", "--reference", file, "--principal", INSTANCE.role, "--admin", ADMIN, "--sealer", OWNER,
-                        "--context", "model=tiny", "--one-shot")
+        text = sealboot("policy", "--reference", file, "--principal", INSTANCE.role, "--admin", ADMIN, "--sealer",
+                        OWNER, "--context", "model=tiny", "--one-shot")
         keys = {f"kms:RecipientAttestation:NitroTPMPCR{n}": value for n, value in report.pcrs["sha384"].items()}
-        return policy.evaluate(text, policy.Context("kms:Decrypt", INSTANCE, keys=keys | {"kms:EncryptionContext:model": "tiny"}))
+        return policy.evaluate(
+            text, policy.Context("kms:Decrypt", INSTANCE, keys=keys | {"kms:EncryptionContext:model": "tiny"}))
     return decide
 
 
 @dataclass
 class Row:
-    """One input. tells: the bound PCRs that differ; beside: a PCR that tells, too, but that no policy binds. took: what shows
-    that the input took effect on the tiny machine, which nobody hardened; refused: the firmware says no instead of that."""
+    """One input. tells: the bound PCRs that differ; beside: a PCR that tells, too, but that no policy binds. took: what
+    shows that the input took effect on the tiny machine, which nobody hardened; refused: the firmware says no instead
+    of that."""
     name: str
     prepare: object
     tells: set
@@ -130,7 +133,8 @@ def rom(operator):
 
 
 row("option ROM", {2}, took="sealboot.build=evil")(rom)
-# OVMF runs it without a signature, since its ROMs come from whoever runs the virtual machine. PCR7 does not tell: PCR2 does.
+# OVMF runs it without a signature, since its ROMs come from whoever runs the virtual machine. PCR7 does not tell: PCR2
+# does.
 row("option ROM, Secure Boot on", {2}, took="sealboot.build=evil", secure_boot=True)(rom)
 
 
@@ -204,11 +208,11 @@ def os_recovery(operator):
 def enrol(operator, options):
     """More keys, by a stranger to the owner."""
     d = operator.directory
+    pem = f"5ea1b007-0000-4000-8000-00000000000f {d}/stranger.pem"
     script(f"""cd {d}
-        [ -e stranger.pem ] || openssl req -new -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=stranger -keyout stranger.key \
-            -out stranger.pem 2>/dev/null
-        virt-fw-vars --input {operator.source} {options.format(pem=f"5ea1b007-0000-4000-8000-00000000000f {d}/stranger.pem")} \
-            --output keys.fd""")
+        [ -e stranger.pem ] || openssl req -new -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=stranger \
+            -keyout stranger.key -out stranger.pem 2>/dev/null
+        virt-fw-vars --input {operator.source} {options.format(pem=pem)} --output keys.fd""")
     operator.source = d / "keys.fd"
 
 
@@ -261,7 +265,8 @@ row("sysext", beside=13)(lambda o: o.write("/EFI/BOOT/BOOTX64.EFI.extra.d/operat
 @row("devicetree", {4, 12})
 def devicetree(operator):
     """In an addon: the stub takes none from a file."""
-    tree = struct.pack(">10I", 0xd00dfeed, 72, 56, 72, 40, 17, 16, 0, 0, 16) + bytes(16) + struct.pack(">4I", 1, 0, 2, 9)
+    tree = struct.pack(">10I", 0xd00dfeed, 72, 56, 72, 40, 17, 16, 0, 0, 16) + bytes(16) + struct.pack(
+        ">4I", 1, 0, 2, 9)
     (operator.directory / "operator.dtb").write_bytes(tree)
     script(f"""cd {operator.directory}; ukify build --devicetree=operator.dtb --stub={STUBS}/addonx64.efi.stub \
         --output=operator.addon.efi""")
@@ -277,7 +282,8 @@ def smbios(operator):
 row("SMBIOS command line", {12}, took="sealboot.smbios=1")(smbios)
 # The stub does not ask whether Secure Boot is on, and a credential has no signature: only PCR12 tells.
 row("SMBIOS command line, Secure Boot on", {12}, took="sealboot.smbios=1", secure_boot=True)(smbios)
-row("credential, Secure Boot on", {12}, secure_boot=True)(lambda o: o.write("/loader/credentials/operator.cred", "operator"))
+row("credential, Secure Boot on", {12},
+    secure_boot=True)(lambda o: o.write("/loader/credentials/operator.cred", "operator"))
 
 
 def ssdt():
@@ -312,14 +318,18 @@ def unread(operator):
 def unread_variables():
     """(name, vendor, content) of what systemd, its loader, shim and Linux would read."""
     return [("SystemdOptions", SYSTEMD, utf16(SYSTEMD_OPTIONS)), ("FactoryReset", SYSTEMD, utf16("t")),
-            ("HibernateLocation", SYSTEMD, utf16(json.dumps({"uuid": "5ea1b007-0000-4000-8000-0000000000ff", "offset": 0}))),
-            *((name, LOADER, utf16("operator.conf")) for name in (
-                "LoaderEntryDefault", "LoaderEntryOneShot", "LoaderEntryLastBooted", "LoaderEntrySelected", "LoaderEntries")),
-            ("LoaderConfigTimeout", LOADER, utf16("60")), ("LoaderConfigTimeoutOneShot", LOADER, utf16("menu-force")),
+            ("HibernateLocation", SYSTEMD,
+             utf16(json.dumps({"uuid": "5ea1b007-0000-4000-8000-0000000000ff", "offset": 0}))),
+            *((name, LOADER, utf16("operator.conf"))
+              for name in ("LoaderEntryDefault", "LoaderEntryOneShot", "LoaderEntryLastBooted", "LoaderEntrySelected",
+                           "LoaderEntries")), ("LoaderConfigTimeout", LOADER, utf16("60")),
+            ("LoaderConfigTimeoutOneShot", LOADER, utf16("menu-force")),
             ("LoaderConfigConsoleMode", LOADER, utf16("max")), ("LoaderSystemToken", LOADER, b"o" * 32),
             ("LoaderDevicePartUUID", LOADER, utf16("5EA1B007-0000-4000-8000-0000000000FE")),
-            ("LoaderBootCountPath", LOADER, utf16("\\EFI\\Linux\\other+3.efi")), ("LoaderTpm2ActivePcrBanks", LOADER, utf16("0x2")),
-            *((name, SHIM, b"\1") for name in ("MokSBState", "MokSBStateRT", "MokIgnoreDB", "MokListTrusted", "MokListTrustedRT")),
+            ("LoaderBootCountPath", LOADER, utf16("\\EFI\\Linux\\other+3.efi")),
+            ("LoaderTpm2ActivePcrBanks", LOADER, utf16("0x2")),
+            *((name, SHIM, b"\1")
+              for name in ("MokSBState", "MokSBStateRT", "MokIgnoreDB", "MokListTrusted", "MokListTrustedRT")),
             *((name, SHIM, signature_list()) for name in ("MokList", "MokListRT", "MokListX", "MokListXRT")),
             ("Timeout", GLOBAL, numbers(0)), ("PlatformLang", GLOBAL, b"fr\0")]
 

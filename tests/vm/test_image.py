@@ -53,7 +53,8 @@ def stack():
 
 @pytest.fixture(scope="module")
 def key(stack):
-    created = stack.kms().create_key(Policy=json.dumps(stack.key_policy(pcrs={})), Tags=[{"TagKey": "_custom_id_", "TagValue": KEY}])
+    created = stack.kms().create_key(Policy=json.dumps(stack.key_policy(pcrs={})),
+                                     Tags=[{"TagKey": "_custom_id_", "TagValue": KEY}])
     return created["KeyMetadata"]["Arn"]
 
 
@@ -91,15 +92,17 @@ def model(stack, key, sealboot, tmp_path_factory):
     directory.mkdir()
     run(SOURCE / "tests/vm/tiny-model", directory / "model.gguf")
     destination = f"s3://{stack.bucket}/tiny/"
-    sealed = sealboot("seal", "--json", "--quiet", "--key", key, "--name", "tiny", directory, destination, env=stack.env)
+    sealed = sealboot("seal", "--json", "--quiet", "--key", key, "--name", "tiny", directory, destination,
+                      env=stack.env)
     stack.control.user_data({"sealboot": {"model": destination}})
     return json.loads(sealed)
 
 
 def release(stack, key, sealboot, measurements):
     """Makes `sealboot policy`'s one-shot policy for these measurements the key's policy."""
-    text = sealboot("policy", "--reference", measurements, "--principal", stack.role_arn, "--admin", stack.info["owner_arn"],
-                    "--sealer", stack.info["owner_arn"], "--context", "model=tiny", "--one-shot")
+    text = sealboot("policy", "--reference", measurements, "--principal", stack.role_arn, "--admin",
+                    stack.info["owner_arn"], "--sealer", stack.info["owner_arn"], "--context", "model=tiny",
+                    "--one-shot")
     stack.kms().put_key_policy(KeyId=key, PolicyName="default", Policy=text)
     stack.control.clear_audit()
 
@@ -149,7 +152,8 @@ class Instance(Machine):
             request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(body).encode(),
                                              {"Content-Type": "application/json"})
             try:
-                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as response:
+                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request,
+                                                                                       timeout=120) as response:
                     answer = json.load(response)
             except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
                 time.sleep(1)
@@ -193,7 +197,8 @@ def sealed_pcr15(sealed):
 
 def test_boots_to_a_served_answer(image, stack, model, released, sealboot, tmp_path, record_property):
     reference = references(image / "pcr_measurements.json")
-    without_secure_boot = json.loads(sealboot("measure", "--json", "--secure-boot", "off", image / "sealboot.efi"))["Measurements"]
+    without_secure_boot = json.loads(sealboot("measure", "--json", "--secure-boot", "off",
+                                              image / "sealboot.efi"))["Measurements"]
     released(image / "pcr_measurements.json")
     with Instance(tmp_path, image / "sealboot.raw", stack) as instance:
         report, guest = instance.told()
@@ -225,7 +230,8 @@ def sign(disk, keys, sealboot):
 
 def injections(directory):
     """QEMU's options that bring credentials, and so units, from outside: SMBIOS type 11 and fw_cfg."""
-    say = "".join(f"ExecStart=-{shell} -c 'echo {{0}} >/dev/console'\n" for shell in ("/bin/sh", "/usr/lib/sealboot/test/sh"))
+    say = "".join(f"ExecStart=-{shell} -c 'echo {{0}} >/dev/console'\n"
+                  for shell in ("/bin/sh", "/usr/lib/sealboot/test/sh"))
     unit = f"[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\n{say}"
     credentials = {"extra-unit.smbios.service": unit.format("brought by SMBIOS"),
                    "unit-dropin.sysinit.target": "[Unit]\nWants=smbios.service x.service\n"}
@@ -256,11 +262,14 @@ def changed_esp(image, disk, commands):
 
 
 def test_uki_of_another_build_is_denied(image, stack, model, released, tmp_path):
-    """The same kernel, initrd and root, but a command line that lets credentials and EFI variables in: then the credentials are
-    there, and the kernel calls the firmware. (What would make units of credentials, or show systemd a variable, is not in the image,
-    so even then nothing runs.)"""
-    changed_esp(image, tmp_path / "other.raw", f"""
-        for section in linux initrd cmdline uname; do objcopy --dump-section .$section=$section uki.efi rewritten.efi; done
+    """The same kernel, initrd and root, but a command line that lets credentials and EFI variables in: then the
+    credentials are there, and the kernel calls the firmware. (What would make units of credentials, or show systemd a
+    variable, is not in the image, so even then nothing runs.)"""
+    changed_esp(
+        image, tmp_path / "other.raw", f"""
+        for section in linux initrd cmdline uname; do
+            objcopy --dump-section .$section=$section uki.efi rewritten.efi
+        done
         command_line=$(tr -d "\\0" < cmdline | sed "s/systemd.import_credentials=no//; s/efi=noruntime//")
         ukify build --linux=linux --initrd=initrd --cmdline="$command_line" --os-release=ID=other \
             --stub={STUBS}/linuxx64.efi.stub --output=other.efi
@@ -276,7 +285,9 @@ def test_uki_of_another_build_is_denied(image, stack, model, released, tmp_path)
         assert report.pcrs["sha384"][4] != references(image / "pcr_measurements.json")["PCR4"]
         assert report.pcrs["sha384"][12] == ZEROS
         # No module reads fw_cfg, so that what SMBIOS says is all there is.
-        assert set(guest.fact("credentials").split()) == {"systemd.extra-unit.smbios.service", "systemd.unit-dropin.sysinit.target"}
+        assert set(guest.fact("credentials").split()) == {
+            "systemd.extra-unit.smbios.service", "systemd.unit-dropin.sysinit.target"
+        }
         assert "brought by" not in instance.text()
         assert_denied(stack, guest)
 
@@ -333,7 +344,9 @@ def test_one_changed_byte_of_the_root_does_not_boot_to_service(image, stack, mod
         assert not instance.raw() and not stack.control.audit(service="kms")
 
 
-PROMPTS = re.compile(r"Press Enter|maintenance|[#$] $|sh-5|bash-|login:|dracut:/|Entering emergency mode|Starting \\S*shell", re.MULTILINE)
+PROMPTS = re.compile(
+    r"Press Enter|maintenance|[#$] $|sh-5|bash-|login:|dracut:/|Entering emergency mode|Starting \\S*shell",
+    re.MULTILINE)
 
 
 def test_an_initrd_that_fails_offers_no_shell(image, stack, tmp_path):
@@ -420,12 +433,14 @@ def dropbear(root):
 
 
 def own_instance(root):
-    root.put(SYSTEM + "serial-getty@ttyS0.service", "[Service]\nExecStart=/bin/bash\nStandardInput=tty\nTTYPath=/dev/ttyS0\n")
+    root.put(SYSTEM + "serial-getty@ttyS0.service",
+             "[Service]\nExecStart=/bin/bash\nStandardInput=tty\nTTYPath=/dev/ttyS0\n")
     root.enable("serial-getty@ttyS0.service", "getty.target", "serial-getty@.service")
 
 
 def console_shell(root):
-    root.put("usr/lib/systemd/system/debug.service", "[Service]\nExecStart=/bin/sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0'\n")
+    root.put("usr/lib/systemd/system/debug.service",
+             "[Service]\nExecStart=/bin/sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0'\n")
 
 
 def drop_in(root):
@@ -436,7 +451,8 @@ def capability(root):
     data = (root.root / "usr/bin/kmod").read_bytes()
     root.put("usr/bin/kmod", "", 0o755)
     (root.root / "usr/bin/kmod").write_bytes(data)
-    os.setxattr(root.root / "usr/bin/kmod", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
+    os.setxattr(root.root / "usr/bin/kmod", "security.capability",
+                bytes.fromhex("0100000200040000000000000000000000000000"))
 
 
 def debug_module(root):
@@ -492,10 +508,12 @@ FAULTS = [
     ("a getty", lambda r: r.put(UNITS + "getty@.service", "[Service]\nExecStart=/x\nStandardInput=tty\n"),
      {"login units", "terminals", "files"}),
     ("a getty's instance", own_instance, {"login units", "units", "terminals", "files"}),
-    ("an emergency shell", lambda r: r.put(UNITS + "emergency.service", "[Service]\nExecStart=/bin/sh\n"), {"login units", "files"}),
+    ("an emergency shell", lambda r: r.put(UNITS + "emergency.service", "[Service]\nExecStart=/bin/sh\n"),
+     {"login units", "files"}),
     ("a shell on the console", console_shell, {"terminals", "files"}),
     ("a drop-in with a terminal", drop_in, {"terminals", "files"}),
-    ("a masked unit of the recipe", lambda r: r.link(SYSTEM + "sealboot-firewall.service", "/dev/null"), {"units", "files"}),
+    ("a masked unit of the recipe", lambda r: r.link(SYSTEM + "sealboot-firewall.service", "/dev/null"),
+     {"units", "files"}),
     ("a unit that is not wanted", lambda r: r.drop(UNITS + "multi-user.target.wants/sealboot-lockdown.service"),
      {"units", "settings", "files"}),
     ("another default target", lambda r: r.link(SYSTEM + "default.target", "/usr/lib/systemd/system/rescue.target"),
@@ -504,10 +522,12 @@ FAULTS = [
     ("dropbear", dropbear, {"login programs", "units", "files"}),
     ("a login program", lambda r: r.put("usr/sbin/sshd", "", 0o755), {"login programs", "files"}),
     ("an authorized key", lambda r: r.put("root/.ssh/authorized_keys2", "ssh-ed25519 x"), {"authorized keys", "files"}),
-    ("an authorized key elsewhere", lambda r: r.put("etc/ssh/authorized_keys.d/root", "x"), {"authorized keys", "files"}),
+    ("an authorized key elsewhere", lambda r: r.put("etc/ssh/authorized_keys.d/root", "x"),
+     {"authorized keys", "files"}),
     ("a setuid program", lambda r: r.put("usr/bin/x", "", 0o4755), {"privileged programs", "files"}),
     ("a program with capabilities", capability, {"privileged programs"}),
-    ("a generator", lambda r: r.put("usr/lib/systemd/system-generators/systemd-debug-generator", "", 0o755), {"generators", "files"}),
+    ("a generator", lambda r: r.put("usr/lib/systemd/system-generators/systemd-debug-generator", "", 0o755),
+     {"generators", "files"}),
     ("a generator in /etc", lambda r: r.put("etc/systemd/system-generators/x", "", 0o755), {"generators", "files"}),
     ("a module that reads EFI variables", debug_module, {"modules", "files"}),
     ("PCR15", lambda r: r.put("usr/lib/systemd/systemd-pcrextend", "ELF", 0o755), {"pcr15 extenders", "files"}),
@@ -515,36 +535,46 @@ FAULTS = [
     ("no configuration", lambda r: r.drop("etc/sealboot/agent.json"), {"pinned keys"}),
     ("any key", lambda r: r.put("etc/sealboot/agent.json", '{"discovery": true}'), {"pinned keys"}),
     ("fstab", lambda r: r.put("etc/fstab", "/dev/vdb /data ext4\n"), {"swap and storage", "files"}),
-    ("fstab, read-only", lambda r: r.put("etc/fstab", "# x\n\t/dev/vdb /data ext4 ro 0 0\n"), {"swap and storage", "files"}),
+    ("fstab, read-only", lambda r: r.put("etc/fstab", "# x\n\t/dev/vdb /data ext4 ro 0 0\n"),
+     {"swap and storage", "files"}),
     ("crypttab", lambda r: r.put("etc/crypttab", "data /dev/vdb\n"), {"swap and storage", "files"}),
     ("a mount unit", lambda r: r.put(SYSTEM + "data.mount", "[Mount]\nWhat=/dev/vdb\nWhere=/data\n"),
      {"swap and storage", "files"}),
     ("a swap unit", lambda r: r.put("usr/local/lib/systemd/system/dev-vdb.swap", "[Swap]\nWhat=/dev/vdb\n"),
      {"swap and storage", "files"}),
     ("a udev rule", lambda r: r.put("etc/udev/rules.d/x.rules", 'RUN+="/bin/sh"\n'), {"files"}),
-    ("a rule that looks into disks", lambda r: r.put("usr/lib/udev/rules.d/60-persistent-storage.rules", 'IMPORT{builtin}="blkid"\n'),
-     {"files"}),
+    ("a rule that looks into disks",
+     lambda r: r.put("usr/lib/udev/rules.d/60-persistent-storage.rules", 'IMPORT{builtin}="blkid"\n'), {"files"}),
     ("a timer", lambda r: r.put(SYSTEM + "x.timer", "[Timer]\nOnBootSec=1\n"), {"files"}),
     ("a preloaded library", lambda r: r.put("etc/ld.so.preload", "/x.so\n"), {"files"}),
     ("another program of a package", lambda r: r.put("usr/bin/kmod", "#!/bin/sh\n", 0o755), {"files"}),
     ("another library of a package", lambda r: r.put("usr/lib/x86_64-linux-gnu/libc.so.6", "ELF", 0o755), {"files"}),
     ("a link in a program's place", lambda r: r.link("usr/bin/kmod", "/run/kmod"), {"files"}),
-    ("an opened firewall", lambda r: r.edit("usr/lib/sealboot/firewall.nft", "policy drop", "policy accept"), {"settings", "files"}),
-    ("a rule more in the firewall", lambda r: r.edit("usr/lib/sealboot/firewall.nft", "tcp dport 8080 accept", "tcp dport { 22, 8080 } accept"),
+    ("an opened firewall", lambda r: r.edit("usr/lib/sealboot/firewall.nft", "policy drop", "policy accept"),
+     {"settings", "files"}),
+    ("a rule more in the firewall",
+     lambda r: r.edit("usr/lib/sealboot/firewall.nft", "tcp dport 8080 accept", "tcp dport { 22, 8080 } accept"),
      {"files"}),
     ("DHCP that names the clock", lambda r: r.edit(NETWORK, "UseNTP=no", "UseNTP=yes"), {"settings", "files"}),
-    ("a line again, with another value", lambda r: r.edit(NETWORK, r"\Z", "[DHCPv4]\nUseNTP=yes\n"), {"settings", "files"}),
+    ("a line again, with another value", lambda r: r.edit(NETWORK, r"\Z", "[DHCPv4]\nUseNTP=yes\n"),
+     {"settings", "files"}),
     ("a drop-in of the recipe's network", lambda r: r.put(NETWORK + ".d/x.conf", "[DHCPv4]\nUseNTP=yes\n"), {"files"}),
     ("another network", lambda r: r.put("usr/lib/systemd/network/10-x.network", "[Match]\nType=ether\n"), {"files"}),
     ("no noswap", model_mount, {"settings", "files"}),
-    dropped(UNITS + "sealboot-power-off.timer"), dropped(UNITS + "sealboot-power-off.service"), dropped(READ_ONLY),
+    dropped(UNITS + "sealboot-power-off.timer"),
+    dropped(UNITS + "sealboot-power-off.service"),
+    dropped(READ_ONLY),
     dropped(UNITS + "sealboot-agent.service.d/image.conf"),
-    ("a network without a firewall", lambda r: r.drop(UNITS + "systemd-networkd.service.requires/sealboot-firewall.service"),
+    ("a network without a firewall",
+     lambda r: r.drop(UNITS + "systemd-networkd.service.requires/sealboot-firewall.service"),
      {"units", "settings", "files"}),
-    dropped(SYSCTL), dropped("usr/lib/systemd/timesyncd.conf.d/sealboot.conf"),
-    *(lost(SYSCTL, line) for line in (recipe.KIWI / "root" / SYSCTL).read_text().splitlines() if line and line[0] != "#"),
-    *(lost("usr/lib/sealboot/firewall.nft", f"                {line}") for line in (
-        "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept", 'meta skuid "systemd-network" udp dport 547 accept')),
+    dropped(SYSCTL),
+    dropped("usr/lib/systemd/timesyncd.conf.d/sealboot.conf"),
+    *(lost(SYSCTL, line)
+      for line in (recipe.KIWI / "root" / SYSCTL).read_text().splitlines() if line and line[0] != "#"),
+    *(lost("usr/lib/sealboot/firewall.nft", f"                {line}")
+      for line in ("ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept",
+                   'meta skuid "systemd-network" udp dport 547 accept')),
     *(lost(NETWORK, f"{name}=no") for name in ("UseNTP", "UseHostname", "UseTimezone", "UseDomains", "LLMNR")),
     lost(UNITS + "sealboot-agent.service.d/image.conf", "OnFailure=sealboot-power-off.timer"),
     lost(UNITS + "sealboot-agent.service", "ExecStopPost=/usr/bin/sealboot-agent --clean-up"),
@@ -572,11 +602,16 @@ def test_audit_sees_what_is_wrong(opened, tmp_path, spoil, checks):
 
 
 @pytest.mark.parametrize("fault, check", [
-    ({"cmdline": "quiet"}, "command line"), *(({"drop": word}, "command line") for word in sorted(PROMISES)), ({"sections": [".linux", ".initrd", ".cmdline", ".cmdline"]}, "uki"),
-    ({"sections": [".linux", ".initrd", ".cmdline", ".profile"]}, "uki"), ({"sections": []}, "uki"),
-    ({"partitions": ["EF00", "8304", "8200"]}, "partitions"), ({"overlays": ()}, "files"),
+    ({"cmdline": "quiet"}, "command line"),
+    *(({"drop": word}, "command line") for word in sorted(PROMISES)),
+    ({"sections": [".linux", ".initrd", ".cmdline", ".cmdline"]}, "uki"),
+    ({"sections": [".linux", ".initrd", ".cmdline", ".profile"]}, "uki"),
+    ({"sections": []}, "uki"),
+    ({"partitions": ["EF00", "8304", "8200"]}, "partitions"),
+    ({"overlays": ()}, "files"),
     ({"esp": ["EFI/", "EFI/BOOT/", "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTX64.EFI.extra.d/"]}, "esp"),
-    ({"verified": "Verification failed at position 4096."}, "verity"), ({"initrd": {}}, "initrd"),
+    ({"verified": "Verification failed at position 4096."}, "verity"),
+    ({"initrd": {}}, "initrd"),
 ])
 def test_audit_sees_what_is_wrong_around_the_root(opened, fault, check):
     spoiled = copy.copy(opened)
@@ -587,9 +622,16 @@ def test_audit_sees_what_is_wrong_around_the_root(opened, fault, check):
 
 
 @pytest.mark.parametrize("name, mode, content", [
-    ("etc/cmdline.d/x.conf", 0o100644, b"rd.shell=1"), ("usr/bin/sh", 0o100755, b"#!/bin/sh"), ("init", 0o120777, b"bin/sh"),
-    ("init", 0o100755, b"#!/bin/sh"), ("dev/vda", 0o060600, b""), ("root.verity", 0o120777, b"/run/x"), ("modules/99-x.ko", 0o100644, b"ELF"),
-    ("usr/lib/systemd/systemd", 0o100755, b"ELF"), (".extra/x.cred", 0o100644, b"x"), ("dev/console", 0o020600, b"1:1"),
+    ("etc/cmdline.d/x.conf", 0o100644, b"rd.shell=1"),
+    ("usr/bin/sh", 0o100755, b"#!/bin/sh"),
+    ("init", 0o120777, b"bin/sh"),
+    ("init", 0o100755, b"#!/bin/sh"),
+    ("dev/vda", 0o060600, b""),
+    ("root.verity", 0o120777, b"/run/x"),
+    ("modules/99-x.ko", 0o100644, b"ELF"),
+    ("usr/lib/systemd/systemd", 0o100755, b"ELF"),
+    (".extra/x.cred", 0o100644, b"x"),
+    ("dev/console", 0o020600, b"1:1"),
 ])
 def test_audit_sees_what_is_wrong_in_the_initrd(opened, name, mode, content):
     spoiled = copy.copy(opened)
@@ -607,7 +649,8 @@ def test_audit_sees_a_module_of_the_kernel_that_is_on_no_list(opened):
     assert spoiled.check_initrd() == (FAIL, "the module nvme is not the kernel's")
 
 
-@pytest.mark.parametrize("section, why", [(".linux", "kernel"), (".text", "stub"), (".uname", "kernel"), (".osrel", ".osrel")])
+@pytest.mark.parametrize("section, why", [(".linux", "kernel"), (".text", "stub"), (".uname", "kernel"),
+                                          (".osrel", ".osrel")])
 def test_audit_sees_another_kernel_or_stub(opened, section, why):
     """PCR4 would be what is predicted of such a UKI, and the root its root."""
     content = next(data for name, _, data in uki.parsed(opened.program)[2] if name == section)
@@ -640,8 +683,9 @@ def test_audit_fails_on_a_recipe_that_lost_a_promise(opened, tmp_path):
             shutil.rmtree(root)
 
 
-@pytest.mark.parametrize("old, new", [(b" 1 panic_on_corruption", b""), (b"panic_on_corruption", b"restart_on_corruption"),
-                                      (b" sha256 ", b" sha1 "), (b"1 @ @", b"1 8:1 8:1")])
+@pytest.mark.parametrize("old, new", [(b" 1 panic_on_corruption", b""),
+                                      (b"panic_on_corruption", b"restart_on_corruption"), (b" sha256 ", b" sha1 "),
+                                      (b"1 @ @", b"1 8:1 8:1")])
 def test_audit_sees_another_table_of_the_root(opened, old, new):
     mode, table = opened.initrd["root.verity"]
     assert old in table
@@ -677,8 +721,8 @@ def test_audit_sees_a_hidden_addon(image, tmp_path, hide):
 
 
 def test_differs_from_the_shipped_image_in_the_report_alone(opened, overlay, image):
-    """The built root, but for the report and what it calls, is the shipped one: each file is of a package that debian.lock
-    pins and on a list of what to keep, of the recipe, or of what a build makes."""
+    """The built root, but for the report and what it calls, is the shipped one: each file is of a package that
+    debian.lock pins and on a list of what to keep, of the recipe, or of what a build makes."""
     report = set(recipe.under(overlay))
     foreign = {reason.split()[0] for reason in recipe.foreign(opened.root, packaged=opened.packaged)}
     assert foreign == report | {name for name in recipe.words(KEEP)}
@@ -697,12 +741,14 @@ def test_lists_what_is_in_the_image(opened, image):
         if path.is_symlink():
             assert listed.pop(name) == ("link", os.readlink(path))
         elif path.is_file():
-            assert listed.pop(name) == (f"{path.stat().st_mode & 0o7777:04o}", hashlib.sha256(path.read_bytes()).hexdigest())
+            assert listed.pop(name) == (f"{path.stat().st_mode & 0o7777:04o}",
+                                        hashlib.sha256(path.read_bytes()).hexdigest())
     assert not listed
 
 
 def test_is_small(opened, image, overlay):
-    """What nobody needs is not there to be used by somebody else: before, 202 packages, 481 programs and an initrd of 30 MB."""
+    """What nobody needs is not there to be used by somebody else: before, 202 packages, 481 programs and an initrd of
+    30 MB."""
     programs = [n for n in opened.programs() if not opened.path(n).is_symlink() and n.split("/")[1] in ("bin", "sbin")]
     assert len((image / "packages").read_text().split()) <= 80
     assert len(programs) <= 12, programs
@@ -711,14 +757,16 @@ def test_is_small(opened, image, overlay):
 
 @pytest.mark.skipif(not os.environ.get("SEALBOOT_REBUILD"), reason="SEALBOOT_REBUILD=1 builds a second time")
 def test_a_second_build_is_byte_identical(image, configuration, overlay, tmp_path):
-    """On another machine, as user-mode Linux is one: its own kernel, host name, file system and directory, its clock an hour
-    ahead, and a disk stage of its own."""
+    """On another machine, as user-mode Linux is one: its own kernel, host name, file system and directory, its clock an
+    hour ahead, and a disk stage of its own."""
     volume, contents = tmp_path / "volume", tmp_path / "contents"
     contents.mkdir()
     (contents / "agent.json").write_text(json.dumps(configuration))
     shutil.copytree(overlay, contents / "overlay", symlinks=True)
-    subprocess.run([SOURCE / "kiwi/chroot", "--bind", tmp_path, "forky", SOURCE / "kiwi/packages", "mkfs.ext4", "-q", "-d", contents,
-                    volume, "24G"], check=True)
+    subprocess.run([
+        SOURCE / "kiwi/chroot", "--bind", tmp_path, "forky", SOURCE / "kiwi/packages", "mkfs.ext4", "-q", "-d",
+        contents, volume, "24G"
+    ], check=True)
     # Chroots of its own: the one that is the other machine's root cannot appear inside itself.
     cache = pathlib.Path(os.environ.get("SEALBOOT_CACHE", "/var/cache/sealboot"), "another")
     shutil.rmtree(cache, ignore_errors=True)
@@ -745,4 +793,5 @@ def test_a_second_build_is_byte_identical(image, configuration, overlay, tmp_pat
     assert int(clock) >= began + 3600 and host == "another" and kernel != os.uname().release
     sums = [line for line in done.stdout.replace("\r", "").splitlines() if re.match(r"[0-9a-f]{64}  ", line)]
     assert sums == (image / "SHA256SUMS").read_text().splitlines()
-    assert {line.split()[1] for line in sums} == {"sealboot.raw", "sealboot.efi", "pcr_measurements.json", "packages", "files"}
+    assert {line.split()[1]
+            for line in sums} == {"sealboot.raw", "sealboot.efi", "pcr_measurements.json", "packages", "files"}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that an operator can set and no bound PCR tells of, tried on the whole image at once: the model must be served, and
-each input must have had no effect. One boot with Secure Boot off, one with it on; each row is a test of what that boot showed.
+"""Everything that an operator can set and no bound PCR tells of, tried on the whole image at once: the model must be
+served, and each input must have had no effect. One boot with Secure Boot off, one with it on; each row is a test of
+what that boot showed.
 
 Each input's way to the policy is in test_firmware.py, where a PCR tells of it."""
 
@@ -19,19 +20,38 @@ from firmware import GLOBAL, LOADER, SYSTEMD, load_option, numbers, program, sto
 from machine import SOURCE, STUBS, VARIABLES, Report, script, wait_until
 from network import DNS, DOMAIN, GATEWAY, METADATA, NAME, NTP, RDNSS, Network
 from test_firmware import SEPARATOR, unread_variables
-from test_image import (BOOT, PROMPTS, ZEROS, Instance, changed_esp, configuration, corrupt, image, injections, key,  # noqa: F401
-                        model, overlay, references, release, released, sealed_pcr15, sign, stack)  # noqa: F401
+from test_image import (
+    BOOT,
+    PROMPTS,
+    ZEROS,
+    Instance,
+    changed_esp,
+    configuration,
+    corrupt,
+    image,
+    injections,
+    key,  # noqa: F401
+    model,
+    overlay,
+    references,
+    release,
+    released,
+    sealed_pcr15,
+    sign,
+    stack)  # noqa: F401
 from isolation import Guest
 
 # What an EFI variable SystemdOptions says to systemd before 258: more of a command line that nothing measures.
-OPTIONS = ("systemd.mount-extra=/dev/vdb:/usr/lib/sealboot:erofs:ro rd.systemd.debug_shell=ttyS0 systemd.debug_shell=ttyS0 "
-           "systemd.hostname=systemd-options systemd.import_credentials=yes systemd.mask=sealboot-firewall.service "
-           "systemd.set_credential=operator:operator systemd.setenv=OPERATOR=1 systemd.crash_shell=yes systemd.gpt_auto=yes "
-           "systemd.swap=yes systemd.unit-dropin=operator")
+OPTIONS = (
+    "systemd.mount-extra=/dev/vdb:/usr/lib/sealboot:erofs:ro rd.systemd.debug_shell=ttyS0 systemd.debug_shell=ttyS0 "
+    "systemd.hostname=systemd-options systemd.import_credentials=yes systemd.mask=sealboot-firewall.service "
+    "systemd.set_credential=operator:operator systemd.setenv=OPERATOR=1 systemd.crash_shell=yes systemd.gpt_auto=yes "
+    "systemd.swap=yes systemd.unit-dropin=operator")
 SYSRQ_EARLY = "h9tmpwlgvxzdq"  # not what a machine may stop by while it boots
 SYSRQ = SYSRQ_EARLY + "scefijknrubo"
-DUMP = re.compile(r"Call Trace|Show Memory|Mem-Info|Show Blocked State|Show Regs|\bR(IP|AX|SP): |Code: [0-9a-f]{2}|kgdb|kdb>|"
-                  r"Entering kdb|task:\S+ +state")
+DUMP = re.compile(
+    r"Call Trace|Show Memory|Mem-Info|Show Blocked State|Show Regs|\bR(IP|AX|SP): |Code: [0-9a-f]{2}|kgdb|kdb>|"
+    r"Entering kdb|task:\S+ +state")
 
 
 def replacement(directory, overlay):
@@ -39,7 +59,10 @@ def replacement(directory, overlay):
     tree = directory / "replacement"
     (directory / "replacement.c").write_text("""#include <stdio.h>
         #include <unistd.h>
-        int main(void) { FILE *f = fopen("/dev/console", "w"); return f ? fprintf(f, "operator: runs as %d\\n", getuid()) < 0 : 1; }""")
+        int main(void) {
+            FILE *f = fopen("/dev/console", "w");
+            return f ? fprintf(f, "operator: runs as %d\\n", getuid()) < 0 : 1;
+        }""")
     script(f"mkdir {tree}; cp -a {SOURCE}/kiwi/root/usr/lib/sealboot/. {overlay}/usr/lib/sealboot/. {tree}/")
     for name in ("lockdown", "sealboot-lockdown"):
         subprocess.run(["gcc", "-static", "-Os", "-o", tree / name, directory / "replacement.c"], check=True)
@@ -78,10 +101,16 @@ def esp_of_the_operator(image, directory):
 
 def variables(disk, secure_boot):
     said = {name: (guid, data) for name, guid, data in unread_variables()}
-    said |= {"SystemdOptions": (SYSTEMD, utf16(OPTIONS)), "HibernateLocation": (SYSTEMD, utf16(hostile.hibernate_location())),
-             "LoaderDevicePartUUID": (LOADER, utf16(hostile.ESP.upper()))}
+    said |= {
+        "SystemdOptions": (SYSTEMD, utf16(OPTIONS)),
+        "HibernateLocation": (SYSTEMD, utf16(hostile.hibernate_location())),
+        "LoaderDevicePartUUID": (LOADER, utf16(hostile.ESP.upper()))
+    }
     if secure_boot:  # the stub takes a boot option's command line where it is off: then PCR12 tells
-        said |= {"Boot0000": (GLOBAL, load_option(disk, "/EFI/BOOT/BOOTX64.EFI", utf16("init=/bin/sh"))), "BootOrder": (GLOBAL, numbers(0))}
+        said |= {
+            "Boot0000": (GLOBAL, load_option(disk, "/EFI/BOOT/BOOTX64.EFI", utf16("init=/bin/sh"))),
+            "BootOrder": (GLOBAL, numbers(0))
+        }
     return [variable(name, data, guid=guid) for name, (guid, data) in said.items()]
 
 
@@ -116,20 +145,24 @@ def keys(instance, letters):
 
 def machine_options(directory, overlay):
     spare = hostile.build(directory, "spare")
-    return [*injections(directory), *hostile.drive(replacement(directory, overlay), "replacement"),
-            *hostile.drive(hostile.build(directory), "hostile"),
-            "-smbios", "type=11,value=io.systemd.boot.kernel-cmdline-extra=operator", "-smbios",
-            "type=11,value=io.systemd.boot.entries-extra:operator=linux /vmlinuz", "-smbios", "type=11,value=io.systemd.credential:operator=1",
-            "-fw_cfg", "name=opt/com.example.operator,string=operator",
-            "-qmp", f"unix:{directory}/qmp.socket,server=on,wait=off",
-            "-device", "pcie-root-port,id=slot1,chassis=1,slot=1", "-device", "pcie-root-port,id=slot2,chassis=2,slot=2",
-            "-drive", f"if=none,id=spare,format=raw,snapshot=on,file={spare}", "-netdev", "user,id=second,restrict=on,hostname=operator-2"]
+    return [
+        *injections(directory), *hostile.drive(replacement(directory, overlay), "replacement"),
+        *hostile.drive(hostile.build(directory), "hostile"), "-smbios",
+        "type=11,value=io.systemd.boot.kernel-cmdline-extra=operator", "-smbios",
+        "type=11,value=io.systemd.boot.entries-extra:operator=linux /vmlinuz", "-smbios",
+        "type=11,value=io.systemd.credential:operator=1", "-fw_cfg", "name=opt/com.example.operator,string=operator",
+        "-qmp", f"unix:{directory}/qmp.socket,server=on,wait=off", "-device",
+        "pcie-root-port,id=slot1,chassis=1,slot=1", "-device", "pcie-root-port,id=slot2,chassis=2,slot=2", "-drive",
+        f"if=none,id=spare,format=raw,snapshot=on,file={spare}", "-netdev",
+        "user,id=second,restrict=on,hostname=operator-2"
+    ]
 
 
 def command_line(image):
     """The words of the UKI's own command line."""
-    return script(f"objcopy --dump-section .cmdline=/tmp/cmdline {image}/sealboot.efi /tmp/rewritten; tr -d '\\0' </tmp/cmdline",
-                  binds=["--bind", str(image)]).split()
+    return script(
+        f"objcopy --dump-section .cmdline=/tmp/cmdline {image}/sealboot.efi /tmp/rewritten; tr -d '\\0' </tmp/cmdline",
+        binds=["--bind", str(image)]).split()
 
 
 def reports(instance):
@@ -140,8 +173,9 @@ def boot(directory, disk, stack, source, secure_boot, overlay):
     observed, link = Observed(), Network(directory)
     link.start()
     try:
-        with Instance(directory, disk, stack, network=link, extra=machine_options(directory, overlay), first=not secure_boot,
-                      variables=store(directory / "variables", variables(disk, secure_boot), source)) as instance:
+        with Instance(directory, disk, stack, network=link, extra=machine_options(directory, overlay),
+                      first=not secure_boot, variables=store(directory / "variables", variables(disk, secure_boot),
+                                                             source)) as instance:
             with observed.step("boot"):
                 instance.wait_for("starting Boot", 300)
                 try_while_booting(instance)
@@ -181,9 +215,11 @@ def try_while_serving(observed, instance):
         instance.monitor(("send-key", {"keys": [{"type": "qcode", "data": k} for k in ("ctrl", "alt", "delete")]}))
         time.sleep(0.1)
     time.sleep(5)
-    instance.monitor(("device_add", {"driver": "virtio-blk-pci", "drive": "spare", "bus": "slot1", "id": "late"}),
-                     ("device_add", {"driver": "virtio-net-pci", "netdev": "second", "bus": "slot2", "id": "late2", "romfile": ""}))
-    wait_until(lambda: len(reports(instance)) > 1 or instance.qemu.poll() is not None, 300, "second report", instance.tail)
+    instance.monitor(
+        ("device_add", {"driver": "virtio-blk-pci", "drive": "spare", "bus": "slot1", "id": "late"}),
+        ("device_add", {"driver": "virtio-net-pci", "netdev": "second", "bus": "slot2", "id": "late2", "romfile": ""}))
+    wait_until(lambda: len(reports(instance)) > 1 or instance.qemu.poll() is not None, 300, "second report",
+               instance.tail)
     observed.serving = instance.text()[before:]
     observed.alive = instance.qemu.poll() is None
     observed.later = Guest(reports(instance)[-1])
@@ -195,7 +231,8 @@ def secure_boot_off(image, stack, key, sealboot, model, overlay, tmp_path_factor
     release(stack, key, sealboot, measurements)
     observed = boot(directory, esp_of_the_operator(image, directory), stack, VARIABLES, False, overlay)
     observed.cmdline = command_line(image)
-    observed.reference = json.loads(sealboot("measure", "--json", "--secure-boot", "off", image / "sealboot.efi"))["Measurements"]
+    observed.reference = json.loads(sealboot("measure", "--json", "--secure-boot", "off",
+                                             image / "sealboot.efi"))["Measurements"]
     assert references(measurements)["PCR4"] == observed.reference["PCR4"]
     return observed
 
@@ -268,7 +305,8 @@ def hibernate_location(o, _):
     """The kernel was not even asked to look for an image."""
     assert "hibernate-resume" not in o.guest.fact("run-units")
     assert o.guest.fact("resume") == "0:0" or "No such file" in o.guest.fact("resume")
-    assert not re.search(r"PM: (hibernation: )?(Image|Loading|resum|Read)|Lockdown: systemd\S*: hibernation", o.guest.fact("kernel-log"))
+    assert not re.search(r"PM: (hibernation: )?(Image|Loading|resum|Read)|Lockdown: systemd\S*: hibernation",
+                         o.guest.fact("kernel-log"))
 
 
 @row("EFI variables are not to be had")
@@ -290,7 +328,8 @@ def stray(o, _):
 
 @row("SMBIOS and fw_cfg: credentials")
 def credentials(o, _):
-    assert "brought by" not in console(o) and not re.search(r"^(smbios|x)\.service", o.guest.fact("units"), re.MULTILINE)
+    assert "brought by" not in console(o) and not re.search(r"^(smbios|x)\.service", o.guest.fact("units"),
+                                                            re.MULTILINE)
     assert "@system" not in o.guest.fact("mounts")
 
 
@@ -307,7 +346,8 @@ def assembled(o, _):
         assert len(guest.lines("device-mapper")) == 1 and " verity " in guest.fact("device-mapper")
         assert not re.search(r"\bmd\d", guest.fact("partitions")) and " : active" not in guest.fact("md")
         modules = {line.split()[0] for line in guest.lines("modules")}
-        assert not modules & {"btrfs", "raid0", "raid1", "raid456", "md_mod", "dm_crypt", "ext4", "isofs", "xfs"}, modules
+        assert not modules & {"btrfs", "raid0", "raid1", "raid456", "md_mod", "dm_crypt", "ext4", "isofs", "xfs"
+                              }, modules
 
 
 @row("disks: swap")
@@ -337,7 +377,8 @@ def late_disk(o, _):
 
 @row("interface attached while the machine runs")
 def late_interface(o, _):
-    assert o.later.fact("firewall") == o.guest.fact("firewall") and o.later.fact("host-name") == o.guest.fact("host-name")
+    assert o.later.fact("firewall") == o.guest.fact("firewall") and o.later.fact("host-name") == o.guest.fact(
+        "host-name")
     assert not [s for s in listening(o.later) - listening(o.guest) if not re.search(r":(68|546)$", s)]
 
 
@@ -372,8 +413,8 @@ def time_servers(o, _):
 
 @row("DHCP: routes")
 def routes(o, _):
-    """They may lead everything to the operator, who runs the network anyway: the machine sends nothing but what its firewall
-    lets out, and believes no answer that is not authenticated."""
+    """They may lead everything to the operator, who runs the network anyway: the machine sends nothing but what its
+    firewall lets out, and believes no answer that is not authenticated."""
     assert o.through_gateway or f"{struct.unpack('<I', socket.inet_aton(GATEWAY))[0]:08X}" not in o.guest.fact("routes")
     other = {(protocol, to, port) for protocol, to, port in o.sent if port not in (443, 53, 67) and (to, port) not in (
         (METADATA, 80), ("169.254.169.123", 123))}
@@ -382,8 +423,8 @@ def routes(o, _):
 
 @row("DHCP and router advertisements: resolvers")
 def resolvers(o, _):
-    """Names may be anybody's: what is behind them shows a certificate, and its answers are authenticated. Nothing but DNS goes
-    to a resolver."""
+    """Names may be anybody's: what is behind them shows a certificate, and its answers are authenticated. Nothing but
+    DNS goes to a resolver."""
     assert {sent for sent in o.sent if sent[1] == DNS} <= {(17, DNS, 53), (6, DNS, 53)}
 
 
@@ -422,21 +463,23 @@ def test_row(name, mode, request, model):  # noqa: F811
 # --- boots of their own
 
 def test_a_volume_with_the_same_identifiers(image, stack, released, tmp_path):  # noqa: F811
-    """A copy of the image's disk, all partition and file-system identifiers the same, with another systemd in the root: either the
-    real one is used or the machine does not boot; the copy never is."""
+    """A copy of the image's disk, all partition and file-system identifiers the same, with another systemd in the root:
+    either the real one is used or the machine does not boot; the copy never is."""
     disk, copy = tmp_path / "disk.raw", tmp_path / "copy.raw"
     changed_esp(image, copy, "")
     corrupt(copy)
     script(f"cp --sparse=always {image}/sealboot.raw {disk}", binds=["--bind", image])
     released(image / "pcr_measurements.json")
     with Instance(tmp_path, disk, stack, extra=hostile.drive(copy, "copy")) as instance:
-        wait_until(lambda: reports(instance) or instance.qemu.poll() is not None or "panic" in instance.text(), BOOT, "end", instance.tail)
+        wait_until(lambda: reports(instance) or instance.qemu.poll() is not None or "panic" in instance.text(), BOOT,
+                   "end", instance.tail)
         if reports(instance):
             report, guest = Report(reports(instance)[0]), Guest(reports(instance)[0])
             assert guest.fact("agent-state") == "active" and " verity " in guest.fact("device-mapper")
             assert report.pcrs["sha384"][4] == references(image / "pcr_measurements.json")["PCR4"]
         else:
-            assert re.search(r"verity.*corrupted|dm-verity device corrupted|Boot has failed|Restarting|reboot", instance.text(), re.I)
+            assert re.search(r"verity.*corrupted|dm-verity device corrupted|Boot has failed|Restarting|reboot",
+                             instance.text(), re.I)
             assert not stack.control.audit(service="kms")
 
 
@@ -445,7 +488,10 @@ def test_a_driver_of_the_operator_is_denied(image, stack, released, tmp_path):  
     disk = tmp_path / "disk.raw"
     built = program(tmp_path, "driver", 11, 'FOUND="systemd.show_status=no"', 'INSERTED="systemd.show_status=on"')
     changed_esp(image, disk, f"mmd -i $esp ::/EFI/operator; mcopy -i $esp {built} ::/EFI/operator/driver.efi")
-    driver = [variable("Driver0000", load_option(disk, "/EFI/operator/driver.efi")), variable("DriverOrder", numbers(0))]
+    driver = [
+        variable("Driver0000", load_option(disk, "/EFI/operator/driver.efi")),
+        variable("DriverOrder", numbers(0))
+    ]
     released(image / "pcr_measurements.json")
     with Instance(tmp_path, disk, stack, variables=store(tmp_path / "variables", driver)) as instance:
         wait_until(lambda: decisions(stack) or instance.qemu.poll() is not None, BOOT, "decision of KMS", instance.tail)
@@ -467,12 +513,17 @@ def test_a_clock_of_the_operator(image, stack, released, tmp_path):  # noqa: F81
 
 
 def test_variables_are_inert_without_noruntime_too(image, stack, key, sealboot, model, tmp_path):  # noqa: F811
-    """For an image whose kernel must read db, so that it cannot have efi=noruntime: there is no module that would show variables to
-    systemd. The same kernel, initrd and root, with the variable SystemdOptions set and nobody's db in the way."""
+    """For an image whose kernel must read db, so that it cannot have efi=noruntime: there is no module that would show
+    variables to systemd. The same kernel, initrd and root, with the variable SystemdOptions set and nobody's db in the
+    way."""
     disk = tmp_path / "disk.raw"
-    changed_esp(image, disk, f"""
-        for section in linux initrd cmdline osrel; do objcopy --dump-section .$section=$section uki.efi rewritten.efi; done
-        ukify build --linux=linux --initrd=initrd --cmdline="$(tr -d "\\0" < cmdline | sed s/efi=noruntime//)" --os-release=@osrel \
+    changed_esp(
+        image, disk, f"""
+        for section in linux initrd cmdline osrel; do
+            objcopy --dump-section .$section=$section uki.efi rewritten.efi
+        done
+        command_line=$(tr -d "\\0" < cmdline | sed s/efi=noruntime//)
+        ukify build --linux=linux --initrd=initrd --cmdline="$command_line" --os-release=@osrel \
             --stub={STUBS}/linuxx64.efi.stub --output=runtime.efi
         mcopy -o -i $esp runtime.efi ::/EFI/BOOT/BOOTX64.EFI""")
     (tmp_path / "measurements.json").write_text(sealboot("measure", "--json", tmp_path / "runtime.efi"))
@@ -480,7 +531,8 @@ def test_variables_are_inert_without_noruntime_too(image, stack, key, sealboot, 
     options = variable("SystemdOptions", utf16(OPTIONS), guid=SYSTEMD)
     with Instance(tmp_path, disk, stack, variables=store(tmp_path / "variables", [options])) as instance:
         report, guest = instance.told()
-        assert "efi=noruntime" not in report.cmdline and guest.fact("agent-state") == "active", guest.fact("agent-journal")
+        assert "efi=noruntime" not in report.cmdline and guest.fact("agent-state") == "active", guest.fact(
+            "agent-journal")
         assert guest.fact("host-name") != "systemd-options" and not guest.fact("efi-variables")
         assert "efivarfs" not in guest.fact("mounts") and "efivarfs" not in guest.fact("modules")
         assert not PROMPTS.search(instance.text())

@@ -31,8 +31,8 @@ for words, answer, code in json.loads(os.environ["ANSWERS"]):
 """
 PCR12 = "00" * 48
 MEASURED = json.dumps({"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR4": PCR4, "PCR12": PCR12}})
-ANSWERS = [[["measure"], MEASURED, 0], [["ebs", "start-snapshot"], "snap-0123456789abcdef0", 0], [["upload"], "snap-0123456789abcdef0", 0],
-           [["ec2", "register-image"], "ami-0123456789abcdef0", 0]]
+ANSWERS = [[["measure"], MEASURED, 0], [["ebs", "start-snapshot"], "snap-0123456789abcdef0", 0],
+           [["upload"], "snap-0123456789abcdef0", 0], [["ec2", "register-image"], "ami-0123456789abcdef0", 0]]
 
 
 @pytest.fixture
@@ -42,7 +42,8 @@ def register(tmp_path):
     disk = tmp_path / "sealboot.raw"
     # Data, a hole, data, and a last block that the disk does not fill.
     disk.write_bytes(b"\1" * BLOCK + bytes(2 * BLOCK) + b"\2" * BLOCK + b"\3" * 4096)
-    (tmp_path / "pcr_measurements.json").write_text(json.dumps({"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR4": PCR4}}))
+    (tmp_path / "pcr_measurements.json").write_text(
+        json.dumps({"Measurements": {"HashAlgorithm": "SHA384 { ... }", "PCR4": PCR4}}))
     calls = tmp_path / "calls"
 
     def call(*arguments, with_programs=("aws",), answers=ANSWERS):
@@ -100,12 +101,15 @@ def test_image_has_a_tpm_boots_uefi_and_is_tagged_with_its_pcrs(register, tmp_pa
         assert option(image, name) == value
     assert "SnapshotId=snap-0123456789abcdef0" in option(image, "--block-device-mappings")
     assert done.measured[0]["arguments"] == [
-        "measure", "--json", "--arch=aa64", *(f"--{path.stem}={path}" for path in lists), f"--disk={tmp_path}/sealboot.raw"]
+        "measure", "--json", "--arch=aa64", *(f"--{path.stem}={path}" for path in lists),
+        f"--disk={tmp_path}/sealboot.raw"
+    ]
     assert json.loads(option(image, "--tag-specifications"))[0]["Tags"] == [{"Key": "sealboot:PCR4", "Value": PCR4}]
 
 
 def test_says_what_goes_without_secure_boot(register, tmp_path):
-    words = ("Secure Boot OFF", "DriverOrder", "PCR2 alone tells", "PCR12 alone", "SystemdOptions", "PCR7 tells nothing", "kiwi/secure-boot")
+    words = ("Secure Boot OFF", "DriverOrder", "PCR2 alone tells", "PCR12 alone", "SystemdOptions",
+             "PCR7 tells nothing", "kiwi/secure-boot")
     for options in ((), ("--run",)):
         done = register(*options, "--name", "sealboot")
         assert done.returncode == 0 and all(word in done.stderr for word in words), done.stderr
@@ -131,8 +135,8 @@ def test_pcrs_of_the_instances_devices_need_not_be_the_disks(register, tmp_path)
     assert "is of another image" in register("--run", "--name", "sealboot", answers=answers).stderr
 
 
-@pytest.mark.parametrize("words", (["ebs", "start-snapshot"], ["ebs", "put-snapshot-block"], ["ebs", "complete-snapshot"],
-                                   ["ec2", "wait"]))
+@pytest.mark.parametrize(
+    "words", (["ebs", "start-snapshot"], ["ebs", "put-snapshot-block"], ["ebs", "complete-snapshot"], ["ec2", "wait"]))
 def test_nothing_is_registered_after_a_failed_upload(register, words):
     done = register("--run", "--name", "sealboot", answers=[[words, "", 255], *ANSWERS])
     assert done.returncode != 0
@@ -144,7 +148,8 @@ def test_an_upload_that_names_no_snapshot_is_refused(register):
     assert done.returncode == 1 and "named no snapshot" in done.stderr
 
 
-@pytest.mark.parametrize("text", ("", "{}", "[]", '{"Measurements": {"PCR7": "%s"}}' % PCR12, '{"Measurements": {"PCR4": "4A"}}'))
+@pytest.mark.parametrize(
+    "text", ("", "{}", "[]", '{"Measurements": {"PCR7": "%s"}}' % PCR12, '{"Measurements": {"PCR4": "4A"}}'))
 def test_what_is_not_measurements_is_refused_before_the_upload(register, tmp_path, text):
     """As a measurement that failed leaves an empty file."""
     (tmp_path / "pcr_measurements.json").write_text(text)
@@ -174,18 +179,22 @@ def test_a_failed_registration_goes_on_from_its_snapshot(register):
     assert "SnapshotId=snap-0123456789abcdef0" in option(done.calls[-1], "--block-device-mappings")
 
 
-@pytest.mark.parametrize("options, why", ((("--uefi-data", "/dev/null"), "/dev/null"),
-                                          (("--uefi-data", __file__), "PK.esl is missing"), (("--uploader", "scp"), "--uploader"),
-                                          (("--snapshot", "vol-1"), "vol-1"), (("--architecture", "riscv64"), "--architecture")))
+@pytest.mark.parametrize("options, why",
+                         ((("--uefi-data", "/dev/null"), "/dev/null"), (("--uefi-data", __file__), "PK.esl is missing"),
+                          (("--uploader", "scp"), "--uploader"), (("--snapshot", "vol-1"), "vol-1"),
+                          (("--architecture", "riscv64"), "--architecture")))
 def test_options_are_checked_before_the_upload(register, options, why):
     done = register("--run", "--name", "sealboot", *options)
     assert done.returncode == 1 and why in done.stderr and done.calls == []
 
 
-@pytest.mark.parametrize("script, option", [("register-ami", name) for name in (
-    "--name", "--architecture", "--uefi-data", "--measurements", "--uploader", "--snapshot")] + [("build", name) for name in (
-        "--config", "--output", "--profile", "--overlay", "--keep", "--date")] + [("uml", name) for name in (
-            "--clock", "--hostname", "--bind")] + [("chroot", "--bind"), ("secure-boot", "variables --firmware")])
+@pytest.mark.parametrize(
+    "script, option",
+    [("register-ami", name)
+     for name in ("--name", "--architecture", "--uefi-data", "--measurements", "--uploader", "--snapshot")]
+    + [("build", name) for name in ("--config", "--output", "--profile", "--overlay", "--keep", "--date")]
+    + [("uml", name) for name in ("--clock", "--hostname", "--bind")] + [("chroot", "--bind"),
+                                                                         ("secure-boot", "variables --firmware")])
 def test_an_option_without_its_value_is_named(script, option):
     done = subprocess.run([SOURCE / "kiwi" / script, *option.split()], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr == f"kiwi/{script}: {option.split()[-1]} needs a value\n"

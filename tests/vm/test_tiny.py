@@ -67,7 +67,8 @@ def test_signing_renews_the_sums_beside_the_disk(tiny, owner_keys, tmp_path):
     assert (tmp_path / "tiny.raw").read_bytes() != (tiny / "tiny.raw").read_bytes()
 
 
-@pytest.mark.parametrize("program, why", (("false", "could not be measured"), ("/no/sealboot", "/no/sealboot is missing: SEALBOOT=")))
+@pytest.mark.parametrize("program, why",
+                         (("false", "could not be measured"), ("/no/sealboot", "/no/sealboot is missing: SEALBOOT=")))
 def test_a_disk_that_cannot_be_measured_is_not_signed(tiny, owner_keys, tmp_path, program, why):
     script(f"cp {tiny}/tiny.raw {tmp_path}/tiny.raw")
     with pytest.raises(AssertionError, match=why):
@@ -82,8 +83,8 @@ def test_register_ami_knows_a_disk_by_its_measurements(tiny, owner_keys, tmp_pat
     program = pathlib.Path(os.environ.get("SEALBOOT_BUILD", SOURCE / "build")) / "policy/sealboot"
 
     def refusal(*arguments):
-        done = subprocess.run([SOURCE / "kiwi/register-ami", "--name", "tiny", *arguments, disk], capture_output=True, text=True,
-                              env={"PATH": os.defpath, "SEALBOOT": program}, check=False)
+        done = subprocess.run([SOURCE / "kiwi/register-ami", "--name", "tiny", *arguments, disk], capture_output=True,
+                              text=True, env={"PATH": os.defpath, "SEALBOOT": program}, check=False)
         assert (done.returncode == 0) == ("register-image" in done.stdout), done.stderr
         return done.stderr if done.returncode else ""
 
@@ -109,7 +110,8 @@ def test_keys_are_never_overwritten(owner_keys):
     with pytest.raises(AssertionError, match="keys are never overwritten"):
         run(SOURCE / "kiwi/secure-boot", "keys", owner_keys)
     assert {path.name: path.read_bytes() for path in owner_keys.iterdir()} == before
-    assert {path.name for path in owner_keys.iterdir()} >= {"PK.key", "KEK.key", "db.key", "uefi-data.aws", "OVMF_VARS.fd"}
+    assert {path.name
+            for path in owner_keys.iterdir()} >= {"PK.key", "KEK.key", "db.key", "uefi-data.aws", "OVMF_VARS.fd"}
     assert all(path.stat().st_mode & 0o077 == 0 for path in owner_keys.glob("*.key"))
 
 
@@ -125,7 +127,8 @@ def test_a_disk_without_a_uki_is_not_signed(owner_keys, tmp_path):
 def test_wrong_secure_boot_key_is_refused_by_the_firmware(tiny, owner_keys, tmp_path):
     script(f"""openssl req -new -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=stranger \
             -keyout {tmp_path}/stranger.key -out {tmp_path}/stranger.pem 2>/dev/null
-        sbsign --key {tmp_path}/stranger.key --cert {tmp_path}/stranger.pem --output {tmp_path}/signed.efi {tiny}/tiny.efi""")
+        sbsign --key {tmp_path}/stranger.key --cert {tmp_path}/stranger.pem \
+            --output {tmp_path}/signed.efi {tiny}/tiny.efi""")
     disk = Disk(tmp_path / "disk.raw")
     disk.put(tmp_path / "signed.efi", "/EFI/BOOT/BOOTX64.EFI")
     with Machine(tmp_path, disk.path, variables=owner_keys / "OVMF_VARS.fd") as machine:
@@ -145,7 +148,8 @@ def test_appended_command_line_moves_pcr12_only(tiny, tmp_path, sealboot):
 
 
 def test_an_option_rom_moves_pcr2_only(tiny, tmp_path, sealboot):
-    """That of QEMU's virtio network card: a UEFI driver that is not the firmware's, and which it runs before the image."""
+    """That of QEMU's virtio network card: a UEFI driver that is not the firmware's, and which it runs before the
+    image."""
     report = boot(tmp_path, tiny / "tiny.raw", extra=["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net"])
     reference = predicted(sealboot, "--secure-boot", "off", tiny / "tiny.efi")
     value = measured(report)["PCR2"]
@@ -154,10 +158,12 @@ def test_an_option_rom_moves_pcr2_only(tiny, tmp_path, sealboot):
         sealboot, "--secure-boot", "off", "--pcr2", value, tiny / "tiny.efi").items() if name.startswith("PCR")}
     (tmp_path / "log").write_bytes(report.event_log)
     program = pathlib.Path(os.environ.get("SEALBOOT_BUILD", SOURCE / "build")) / "policy/sealboot"
-    said = json.loads(subprocess.run([program, "replay", "--json", f"--expect=PCR2={reference['PCR2']}", tmp_path / "log"],
-                                     capture_output=True, text=True, check=False).stdout)
+    said = json.loads(
+        subprocess.run([program, "replay", "--json", f"--expect=PCR2={reference['PCR2']}", tmp_path / "log"],
+                       capture_output=True, text=True, check=False).stdout)
     finding, = said["comparisons"]
-    assert not finding["equal"] and finding["meaning"].startswith("a UEFI driver from outside the firmware ran before the image")
+    assert not finding["equal"] and finding["meaning"].startswith(
+        "a UEFI driver from outside the firmware ran before the image")
     assert finding["event"]["text"].startswith("driver PCI ") and finding["event"]["text"].endswith(", option ROM")
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of AWS's sample application for attestable AMIs, written anew: download to disk in parts, read all, one-shot AES-GCM,
-write, a SHA-256 pass, a SHA-384 pass.
+"""The steps of AWS's sample application for attestable AMIs, written anew: download to disk in parts, read all,
+one-shot AES-GCM, write, a SHA-256 pass, a SHA-384 pass.
 
 sample.py ENDPOINT CA BUCKET KEY KEYFILE SCRATCH OUTPUT"""
 
@@ -18,7 +18,8 @@ PART, PARTS = 100 << 20, 10
 
 endpoint, ca, bucket, key, keyfile, scratch, output = sys.argv[1:]
 s3 = boto3.client("s3", endpoint_url=endpoint, verify=ca, region_name="us-east-1", aws_access_key_id="bench",
-                  aws_secret_access_key="bench", config=Config(s3={"addressing_style": "path"}, max_pool_connections=PARTS))
+                  aws_secret_access_key="bench", config=Config(s3={"addressing_style": "path"},
+                                                               max_pool_connections=PARTS))
 size = s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
 fd = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
 
