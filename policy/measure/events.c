@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "measure/secureboot.h"
+#include "measure/uefi.h"
 
 enum {
         STUB_BYPASSES_SECURE_BOOT = 252,
@@ -12,13 +13,7 @@ enum {
         LOADER_LEAVES_COMMAND_LINE = 255,
 };
 
-static const char action_calling[] = "Calling EFI Application from Boot Option";
-static const char action_returning[] = "Returning from EFI Application from Boot Option";
-
 const char *const key_list_names[KEY_LISTS] = { "PK", "KEK", "db", "dbx" };
-
-static const uint8_t global_variable[16] = "\x61\xdf\xe4\x8b\xca\x93\xd2\x11\xaa\x0d\x00\xe0\x98\x03\x2b\x8c";
-static const uint8_t security_database[16] = "\xcb\xb2\x19\xd7\x3a\x3d\x96\x45\xa3\xbc\xda\xd0\x0e\x67\x65\x6f";
 
 void prediction_done(struct prediction *p) {
         for (size_t i = 0; i < p->n; i++) {
@@ -91,20 +86,13 @@ static int add_separator(struct prediction *p, unsigned pcr, const char *why, st
         return k < 0 ? k : add_event(p, pcr, EV_SEPARATOR, digest, why, e, "00000000");
 }
 
-/* UEFI_VARIABLE_DATA: GUID, number of characters, number of bytes, name in UTF-16 without a NUL, data. */
-static int hash_variable(const uint8_t guid[static 16], const char *name, const void *data, size_t size,
-                         uint8_t out[static SHA384_SIZE], struct error *e) {
-        uint8_t lengths[16] = {}, wide[2 * 16] = {};
-        size_t n = strlen(name);
+/* UEFI_VARIABLE_DATA. */
+static int hash_variable(const char *name, const void *data, size_t size, uint8_t out[static SHA384_SIZE],
+                         struct error *e) {
+        uint8_t head[UEFI_VARIABLE_HEAD_MAX];
+        size_t n = uefi_variable_head(name, size, head);
 
-        for (size_t i = 0; i < 8; i++) {
-                lengths[i] = (uint8_t) (n >> 8 * i);
-                lengths[8 + i] = (uint8_t) (size >> 8 * i);
-        }
-        for (size_t i = 0; i < n; i++)
-                wide[2 * i] = (uint8_t) name[i];
-        return hash_chunks((struct chunk[]) { { guid, 16 }, { lengths, 16 }, { wide, 2 * n }, { data, size } }, 4, out,
-                           e);
+        return hash_chunks((struct chunk[]) { { head, n }, { data, size } }, 2, out, e);
 }
 
 /* --- PCR7 --------------------------------------------------------------------------------------------------------- */
@@ -113,13 +101,12 @@ static int add_key_lists(struct prediction *p, const struct key_lists *keys, str
         uint8_t digest[SHA384_SIZE], on = keys->enabled ? 1 : 0;
         int k;
 
-        k = hash_variable(global_variable, "SecureBoot", &on, 1, digest, e);
+        k = hash_variable("SecureBoot", &on, 1, digest, e);
         if (k == 0)
                 k = add_event(p, PCR_SECURE_BOOT, EV_EFI_VARIABLE_DRIVER_CONFIG, digest,
                               on ? "Secure Boot is on" : "Secure Boot is off", e, "variable SecureBoot = %u", on);
         for (size_t i = 0; i < KEY_LISTS && k == 0; i++) {
-                k = hash_variable(i <= KEY_KEK ? global_variable : security_database, key_list_names[i], keys->data[i],
-                                  keys->size[i], digest, e);
+                k = hash_variable(key_list_names[i], keys->data[i], keys->size[i], digest, e);
                 if (k == 0)
                         k = add_event(p, PCR_SECURE_BOOT, EV_EFI_VARIABLE_DRIVER_CONFIG, digest,
                                       keys->size[i] ? "the keys enrolled" : "measured although it is not set", e,
@@ -138,7 +125,7 @@ static int add_authority(struct prediction *p, const struct key_lists *keys, con
                 return 0;
         k = secureboot_authority(pe, &keys->db, &keys->dbx, &entry, e);
         if (k == 0)
-                k = hash_variable(security_database, "db", entry->signature, entry->signature_size, digest, e);
+                k = hash_variable("db", entry->signature, entry->signature_size, digest, e);
         if (k < 0)
                 return k;
         for (size_t i = 0; i < p->n; i++)
@@ -417,13 +404,13 @@ static int add_separators(struct prediction *p, const struct predicted_boot *boo
 static int add_attempts(struct prediction *p, const struct predicted_boot *boot, struct error *e) {
         int k;
 
-        k = add_text(p, PCR_IMAGE, action_calling, "the firmware tries its first boot option", e);
+        k = add_text(p, PCR_IMAGE, UEFI_ACTION_CALLING, "the firmware tries its first boot option", e);
         if (k == 0)
                 k = add_separators(p, boot, e);
         for (unsigned i = 0; i < boot->failed_options && k == 0; i++) {
-                k = add_text(p, PCR_IMAGE, action_returning, "that boot option started nothing, or returned", e);
+                k = add_text(p, PCR_IMAGE, UEFI_ACTION_RETURNING, "that boot option started nothing, or returned", e);
                 if (k == 0)
-                        k = add_text(p, PCR_IMAGE, action_calling, "the firmware tries the next boot option", e);
+                        k = add_text(p, PCR_IMAGE, UEFI_ACTION_CALLING, "the firmware tries the next boot option", e);
         }
         return k;
 }

@@ -4,11 +4,10 @@
 /* Where a boot departs from what was expected of it: the first event that differs in a PCR, and what that means in
  * words.
  *
- * Against a list of events (a prediction, or the log of a good boot) the lists are compared. Against a value alone,
- * which has no events in it, the event is found by trial: which one must be left out, or which setting changed, for the
- * log to lead to that value. */
+ * compare_events() has a list of events to compare with: a prediction, or the log of a good boot. compare_value() has a
+ * value alone, which tells of no event: it finds the event by trial. Which one must be left out, or which setting
+ * changed, for the log to lead to that value? */
 
-#include "measure/events.h"
 #include "replay/replay.h"
 
 struct expected_event {

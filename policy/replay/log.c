@@ -76,6 +76,15 @@ int event_log_append(struct event_log *to, struct event_log *from, struct error 
         return 0;
 }
 
+size_t event_log_of_pcr(const struct event_log *l, unsigned pcr, const struct log_event **out, size_t max) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < l->n; i++)
+                if (l->events[i].extended && l->events[i].pcr == pcr && n++ < max)
+                        out[n - 1] = &l->events[i];
+        return n;
+}
+
 const uint8_t *log_event_digest(const struct log_event *event, const struct pcr_algorithm *bank) {
         for (size_t i = 0; i < event->n_digests; i++)
                 if (event->digests[i].algorithm == bank)

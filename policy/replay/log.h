@@ -65,5 +65,8 @@ void event_log_find_banks(struct event_log *l);
 /* How many of the events that extend a PCR lack a digest for this bank. */
 size_t event_log_lacking(const struct event_log *l, const struct pcr_algorithm *bank);
 
+/* The first `max` events that extend this PCR; returns how many there are. */
+size_t event_log_of_pcr(const struct event_log *l, unsigned pcr, const struct log_event **out, size_t max);
+
 /* The digest for a bank, or NULL. */
 const uint8_t *log_event_digest(const struct log_event *event, const struct pcr_algorithm *bank);

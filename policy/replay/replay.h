@@ -13,7 +13,17 @@ struct replay {
         uint32_t unknown; /* bit n: an event of PCR n has no digest for this bank, so the value is not known */
 };
 
-/* One event at a time, for whoever wants the values in between. */
+/* The bank to replay: the one of that name; NULL: SHA-384, which key policies are about, where the log has it,
+ * otherwise the bank that the fewest events lack. FAILURE_USAGE when the log has no such bank, FAILURE_EVENT_LOG when
+ * it has none.
+ */
+int replay_choose_bank(const struct event_log *log, const char *name, const struct pcr_algorithm **ret,
+                       struct error *e);
+
+/* The values after the whole log. */
+int replay_log(const struct event_log *log, const struct pcr_algorithm *bank, struct replay *ret, struct error *e);
+
+/* The values before the first event, and after one more event. */
 void replay_start(struct replay *r, const struct pcr_algorithm *bank, unsigned locality);
 int replay_event(struct replay *r, const struct log_event *event, struct error *e);
 /* value = H(value || digest) */
