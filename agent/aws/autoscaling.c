@@ -10,19 +10,21 @@
 enum { MAX_ANSWER = 64 * 1024, ATTEMPT_MS = 10000 };
 
 struct completion {
-        struct http *http;
-        struct credential_source *credentials;
-        const char *region;
-        struct endpoint endpoint;
-        const char *subject;
-        char *body;
+        struct service service;
+        char *subject, *body;
 };
+
+static void completion_done(struct completion *c) {
+        service_done(&c->service);
+        free(c->subject);
+        free(c->body);
+}
 
 static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
         struct completion *c = userdata;
 
-        return service_prepare(c->http, c->credentials, &(struct service_request) {
-                .endpoint = &c->endpoint, .service = "autoscaling", .region = c->region, .path = "/",
+        return service_prepare(&c->service, &(struct service_request) {
+                .path = "/",
                 .http = {
                         .method = "POST",
                         .headers = (struct pair[]) {
@@ -36,18 +38,12 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
         }, easy, refresh, ret, e);
 }
 
-/* Errors are <ErrorResponse><Error><Code>...</Code><Message>...</Message></Error></ErrorResponse>. */
-static void parse_error(struct http_call *call, char code[static 80], char message[static 512]) {
-        _cleanup_free_ char *copy = NULL;
-        const char *text;
-        size_t n;
+/* Errors are <ErrorResponse><Error><Code>...</Code><Message>...</Message></Error></ErrorResponse>. "" where absent. */
+static void find_text(const struct service_answer *answer, const char *path, char *ret, size_t room) {
+        _cleanup_free_ char *copy = strndup(answer->text, answer->n);
+        const char *text = copy ? xml_find(copy, strlen(copy), path) : NULL;
 
-        code[0] = message[0] = '\0';
-        copy = strdup(http_call_text(call, &n));
-        text = copy ? xml_find(copy, n, "ErrorResponse/Error/Message") : NULL;
-        snprintf(message, 512, "%s", text ?: "");
-        text = xml_find(http_call_text(call, &n), n, "ErrorResponse/Error/Code");
-        snprintf(code, 80, "%s", text && verdict_code_valid(text) ? text : "");
+        snprintf(ret, room, "%s", text ?: "");
 }
 
 static void advise(const char *code, const char *message, bool is_clock, struct error *e) {
@@ -69,25 +65,30 @@ static void advise(const char *code, const char *message, bool is_clock, struct 
                 fail_advice(e, "Auto Scaling named the reason above; the hook's own timeout decides now.");
 }
 
-static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
-        enum http_verdict verdict = http_judge(call, code, e);
-        char kind[80], message[512];
+enum http_verdict autoscaling_judge_error(const struct service_answer *answer, struct error *e) {
+        char code[80], message[512];
         struct verdict v;
-        long status;
 
-        (void) userdata;
-        status = http_call_status(call);
-        if (verdict != HTTP_OK || status == 200)
-                return verdict;
-        parse_error(call, kind, message);
-        v = verdict_of(VERDICT_AUTOSCALING, status, kind[0] ? kind : NULL, message);
-        http_verdict_fail(call, v.verdict, e, FAILURE_LIFECYCLE, "HTTP %ld %s: %s", status, kind, message);
-        /* A signature whose date is off is called invalid, like one by the wrong key. */
-        advise(kind, message,
+        find_text(answer, "ErrorResponse/Error/Code", code, sizeof code);
+        find_text(answer, "ErrorResponse/Error/Message", message, sizeof message);
+        if (!verdict_code_valid(code))
+                code[0] = '\0';
+        v = verdict_of(VERDICT_AUTOSCALING, answer->status, code[0] ? code : NULL, message);
+        fail(e, FAILURE_LIFECYCLE, -EIO, answer->subject, "HTTP %ld %s: %s", answer->status, code, message);
+        /* Auto Scaling calls a signature whose date is wrong invalid, as it calls one by the wrong key. */
+        advise(code, message,
                v.failure == FAILURE_CLOCK || strstr(message, "Signature expired") ||
                        strstr(message, "Signature not yet current"),
                e);
         return v.verdict;
+}
+
+static enum http_verdict judge(void *userdata _unused_, struct http_call *call, CURLcode code, struct error *e) {
+        enum http_verdict verdict = http_judge(call, code, e);
+
+        if (verdict != HTTP_OK || http_call_status(call) == 200)
+                return verdict;
+        return service_judge(call, NULL, autoscaling_judge_error, e);
 }
 
 static int compose(const struct lifecycle_hook *hook, bool proceed, char **ret, struct error *e) {
@@ -107,25 +108,27 @@ int autoscaling_complete(struct http *http, struct credential_source *credential
                          const struct endpoint_choice *endpoint, const struct lifecycle_hook *hook, bool proceed,
                          struct error *e) {
         static const struct retry_policy policy = { .deadline_ms = 30 * 1000, .base_ms = 100, .cap_ms = 5000 };
-        _cleanup_free_ char *subject = NULL, *body = NULL;
+        _cleanup_(completion_done) struct completion c = {};
         _cleanup_http_call_ struct http_call *call = NULL;
-        struct completion c = { .http = http, .credentials = credentials, .region = region };
         const struct http_exchange exchange = { prepare, judge, &c };
         int r;
 
-        if (asprintf(&subject, "lifecycle hook %s of %s", hook->name, hook->group) < 0) {
-                subject = NULL;
-                return fail_oom(e);
-        }
-        r = compose(hook, proceed, &body, e);
-        if (r == 0)
-                r = endpoint->url ? endpoint_parse(endpoint->url, "Auto Scaling endpoint", &c.endpoint, e)
-                                  : endpoint_aws(NULL, "autoscaling", region, endpoint, &c.endpoint, e);
+        r = service_init(&c.service,
+                         &(struct service_options) {
+                                 .name = "autoscaling",
+                                 .setting = "Auto Scaling endpoint",
+                                 .http = http,
+                                 .credentials = credentials,
+                                 .region = region,
+                                 .endpoint = endpoint,
+                         },
+                         e);
         if (r < 0)
                 return r;
-        c.subject = subject;
-        c.body = body;
-        r = http_perform(http, &exchange, &policy, &call, e);
-        endpoint_done(&c.endpoint);
-        return r;
+        if (asprintf(&c.subject, "lifecycle hook %s of %s", hook->name, hook->group) < 0)
+                return fail_oom(e);
+        r = compose(hook, proceed, &c.body, e);
+        if (r < 0)
+                return r;
+        return http_perform(http, &exchange, &policy, &call, e);
 }

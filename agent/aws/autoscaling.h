@@ -4,9 +4,7 @@
 /* EC2 Auto Scaling's CompleteLifecycleAction: an instance that waits in Pending:Wait goes into service, or is given up.
  * Source: Amazon EC2 Auto Scaling API Reference (Query protocol, 2011-01-01). */
 
-#include "aws/credential-source.h"
-#include "aws/endpoint.h"
-#include "aws/http.h"
+#include "aws/service.h"
 
 struct lifecycle_hook {
         const char *group, *name; /* AutoScalingGroupName, LifecycleHookName */
@@ -18,3 +16,6 @@ struct lifecycle_hook {
 int autoscaling_complete(struct http *http, struct credential_source *credentials, const char *region,
                          const struct endpoint_choice *endpoint, const struct lifecycle_hook *hook, bool proceed,
                          struct error *e);
+
+/* Judges an answer whose status is not 200; fills e. */
+enum http_verdict autoscaling_judge_error(const struct service_answer *answer, struct error *e);

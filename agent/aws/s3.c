@@ -14,11 +14,7 @@
 enum { DEADLINE_MS = 30000, MAX_ERROR = 64 * 1024, MAX_KEY = 1024, MAX_SKEW_SECONDS = 15 * 60 };
 
 struct s3 {
-        struct http *http;
-        struct credential_source *credentials;
-        char *region;
-        struct endpoint endpoint;      /* .host NULL: AWS's own */
-        struct endpoint_choice choice; /* of these */
+        struct service service;
 };
 
 int s3_new(struct http *http, struct credential_source *credentials, const char *region,
@@ -28,21 +24,18 @@ int s3_new(struct http *http, struct credential_source *credentials, const char 
 
         if (!s3)
                 return fail_oom(e);
-        s3->http = http;
-        s3->credentials = credentials;
-        if (!region_valid(region))
-                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region%s", region,
-                            region_hint(region));
-        s3->region = strdup(region);
-        if (!s3->region)
-                return fail_oom(e);
-        s3->choice =
-                (struct endpoint_choice) { .use_fips = endpoint->use_fips, .use_dualstack = endpoint->use_dualstack };
-        if (endpoint->url) {
-                r = endpoint_parse(endpoint->url, "S3 endpoint", &s3->endpoint, e);
-                if (r < 0)
-                        return r;
-        }
+        r = service_init(&s3->service,
+                         &(struct service_options) {
+                                 .name = "s3",
+                                 .setting = "S3 endpoint",
+                                 .http = http,
+                                 .credentials = credentials,
+                                 .region = region,
+                                 .endpoint = endpoint,
+                         },
+                         e);
+        if (r < 0)
+                return r;
         *ret = TAKE(s3);
         return 0;
 }
@@ -50,8 +43,7 @@ int s3_new(struct http *http, struct credential_source *credentials, const char 
 void s3_free(struct s3 *s3) {
         if (!s3)
                 return;
-        endpoint_done(&s3->endpoint);
-        free(s3->region);
+        service_done(&s3->service);
         free(s3);
 }
 
@@ -248,17 +240,6 @@ enum http_verdict s3_judge_error(const struct service_answer *answer, struct err
         return v.verdict;
 }
 
-static enum http_verdict judge_call(struct http_call *call, const char *action, struct error *e) {
-        struct service_answer answer = service_answer(call);
-        enum http_verdict verdict;
-
-        answer.action = action;
-        verdict = s3_judge_error(&answer, e);
-        if (e)
-                snprintf(e->request_id, sizeof e->request_id, "%s", http_call_request_id(call));
-        return verdict;
-}
-
 /* The permission that a request needs, unless S3 names one in its refusal. */
 static const char *action_of(const struct s3_request *q) {
         if (!q->key || !q->key[0])
@@ -270,38 +251,31 @@ static const char *action_of(const struct s3_request *q) {
         return "s3:PutObject";
 }
 
-/* A bucket whose name has dots is no name that AWS's wildcard certificate covers. */
-static int locate(const struct s3 *s3, const char *bucket, const char *key, struct endpoint *ret_endpoint,
-                  char **ret_path, struct error *e) {
-        bool path_style = s3->endpoint.host || strchr(bucket, '.');
+/* The path of a request. The bucket is in it, and not in the host's name, at an endpoint of one's own, and where the
+ * bucket's name has dots: AWS's wildcard certificate does not cover such a host. */
+static int make_path(const char *bucket, const char *key, bool path_style, char **ret) {
         _cleanup_free_ char *encoded = NULL;
-        int r;
 
         if (sigv4_encode(key, true, &encoded) < 0 ||
-            asprintf(ret_path, "/%s%s%s", path_style ? bucket : "", path_style && key[0] ? "/" : "", encoded) < 0)
-                return fail_oom(e);
-        if (!s3->endpoint.host)
-                return endpoint_aws(path_style ? NULL : bucket, "s3", s3->region, &s3->choice, ret_endpoint, e);
-        r = endpoint_copy(&s3->endpoint, ret_endpoint);
-        return r < 0 ? fail_oom(e) : 0;
+            asprintf(ret, "/%s%s%s", path_style ? bucket : "", path_style && key[0] ? "/" : "", encoded) < 0)
+                return -ENOMEM;
+        return 0;
 }
 
 static int prepare_request(struct s3 *s3, const struct s3_request *q, CURL *easy, bool refresh, struct http_call **ret,
                            struct error *e) {
-        _cleanup_endpoint_ struct endpoint endpoint = {};
+        bool path_style = s3->service.endpoint.host || strchr(q->bucket, '.');
         _cleanup_free_ char *path = NULL, *subject = NULL;
         const char *key = q->key ?: "";
-        int r;
 
         if (asprintf(&subject, "s3://%s/%s", q->bucket, key) < 0)
                 return fail_oom(e);
         if (!bucket_valid(q->bucket) || strlen(key) > MAX_KEY)
                 return fail(e, FAILURE_S3_NOT_FOUND, -EINVAL, subject, "is not the name of an object");
-        r = locate(s3, q->bucket, key, &endpoint, &path, e);
-        if (r < 0)
-                return r;
-        return service_prepare(s3->http, s3->credentials, &(struct service_request) {
-                .endpoint = &endpoint, .service = "s3", .region = s3->region, .path = path, .query = q->query,
+        if (make_path(q->bucket, key, path_style, &path) < 0)
+                return fail_oom(e);
+        return service_prepare(&s3->service, &(struct service_request) {
+                .host_prefix = path_style ? NULL : q->bucket, .path = path, .query = q->query,
                 .unsigned_payload = true,
                 .http = {
                         .method = q->method, .headers = q->headers, .n_headers = q->n_headers,
@@ -334,11 +308,11 @@ static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode 
                 return x->request->judge ? x->request->judge(call, e) : HTTP_OK;
         /* An expired token's 400 to a HEAD says nothing; if it is something else, the next answer is the same. */
         if (http_call_status(call) == 400 && streq(x->request->method, "HEAD") && !x->refreshed) {
-                judge_call(call, action_of(x->request), e);
+                service_judge(call, action_of(x->request), s3_judge_error, e);
                 x->refreshed = true;
                 return HTTP_REFRESH;
         }
-        return judge_call(call, action_of(x->request), e);
+        return service_judge(call, action_of(x->request), s3_judge_error, e);
 }
 
 int s3_perform(struct s3 *s3, const struct s3_request *request, struct http_call **ret, struct error *e) {
@@ -348,7 +322,7 @@ int s3_perform(struct s3 *s3, const struct s3_request *request, struct http_call
                                        .base_ms = 100,
                                        .cap_ms = 5000 };
 
-        return http_perform(s3->http, &exchange, &policy, ret, e);
+        return http_perform(s3->service.http, &exchange, &policy, ret, e);
 }
 
 static enum http_verdict malformed(struct http_call *call, const char *header, struct error *e) {
@@ -439,7 +413,7 @@ int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8
 }
 
 void s3_tell_retry(const struct s3 *s3, const struct error *why, unsigned wait_ms) {
-        http_tell_retry(s3->http, why, wait_ms);
+        http_tell_retry(s3->service.http, why, wait_ms);
 }
 
 /* What belongs to the call of one range. */
@@ -523,5 +497,5 @@ enum http_verdict s3_judge_range(struct http_call *call, CURLcode code, struct e
         if (status == 206 && !s3_range_answer(call, &answer))
                 return malformed(call, range->wrong, e);
         verdict = http_judge(call, code, e);
-        return verdict != HTTP_OK || status == 206 ? verdict : judge_call(call, "s3:GetObject", e);
+        return verdict != HTTP_OK || status == 206 ? verdict : service_judge(call, "s3:GetObject", s3_judge_error, e);
 }

@@ -8,9 +8,7 @@
  * NETWORK, with S3's own words and its request id.
  * Source: Amazon S3 API Reference; RFC 9110 (Range, Content-Range, ETag). */
 
-#include "aws/credential-source.h"
-#include "aws/endpoint.h"
-#include "aws/http.h"
+#include "aws/service.h"
 
 struct s3;
 
@@ -82,5 +80,4 @@ struct s3_request {
 int s3_perform(struct s3 *s3, const struct s3_request *request, struct http_call **ret, struct error *e);
 
 /* Judges an answer whose status is not 2xx (or a 200 that holds an error), for tests and fuzzing; fills e. */
-struct service_answer;
 enum http_verdict s3_judge_error(const struct service_answer *answer, struct error *e);

@@ -143,7 +143,7 @@ static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e)
 
 struct asking {
         struct boot *boot;
-        struct kms_release release;
+        struct kms_answer release;
         unsigned refused; /* keys that did not open it */
 };
 
@@ -178,7 +178,7 @@ static void report_refusal(void *userdata, const struct kms_ciphertext *cipherte
         a->refused++;
 }
 
-static int ask_for_key(struct boot *b, struct kms_release *ret, struct error *e) {
+static int ask_for_key(struct boot *b, struct kms_answer *ret, struct error *e) {
         struct asking a = { .boot = b };
         int r;
 
@@ -191,7 +191,7 @@ static int ask_for_key(struct boot *b, struct kms_release *ret, struct error *e)
 }
 
 int boot_release(struct boot *b, struct error *e) {
-        _cleanup_(kms_release_done) struct kms_release release = { 0 };
+        _cleanup_kms_answer_ struct kms_answer release = { 0 };
         int r;
 
         boot_identify(b, false);
@@ -202,7 +202,7 @@ int boot_release(struct boot *b, struct error *e) {
         if (r == 0) {
                 report_text(b->report, "kms.request_id", release.request_id);
                 report_put(b->report, "kms.attempts", json_object_new_int((int) release.attempts));
-                r = recipient_open(b->recipient, release.envelope, release.size, &b->data_key, e);
+                r = recipient_open(b->recipient, release.envelope, release.envelope_size, &b->data_key, e);
         }
         /* It has done its one duty. */
         recipient_free(TAKE(b->recipient));

@@ -9,35 +9,43 @@ static int check_data_key(const struct kms_answer *answer, const char *subject, 
 }
 
 int kms_decrypt(struct kms *kms, const struct kms_ciphertext *ciphertext, struct secret **ret, struct error *e) {
-        struct kms_request request = { .operation = "Decrypt", .key = ciphertext->key_arn };
-        _cleanup_(kms_answer_done) struct kms_answer answer = {};
-        _cleanup_json_ json_object *body = NULL;
+        const struct kms_request request = {
+                .operation = "Decrypt",
+                .key = ciphertext->key_arn,
+                .context = ciphertext->context,
+                .n_context = ciphertext->n_context,
+                .blob = ciphertext->blob,
+                .blob_size = ciphertext->size,
+        };
+        _cleanup_kms_answer_ struct kms_answer answer = {};
         int r;
 
-        if (kms_decrypt_body(ciphertext, &body) < 0)
-                return fail_oom(e);
-        request.body = body;
-        r = kms_perform(kms, &request, &answer, NULL, e);
-        if (r == 0)
-                r = check_data_key(&answer, ciphertext->key_arn, e);
-        if (r == 0)
-                *ret = TAKE(answer.plaintext);
-        return r;
+        r = kms_perform(kms, &request, &answer, e);
+        if (r < 0)
+                return r;
+        r = check_data_key(&answer, ciphertext->key_arn, e);
+        if (r < 0)
+                return r;
+        *ret = TAKE(answer.plaintext);
+        return 0;
 }
 
 int kms_generate_data_key(struct kms *kms, const char *key, const struct pair *context, size_t n_context,
                           struct kms_data_key *ret, struct error *e) {
-        _cleanup_(kms_answer_done) struct kms_answer answer = {};
-        _cleanup_json_ json_object *body = json_object_new_object();
-        const struct kms_request request = { .operation = "GenerateDataKey", .key = key, .body = body };
+        const struct kms_request request = {
+                .operation = "GenerateDataKey",
+                .key = key,
+                .context = context,
+                .n_context = n_context,
+                .more = &(struct pair) { "KeySpec", "AES_256" },
+        };
+        _cleanup_kms_answer_ struct kms_answer answer = {};
         int r;
 
-        if (!body || kms_add_text(body, "KeyId", key) < 0 || kms_add_text(body, "KeySpec", "AES_256") < 0 ||
-            kms_add_context(body, context, n_context) < 0)
-                return fail_oom(e);
-        r = kms_perform(kms, &request, &answer, NULL, e);
-        if (r == 0)
-                r = check_data_key(&answer, key, e);
+        r = kms_perform(kms, &request, &answer, e);
+        if (r < 0)
+                return r;
+        r = check_data_key(&answer, key, e);
         if (r < 0)
                 return r;
         if (!answer.blob)

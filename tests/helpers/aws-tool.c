@@ -240,7 +240,7 @@ static int next_document(void *userdata, uint8_t **ret, size_t *ret_n, struct er
 
 static int release(struct tool *t, struct error *e) {
         const struct pair context[] = { { "model", "m" }, { "version", "1" } };
-        _cleanup_(kms_release_done) struct kms_release out = {};
+        _cleanup_kms_answer_ struct kms_answer out = {};
         _cleanup_free_ uint8_t *blob = NULL;
         const char *key = t->argv[0];
         size_t n;
@@ -254,7 +254,7 @@ static int release(struct tool *t, struct error *e) {
                                 e);
         if (r == 0) {
                 fprintf(stderr, "%u %s\n", out.attempts, out.request_id);
-                r = write_all(STDOUT_FILENO, out.envelope, out.size);
+                r = write_all(STDOUT_FILENO, out.envelope, out.envelope_size);
         }
         return r;
 }

@@ -251,14 +251,14 @@ static void test_release(void **state) {
                                    "\"EncryptionContext\":{\"model\":\"llama\",\"version\":\"1\\\"2\"},"
                                    "\"Recipient\":{\"KeyEncryptionAlgorithm\":\"RSAES_OAEP_SHA_256\","
                                    "\"AttestationDocument\":\"AQ==\"}}";
-        _cleanup_(kms_release_done) struct kms_release release = {};
+        _cleanup_kms_answer_ struct kms_answer release = {};
         struct error e = {};
         struct fixture f;
 
         (void) state;
         start(&f, replies, 4);
         assert_ok(kms_release(f.kms, &ciphertext, attest, &f, &release, &e), &e);
-        assert_int_equal(release.size, 3);
+        assert_int_equal(release.envelope_size, 3);
         assert_memory_equal(release.envelope, "\x30\x80\x06", 3);
         assert_string_equal(release.request_id, "R-4");
         assert_int_equal(release.attempts, 4);
@@ -299,7 +299,7 @@ static void test_release_refuses(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                struct kms_release release = {};
+                struct kms_answer release = {};
                 struct error e = {};
                 struct fixture f;
 
