@@ -29,10 +29,7 @@ AGENT_ALONE = ["agent/boot", "agent"]
 # Other services link libsealboot-verify. It consists of these rooms, and of these files of other rooms.
 VERIFY_ROOMS, VERIFY_FILES = ["agent/basic", "policy/verify"], ["agent/evidence/cbor.c", "agent/evidence/cbor.h", "agent/evidence/registers.h"]
 
-KNOWN = {
-    "agent/boot/stop.c calls agent/sealboot-agent.c":
-        "a boot that is stopped reports its failure as the program does: the report is to move into boot/",
-}
+KNOWN = {}
 
 
 def room(path):

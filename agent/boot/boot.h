@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The boot's steps, in the order sealboot-agent.c takes them. Each returns 0 or a negative errno with e filled, and
- * leaves what it found out in struct boot for the steps after it. */
+/* One boot: what its steps share. sealboot-agent.c has the table of the steps, in the order in which they run. Each
+ * step is in the file of its name. It returns 0, or a negative errno with e filled, and leaves its results in struct
+ * boot for the steps after it. */
 
 #include <pthread.h>
 
@@ -16,91 +17,116 @@
 #include "pipeline/unseal.h"
 #include "recipient/recipient.h"
 #include "report/report.h"
-#include "sealed/model.h"
+#include "sealed/opening.h"
 
-/* Enough for the longest silence there can be between two words to the service manager: KMS's deadline, a range's, or
- * what Auto Scaling takes to be told. */
+/* Each message to the service manager extends its timeout by this much. No wait between two messages is longer: not for
+ * KMS, not for a range of S3, not for Auto Scaling. */
 enum { BOOT_SILENCE_SECONDS = 120 };
 
-struct boot {
-        /* From the command line; NULL: the configuration's. */
+/* From the command line; NULL: the configuration's. */
+struct boot_arguments {
         const char *config_path, *tcti, *report_path;
+};
 
-        struct config *config;
-        struct report *report;
-        struct handoff *handoff;
+/* The TPM, and AWS. */
+struct boot_services {
         struct tpm *tpm;
         struct http *http;
         struct imds *imds;
         struct credential_source *credentials;
         struct s3 *s3;
         struct kms *kms;
-        struct launch launch;
-        char *source; /* "s3://bucket/key" */
         char *region;
-        char instance_id[32]; /* "" until the metadata service told */
+        char instance_id[32]; /* "": the metadata service has not answered yet */
+};
 
-        /* An RSA key takes longer to make than TPM and metadata service to answer: it is made on the side. */
-        pthread_t recipient_thread;
-        bool recipient_started;
-        struct recipient *recipient;
-        int recipient_result;
-        struct error recipient_error;
+/* The RSA key pair that KMS encrypts the data key to. It takes longer to make than the TPM and the metadata service
+ * take to answer, so a thread of its own makes it. */
+struct boot_recipient {
+        pthread_t thread;
+        bool started; /* the thread; not joined yet */
+        struct recipient *key;
+        int result; /* of the thread */
+        struct error error;
+};
 
-        struct unseal *unseal;
-        struct room room;  /* what the model may take up */
-        size_t first_file; /* its index in the pipeline */
-        char *single_name; /* the file's, of a single object */
-        uint8_t *manifest; /* sealed, whole; NULL for a single object */
-        size_t manifest_size;
-        struct message_header *manifest_header;
-        const struct message_header *header; /* of the manifest or of the single object: what KMS is asked about */
-        struct key_candidates candidates;    /* for the data key */
-        bool presented;                      /* claims holds what the last attestation document did */
+/* What the last attestation document says of this machine. */
+struct boot_evidence {
+        bool known;
         struct document_claims claims;
-        struct secret *data_key;
+};
 
-        int64_t unseal_began_ns;
-        uint64_t unsealed; /* bytes, as last told */
-        struct model *model;
-        size_t *file_of; /* the pipeline's index for each of the model's files */
-        const char *published;
+struct boot_sealed {
+        struct launch launch;
+        char *source;             /* "s3://bucket/key", for messages; changed under `critical` */
+        struct accepted accepted; /* by the configuration */
+        struct opening opening;
+        struct room room; /* what the model may take up */
+        struct unseal *pipeline;
+        size_t first_file; /* its index in the pipeline */
+};
 
-        /* Held while an NV index is defined, and from boot_end() on: a stop waits for it. Recursive. */
+struct boot_result {
+        size_t *file_of;       /* the pipeline's index of each file of the model */
+        const char *published; /* the path; owned by the hand-off */
+};
+
+struct boot {
+        struct boot_arguments arguments;
+        struct config *config;
+        struct report *report;
+        struct handoff *handoff;
+        struct boot_services services;
+        struct boot_recipient recipient;
+        struct boot_evidence evidence;
+        struct boot_sealed sealed;
+        struct boot_result result;
+
+        /* SIGTERM waits for it: held while an NV index is defined, and from boot_fix_outcome() on. Recursive. */
         pthread_mutex_t critical;
 };
 
-int boot_configure(struct boot *b, struct error *e); /* measured configuration, boot report, HTTP, model directory */
-int boot_begin_key(struct boot *b, struct error *e); /* the ephemeral RSA key, on a thread of its own */
-int boot_open_tpm(struct boot *b, struct error *e);  /* PCR15 must be zero in every bank */
-int boot_locate(struct boot *b, struct error *e);    /* metadata: launch parameters, region, role credentials */
-int boot_prefetch(struct boot *b, struct error *e);  /* the sealed header; the download begins */
-int boot_release(struct boot *b, struct error *e);   /* attestation document -> KMS -> data key */
-int boot_unseal(struct boot *b, struct error *e);    /* manifest; every frame authenticated, every digest checked */
-int boot_measure(struct boot *b, struct error *e);   /* PCR15 is extended and logged */
-int boot_publish(struct boot *b, struct error *e);   /* one rename */
+/* ---- the steps */
 
-/* The part of boot_locate() that a boot which failed before it does later, to find its lifecycle hook. */
+int boot_configure(struct boot *b, struct error *e);
+int boot_begin_recipient(struct boot *b, struct error *e);
+int boot_open_tpm(struct boot *b, struct error *e);
+int boot_locate(struct boot *b, struct error *e);
+int boot_prefetch(struct boot *b, struct error *e);
+int boot_identify(struct boot *b, struct error *e);
+int boot_release(struct boot *b, struct error *e);
+int boot_unseal(struct boot *b, struct error *e);
+int boot_measure(struct boot *b, struct error *e);
+int boot_publish(struct boot *b, struct error *e);
+
+/* ---- parts of steps that other files need */
+
+/* Waits for the thread of boot_begin_recipient(), and returns its result. Does nothing if it was joined already. */
+int boot_join_recipient(struct boot *b, struct error *e);
+/* The part of boot_locate() that finds the lifecycle hook: a boot that failed earlier does it for the hook. */
 int boot_ask_metadata(struct boot *b, struct error *e);
-
-/* Who we are, for the report and the lifecycle hook: asked for while the recipient key is made, and not waited for
- * then; once more when a hook needs it and it was not there. */
-void boot_identify(struct boot *b, bool required);
-
-/* Names the model's place, for messages: s3://, the bucket, and this key. */
+/* As boot_identify(), but waits for the metadata service. Without an answer, services.instance_id stays empty. */
+void boot_require_identity(struct boot *b);
+/* Sets sealed.source to the object `key`. */
 int boot_name_source(struct boot *b, const char *key, struct error *e);
+/* Shows the text in STATUS=, and extends the service manager's timeout. From any thread. */
+void boot_status(const char *format, ...) _printf_(1, 2);
 
-/* How the boot ends is decided: from here on a stop has to wait, and cannot hide it. May be called again. */
-void boot_end(struct boot *b);
-/* Ends the workers and wipes every key: before anybody is told that there is a model, or that there will be none. */
-void boot_forget(struct boot *b);
+/* ---- the end */
 
-/* Completes the Auto Scaling lifecycle hook, if one is configured: CONTINUE, or ABANDON. The boot is decided and told
- * by then, so a failure is only told: on the console and in the report. */
+/* The outcome is fixed. SIGTERM is held back from here on, so that it cannot replace it. May be called again. */
+void boot_fix_outcome(struct boot *b);
+/* Tells the console, the journal, the service manager and the boot report. */
+void boot_report_failure(struct boot *b, const struct error *failure);
+/* The end of a boot, with the lifecycle hook. Each returns the exit code. */
+int boot_failed(struct boot *b, const struct error *failure);
+int boot_succeeded(struct boot *b);
+/* Completes the Auto Scaling lifecycle hook, if there is one: CONTINUE, or ABANDON. Call after the outcome is reported.
+ * A failure here does not change it, and is only told: on the console and in the report. */
 void boot_complete_hook(struct boot *b, bool proceed);
-
-/* Undoes whatever is there: wipes keys, removes plaintext that was not published, closes. */
+/* Frees everything; removes plaintext that was not published. */
 void boot_done(struct boot *b);
 
-/* For the service manager: what is going on, and that it is (TimeoutStartSec= counts from the last call). */
-void boot_status(const char *format, ...) _printf_(1, 2);
+/* SIGTERM, SIGINT and SIGHUP end the boot: plaintext is removed, the failure reported, and the exit code is
+ * FAILURE_STOPPED. Call before any other thread starts, since every thread must block these signals. */
+int boot_catch_stop(struct boot *b);

@@ -1,122 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The sealed header, and the key for it. */
+/* The data key: an attestation document, exchanged with KMS for the key, which only this boot's key pair can open. */
 
 #include <openssl/rand.h>
 
-#include "basic/encode.h"
 #include "boot/boot.h"
 #include "evidence/nitrotpm.h"
 
-/* ---- what is sealed */
-
-static int start_pipeline(struct boot *b, struct error *e) {
-        struct unseal_options options = {
-                .s3 = b->s3,
-                .bucket = b->launch.bucket,
-                .directory_fd = handoff_private_fd(b->handoff),
-                .workers = b->config->workers,
-                .connections = b->config->connections,
-                .any_iv = b->config->allow_any_iv,
-        };
-        int r;
-
-        /* Asked once, before anything is fetched ahead: what that takes up is the model's own. */
-        r = handoff_room(b->handoff, &b->room, e);
-        if (r < 0)
-                return r;
-        options.room = room_bytes(&b->room);
-        options.unit = b->room.unit;
-        options.limit = room_limit(&b->room);
-        return unseal_new(&options, &b->unseal, e);
-}
-
-static int fetch_manifest(struct boot *b, struct error *e) {
-        _cleanup_free_ char *key = NULL, *first = NULL;
-        int r;
-
-        if (asprintf(&key, "%s" MODEL_MANIFEST_OBJECT, b->launch.key) < 0 ||
-            asprintf(&first, "%s" MODEL_OBJECT_FORMAT, b->launch.key, (size_t) 0) < 0)
-                return fail_oom(e);
-        /* The manifest cannot be read before the key is there, but by custom it lists this object: fetch ahead. */
-        r = unseal_add(b->unseal, first, NULL, true, &b->first_file, e);
-        if (r < 0)
-                return r;
-        r = s3_get(b->s3, b->launch.bucket, key, MODEL_MANIFEST_MAX, &b->manifest, &b->manifest_size, NULL, e);
-        if (r < 0)
-                return r;
-        r = boot_name_source(b, key, e);
-        if (r < 0)
-                return r;
-        r = message_header_parse(b->manifest, b->manifest_size, b->source, &b->manifest_header, e);
-        b->header = b->manifest_header;
-        return r;
-}
-
-static int fetch_single(struct boot *b, struct error *e) {
-        int r;
-
-        r = unseal_add(b->unseal, b->launch.key, NULL, false, &b->first_file, e);
-        if (r < 0)
-                return r;
-        return unseal_wait_header(b->unseal, b->first_file, &b->header, e);
-}
-
-static void report_header(struct boot *b) {
-        json_object *context = json_object_new_object();
-
-        for (size_t i = 0; i < b->header->n_context; i++)
-                json_object_object_add(context, b->header->context[i].name,
-                                       json_object_new_string(b->header->context[i].value));
-        report_put(b->report, "encryption_context", context);
-        report_text(b->report, "key_arn", b->candidates.items[0].arn);
-}
-
-int boot_prefetch(struct boot *b, struct error *e) {
-        int r;
-
-        boot_status("Fetching the sealed header of %s", b->source);
-        report_begin(b->report, "header");
-        r = start_pipeline(b, e);
-        if (r == 0)
-                r = b->launch.is_prefix ? fetch_manifest(b, e) : fetch_single(b, e);
-        if (r == 0)
-                r = config_accept(b->config, b->header, b->region, b->source, &b->candidates, e);
-        if (r == 0 && !b->launch.is_prefix)
-                r = model_single_name(b->header, b->source, &b->single_name, e);
-        if (r == 0)
-                report_header(b);
-        report_end(b->report, "header", 0);
-        return r;
-}
-
-/* ---- the key for it */
-
-static int wait_for_recipient(struct boot *b, struct error *e) {
-        pthread_join(b->recipient_thread, NULL);
-        b->recipient_started = false;
-        if (b->recipient_result < 0)
-                *e = b->recipient_error;
-        return b->recipient_result;
-}
+/* ---- the attestation document */
 
 static void report_document(struct boot *b, const uint8_t *document, size_t n) {
+        struct boot_evidence *evidence = &b->evidence;
+
         report_put(b->report, "document.bytes", json_object_new_int64((int64_t) n));
-        b->presented = document_claims(document, n, &b->claims) == 0;
-        if (!b->presented)
+        evidence->known = document_claims(document, n, &evidence->claims) == 0;
+        if (!evidence->known)
                 return;
-        report_put(b->report, "document.timestamp_ms", json_object_new_int64((int64_t) b->claims.timestamp_ms));
+        report_put(b->report, "document.timestamp_ms", json_object_new_int64((int64_t) evidence->claims.timestamp_ms));
         for (unsigned i = 0; i < PCR_COUNT; i++) {
                 char place[16];
 
                 snprintf(place, sizeof place, "pcrs.%u", i);
-                report_hex(b->report, place, "", b->claims.pcrs[i], SHA384_SIZE);
+                report_hex(b->report, place, "", evidence->claims.pcrs[i], SHA384_SIZE);
         }
 }
 
-/* A fresh document for every attempt: KMS refuses one that is minutes old. */
-static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e) {
-        struct boot *b = userdata;
+static int get_document(struct boot *b, uint8_t **ret, size_t *ret_n, struct error *e) {
         struct attestation_request request = { 0 };
         uint8_t nonce[32];
         int r;
@@ -125,14 +34,23 @@ static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e)
                 return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
         request.nonce = nonce;
         request.nonce_size = sizeof nonce;
-        report_end(b->report, "kms", 0); /* an attempt before this one */
-        recipient_public_key(b->recipient, (const uint8_t **) &request.public_key, &request.public_key_size);
+        recipient_public_key(b->recipient.key, (const uint8_t **) &request.public_key, &request.public_key_size);
         boot_status("Getting an attestation document");
         report_begin(b->report, "attestation");
         pthread_mutex_lock(&b->critical);
-        r = nitrotpm_attest(b->tpm, &request, ret, ret_n, e);
+        r = nitrotpm_attest(b->services.tpm, &request, ret, ret_n, e);
         pthread_mutex_unlock(&b->critical);
         report_end(b->report, "attestation", 0);
+        return r;
+}
+
+/* KMS gets a new document with every attempt, since it refuses a document that is some minutes old. */
+static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e) {
+        struct boot *b = userdata;
+        int r;
+
+        report_end(b->report, "kms", 0); /* the previous attempt's stage, if there was one */
+        r = get_document(b, ret, ret_n, e);
         if (r < 0)
                 return r;
         report_document(b, *ret, *ret_n);
@@ -141,10 +59,12 @@ static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e)
         return 0;
 }
 
+/* ---- KMS */
+
 struct asking {
         struct boot *boot;
         struct kms_answer release;
-        unsigned refused; /* keys that did not open it */
+        unsigned refused; /* the number of keys that did not open the data key */
 };
 
 static int ask_kms(void *userdata, const struct kms_ciphertext *ciphertext, struct error *e) {
@@ -152,7 +72,7 @@ static int ask_kms(void *userdata, const struct kms_ciphertext *ciphertext, stru
         int r;
 
         report_text(a->boot->report, "key_arn", ciphertext->key_arn);
-        r = kms_release(a->boot->kms, ciphertext, attest, a->boot, &a->release, e);
+        r = kms_release(a->boot->services.kms, ciphertext, attest, a->boot, &a->release, e);
         report_end(a->boot->report, "kms", 0);
         return r;
 }
@@ -168,7 +88,7 @@ static void report_refusal(void *userdata, const struct kms_ciphertext *cipherte
                 { "request_id", e->request_id },
         };
 
-        boot_status("KMS key %s did not open it; looking for another", ciphertext->key_arn);
+        boot_status("KMS key %s did not open the data key; asking the next key", ciphertext->key_arn);
         for (size_t i = 0; i < ELEMENTS(members); i++) {
                 char place[64];
 
@@ -179,33 +99,42 @@ static void report_refusal(void *userdata, const struct kms_ciphertext *cipherte
 }
 
 static int ask_for_key(struct boot *b, struct kms_answer *ret, struct error *e) {
+        const struct key_candidates *candidates = &b->sealed.opening.candidates;
         struct asking a = { .boot = b };
         int r;
 
-        r = key_candidates_try(&b->candidates, b->source, ask_kms, report_refusal, &a, e);
-        if (r == 0)
-                *ret = a.release;
-        else /* the error is about the first */
-                report_text(b->report, "key_arn", b->candidates.items[0].arn);
-        return r;
+        r = key_candidates_try(candidates, b->sealed.source, ask_kms, report_refusal, &a, e);
+        if (r < 0) {
+                report_text(b->report, "key_arn", candidates->items[0].arn); /* the error is about the first key */
+                return r;
+        }
+        *ret = a.release;
+        return 0;
 }
 
-int boot_release(struct boot *b, struct error *e) {
+static int release_key(struct boot *b, struct error *e) {
         _cleanup_kms_answer_ struct kms_answer release = { 0 };
         int r;
 
-        boot_identify(b, false);
+        r = boot_join_recipient(b, e);
+        if (r < 0)
+                return r;
+        r = ask_for_key(b, &release, e);
+        if (r < 0)
+                return r;
+        report_text(b->report, "kms.request_id", release.request_id);
+        report_put(b->report, "kms.attempts", json_object_new_int((int) release.attempts));
+        return recipient_open(b->recipient.key, release.envelope, release.envelope_size, &b->sealed.opening.data_key,
+                              e);
+}
+
+int boot_release(struct boot *b, struct error *e) {
+        int r;
+
         report_begin(b->report, "key-release");
-        r = wait_for_recipient(b, e);
-        if (r == 0)
-                r = ask_for_key(b, &release, e);
-        if (r == 0) {
-                report_text(b->report, "kms.request_id", release.request_id);
-                report_put(b->report, "kms.attempts", json_object_new_int((int) release.attempts));
-                r = recipient_open(b->recipient, release.envelope, release.envelope_size, &b->data_key, e);
-        }
-        /* It has done its one duty. */
-        recipient_free(TAKE(b->recipient));
+        r = release_key(b, e);
+        /* The key pair is used once: free it now. */
+        recipient_free(TAKE(b->recipient.key));
         report_end(b->report, "key-release", 0);
         return r;
 }

@@ -427,53 +427,17 @@ struct endpoint_choice config_endpoint(const struct config *c, const char *url) 
         return (struct endpoint_choice) { url, c->use_fips_endpoint, c->use_dualstack_endpoint };
 }
 
-static int check_context(const struct config *c, const struct message_header *h, const char *subject, struct error *e) {
-        for (size_t i = 0; i < c->n_context; i++) {
-                const char *value = message_header_context(h, c->context[i].name);
-
-                if (!value)
-                        return fail(e, FAILURE_CONTEXT, -EACCES, subject,
-                                    "its encryption context lacks \"%.100s\", which must be \"%.200s\"",
-                                    c->context[i].name, c->context[i].value);
-                if (!streq(value, c->context[i].value))
-                        return fail(e, FAILURE_CONTEXT, -EACCES, subject,
-                                    "its encryption context has \"%.100s\" = \"%.200s\", which must be \"%.200s\"",
-                                    c->context[i].name, value, c->context[i].value);
-        }
-        return 0;
-}
-
-int config_accept(const struct config *c, const struct message_header *h, const char *region, const char *subject,
-                  struct key_candidates *ret, struct error *e) {
-        _cleanup_key_candidates_ struct key_candidates found = {};
-        int r;
-
-        r = key_candidates_find(h, c->discovery ? NULL : (const char *const *) c->keys, c->n_keys, region, &found, e);
-        if (r < 0)
-                return r;
-        if (found.n == 0)
-                return fail(e, FAILURE_KEY_NOT_PINNED, -EACCES, subject,
-                            "it is sealed under %s %.300s%s, which is not among the %zu pinned keys",
-                            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a header has at least one */
-                            h->data_keys[0].provider, h->data_keys[0].info, h->n_data_keys > 1 ? " and others" : "",
-                            c->n_keys);
-        r = check_context(c, h, subject, e);
-        if (r < 0)
-                return r;
-        *ret = TAKE_STRUCT(found);
-        return 0;
-}
-
-int config_accept_digest(const struct config *c, const uint8_t digest[static MODEL_DIGEST], const char *subject,
-                         struct error *e) {
-        char hex[2 * MODEL_DIGEST + 1];
-
-        for (size_t i = 0; i < c->n_digests; i++)
-                if (memcmp(c->digests[i], digest, MODEL_DIGEST) == 0)
-                        return 0;
-        if (c->n_digests == 0)
-                return 0;
-        hex_encode(digest, MODEL_DIGEST, hex);
-        return fail(e, FAILURE_DIGEST, -EACCES, subject,
-                    "the model digest sha384:%s is not among the %zu that \"model_digests\" allows", hex, c->n_digests);
+struct accepted config_accepted(const struct config *c) {
+        return (struct accepted) {
+                .keys = c->discovery ? NULL : (const char *const *) c->keys,
+                .n_keys = c->n_keys,
+                .keys_name = "pinned keys",
+                .context = c->context,
+                .n_context = c->n_context,
+                .digests = (const uint8_t(*)[MODEL_DIGEST]) c->digests,
+                .n_digests = c->n_digests,
+                .digests_name = "\"model_digests\"",
+                .plain_digests = c->measure == MEASURE_SHA384,
+                .any_iv = c->allow_any_iv,
+        };
 }

@@ -6,9 +6,9 @@
  * sealboot-agent(8). */
 
 #include "basic/json.h"
-#include "sealed/candidates.h"
 #include "sealed/message.h"
 #include "sealed/model.h"
+#include "sealed/opening.h"
 
 #define CONFIG_PATH "/etc/sealboot/agent.json"
 
@@ -71,12 +71,7 @@ int lifecycle_hook_parse(json_object *object, enum failure failure, const char *
 int launch_parse(const char *text, size_t n, const struct config *c, struct launch *ret, struct error *e);
 void launch_done(struct launch *l);
 
-/* The encrypted data keys of a header that the configuration accepts, at least one: FAILURE_KEY_NOT_PINNED,
- * FAILURE_CONTEXT. `region`: the instance's. */
-int config_accept(const struct config *c, const struct message_header *h, const char *region, const char *subject,
-                  struct key_candidates *ret, struct error *e);
 /* AWS's endpoint of the kind that is configured, or `url` if that is not NULL. */
 struct endpoint_choice config_endpoint(const struct config *c, const char *url);
-/* FAILURE_DIGEST unless the model is one that may be loaded. */
-int config_accept_digest(const struct config *c, const uint8_t digest[static MODEL_DIGEST], const char *subject,
-                         struct error *e);
+/* What the configuration accepts of a sealed model; borrowed from c. */
+struct accepted config_accepted(const struct config *c);

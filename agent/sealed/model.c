@@ -16,6 +16,7 @@ void model_free(struct model *m) {
         free(m->files);
         free(m->name);
         free(m->version);
+        free(m->text);
         free(m);
 }
 
@@ -119,7 +120,7 @@ int model_sort(struct model *m, const char *subject, struct error *e) {
         return 0;
 }
 
-int model_text(const struct model *m, char **ret, size_t *ret_n, struct error *e) {
+static int build_text(const struct model *m, char **ret, size_t *ret_n, struct error *e) {
         _cleanup_free_ char *text = NULL;
         size_t size = 0;
         FILE *f = open_memstream(&text, &size);
@@ -147,8 +148,21 @@ static int sha384(const void *data, size_t n, uint8_t ret[static MODEL_DIGEST], 
         return 0;
 }
 
-int model_digest(const char *text, size_t n, uint8_t ret[static MODEL_DIGEST], struct error *e) {
-        return sha384(text, n, ret, e);
+int model_digest(struct model *m, struct error *e) {
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+        int r;
+
+        r = build_text(m, &text, &n, e);
+        if (r < 0)
+                return r;
+        r = sha384(text, n, m->digest, e);
+        if (r < 0)
+                return r;
+        free(m->text);
+        m->text = TAKE(text);
+        m->text_size = n;
+        return 0;
 }
 
 int model_pcr15(const uint8_t digest[static MODEL_DIGEST], uint8_t ret[static MODEL_DIGEST], struct error *e) {
@@ -283,19 +297,29 @@ static int check_sum(const struct model *m, const char *subject, struct error *e
         return 0;
 }
 
-static int check_digest(const struct model *m, const char *subject, struct error *e) {
-        _cleanup_free_ char *text = NULL;
-        uint8_t digest[MODEL_DIGEST];
-        size_t n;
+static int check_digest(struct model *m, const uint8_t claimed[static MODEL_DIGEST], const char *subject,
+                        struct error *e) {
         int r;
 
-        r = model_text(m, &text, &n, e);
-        if (r == 0)
-                r = model_digest(text, n, digest, e);
-        if (r == 0 && memcmp(digest, m->digest, sizeof digest) != 0)
+        r = model_digest(m, e);
+        if (r < 0)
+                return r;
+        if (memcmp(claimed, m->digest, MODEL_DIGEST) != 0)
                 return fail(e, FAILURE_MANIFEST, -EINVAL, subject,
                             "its model digest is not that of the files it lists");
-        return r;
+        return 0;
+}
+
+static int check_files(struct model *m, const char *subject, struct error *e) {
+        int r;
+
+        r = check_objects(m, subject, e);
+        if (r < 0)
+                return r;
+        r = check_sum(m, subject, e);
+        if (r < 0)
+                return r;
+        return model_sort(m, subject, e);
 }
 
 int manifest_parse(const char *text, size_t n, const char *subject, struct model **ret, struct error *e) {
@@ -309,30 +333,34 @@ int manifest_parse(const char *text, size_t n, const char *subject, struct model
         };
         _cleanup_model_ struct model *m = NULL;
         _cleanup_json_ json_object *o = NULL;
+        uint8_t claimed[MODEL_DIGEST];
         int r;
 
         r = json_parse(text, n, FAILURE_MANIFEST, subject, &o, e);
-        if (r == 0)
-                r = json_fields(o, fields, ELEMENTS(fields), FAILURE_MANIFEST, subject, "", e);
-        if (r == 0)
-                r = model_new(&m, e);
-        if (r != 0)
+        if (r < 0)
+                return r;
+        r = json_fields(o, fields, ELEMENTS(fields), FAILURE_MANIFEST, subject, "", e);
+        if (r < 0)
+                return r;
+        r = model_new(&m, e);
+        if (r < 0)
                 return r;
         m->name = strdup(json_text(name));
         m->version = strdup(json_text(version));
         if (!m->name || !m->version)
                 return fail_oom(e);
-        r = parse_digest(json_text(digest), "sha384:", m->digest, MODEL_DIGEST, subject, "digest", e);
-        for (size_t i = 0; r == 0 && i < json_object_array_length(files); i++)
+        r = parse_digest(json_text(digest), "sha384:", claimed, MODEL_DIGEST, subject, "digest", e);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < json_object_array_length(files); i++) {
                 r = parse_file(m, json_object_array_get_idx(files, i), i, subject, e);
-        if (r == 0)
-                r = check_objects(m, subject, e);
-        if (r == 0)
-                r = check_sum(m, subject, e);
-        if (r == 0)
-                r = model_sort(m, subject, e);
-        if (r == 0)
-                r = check_digest(m, subject, e);
+                if (r < 0)
+                        return r;
+        }
+        r = check_files(m, subject, e);
+        if (r < 0)
+                return r;
+        r = check_digest(m, claimed, subject, e);
         if (r < 0)
                 return r;
         *ret = TAKE(m);

@@ -36,7 +36,9 @@ struct model {
         char *name, *version; /* NULL when not from a manifest */
         struct model_file *files;
         size_t n_files;
-        uint8_t digest[MODEL_DIGEST]; /* what the manifest claims, or model_digest() computed */
+        uint8_t digest[MODEL_DIGEST]; /* the model digest: of a manifest, or set by model_digest() */
+        char *text;                   /* the text that model_digest() hashed; NULL before */
+        size_t text_size;
 };
 
 void model_free(struct model *m);
@@ -53,9 +55,8 @@ int model_add(struct model *m, const char *subject, const char *path, const char
 /* Sorts the files bytewise by path; refuses equal paths, and a path that is a directory of another. */
 int model_sort(struct model *m, const char *subject, struct error *e);
 
-/* The text the model digest is taken of; the files must be sorted and their digests known. The caller frees it. */
-int model_text(const struct model *m, char **ret, size_t *ret_n, struct error *e);
-int model_digest(const char *text, size_t n, uint8_t ret[static MODEL_DIGEST], struct error *e);
+/* Sets m->digest and m->text. The files must be sorted, and have their digests. */
+int model_digest(struct model *m, struct error *e);
 /* PCR15 of the SHA-384 bank after one extend from zero. */
 int model_pcr15(const uint8_t digest[static MODEL_DIGEST], uint8_t ret[static MODEL_DIGEST], struct error *e);
 

@@ -107,15 +107,6 @@ static int worker_new(void *userdata, void **ret, struct error *e) {
         return r;
 }
 
-int digest_model(struct model *m, struct error *e) {
-        _cleanup_free_ char *text = NULL;
-        size_t n;
-        int r;
-
-        r = model_text(m, &text, &n, e);
-        return r < 0 ? r : model_digest(text, n, m->digest, e);
-}
-
 int digest_source(struct source *s, unsigned n_threads, struct progress *progress, struct error *e) {
         _cleanup_free_ struct open_file *files = calloc(s->model->n_files, sizeof *files);
         struct job job = { s, progress, files };
@@ -135,7 +126,7 @@ int digest_source(struct source *s, unsigned n_threads, struct progress *progres
         r = parallel_run(&work, progress, e);
         for (size_t i = 0; i < s->model->n_files; i++)
                 close_file(&files[i]);
-        return r < 0 ? r : digest_model(s->model, e);
+        return r < 0 ? r : model_digest(s->model, e);
 }
 
 int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret[static MODEL_DIGEST],

@@ -10,6 +10,3 @@
 int digest_source(struct source *s, unsigned n_threads, struct progress *progress, struct error *e);
 /* The plain SHA-384 of the only file of a source: what "measure": "sha384" extends. One thread, by its nature. */
 int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret[static MODEL_DIGEST], struct error *e);
-
-/* Sets m->digest; the files must be sorted and their digests known. */
-int digest_model(struct model *m, struct error *e);

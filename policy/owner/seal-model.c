@@ -165,7 +165,7 @@ static int run(struct sealing *job, struct error *e) {
 
         r = parallel_run(&work, s->progress, e);
         if (r == 0)
-                r = digest_model(s->source->model, e);
+                r = model_digest(s->source->model, e);
         if (r == 0 && s->place->is_model)
                 r = write_manifest(job, e);
         return r;

@@ -81,8 +81,6 @@ static int print_sha384(const struct arguments *a, const struct source *s, struc
 
 static int print_model(const struct arguments *a, struct source *s, struct progress *progress, struct error *e) {
         _cleanup_json_ json_object *o = NULL;
-        _cleanup_free_ char *text = NULL;
-        size_t n;
         int r;
 
         r = digest_source(s, 0, progress, e);
@@ -93,12 +91,10 @@ static int print_model(const struct arguments *a, struct source *s, struct progr
                         r = left_out_to_json(s, o, e);
                 return r < 0 ? r : json_print(stdout, o, e);
         }
-        if (r == 0)
-                r = model_text(s->model, &text, &n, e);
         if (r < 0)
                 return r;
         if (a->files || a->verbose)
-                fputs(text, stdout);
+                fputs(s->model->text, stdout);
         return a->files ? 0 : measured_print(stdout, s->model->digest, e);
 }
 

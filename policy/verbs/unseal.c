@@ -284,7 +284,7 @@ static int place_files(struct command_unseal *c, struct error *e) {
                 r = landing_place(c->landing, private_name, f->path, e);
         }
         if (r == 0)
-                r = digest_model(c->model, e);
+                r = model_digest(c->model, e);
         if (r == 0)
                 r = check_digest(c, e);
         return r < 0 ? r : landing_publish(c->landing, e);

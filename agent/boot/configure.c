@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The measured configuration, and what needs nothing else: boot report, HTTP client, model directory. */
+
+#include "boot/boot.h"
+
+/* Shows an operator at the console why the boot waits. Called by any thread. */
+static void show_retry(void *userdata, const struct error *why, unsigned wait_ms) {
+        (void) userdata;
+        (void) wait_ms;
+        boot_status("Trying again: %s: %s", why->subject, why->reason);
+}
+
+static int prepare(struct boot *b, struct error *e) {
+        const struct http_options options = {
+                .user_agent = "sealboot-agent/" SEALBOOT_VERSION,
+                .on_retry = show_retry,
+                .ca_bundle = b->config->ca_bundle,
+        };
+        int r;
+
+        /* libcurl and OpenSSL must be initialized while no other thread uses them: the only other thread there is waits
+         * for a signal. */
+        r = http_new(&options, &b->services.http, e);
+        if (r < 0)
+                return r;
+        return handoff_new(b->config->model_directory, &b->handoff, e);
+}
+
+int boot_configure(struct boot *b, struct error *e) {
+        int r;
+
+        boot_status("Reading the measured configuration");
+        r = config_load(b->arguments.config_path, NULL, &b->config, e);
+        if (r < 0)
+                return r;
+        b->sealed.accepted = config_accepted(b->config);
+        r = report_new(b->arguments.report_path ?: b->config->report, &b->report, e);
+        if (r < 0)
+                return r;
+        report_begin(b->report, "prepare");
+        r = prepare(b, e);
+        report_end(b->report, "prepare", 0);
+        return r;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Which model, in which Region, with whose credentials: asked of the metadata service. */
+
+#include "boot/boot.h"
+
+int boot_name_source(struct boot *b, const char *key, struct error *e) {
+        char *source;
+
+        if (asprintf(&source, "s3://%s/%s", b->sealed.launch.bucket, key) < 0)
+                return fail_oom(e);
+        /* The thread that waits for SIGTERM may be reading the old name. */
+        pthread_mutex_lock(&b->critical);
+        free(b->sealed.source);
+        b->sealed.source = source;
+        pthread_mutex_unlock(&b->critical);
+        return 0;
+}
+
+static int find_region(struct boot *b, struct error *e) {
+        if (!b->config->region)
+                return imds_region(b->services.imds, &b->services.region, e);
+        b->services.region = strdup(b->config->region);
+        return b->services.region ? 0 : fail_oom(e);
+}
+
+static int find_model(struct boot *b, struct error *e) {
+        _cleanup_free_ uint8_t *user_data = NULL;
+        size_t n;
+        int r;
+
+        r = imds_user_data(b->services.imds, !b->config->model, &user_data, &n, e);
+        if (r < 0)
+                return r;
+        r = launch_parse((char *) user_data, n, b->config, &b->sealed.launch, e);
+        if (r < 0)
+                return r;
+        r = boot_name_source(b, b->sealed.launch.key, e);
+        if (r < 0)
+                return r;
+        report_text(b->report, "model.source", b->sealed.source);
+        return 0;
+}
+
+int boot_ask_metadata(struct boot *b, struct error *e) {
+        struct boot_services *s = &b->services;
+        int r;
+
+        r = imds_new(s->http, b->config->endpoint_imds, 0, &s->imds, e);
+        if (r < 0)
+                return r;
+        r = credentials_from_imds(s->imds, &s->credentials, e);
+        if (r < 0)
+                return r;
+        /* The Region comes before the user data: a boot that fails on user data can still tell Auto Scaling. */
+        r = find_region(b, e);
+        if (r < 0)
+                return r;
+        return find_model(b, e);
+}
+
+static int connect_services(struct boot *b, struct error *e) {
+        const struct endpoint_choice s3 = config_endpoint(b->config, b->config->endpoint_s3),
+                                     kms = config_endpoint(b->config, b->config->endpoint_kms);
+        struct boot_services *s = &b->services;
+        int r;
+
+        r = s3_new(s->http, s->credentials, s->region, &s3, &s->s3, e);
+        if (r < 0)
+                return r;
+        return kms_new(s->http, s->credentials, s->region, &kms, b->config->kms_deadline_ms, &s->kms, e);
+}
+
+int boot_locate(struct boot *b, struct error *e) {
+        int r;
+
+        boot_status("Asking the metadata service");
+        report_begin(b->report, "metadata");
+        r = boot_ask_metadata(b, e);
+        if (r == 0)
+                r = connect_services(b, e);
+        report_end(b->report, "metadata", 0);
+        return r;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* How a boot ends, and who is told. */
+
+#include <systemd/sd-daemon.h>
+
+#include "boot/boot.h"
+
+#define PROGRAM "sealboot-agent"
+
+void boot_fix_outcome(struct boot *b) {
+        pthread_mutex_lock(&b->critical);
+}
+
+/* ---- who is told */
+
+static void print_presented_pcrs(FILE *f, const struct document_claims *claims) {
+        static const unsigned shown[] = { 2, 4, 7, 12, 15 };
+
+        fprintf(f, "  presented PCRs (SHA-384):\n");
+        for (size_t i = 0; i < ELEMENTS(shown); i++) {
+                fprintf(f, "    PCR%-2u ", shown[i]);
+                for (size_t j = 0; j < SHA384_SIZE; j++)
+                        fprintf(f, "%02x", claims->pcrs[shown[i]][j]);
+                fputc('\n', f);
+        }
+}
+
+static void notify_failure(const struct error *e) {
+        sd_notifyf(0, "STATUS=%s: %s\nERRNO=%d\nEXTEND_TIMEOUT_USEC=%llu", failure_info(e->failure)->title, e->reason,
+                   EPROTO, BOOT_SILENCE_SECONDS * 1000000ULL);
+}
+
+void boot_report_failure(struct boot *b, const struct error *failure) {
+        failure_print(stderr, PROGRAM, failure);
+        if (b->evidence.known && failure->failure == FAILURE_KMS_DENIED && kms_denial_is_of_key_policy(failure->reason))
+                print_presented_pcrs(stderr, &b->evidence.claims);
+        if (b->report)
+                report_close(b->report, failure, NULL);
+        notify_failure(failure);
+}
+
+/* ---- the end */
+
+/* Ends the pipeline, and wipes every key: no key outlives the hook, or the message that the model is published. */
+static void forget_keys(struct boot *b) {
+        /* The pipeline first, since its workers borrow the keys. */
+        unseal_free(TAKE(b->sealed.pipeline));
+        (void) boot_join_recipient(b, NULL);
+        recipient_free(TAKE(b->recipient.key));
+        opening_forget_key(&b->sealed.opening); /* a single object's header was the pipeline's */
+}
+
+int boot_failed(struct boot *b, const struct error *failure) {
+        boot_fix_outcome(b);
+        boot_report_failure(b, failure);
+        forget_keys(b);
+        boot_complete_hook(b, false);
+        notify_failure(failure); /* once more: the hook's attempts have replaced the text */
+        return (int) failure->failure;
+}
+
+int boot_succeeded(struct boot *b) {
+        struct error e = { 0 };
+
+        forget_keys(b);
+        /* The model is measured and published. A report that cannot be written does not make that a failed boot. */
+        if (report_close(b->report, NULL, &e) < 0)
+                failure_print(stderr, PROGRAM, &e);
+        sd_notifyf(0, "READY=1\nSTATUS=Model published at %s", b->result.published);
+        printf(PROGRAM ": %s is published at %s\n", b->sealed.source, b->result.published);
+        fflush(stdout);
+        boot_complete_hook(b, true);
+        sd_notifyf(0, "STATUS=Model published at %s", b->result.published);
+        return 0;
+}
+
+void boot_done(struct boot *b) {
+        struct boot_services *s = &b->services;
+
+        forget_keys(b);
+        opening_done(&b->sealed.opening);
+        free(b->result.file_of);
+        launch_done(&b->sealed.launch);
+        free(b->sealed.source);
+        kms_free(s->kms);
+        s3_free(s->s3);
+        credential_source_free(s->credentials);
+        imds_free(s->imds);
+        http_free(s->http);
+        tpm_close(s->tpm);
+        free(s->region);
+        handoff_free(b->handoff);
+        report_free(b->report);
+        config_free(b->config);
+}
