@@ -2,12 +2,11 @@
 #include "configuration/config.h"
 
 #include "aws/key-arn.h"
-#include "aws/s3.h"
-#include "aws/service.h"
+#include "aws/endpoint.h"
 #include "basic/encode.h"
 #include "basic/file.h"
 #include "basic/json.h"
-#include "basic/utf8.h"
+#include "configuration/value.h"
 
 enum { CONFIG_MAX = 256 * 1024, SETTINGS_MAX = 32 };
 
@@ -48,16 +47,16 @@ struct reading {
 /* Every complaint names the file and the key. */
 #define BAD(r, ...) fail((r)->e, FAILURE_CONFIG, -EINVAL, (r)->subject, __VA_ARGS__)
 
-/* One key: what json_fields() checks of it, and who takes its value (NULL when the key is absent). */
+/* One key: what json_fields() checks of it, and the function that stores its value. */
 struct setting {
         const char *key;
         enum json_type type;
         int64_t min, max;
         const char *expected;
-        int (*take)(const struct setting *s, json_object *o, const struct reading *r);
-        size_t offset; /* of the member of struct config, for the takers that need no more to know it */
-        int (*check)(const char *text, struct error *why);
-        const char *absent; /* the text when the key is absent, or NULL */
+        int (*take)(const struct setting *s, json_object *o, const struct reading *r); /* `o` NULL: the key is absent */
+        size_t offset; /* of the member of struct config that take_text() and its like store into */
+        int (*check)(const char *text, struct error *why); /* take_text(): one of value.h, or NULL */
+        const char *absent;                                /* take_text(): the default, or NULL */
 };
 
 static void *member(const struct setting *s, const struct reading *r) {
@@ -95,86 +94,6 @@ static int take_seconds(const struct setting *s, json_object *o, const struct re
         unsigned *to = member(s, r);
 
         *to = (unsigned) json_integer(o, *to / 1000) * 1000;
-        return 0;
-}
-
-/* ---- what a text must be: the checks are those of the code that uses the value at boot */
-
-static int check_endpoint(const char *text, struct error *why) {
-        _cleanup_endpoint_ struct endpoint unused = {};
-
-        return endpoint_parse(text, "endpoint", &unused, why);
-}
-
-static int check_model(const char *text, struct error *why) {
-        _cleanup_free_ char *bucket = NULL, *key = NULL;
-        struct error inner = {};
-
-        if (s3_parse_uri(text, FAILURE_CONFIG, &bucket, &key, &inner) == 0)
-                return 0;
-        return fail(why, inner.failure, -EINVAL, text, "\"%.200s\": %s", text, inner.reason);
-}
-
-static int check_region(const char *text, struct error *why) {
-        if (region_valid(text))
-                return 0;
-        return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%s\" is not the name of a Region%s", text,
-                    region_hint(text));
-}
-
-static int check_path(const char *text, struct error *why) {
-        if (text[0] != '/')
-                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" is not an absolute path", text);
-        if (!utf8_printable(text))
-                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" has control characters", text);
-        return 0;
-}
-
-static int check_file(const char *text, struct error *why) {
-        if (text[strlen(text) - 1] == '/')
-                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" is the name of a directory, not of a file",
-                            text);
-        return check_path(text, why);
-}
-
-/* "host=127.0.0.1,port=2321", as the modules swtpm and mssim take it. */
-static int check_socket(const char *text, struct error *why) {
-        while (*text) {
-                size_t n = strcspn(text, ","), name = strcspn(text, "=,");
-                char value[256];
-                uint64_t port;
-
-                snprintf(value, sizeof value, "%.*s", (int) (n - MIN_OF(n, name + 1)), text + MIN_OF(n, name + 1));
-                if (name == n || !value[0] || n - name > sizeof value)
-                        return fail(why, FAILURE_CONFIG, -EINVAL, "", "\"%.*s\" is not NAME=VALUE",
-                                    (int) MIN_OF(n, 200u), text);
-                if (name == 4 && strncmp(text, "port", name) == 0) {
-                        if (decimal_parse(value, UINT16_MAX, &port) < 0 || port == 0)
-                                return fail(why, FAILURE_CONFIG, -EINVAL, "", "\"%s\" is not a port", value);
-                } else if (name != 4 || (strncmp(text, "host", name) != 0 && strncmp(text, "path", name) != 0))
-                        return fail(why, FAILURE_CONFIG, -EINVAL, "", "\"%.*s\" is none of host, port, path",
-                                    (int) MIN_OF(name, 200u), text);
-                text += n + (text[n] == ',');
-        }
-        return 0;
-}
-
-/* A module's name, and after a colon what the module makes of it. Modules are libraries of their own: which there
- * are, only the image can tell. */
-static int check_tcti(const char *text, struct error *why) {
-        const char *colon = strchrnul(text, ':'), *conf = *colon ? colon + 1 : "";
-        size_t n = (size_t) (colon - text);
-
-        if (!utf8_printable(text))
-                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" has control characters", text);
-        if (n == 0)
-                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" has no module's name before the colon",
-                            text);
-        if (n == strlen("device") && strncmp(text, "device", n) == 0 && *colon && conf[0] != '/')
-                return fail(why, FAILURE_CONFIG, -EINVAL, text,
-                            "\"%.200s\" names no device: an absolute path follows the colon", text);
-        if (n == strlen("swtpm") && (strncmp(text, "swtpm", n) == 0 || strncmp(text, "mssim", n) == 0))
-                return check_socket(conf, why);
         return 0;
 }
 
@@ -292,32 +211,53 @@ static int take_hook(const struct setting *s, json_object *o, const struct readi
 
 /* ---- the tables */
 
-/* Every value of an object that the table knows is taken, present or not, in the table's order. */
-static int take_settings(const struct setting *settings, size_t n, json_object *o, const char *object,
+/* Stores the values of an object that holds only keys of the table, in the order of the table. Keys that are absent are
+ * stored, too: they may have a default. */
+static int take_settings(const struct setting *table, size_t n, json_object *o, const char *object,
                          const struct reading *r) {
         struct json_field fields[SETTINGS_MAX];
         json_object *values[SETTINGS_MAX] = {};
         int result;
 
         for (size_t i = 0; i < n; i++) {
-                const struct setting *s = &settings[i];
+                const struct setting *s = &table[i];
 
                 fields[i] = (struct json_field) { s->key, s->type, false, s->min, s->max, s->expected, &values[i] };
         }
         result = json_fields(o, fields, n, FAILURE_CONFIG, r->subject, object, r->e);
-        for (size_t i = 0; result == 0 && i < n; i++)
-                result = settings[i].take(&settings[i], values[i], r);
-        return result;
+        if (result < 0)
+                return result;
+        for (size_t i = 0; i < n; i++) {
+                result = table[i].take(&table[i], values[i], r);
+                if (result < 0)
+                        return result;
+        }
+        return 0;
 }
 
-#define AT(name) offsetof(struct config, name)
 #define URL "an http or https URL"
+/* A key has the name of its member. */
+#define AT(name) offsetof(struct config, name)
+#define FLAG(name) \
+        { #name, json_type_boolean, 0, 0, "true or false", take_flag, AT(name), NULL, NULL }
+#define NUMBER(name, most) \
+        { #name, json_type_int, 1, most, "1 to " #most, take_number, AT(name), NULL, NULL }
+#define TEXT(name, most, expected, check) \
+        { #name, json_type_string, 1, most, expected, take_text, AT(name), check, NULL }
+#define TEXT_OR(name, absent, most, expected, check) \
+        { #name, json_type_string, 1, most, expected, take_text, AT(name), check, absent }
+#define LIST(name, most, expected, take) \
+        { #name, json_type_array, 1, most, expected, take, 0, NULL, NULL }
+#define OBJECT(name, expected, take) \
+        { #name, json_type_object, 0, 0, expected, take, 0, NULL, NULL }
+#define ENDPOINT(name) \
+        { #name, json_type_string, 1, 1024, URL, take_text, AT(endpoint_##name), value_endpoint, NULL }
 
 static const struct setting endpoint_settings[] = {
-        { "imds", json_type_string, 1, 1024, URL, take_text, AT(endpoint_imds), check_endpoint, NULL },
-        { "kms", json_type_string, 1, 1024, URL, take_text, AT(endpoint_kms), check_endpoint, NULL },
-        { "s3", json_type_string, 1, 1024, URL, take_text, AT(endpoint_s3), check_endpoint, NULL },
-        { "autoscaling", json_type_string, 1, 1024, URL, take_text, AT(endpoint_autoscaling), check_endpoint, NULL },
+        ENDPOINT(imds),
+        ENDPOINT(kms),
+        ENDPOINT(s3),
+        ENDPOINT(autoscaling),
 };
 
 static int take_endpoints(const struct setting *s, json_object *o, const struct reading *r) {
@@ -328,33 +268,32 @@ static int take_endpoints(const struct setting *s, json_object *o, const struct 
 }
 
 static const struct setting settings[] = {
-        { "keys", json_type_array, 1, 100, "a list of 1 to 100 KMS key ARNs", take_keys, 0, NULL, NULL },
-        { "discovery", json_type_boolean, 0, 0, "true or false", take_flag, AT(discovery), NULL, NULL },
-        { "encryption_context", json_type_object, 0, 0, "an object of text values", take_context, 0, NULL, NULL },
-        { "model_digests", json_type_array, 1, 1000, "a list of 1 to 1000 model digests", take_digests, 0, NULL, NULL },
-        { "model", json_type_string, 1, 2048, "an s3:// URI", take_text, AT(model), check_model, NULL },
+        LIST(keys, 100, "a list of 1 to 100 KMS key ARNs", take_keys),
+        FLAG(discovery),
+        OBJECT(encryption_context, "an object of text values", take_context),
+        LIST(model_digests, 1000, "a list of 1 to 1000 model digests", take_digests),
+        TEXT(model, 2048, "an s3:// URI", value_model),
         { "measure", json_type_string, 0, 0, "\"model\" or \"sha384\"", take_measure, 0, NULL, NULL },
-        { "region", json_type_string, 1, 64, "an AWS Region", take_text, AT(region), check_region, NULL },
-        { "use_fips_endpoint", json_type_boolean, 0, 0, "true or false", take_flag, AT(use_fips_endpoint), NULL, NULL },
-        { "use_dualstack_endpoint", json_type_boolean, 0, 0, "true or false", take_flag, AT(use_dualstack_endpoint),
-          NULL, NULL },
-        { "endpoints", json_type_object, 0, 0, "an object with imds, kms, s3, autoscaling", take_endpoints, 0, NULL,
-          NULL },
-        { "ca_bundle", json_type_string, 1, 1024, "an absolute path", take_text, AT(ca_bundle), check_file, NULL },
-        { "tcti", json_type_string, 1, 1024, "a TCTI string", take_text, AT(tcti), check_tcti, NULL },
-        { "model_directory", json_type_string, 1, 1024, "an absolute path", take_text, AT(model_directory), check_path,
-          "/run/sealboot/model" },
-        { "measurement_log", json_type_string, 1, 1024, "an absolute path", take_text, AT(measurement_log), check_file,
-          "/run/log/systemd/tpm2-measure.log" },
-        { "report", json_type_string, 1, 1024, "an absolute path", take_text, AT(report), check_file,
-          "/run/sealboot/report.json" },
-        { "lifecycle_hook", json_type_object, 0, 0, "an object with group and name", take_hook, 0, NULL, NULL },
-        { "workers", json_type_int, 1, 1024, "1 to 1024", take_number, AT(workers), NULL, NULL },
-        { "connections", json_type_int, 1, 1024, "1 to 1024", take_number, AT(connections), NULL, NULL },
+        TEXT(region, 64, "an AWS Region", value_region),
+        FLAG(use_fips_endpoint),
+        FLAG(use_dualstack_endpoint),
+        OBJECT(endpoints, "an object with imds, kms, s3, autoscaling", take_endpoints),
+        TEXT(ca_bundle, 1024, "an absolute path", value_file),
+        TEXT(tcti, 1024, "a TCTI string", value_tcti),
+        TEXT_OR(model_directory, "/run/sealboot/model", 1024, "an absolute path", value_path),
+        TEXT_OR(measurement_log, "/run/log/systemd/tpm2-measure.log", 1024, "an absolute path", value_file),
+        TEXT_OR(report, "/run/sealboot/report.json", 1024, "an absolute path", value_file),
+        OBJECT(lifecycle_hook, "an object with group and name", take_hook),
+        NUMBER(workers, 1024),
+        NUMBER(connections, 1024),
         { "kms_deadline_seconds", json_type_int, 1, 3600, "1 to 3600", take_seconds, AT(kms_deadline_ms), NULL, NULL },
-        { "allow_any_iv", json_type_boolean, 0, 0, "true or false", take_flag, AT(allow_any_iv), NULL, NULL },
+        FLAG(allow_any_iv),
 };
 _Static_assert(ELEMENTS(settings) <= SETTINGS_MAX, "take_settings() has too little room");
+
+const char *config_key(size_t i) {
+        return i < ELEMENTS(settings) ? settings[i].key : NULL;
+}
 
 static int check_fips(const struct reading *r) {
         const struct config *c = r->c;
@@ -367,7 +306,7 @@ static int check_fips(const struct reading *r) {
         return BAD(r, "\"use_fips_endpoint\": %s", why.reason);
 }
 
-/* What no key tells alone. */
+/* What two keys together must be. */
 static int check_together(const struct reading *r) {
         const struct config *c = r->c;
 
@@ -394,10 +333,12 @@ int config_parse(const char *text, size_t n, const char *subject, struct config 
                 return fail_oom(e);
         c->kms_deadline_ms = 60 * 1000;
         r = json_parse(text, n, FAILURE_CONFIG, subject, &o, e);
-        if (r == 0)
-                r = take_settings(settings, ELEMENTS(settings), o, "", &reading);
-        if (r == 0)
-                r = check_together(&reading);
+        if (r < 0)
+                return r;
+        r = take_settings(settings, ELEMENTS(settings), o, "", &reading);
+        if (r < 0)
+                return r;
+        r = check_together(&reading);
         if (r < 0)
                 return r;
         *ret = TAKE(c);
@@ -411,12 +352,16 @@ int config_load(const char *path, const char *root, struct config **ret, struct 
         int r;
 
         r = file_read(path, CONFIG_MAX, FAILURE_CONFIG, &text, &n, e);
-        if (r == 0)
-                r = config_parse((char *) text, n, path, &c, e);
-        if (r == 0 && c->ca_bundle)
-                r = config_check_bundle(c->ca_bundle, root, e);
         if (r < 0)
                 return r;
+        r = config_parse((char *) text, n, path, &c, e);
+        if (r < 0)
+                return r;
+        if (c->ca_bundle) {
+                r = config_check_bundle(c->ca_bundle, root, e);
+                if (r < 0)
+                        return r;
+        }
         *ret = TAKE(c);
         return 0;
 }

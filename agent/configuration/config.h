@@ -49,6 +49,8 @@ struct config {
  * files that the configuration names (ca_bundle), below the directory `root` if that is not NULL. */
 int config_load(const char *path, const char *root, struct config **ret, struct error *e);
 int config_parse(const char *text, size_t n, const char *subject, struct config **ret, struct error *e);
+/* The keys of a configuration by number; NULL behind the last. For the test of the manual. */
+const char *config_key(size_t i);
 /* There must be at least one certificate, and nothing that cannot be read. */
 int config_check_bundle(const char *path, const char *root, struct error *e);
 /* For people: what depends on the machine that boots, so that no check of the configuration finds it. */

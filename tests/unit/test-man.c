@@ -61,14 +61,19 @@ static void test_exit_codes_are_documented(void **state) {
         assert_int_equal(rows, n - 1);
 }
 
-/* So is every key of the configuration: the table that config.c reads with is what there is. */
+/* So is every key of the configuration. */
 static void test_configuration_is_documented(void **state) {
-        _cleanup_free_ char *page = source(PAGE), *code = source("agent/configuration/config.c");
-        const char *table = strstr(code, "struct setting settings[]");
+        _cleanup_free_ char *page = source(PAGE);
+        size_t n = 0;
 
         (void) state;
-        assert_non_null(table);
-        assert_true(expect_keys(page, table) > 10);
+        for (; config_key(n); n++) {
+                char row[100];
+
+                snprintf(row, sizeof row, "\n.It Cm %s\n", config_key(n));
+                expect(page, row);
+        }
+        assert_true(n > 10);
 }
 
 /* The manifest is what other programs may write: its page has every key that is read, and its example is one. */

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the texts of a configuration must be. Each is checked by the code that uses the value at boot, where there is
+ * such code. All are not empty. A text that will not do gives -EINVAL, with the reason in `why`; its subject is not
+ * meant to be shown. */
+
+#include "basic/failure.h"
+
+int value_endpoint(const char *text, struct error *why); /* a URL of a scheme, a host and a port */
+int value_model(const char *text, struct error *why);    /* an s3:// URI */
+int value_region(const char *text, struct error *why);
+int value_path(const char *text, struct error *why); /* an absolute path */
+int value_file(const char *text, struct error *why); /* one that does not end in a slash */
+int value_tcti(const char *text, struct error *why); /* "device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321" */
