@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot unseal: the owner opens a model again, with KMS's plain Decrypt, by the pipeline that the agent uses. */
+/* sealboot unseal: the owner opens a sealed model on a machine of his own. It asks KMS with plain Decrypt; the opening
+ * and the pipeline are those of the agent. */
 
 #include <fcntl.h>
 #include <signal.h>
 
-#include "basic/encode.h"
-#include "owner/digest.h"
 #include "owner/kms-write.h"
 #include "owner/landing.h"
 #include "owner/parallel.h"
 #include "owner/place.h"
+#include "owner/progress.h"
 #include "pipeline/unseal.h"
-#include "sealed/candidates.h"
-#include "sealed/frame.h"
+#include "sealed/opening.h"
 #include "verbs/command.h"
 #include "verbs/model-report.h"
 
 struct arguments {
         const char *from, *to;
-        const char **keys; /* room for as many as there are arguments */
+        const char **keys; /* an array with room for every argument */
         size_t n_keys;
         uint8_t digest[MODEL_DIGEST];
         bool has_digest, json, quiet;
@@ -77,88 +76,103 @@ static const struct command_line command_line = {
 
 struct command_unseal {
         const struct arguments *arguments;
+        struct accepted accepted; /* by --key and --digest */
         struct place place;
         struct owner *owner;
-        char *subject; /* of the manifest or object */
-        struct message_header *header;
-        uint8_t *manifest;
-        size_t manifest_size;
-        struct secret *data_key;
-        struct model *model; /* a single object's is made from the header */
+        char *subject;                 /* the manifest or the single object, for messages */
+        struct message_header *header; /* of a single object */
+        struct opening opening;
         struct landing *landing;
         int source_fd;
-        struct unseal *unseal;
-        char **keys; /* of the objects; borrowed by unseal */
+        struct unseal *pipeline;
         struct progress progress;
         sigset_t signals;
 };
 
 static void command_unseal_done(struct command_unseal *c) {
-        unseal_free(c->unseal);
+        unseal_free(c->pipeline);
         landing_free(c->landing);
-        for (size_t i = 0; c->keys && i < c->model->n_files; i++)
-                free(c->keys[i]);
-        free(c->keys);
-        model_free(c->model);
-        secret_free(c->data_key);
+        opening_done(&c->opening);
         message_header_free(c->header);
-        free(c->manifest);
         free(c->subject);
         closep(&c->source_fd);
         owner_free(c->owner);
         place_done(&c->place);
 }
 
+/* ---- the header, and the data key */
+
 static int read_manifest(struct command_unseal *c, struct error *e) {
+        _cleanup_free_ uint8_t *manifest = NULL;
         uint64_t size;
+        size_t n;
         int r;
 
-        r = place_read(&c->place, c->owner, MODEL_MANIFEST_OBJECT, MODEL_MANIFEST_MAX, &c->manifest, &c->manifest_size,
-                       &size, e);
+        r = place_read(&c->place, c->owner, MODEL_MANIFEST_OBJECT, MODEL_MANIFEST_MAX, &manifest, &n, &size, e);
         if (r < 0)
                 return place_advise(&c->place, r, e);
-        if (c->manifest_size != size)
+        if (n != size)
                 return fail(e, FAILURE_MANIFEST, -EFBIG, c->subject, "has %llu bytes, more than any manifest",
                             (unsigned long long) size);
-        return message_header_parse(c->manifest, c->manifest_size, c->subject, &c->header, e);
+        return opening_begin_manifest(&c->opening, TAKE(manifest), n, c->subject, e);
 }
 
 static int read_header(struct command_unseal *c, struct error *e) {
         uint64_t size;
         int r;
 
-        r = place_parse(c->arguments->from, &c->place, e);
-        if (r == 0)
-                r = place_subject(&c->place, c->place.is_model ? MODEL_MANIFEST_OBJECT : NULL, &c->subject, e);
-        if (r == 0)
-                r = owner_new(&c->owner, e);
+        if (c->place.is_model)
+                return read_manifest(c, e);
+        r = place_read_header(&c->place, c->owner, NULL, &c->header, &size, e);
         if (r < 0)
                 return r;
-        return c->place.is_model ? read_manifest(c, e)
-                                 : place_read_header(&c->place, c->owner, NULL, &c->header, &size, e);
+        opening_begin_single(&c->opening, c->header, c->subject);
+        return 0;
+}
+
+static int find_sealed(struct command_unseal *c, struct error *e) {
+        int r;
+
+        r = place_parse(c->arguments->from, &c->place, e);
+        if (r < 0)
+                return r;
+        r = place_subject(&c->place, c->place.is_model ? MODEL_MANIFEST_OBJECT : NULL, &c->subject, e);
+        if (r < 0)
+                return r;
+        r = owner_new(&c->owner, e);
+        if (r < 0)
+                return r;
+        return read_header(c, e);
+}
+
+static int match_keys(struct command_unseal *c, struct error *e) {
+        const struct arguments *a = c->arguments;
+        int r;
+
+        c->accepted = (struct accepted) {
+                .keys = a->n_keys > 0 ? a->keys : NULL,
+                .n_keys = a->n_keys,
+                .keys_name = "keys that --key names",
+                .digests = &a->digest,
+                .n_digests = a->has_digest,
+                .digests_name = "--digest",
+        };
+        r = opening_accept(&c->opening, &c->accepted, c->owner->region, e);
+        if (r < 0)
+                command_advise(e, FAILURE_KEY_NOT_PINNED, "'sealboot inspect' shows which keys it is sealed under.");
+        return r;
 }
 
 static int ask_kms(void *userdata, const struct kms_ciphertext *ciphertext, struct error *e) {
         struct command_unseal *c = userdata;
 
-        return kms_decrypt(c->owner->kms, ciphertext, &c->data_key, e);
+        return kms_decrypt(c->owner->kms, ciphertext, &c->opening.data_key, e);
 }
 
 static int decrypt_key(struct command_unseal *c, struct error *e) {
-        const struct arguments *a = c->arguments;
-        _cleanup_key_candidates_ struct key_candidates candidates = {};
         int r;
 
-        r = key_candidates_find(c->header, a->n_keys > 0 ? a->keys : NULL, a->n_keys, c->owner->region, &candidates, e);
-        if (r < 0)
-                return r;
-        if (candidates.n == 0) {
-                fail(e, FAILURE_KEY_NOT_PINNED, -ENOKEY, c->subject, "no encrypted data key in it is of %s",
-                     a->n_keys > 0 ? "a key named by --key" : "AWS KMS");
-                fail_advice(e, "'sealboot inspect' shows which keys it is sealed under.");
-                return -ENOKEY;
-        }
-        r = key_candidates_try(&candidates, c->subject, ask_kms, NULL, c, e);
+        r = key_candidates_try(&c->opening.candidates, c->subject, ask_kms, NULL, c, e);
         if (r < 0)
                 command_advise(e, FAILURE_KMS_DENIED,
                                "To open a model here, your identity needs kms:Decrypt on the key. A policy that "
@@ -166,46 +180,22 @@ static int decrypt_key(struct command_unseal *c, struct error *e) {
         return r;
 }
 
-static int check_digest(const struct command_unseal *c, struct error *e) {
-        char hex[2 * MODEL_DIGEST + 1];
-
-        if (!c->arguments->has_digest || memcmp(c->arguments->digest, c->model->digest, MODEL_DIGEST) == 0)
-                return 0;
-        hex_encode(c->model->digest, MODEL_DIGEST, hex);
-        return fail(e, FAILURE_DIGEST, -EBADMSG, c->subject,
-                    "its model digest is sha384:%s, not the one named by --digest", hex);
-}
-
-static int open_manifest(struct command_unseal *c, struct error *e) {
-        _cleanup_free_ uint8_t *text = NULL;
-        size_t n;
+static int open_header(struct command_unseal *c, struct error *e) {
         int r;
 
-        r = message_open(c->header, c->manifest, c->manifest_size, c->data_key, false, c->subject, &text, &n, e);
-        if (r == 0)
-                r = manifest_parse((const char *) text, n, c->subject, &c->model, e);
-        return r < 0 ? r : check_digest(c, e);
+        r = find_sealed(c, e);
+        if (r < 0)
+                return r;
+        r = match_keys(c, e);
+        if (r < 0)
+                return r;
+        r = decrypt_key(c, e);
+        if (r < 0 || !c->place.is_model)
+                return r;
+        return opening_read_manifest(&c->opening, &c->accepted, e);
 }
 
-static int describe_single(struct command_unseal *c, struct error *e) {
-        _cleanup_free_ char *name = NULL;
-        int r;
-
-        r = model_new(&c->model, e);
-        if (r == 0)
-                r = model_single_name(c->header, c->subject, &name, e);
-        return r < 0 ? r : model_add(c->model, c->subject, name, NULL, 0, NULL, e);
-}
-
-/* The directory that local objects are in, and what the object's name in it is. */
-static int object_key(const struct command_unseal *c, size_t file, char **ret, struct error *e) {
-        const char *object = c->model->files[file].object, *slash = strrchr(c->place.path, '/');
-
-        if (c->place.bucket)
-                return place_path(&c->place, object, ret, e);
-        *ret = strdup(object ?: slash ? slash + 1 : c->place.path);
-        return *ret ? 0 : fail_oom(e);
-}
+/* ---- the files */
 
 static int open_source(struct command_unseal *c, struct error *e) {
         const char *slash = strrchr(c->place.path, '/');
@@ -218,43 +208,59 @@ static int open_source(struct command_unseal *c, struct error *e) {
         return c->source_fd < 0 ? fail(e, FAILURE_IO, -errno, directory, "cannot open: %m") : 0;
 }
 
-static int start(struct command_unseal *c, struct error *e) {
+static int start_pipeline(struct command_unseal *c, struct error *e) {
         struct unseal_options options = { .bucket = c->place.bucket, .connections = c->arguments->connections };
         int r;
 
-        /* From here on there is something to remove, so signals wait for show_progress(). Threads inherit this. */
+        /* From here on there is plaintext to remove: signals are blocked, and show_progress() looks for them. Threads
+         * inherit this. */
         parallel_signals(&c->signals);
         sigprocmask(SIG_BLOCK, &c->signals, NULL);
         r = landing_new(c->arguments->to, &c->landing, e);
-        if (r == 0)
-                r = landing_room(c->landing, &options.room, e);
-        if (r == 0)
-                r = c->place.bucket ? owner_s3(c->owner, &options.s3, e) : open_source(c, e);
+        if (r < 0)
+                return r;
+        r = landing_room(c->landing, &options.room, e);
+        if (r < 0)
+                return r;
+        r = c->place.bucket ? owner_s3(c->owner, &options.s3, e) : open_source(c, e);
         if (r < 0)
                 return r;
         options.directory_fd = landing_private_fd(c->landing);
         options.source_fd = c->source_fd;
-        return unseal_new(&options, &c->unseal, e);
+        return unseal_new(&options, &c->pipeline, e);
 }
 
-static int add_files(struct command_unseal *c, struct error *e) {
-        size_t index;
-        int r = 0;
+/* Adds the object `name` of a model with a manifest, or the single object (NULL). */
+static int add_object(struct command_unseal *c, const char *name, const struct model_file *expected, struct error *e) {
+        const char *slash = strrchr(c->place.path, '/');
+        _cleanup_free_ char *key = NULL;
+        size_t unused;
+        int r;
 
-        c->keys = calloc(c->model->n_files, sizeof *c->keys);
-        if (!c->keys)
-                return fail_oom(e);
-        for (size_t i = 0; r == 0 && i < c->model->n_files; i++) {
-                r = object_key(c, i, &c->keys[i], e);
-                if (r == 0)
-                        r = unseal_add(c->unseal, c->keys[i], c->place.is_model ? &c->model->files[i] : NULL, false,
-                                       &index, e);
+        if (!c->place.bucket) /* source_fd is the directory that the objects are in */
+                return unseal_add(c->pipeline, name ?: slash ? slash + 1 : c->place.path, expected, false, &unused, e);
+        r = place_path(&c->place, name, &key, e);
+        if (r < 0)
+                return r;
+        return unseal_add(c->pipeline, key, expected, false, &unused, e);
+}
+
+static int add_objects(struct command_unseal *c, struct error *e) {
+        const struct model *m = c->opening.model;
+        int r;
+
+        if (!c->place.is_model)
+                return add_object(c, NULL, NULL, e);
+        for (size_t i = 0; i < m->n_files; i++) {
+                r = add_object(c, m->files[i].object, &m->files[i], e);
+                if (r < 0)
+                        return r;
         }
-        return r;
+        return 0;
 }
 
-/* Called while workers run, and signals are held back from them and from us: a stop takes plaintext away, and ends the
- * program. */
+/* Called while workers run. Signals are blocked in all threads: a signal is taken here, removes the plaintext and ends
+ * the program. */
 static void show_progress(void *userdata, const struct unseal_progress *p) {
         struct command_unseal *c = userdata;
         int which;
@@ -273,63 +279,91 @@ static void show_progress(void *userdata, const struct unseal_progress *p) {
         progress_show(&c->progress);
 }
 
+static int run_pipeline(struct command_unseal *c, struct error *e) {
+        int r;
+
+        r = start_pipeline(c, e);
+        if (r < 0)
+                return r;
+        r = add_objects(c, e);
+        if (r < 0)
+                return r;
+        unseal_set_key(c->pipeline, c->opening.data_key, c->opening.header);
+        progress_begin(&c->progress, "unsealing", c->opening.model ? model_size(c->opening.model) : 0,
+                       c->arguments->quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
+        r = unseal_finish(c->pipeline, show_progress, c, e);
+        progress_end(&c->progress);
+        return r;
+}
+
+/* ---- the model */
+
+static int describe_single(struct command_unseal *c, struct error *e) {
+        uint8_t digest[VERITY_DIGEST];
+        const char *unused;
+        uint64_t size;
+        int r;
+
+        unseal_result(c->pipeline, 0, &unused, &size, digest);
+        r = opening_describe_single(&c->opening, size, digest, e);
+        if (r < 0)
+                return r;
+        r = model_digest(c->opening.model, e);
+        if (r < 0)
+                return r;
+        return accepted_digest(&c->accepted, c->opening.model->digest, c->subject, e);
+}
+
 static int place_files(struct command_unseal *c, struct error *e) {
-        int r = 0;
+        const struct model *m = c->opening.model;
 
-        for (size_t i = 0; r == 0 && i < c->model->n_files; i++) {
-                struct model_file *f = &c->model->files[i];
+        for (size_t i = 0; i < m->n_files; i++) {
+                uint8_t unused[VERITY_DIGEST];
                 const char *private_name;
+                uint64_t size;
+                int r;
 
-                unseal_result(c->unseal, i, &private_name, &f->size, f->digest);
-                r = landing_place(c->landing, private_name, f->path, e);
+                unseal_result(c->pipeline, i, &private_name, &size, unused);
+                r = landing_place(c->landing, private_name, m->files[i].path, e);
+                if (r < 0)
+                        return r;
         }
-        if (r == 0)
-                r = model_digest(c->model, e);
-        if (r == 0)
-                r = check_digest(c, e);
-        return r < 0 ? r : landing_publish(c->landing, e);
+        return landing_publish(c->landing, e);
 }
 
 static int unseal(struct command_unseal *c, struct error *e) {
         int r;
 
-        r = read_header(c, e);
-        /* What a single object says of itself is known before KMS is asked. */
-        if (r == 0 && !c->place.is_model)
-                r = describe_single(c, e);
-        if (r == 0)
-                r = decrypt_key(c, e);
-        if (r == 0 && c->place.is_model)
-                r = open_manifest(c, e);
-        if (r == 0)
-                r = start(c, e);
-        if (r == 0)
-                r = add_files(c, e);
+        r = open_header(c, e);
         if (r < 0)
                 return r;
-        unseal_set_key(c->unseal, c->data_key, c->header);
-        progress_begin(&c->progress, "unsealing", model_size(c->model),
-                       c->arguments->quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
-        r = unseal_finish(c->unseal, show_progress, c, e);
-        progress_end(&c->progress);
-        return r < 0 ? r : place_files(c, e);
+        r = run_pipeline(c, e);
+        if (r < 0)
+                return r;
+        if (!c->place.is_model) {
+                r = describe_single(c, e);
+                if (r < 0)
+                        return r;
+        }
+        return place_files(c, e);
 }
 
 static int print_result(const struct command_unseal *c, struct error *e) {
         _cleanup_json_ json_object *o = NULL;
-        uint64_t size = model_size(c->model);
+        const struct model *m = c->opening.model;
+        uint64_t size = model_size(m);
         double seconds = progress_seconds(&c->progress);
         char bytes[16], rate[16];
         int r;
 
         if (c->arguments->json) {
-                r = model_to_json(c->model, &o, e);
+                r = model_to_json(m, &o, e);
                 return r < 0 ? r : json_print(stdout, o, e);
         }
-        printf("opened  %zu file%s, %s in %.1f s (%s/s)\nto      %s\n", c->model->n_files,
-               c->model->n_files == 1 ? "" : "s", format_bytes(size, bytes), seconds,
-               format_bytes((uint64_t) ((double) size / seconds), rate), c->arguments->to);
-        return measured_print(stdout, c->model->digest, e);
+        printf("opened  %zu file%s, %s in %.1f s (%s/s)\nto      %s\n", m->n_files, m->n_files == 1 ? "" : "s",
+               format_bytes(size, bytes), seconds, format_bytes((uint64_t) ((double) size / seconds), rate),
+               c->arguments->to);
+        return measured_print(stdout, m->digest, e);
 }
 
 int cmd_unseal(int argc, char *argv[]) {

@@ -636,7 +636,7 @@ def test_keys(sealboot, stack, key, place, tmp_path):
     assert stored(stack, place) == []
     succeed(sealboot("seal", "--key", key, model, place))
     refused(sealboot("unseal", "--key", stack.create_key(pcrs={}), place, tmp_path / "opened"), 52,
-            "no encrypted data key")
+            "not among the 1 keys that --key names")
     refused(sealboot("unseal", "--digest", "sha384:" + "0" * 96, place, tmp_path / "opened"), 56)
     assert os.listdir(tmp_path) == ["model"]
 
