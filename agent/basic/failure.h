@@ -55,6 +55,7 @@ enum failure {
         FAILURE_PUBLISH = 60,   /* model directory, boot report, hand-off */
         FAILURE_IO = 61,        /* a local file */
         FAILURE_LIFECYCLE = 62, /* Auto Scaling was not told */
+        FAILURE_GATE = 63,      /* the gate cannot answer: sockets, HTTP */
 
         FAILURE_UKI = 70, /* PE/UKI malformed, unknown stub */
         FAILURE_EVENT_LOG = 71,

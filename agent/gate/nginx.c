@@ -63,6 +63,10 @@ static const char upstreams[] =
         "    }\n"
         "    upstream sealboot_server {\n";
 
+#define MALFORMED \
+        "'{\"error\":{\"message\":\"the request is malformed, or its path is not spelled plainly, or it is not TLS, or the " \
+        "client certificate has expired\",\"type\":\"sealboot_gate\",\"code\":400}}'"
+
 /* "listen ... http2" is understood by nginx 1.22; since 1.25.1 it is called old, and still understood. */
 static const char server[] =
         "    }\n"
@@ -132,8 +136,16 @@ static const char server[] =
         "        auth_request_set $sealboot_reason $upstream_http_x_sealboot_reason;\n"
         "        auth_request_set $sealboot_retry $upstream_http_x_sealboot_retry;\n"
         "\n"
+        "        # Of a request whose first line nginx cannot read there is no path: it gets here by an internal redirect,\n"
+        "        # and ends at the comparison.\n"
+        "        error_page 400 414 494 495 496 497 = /_sealboot_400;\n"
         "        if ($sealboot_plain = 0) {\n"
-        "            return 400;\n"
+        "            return 400 " MALFORMED ";\n"
+        "        }\n"
+        "        location = /_sealboot_400 {\n"
+        "            internal;\n"
+        "            auth_request off;\n"
+        "            return 400 " MALFORMED ";\n"
         "        }\n"
         "        location = /_sealboot_authorize {\n"
         "            internal;\n"
@@ -188,8 +200,6 @@ static const struct {
         const char *message;
         const char *before; /* what stands before the answer */
 } answers[] = {
-        { 400, "400 494 495 496 497", "the request is malformed, or its path is not spelled plainly, or it is not TLS, "
-          "or the client certificate has expired", "" },
         { 401, "401", "who are you? $sealboot_reason", "" },
         { 403, "403", "$sealboot_reason",
           "            if ($sealboot_retry) {\n"
@@ -202,9 +212,9 @@ static const struct {
         { 405, "405", "this method is not let through", "" },
         { 408, "408", "the request did not arrive in time", "" },
         { 413, "413", "the body of the request is too large", "" },
-        { 414, "414", "the path of the request is too long", "" },
         { 429, "429", "too many requests", "            add_header Retry-After 5 always;\n" },
-        { 500, "500 501 503", "the gate cannot answer", "" },
+        { 500, "500 503", "the gate cannot answer", "" },
+        { 501, "501 505", "this is not understood", "" },
         { 502, "502", "the inference server does not answer", "" },
         { 504, "504", "the inference server did not answer in time", "" },
 };
