@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The boot report: valid JSON at every moment, whoever writes to it and whatever it quotes. */
+
+#include "unit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#include "basic/json.h"
+#include "report/report.h"
+#include "tree.h"
+
+struct place {
+        char root[32], path[48];
+        struct report *report;
+};
+
+static int set_up(void **state) {
+        struct place *p = calloc(1, sizeof *p);
+        struct error e = {};
+
+        assert_non_null(p);
+        snprintf(p->root, sizeof p->root, "/tmp/test-report.XXXXXX");
+        assert_non_null(mkdtemp(p->root));
+        snprintf(p->path, sizeof p->path, "%s/report.json", p->root);
+        assert_ok(report_new(p->path, &p->report, &e), &e);
+        *state = p;
+        return 0;
+}
+
+static int tear_down(void **state) {
+        struct place *p = *state;
+
+        report_free(p->report);
+        tree_remove(p->root);
+        free(p);
+        return 0;
+}
+
+/* The report as it is on disk. */
+static json_object *load(const struct place *p) {
+        _cleanup_free_ uint8_t *text = NULL;
+        json_object *o = NULL;
+        struct error e = {};
+        size_t n;
+
+        assert_ok(file_read(p->path, 1024 * 1024, FAILURE_IO, &text, &n, &e), &e);
+        assert_ok(json_parse((char *) text, n, FAILURE_IO, p->path, &o, &e), &e);
+        return o;
+}
+
+/* The value at a place such as "kms.request_id"; NULL: there is none. */
+static json_object *find(json_object *at, const char *place) {
+        _cleanup_free_ char *path = strdup(place);
+        char *rest = path, *part;
+
+        assert_non_null(path);
+        while ((part = strsep(&rest, ".")))
+                if (!json_object_object_get_ex(at, part, &at))
+                        return NULL;
+        return at;
+}
+
+#define assert_text(o, place, expected) assert_string_equal(json_object_get_string(find(o, place)), expected)
+
+static json_object *stage(json_object *report, size_t index) {
+        return json_object_array_get_idx(find(report, "stages"), index);
+}
+
+static void test_first_report(void **state) {
+        struct place *p = *state;
+        _cleanup_json_ json_object *o = load(p);
+        struct stat st;
+
+        assert_text(o, "outcome", "running");
+        assert_text(o, "sealboot", SEALBOOT_VERSION);
+        assert_true(json_object_get_int64(find(o, "clock.realtime_ms")) > INT64_C(1600000000000));
+        assert_true(json_object_get_int64(find(o, "clock.since_boot_ms")) > 0);
+        assert_int_equal(json_object_array_length(find(o, "stages")), 0);
+        assert_null(find(o, "duration_ms"));
+        assert_int_equal(stat(p->path, &st), 0);
+        assert_int_equal(st.st_mode, S_IFREG | 0644);
+}
+
+/* A place that cannot be written to is known before any work. */
+static void test_place_that_cannot_be_written(void **state) {
+        struct place *p = *state;
+        struct report *r = NULL;
+        struct error e = {};
+
+        assert_refused(report_new("/proc/there is no such directory/report.json", &r, &e), &e, FAILURE_PUBLISH, "");
+        assert_refused(report_new(p->root, &r, &e), &e, FAILURE_PUBLISH, "");
+        assert_null(r);
+}
+
+static void test_stages(void **state) {
+        struct place *p = *state;
+        _cleanup_json_ json_object *o = NULL;
+        struct error e = {};
+
+        report_end(p->report, "kms", 1); /* has not begun: nothing happens */
+        report_begin(p->report, "kms");
+        report_begin(p->report, "unseal"); /* stages overlap */
+        report_end(p->report, "kms", 0);
+        report_end(p->report, "kms", 7); /* has ended: nothing happens */
+        report_begin(p->report, "kms");  /* begins again */
+        report_end(p->report, "unseal", 1000000);
+        assert_ok(report_write(p->report, &e), &e);
+
+        o = load(p);
+        assert_int_equal(json_object_array_length(find(o, "stages")), 3);
+        assert_text(stage(o, 0), "name", "kms");
+        assert_true(json_object_get_double(find(stage(o, 0), "duration_ms")) >= 0);
+        assert_true(json_object_get_double(find(stage(o, 0), "began_ms")) >= 0);
+        assert_null(find(stage(o, 0), "bytes"));
+        assert_null(find(stage(o, 0), "gb_per_s"));
+        assert_text(stage(o, 1), "name", "unseal");
+        assert_int_equal(json_object_get_int64(find(stage(o, 1), "bytes")), 1000000);
+        assert_true(json_object_get_double(find(stage(o, 1), "gb_per_s")) > 0);
+        assert_text(stage(o, 2), "name", "kms");
+        assert_null(find(stage(o, 2), "duration_ms")); /* still runs */
+}
+
+static void test_values(void **state) {
+        static const uint8_t data[200] = { 0x00, 0xff, 0x0a };
+        struct place *p = *state;
+        _cleanup_json_ json_object *o = NULL;
+        struct error e = {};
+
+        report_text(p->report, "region", "eu-central-1");
+        report_text(p->report, "kms.request_id", "first");
+        report_text(p->report, "kms.request_id", "second"); /* replaces it */
+        report_put(p->report, "kms.attempts", json_object_new_int(2));
+        report_text(p->report, "kms.refused.0.reason", "deep");
+        report_hex(p->report, "digest", "sha384:", data, 3);
+        report_hex(p->report, "empty", "", data, 0);
+        report_hex(p->report, "long", "", data, sizeof data); /* longer than any digest: left out */
+        assert_ok(report_write(p->report, &e), &e);
+
+        o = load(p);
+        assert_text(o, "region", "eu-central-1");
+        assert_text(o, "kms.request_id", "second");
+        assert_int_equal(json_object_get_int(find(o, "kms.attempts")), 2);
+        assert_text(o, "kms.refused.0.reason", "deep");
+        assert_text(o, "digest", "sha384:00ff0a");
+        assert_text(o, "empty", "");
+        assert_null(find(o, "long"));
+}
+
+static void test_published(void **state) {
+        struct place *p = *state;
+        _cleanup_json_ json_object *o = NULL;
+        struct error e = {};
+
+        assert_ok(report_close(p->report, NULL, &e), &e);
+        report_text(p->report, "lifecycle.result", "CONTINUE"); /* after the end */
+        assert_ok(report_write(p->report, &e), &e);
+        o = load(p);
+        assert_text(o, "outcome", "published");
+        assert_text(o, "lifecycle.result", "CONTINUE");
+        assert_true(json_object_get_double(find(o, "duration_ms")) >= 0);
+        assert_true(json_object_get_int64(find(o, "resources.peak_memory_kib")) > 0);
+        assert_true(json_object_get_double(find(o, "resources.cpu_seconds")) >= 0);
+        assert_null(find(o, "failure"));
+}
+
+static void test_failed(void **state) {
+        static const char hostile[] = "\"\\ line\nescape\x1b[2J";
+        struct place *p = *state;
+        _cleanup_json_ json_object *before = NULL, *after = NULL;
+        struct error e = {}, failure = { .failure = FAILURE_KMS_DENIED };
+
+        snprintf(failure.subject, sizeof failure.subject, "kms key");
+        snprintf(failure.reason, sizeof failure.reason, "%s", hostile);
+        snprintf(failure.request_id, sizeof failure.request_id, "id");
+        assert_ok(report_close(p->report, &failure, &e), &e);
+        before = load(p);
+        assert_text(before, "outcome", "failed");
+        assert_text(before, "failure.name", failure_info(FAILURE_KMS_DENIED)->name);
+        assert_text(before, "failure.title", failure_info(FAILURE_KMS_DENIED)->title);
+        assert_int_equal(json_object_get_int(find(before, "failure.exit_code")), 30);
+        assert_text(before, "failure.subject", "kms key");
+        assert_text(before, "failure.reason", hostile);
+        assert_text(before, "failure.request_id", "id");
+        assert_text(before, "failure.advice", failure_info(FAILURE_KMS_DENIED)->advice);
+
+        /* A failure with advice of its own. */
+        snprintf(failure.advice, sizeof failure.advice, "ask the owner");
+        assert_ok(report_close(p->report, &failure, &e), &e);
+        after = load(p);
+        assert_text(after, "failure.advice", "ask the owner");
+}
+
+/* The outcome is decided by then: the caller is told, and the earlier report stays whole. */
+static void test_end_that_cannot_be_written(void **state) {
+        struct place *p = *state;
+        _cleanup_json_ json_object *o = NULL;
+        char moved[64];
+        struct error e = {};
+
+        snprintf(moved, sizeof moved, "%s.moved", p->root);
+        assert_int_equal(rename(p->root, moved), 0);
+        assert_true(report_close(p->report, NULL, &e) < 0);
+        assert_true(e.reason[0]);
+        assert_int_equal(rename(moved, p->root), 0);
+        o = load(p);
+        assert_text(o, "outcome", "running");
+}
+
+enum { THREADS = 8, ROUNDS = 50 };
+
+static void *write_much(void *userdata) {
+        static const char *const names[THREADS] = { "a", "b", "c", "d", "e", "f", "g", "h" };
+        static atomic_uint next;
+        struct place *p = userdata;
+        unsigned me = atomic_fetch_add(&next, 1);
+
+        for (unsigned i = 0; i < ROUNDS; i++) {
+                char place[32];
+
+                snprintf(place, sizeof place, "values.%s.%u", names[me], i);
+                report_begin(p->report, names[me]);
+                report_text(p->report, place, names[me]);
+                report_end(p->report, names[me], i);
+                report_write(p->report, NULL);
+        }
+        return NULL;
+}
+
+static void test_threads(void **state) {
+        struct place *p = *state;
+        _cleanup_json_ json_object *o = NULL;
+        pthread_t threads[THREADS];
+
+        for (size_t i = 0; i < THREADS; i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, write_much, p), 0);
+        for (size_t i = 0; i < THREADS; i++)
+                assert_int_equal(pthread_join(threads[i], NULL), 0);
+        o = load(p);
+        assert_int_equal(json_object_array_length(find(o, "stages")), THREADS * ROUNDS);
+        for (size_t i = 0; i < THREADS * ROUNDS; i++)
+                assert_non_null(find(stage(o, i), "duration_ms"));
+        assert_int_equal(json_object_object_length(find(o, "values")), THREADS);
+        assert_int_equal(json_object_object_length(find(o, "values.h")), ROUNDS);
+}
+
+int main(void) {
+#define WITH_REPORT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+        static const struct CMUnitTest tests[] = {
+                WITH_REPORT(test_first_report),
+                WITH_REPORT(test_place_that_cannot_be_written),
+                WITH_REPORT(test_stages),
+                WITH_REPORT(test_values),
+                WITH_REPORT(test_published),
+                WITH_REPORT(test_failed),
+                WITH_REPORT(test_end_that_cannot_be_written),
+                WITH_REPORT(test_threads),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
