@@ -814,7 +814,7 @@ def test_the_manual_lists_every_finding():
     codes = set(re.findall(r'\{ "([a-z0-9-]+)",\s+"', source.partition("advices[] = {")[2].partition("};")[0]))
     assert len(codes) >= 19 and {code for code, _ in WEAK} <= codes
     assert {code for code in re.findall(r'found\(l, "([a-z0-9-]+)"', source)} <= codes, "each has its advice"
-    manual = (MANUALS / "sealboot-policy.1").read_text().partition(".Sh WEAKNESSES")[2].partition(".Sh")[0]
+    manual = (MANUALS / "sealboot-policy.1").read_text().partition(".Sh FINDINGS")[2].partition(".Sh")[0]
     assert set(re.findall(r"^\.It ([a-z0-9-]+)$", manual, re.MULTILINE)) == codes
 
 
