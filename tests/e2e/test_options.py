@@ -16,8 +16,9 @@ COMMANDS = {
                  "sealboot unseal", "sealboot verify")
 }
 COMMANDS["sealboot-agent"] = ["agent/sealboot-agent"]
+COMMANDS["sealboot-gate"] = ["agent/gate/sealboot-gate"]
 MANUALS = {
-    name: "units/man/sealboot-agent.8" if name == "sealboot-agent" else f"policy/man/{'-'.join(name.split()[:2])}.1"
+    name: f"units/man/{name}.8" if name in ("sealboot-agent", "sealboot-gate") else f"policy/man/{'-'.join(name.split()[:2])}.1"
     for name in COMMANDS
 }
 

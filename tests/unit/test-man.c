@@ -76,6 +76,25 @@ static void test_configuration_is_documented(void **state) {
         assert_true(n > 10);
 }
 
+/* Every object of gate.json is read with a table of its own. */
+static void test_gate_configuration_is_documented(void **state) {
+        _cleanup_free_ char *page = source("units/man/sealboot-gate.8"), *code = source("agent/gate/gate-config.c");
+        size_t keys = 0;
+
+        (void) state;
+        for (const char *p = code; (p = strstr(p, "{ \"")); p++) {
+                const char *end = strstr(p, "\", json_type_");
+                char row[100];
+
+                if (!end || memchr(p, '\n', (size_t) (end - p)))
+                        continue;
+                snprintf(row, sizeof row, "Cm %.*s", (int) (end - p - 3), p + 3);
+                expect(page, row);
+                keys++;
+        }
+        assert_int_equal(keys, 34);
+}
+
 /* The manifest is what other programs may write: its page has every key that is read, and its example is one. */
 static void test_manifest_is_documented(void **state) {
         _cleanup_free_ char *page = source("policy/man/sealboot-manifest.5"), *code = source("agent/sealed/model.c");
@@ -112,9 +131,12 @@ static void test_example_is_valid(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_exit_codes_are_documented), cmocka_unit_test(test_configuration_is_documented),
-                cmocka_unit_test(test_journal_is_documented),     cmocka_unit_test(test_example_is_valid),
+                cmocka_unit_test(test_exit_codes_are_documented),
+                cmocka_unit_test(test_configuration_is_documented),
+                cmocka_unit_test(test_journal_is_documented),
+                cmocka_unit_test(test_example_is_valid),
                 cmocka_unit_test(test_manifest_is_documented),
+                cmocka_unit_test(test_gate_configuration_is_documented),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
