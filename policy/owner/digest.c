@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 
 #include "owner/parallel.h"
+#include "owner/source-file.h"
 
 enum { PART = 16 * VERITY_UNIT };
 
@@ -36,14 +37,14 @@ static int begin_file(void *userdata, size_t file, struct error *e) {
         struct open_file *f = &job->files[file];
         int r;
 
-        r = source_open(job->source, file, &f->file, e);
+        r = source_file_open(job->source, file, &f->file, e);
         if (r == 0)
                 r = verity_tree_new(job->source->model->files[file].size, &f->tree, e);
         return r;
 }
 
 static void close_file(struct open_file *f) {
-        source_close(&f->file);
+        source_file_close(&f->file);
         verity_tree_free(f->tree);
         f->tree = NULL;
 }
@@ -59,7 +60,7 @@ static int hash_part(void *userdata, size_t file, uint64_t part, void *thread, s
         for (uint64_t at = part * PART; at < end; at += VERITY_UNIT) {
                 size_t n = (size_t) MIN_OF(end - at, (uint64_t) VERITY_UNIT);
 
-                r = source_read(&f->file, at, w->unit, n, e);
+                r = source_file_read(&f->file, at, w->unit, n, e);
                 if (r < 0)
                         return r;
                 if (verity_leaves(w->hash, w->unit, n, leaves) < 0 ||
@@ -78,7 +79,7 @@ static int end_file(void *userdata, size_t file, void *thread, struct error *e) 
         struct open_file *f = &job->files[file];
         int r;
 
-        r = source_unchanged(&f->file, e);
+        r = source_file_unchanged(&f->file, e);
         if (r == 0 && verity_tree_digest(f->tree, w->hash, job->source->model->files[file].digest) < 0)
                 r = fail(e, FAILURE_INTERNAL, -EIO, f->file.path, "hashing failed");
         close_file(f);
@@ -133,17 +134,17 @@ int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret
                   struct error *e) {
         _cleanup_(md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
         _cleanup_free_ uint8_t *buffer = malloc(VERITY_UNIT);
-        _cleanup_(source_close) struct source_file f = { .fd = -1 };
+        _cleanup_(source_file_close) struct source_file f = { .fd = -1 };
         uint64_t size = s->model->files[0].size;
         int r;
 
         if (!ctx || !buffer || EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) != 1)
                 return fail_oom(e);
-        r = source_open(s, 0, &f, e);
+        r = source_file_open(s, 0, &f, e);
         for (uint64_t at = 0; r == 0 && at < size; at += VERITY_UNIT) {
                 size_t n = (size_t) MIN_OF(size - at, (uint64_t) VERITY_UNIT);
 
-                r = source_read(&f, at, buffer, n, e);
+                r = source_file_read(&f, at, buffer, n, e);
                 if (r == 0 && EVP_DigestUpdate(ctx, buffer, n) != 1)
                         r = fail(e, FAILURE_INTERNAL, -EIO, f.path, "hashing failed");
                 progress_add(progress, n);
@@ -151,5 +152,5 @@ int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret
         }
         if (r == 0 && EVP_DigestFinal_ex(ctx, ret, NULL) != 1)
                 r = fail(e, FAILURE_INTERNAL, -EIO, f.path, "hashing failed");
-        return r < 0 ? r : source_unchanged(&f, e);
+        return r < 0 ? r : source_file_unchanged(&f, e);
 }

@@ -57,7 +57,7 @@ static int write_part(void *userdata, size_t file, uint64_t part, void *thread, 
                 r = sink_part(f->object, (unsigned) part + 1, sealed.offset, sealed.data, sealed.size, e);
         else {
                 /* Known to be whole only now; and once it was sent, it may be there whatever the answer was. */
-                r = source_unchanged(&f->file.source, e);
+                r = source_file_unchanged(&f->file.source, e);
                 if (r < 0)
                         return r;
                 f->written = true;

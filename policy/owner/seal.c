@@ -31,7 +31,7 @@ int seal_file_open(const struct source *s, size_t index, const struct seal_key *
                    struct error *e) {
         int r;
 
-        r = source_open(s, index, &ret->source, e);
+        r = source_file_open(s, index, &ret->source, e);
         if (r < 0)
                 return r;
         ret->size = s->model->files[index].size;
@@ -49,14 +49,14 @@ int seal_file_digest(const struct seal_file *f, struct verity_hash *hash, uint8_
                      struct error *e) {
         int r;
 
-        r = source_unchanged(&f->source, e);
+        r = source_file_unchanged(&f->source, e);
         if (r == 0 && verity_tree_digest(f->tree, hash, ret) < 0)
                 r = fail(e, FAILURE_INTERNAL, -EIO, f->source.path, "hashing failed");
         return r;
 }
 
 void seal_file_close(struct seal_file *f) {
-        source_close(&f->source);
+        source_file_close(&f->source);
         message_header_free(f->header);
         secret_free(f->key);
         verity_tree_free(f->tree);
@@ -184,7 +184,7 @@ int seal_part(struct sealer *s, struct seal_file *f, uint64_t index, struct seal
         for (uint64_t at = start; at < end; at += VERITY_UNIT) {
                 size_t n = (size_t) MIN_OF(end - at, (uint64_t) VERITY_UNIT);
 
-                r = source_read(&f->source, at, s->unit, n, e);
+                r = source_file_read(&f->source, at, s->unit, n, e);
                 if (r < 0)
                         return r;
                 if (hash_unit(s, f, at / VERITY_UNIT, n) < 0 || frame_write(&w, s->unit, n) < 0)

@@ -5,7 +5,7 @@
  * into a buffer of its own. (A part that was read again might have changed, and so use a nonce twice: whoever repeats
  * an upload repeats it from the buffer.) Each piece of plaintext is read, hashed and encrypted while it is in cache. */
 
-#include "owner/source.h"
+#include "owner/source-file.h"
 #include "sealed/message.h"
 
 enum {

@@ -151,19 +151,13 @@ static void command_seal_done(struct command_seal *c) {
         kms_data_key_done(&c->key);
 }
 
-static const char *last_part(const char *path) {
-        const char *slash = strrchr(path, '/');
-
-        return slash ? slash + 1 : path;
-}
-
 /* "." and "/" have no name of their own. */
 static int name_model(struct command_seal *c, struct error *e) {
         _cleanup_free_ char *resolved = realpath(c->source->path, NULL);
 
         if (!resolved)
                 return fail(e, FAILURE_IO, -errno, c->source->path, "cannot resolve it: %m");
-        c->name = strdup(c->arguments->name ?: last_part(resolved));
+        c->name = strdup(c->arguments->name ?: basename(resolved));
         if (!c->name)
                 return fail_oom(e);
         if (!c->name[0] || strlen(c->name) > TEXT_MAX || !utf8_valid(c->name, strlen(c->name))) {

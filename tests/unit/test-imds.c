@@ -3,9 +3,8 @@
 
 #include <fcntl.h>
 
-#include "aws/imds.h"
+#include "aws/credential-source.h"
 #include "canned.h"
-#include "owner/environment.h"
 
 #define TOKEN \
         { .status = "200 OK", .body = "TOKEN-1" }
@@ -380,82 +379,6 @@ static void test_what_never_comes(void **state) {
         }
 }
 
-static void clear_environment(void) {
-        static const char *const names[] = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",       "AWS_SESSION_TOKEN",
-                                             "AWS_PROFILE",       "AWS_SHARED_CREDENTIALS_FILE", "HOME" };
-
-        for (size_t i = 0; i < ELEMENTS(names); i++)
-                unsetenv(names[i]);
-}
-
-static void test_environment(void **state) {
-        _cleanup_(credential_source_freep) struct credential_source *source = NULL;
-        _cleanup_credentials_ struct credentials *c = NULL;
-        struct error e = {};
-
-        (void) state;
-        clear_environment();
-        assert_refused(credentials_from_environment(&source, &e), &e, FAILURE_CREDENTIALS, "HOME is not either");
-        setenv("AWS_ACCESS_KEY_ID", "AKID", 1);
-        assert_refused(credentials_from_environment(&source, &e), &e, FAILURE_CREDENTIALS,
-                       "AWS_SECRET_ACCESS_KEY is not");
-        setenv("AWS_SECRET_ACCESS_KEY", "key", 1);
-        setenv("AWS_SESSION_TOKEN", "", 1);
-        assert_ok(credentials_from_environment(&source, &e), &e);
-        assert_ok(credentials_get(source, false, &c, &e), &e);
-        assert_string_equal(c->access_key_id, "AKID");
-        /* There are no others: asking again and again cannot help. */
-        assert_int_equal(credentials_get(source, true, &c, &e), -EKEYEXPIRED);
-        assert_null(c->session_token);
-        clear_environment();
-}
-
-static void test_profile(void **state) {
-        static const char text[] =
-                "# comment = x\n[default]\naws_access_key_id=AKDEFAULT\naws_secret_access_key = s1\n\n"
-                "[ work ]\r\naws_access_key_id = AKWORK\r\n  aws_secret_access_key =  s/2=+ \r\naws_session_token = "
-                "tok\r\n"
-                "[sso]\nsso_session = corp\n"
-                "[bare]\naws_access_key_id = AKBARE\naws_secret_access_key = s3\naws_session_token =\n"
-                "[hollow]\naws_access_key_id =\naws_secret_access_key = \t\r\n";
-        _cleanup_(credential_source_freep) struct credential_source *source = NULL, *other = NULL, *third = NULL;
-        _cleanup_credentials_ struct credentials *a = NULL, *b = NULL, *c = NULL;
-        struct credential_source *none = NULL;
-        struct error e = {};
-        char path[] = "/tmp/sealboot-credentials-XXXXXX";
-        int fd = mkstemp(path);
-
-        (void) state;
-        clear_environment();
-        assert_true(write(fd, text, strlen(text)) == (ssize_t) strlen(text));
-        close(fd);
-        setenv("AWS_SHARED_CREDENTIALS_FILE", path, 1);
-        assert_ok(credentials_from_environment(&source, &e), &e);
-        assert_ok(credentials_get(source, false, &a, &e), &e);
-        assert_string_equal(a->access_key_id, "AKDEFAULT");
-        assert_null(a->session_token);
-        setenv("AWS_PROFILE", "work", 1);
-        assert_ok(credentials_from_environment(&other, &e), &e);
-        assert_ok(credentials_get(other, false, &b, &e), &e);
-        assert_string_equal(b->access_key_id, "AKWORK");
-        assert_string_equal((char *) b->secret_access_key->data, "s/2=+");
-        assert_string_equal((char *) b->session_token->data, "tok");
-        setenv("AWS_PROFILE", "bare", 1);
-        assert_ok(credentials_from_environment(&third, &e), &e);
-        assert_ok(credentials_get(third, false, &c, &e), &e);
-        assert_string_equal(c->access_key_id, "AKBARE");
-        assert_null(c->session_token);
-        setenv("AWS_PROFILE", "hollow", 1);
-        assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS,
-                       "profile \"hollow\" has no aws_access_key_id");
-        setenv("AWS_PROFILE", "sso", 1);
-        assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS,
-                       "profile \"sso\" has no aws_access_key_id");
-        unlink(path);
-        assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS, "cannot open");
-        clear_environment();
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_token_is_asked_for_once),
@@ -468,8 +391,6 @@ int main(void) {
                 cmocka_unit_test(test_role_credentials_near_their_end),
                 cmocka_unit_test(test_the_first_seconds),
                 cmocka_unit_test(test_what_never_comes),
-                cmocka_unit_test(test_environment),
-                cmocka_unit_test(test_profile),
         };
 
         return cmocka_run_group_tests_name("imds", tests, NULL, NULL);

@@ -103,7 +103,7 @@ static void test_parts_make_a_message(void **state) {
                 char directory[32];
                 struct source *source = source_of(directory, table[i].size);
                 _cleanup_(sealer_freep) struct sealer *sealer = NULL;
-                _cleanup_(source_close) struct source_file again = { .fd = -1 };
+                _cleanup_(source_file_close) struct source_file again = { .fd = -1 };
                 _cleanup_free_ uint8_t *object = NULL, *out = NULL, *expected = NULL;
                 struct seal_file f = { .source.fd = -1 };
                 uint8_t digest[VERITY_DIGEST];
@@ -128,8 +128,8 @@ static void test_parts_make_a_message(void **state) {
                 assert_ok(message_open(f.header, object, size, dk, false, "object", &out, &n, &e), &e);
                 assert_int_equal(n, table[i].size);
                 expected = malloc(n + 1);
-                assert_ok(source_open(source, 0, &again, &e), &e);
-                assert_ok(source_read(&again, 0, expected, n, &e), &e);
+                assert_ok(source_file_open(source, 0, &again, &e), &e);
+                assert_ok(source_file_read(&again, 0, expected, n, &e), &e);
                 assert_memory_equal(out, expected, n);
                 seal_file_close(&f);
                 source_gone(source, directory);
@@ -146,14 +146,14 @@ static void test_changes_are_seen(void **state) {
 
         (void) state;
         assert_true(asprintf(&path, "%s/f", directory) > 0);
-        assert_ok(source_open(source, 0, &f, &e), &e);
-        assert_ok(source_unchanged(&f, &e), &e);
+        assert_ok(source_file_open(source, 0, &f, &e), &e);
+        assert_ok(source_file_unchanged(&f, &e), &e);
         assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]) { { 1, 0 }, { 1, 1 } }, 0), 0);
-        assert_refused(source_unchanged(&f, &e), &e, FAILURE_IO, "was changed while it was read");
+        assert_refused(source_file_unchanged(&f, &e), &e, FAILURE_IO, "was changed while it was read");
         assert_int_equal(truncate(path, 10), 0);
-        assert_refused(source_read(&f, 10, &byte, 1, &e), &e, FAILURE_IO, "shorter");
-        source_close(&f);
-        assert_refused(source_open(source, 0, &f, &e), &e, FAILURE_IO, "has changed since");
+        assert_refused(source_file_read(&f, 10, &byte, 1, &e), &e, FAILURE_IO, "shorter");
+        source_file_close(&f);
+        assert_refused(source_file_open(source, 0, &f, &e), &e, FAILURE_IO, "has changed since the model was scanned");
         source_gone(source, directory);
 }
 
