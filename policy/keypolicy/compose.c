@@ -21,10 +21,10 @@ static const char *const admin_actions[] = {
 /* clang-format on */
 static const char *const sealer_actions[] = { "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey" };
 static const char *const release_actions[] = { "kms:Decrypt" };
-/* What gives plaintext away and carries no document: nobody has a use for them on this key. */
+/* These give plaintext away and carry no document: nobody needs them for this key. */
 static const char *const unattested_actions[] = { "kms:CreateGrant", "kms:ReEncryptFrom" };
 
-/* json-c takes ownership of what is added, and tells of a failure to allocate only by NULL: which all these pass on. */
+/* json-c takes ownership of what is added. It reports that memory is exhausted by NULL, which all of these pass on. */
 
 static void add(json_object *to, const char *key, json_object *value) {
         json_object_object_add(to, key, value);
@@ -105,11 +105,11 @@ static int context_conditions(const struct composition *c, json_object **ret, st
                         return fail(e, FAILURE_USAGE, -EINVAL, name, "is not NAME=VALUE of an encryption context");
                 if (strstr(equals, "${"))
                         return fail(e, FAILURE_POLICY, -EINVAL, name,
-                                    "holds \"${\", which KMS would replace by what the request says of itself");
+                                    "holds \"${\", which KMS would replace by a value of the request");
                 if (asprintf(&key, CONTEXT_KEY "%.*s", (int) (equals - name), name) < 0)
                         return fail_oom(e);
                 if (json_object_object_get_ex(o, key, NULL))
-                        return fail(e, FAILURE_USAGE, -EINVAL, name, "names a part of the encryption context again");
+                        return fail(e, FAILURE_USAGE, -EINVAL, name, "is listed twice in the encryption context");
                 add_text(o, key, equals + 1);
         }
         *ret = TAKE(o);
@@ -156,7 +156,7 @@ static int check_image(const struct composition *c, const struct reference *imag
 
         if (c->secure_boot && image->secure_boot == SECURE_BOOT_OFF && reference_needs_secure_boot(image)) {
                 fail(e, FAILURE_POLICY, -EINVAL, image->source,
-                     "secure-boot-off: its PCR7 was predicted for Secure Boot off, where it tells nothing of the "
+                     "secure-boot-off: its PCR7 was predicted for Secure Boot off, where PCR7 does not identify the "
                      "image");
                 fail_advice(e, "Bind PCR2, PCR4 and PCR12, or measure again with Secure Boot on, as the instances have "
                                "it.");
@@ -174,7 +174,8 @@ static int check_image(const struct composition *c, const struct reference *imag
         return 0;
 }
 
-/* Whether the reference itself says that its PCR7 is of Secure Boot on, and the value does not say otherwise. */
+/* Whether the reference says that its PCR7 is of Secure Boot on, and the value is not a known one of Secure Boot off.
+ */
 static bool says_secure_boot(const struct reference *r) {
         char pcr7[2 * SHA384_SIZE + 1];
 
@@ -184,7 +185,7 @@ static bool says_secure_boot(const struct reference *r) {
         return !is_secure_boot_off(pcr7);
 }
 
-/* Whether a finding is that PCR2 is missing, of an image whose PCR7 stands in for it. */
+/* Whether a finding says that PCR2 is missing, for an image whose PCR7 stands in for it. */
 static bool is_excused(const struct composition *c, const struct finding *f) {
         size_t n;
 
@@ -193,31 +194,43 @@ static bool is_excused(const struct composition *c, const struct finding *f) {
 }
 
 static int check_composition(const struct composition *c, struct error *e) {
+        const struct {
+                const struct names *names;
+                const char *what;
+        } callers[] = {
+                { &c->principals, "principal" },
+                { &c->admins, "administrator" },
+                { &c->sealers, "sealer" },
+                { &c->openers, "opener" },
+        };
         int r;
 
         if (c->images.n == 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "key policy", "no reference measurements were given");
+                return fail(e, FAILURE_USAGE, -EINVAL, "key policy",
+                            "no --reference was given: the measurements of an image");
         if (c->principals.n == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "key policy",
-                            "no principal was given: whose instances may have the key?");
+                            "no --principal was given: the role of the instances that may have the key");
         if (c->admins.n == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "key policy",
-                            "no administrator was given: nobody could manage the key");
-        r = check_principals(&c->principals, "principal", e);
-        if (r == 0)
-                r = check_principals(&c->admins, "administrator", e);
-        if (r == 0)
-                r = check_principals(&c->sealers, "sealer", e);
-        if (r == 0)
-                r = check_principals(&c->openers, "opener", e);
-        if (r == 0)
-                r = check_openers(c, e);
-        for (size_t i = 0; i < c->images.n && r == 0; i++)
+                            "no --admin was given: nobody could manage the key");
+        for (size_t i = 0; i < ELEMENTS(callers); i++) {
+                r = check_principals(callers[i].names, callers[i].what, e);
+                if (r < 0)
+                        return r;
+        }
+        r = check_openers(c, e);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < c->images.n; i++) {
                 r = check_image(c, &c->images.items[i], e);
-        return r;
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }
 
-/* The key by which an image is told from others. */
+/* The condition key that identifies an image. */
 static const char *identity_of(json_object *image) {
         static const char *const keys[] = { ATTESTATION_KEY "NitroTPMPCR4", ATTESTATION_KEY "NitroTPMPCR7",
                                             ATTESTATION_KEY "ImageSha384", ATTESTATION_KEY "PCR8" };
@@ -245,8 +258,8 @@ static void accept_value(json_object *accepted, const char *key, json_object *va
         json_object_array_add(values, json_object_get(value));
 }
 
-/* What the images have for this key; those which do not bind it are known by another. Negated conditions in one
- * block must all hold for the Deny, so an image escapes it by either. */
+/* The values that the images have for this key. Images that do not bind this key are identified by another one:
+ * negated conditions in one block must all hold for the Deny, so that an image escapes it by either key. */
 static json_object *accepted_values(json_object *images, const char *key) {
         json_object *accepted = json_object_new_object(), *value;
 
@@ -289,11 +302,11 @@ static void add_denial(const struct composition *c, json_object *statements, con
         add(s, "Condition", condition);
 }
 
-/* A Deny overrides every Allow and every grant, so that no mistake in another statement and no grant from before
- * opens the models, not even to the account's administrators. There is one Deny for each PCR. Its operator is
- * negated, which holds for a request without the key as well: what comes without a document is denied, and so is
- * the document of another image. Making data keys is not denied: it tells nothing of those that exist, and sealers
- * do it without a document. DeriveSharedSecret needs no Deny: KMS refuses it for a key that encrypts. */
+/* A Deny overrides every Allow and every grant, so that no mistake in another statement and no earlier grant opens the
+ * models, not even to the account's administrators. There is one Deny for each PCR. Its operator is negated, and so
+ * also holds for a request without the key: a request without a document is denied, and so is the document of another
+ * image. Making data keys is not denied: it reveals no existing key, and sealers do it without a document.
+ * DeriveSharedSecret needs no Deny: KMS refuses it for a key that encrypts. */
 static void add_denials(const struct composition *c, json_object *statements, json_object *images) {
         _cleanup_json_ json_object *written = json_object_new_array(), *seen = json_object_new_object();
         const char *anyone = "*";
@@ -340,7 +353,7 @@ static int refuse_finding(const struct finding *f, struct error *e) {
         return -EINVAL;
 }
 
-/* What is written is read again by the code that judges policies, so that it cannot be less than it seems to be. */
+/* The written policy is parsed and linted again, so that it cannot protect less than it seems to. */
 static int check_written(const struct composition *c, json_object *o, struct error *e) {
         const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
         _cleanup_key_policy_ struct key_policy policy = {};
@@ -357,13 +370,15 @@ static int check_written(const struct composition *c, json_object *o, struct err
         if (r < 0)
                 return r;
         r = key_policy_lint(&policy, c->secure_boot, &findings, e);
-        for (size_t i = 0; i < findings.n && r == 0; i++)
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < findings.n; i++)
                 if (!is_asked_for(&findings.items[i]) && !is_excused(c, &findings.items[i]))
-                        r = refuse_finding(&findings.items[i], e);
-        return r;
+                        return refuse_finding(&findings.items[i], e);
+        return 0;
 }
 
-/* A statement for each image. What each of them binds is added to images. */
+/* Adds a statement for each image, and the conditions of each to `images`. */
 static void add_releases(const struct composition *c, json_object *statements, json_object *context,
                          json_object *images) {
         json_object *s, *condition, *image;
@@ -400,8 +415,9 @@ int compose_key_policy(const struct composition *c, json_object **ret, struct er
         int r;
 
         r = check_composition(c, e);
-        if (r == 0)
-                r = context_conditions(c, &context, e);
+        if (r < 0)
+                return r;
+        r = context_conditions(c, &context, e);
         if (r < 0)
                 return r;
         o = new_document(&statements);
@@ -420,9 +436,9 @@ int compose_key_policy(const struct composition *c, json_object **ret, struct er
         return 0;
 }
 
-/* The objects below the prefix; one that does not end in a slash may also be an object itself, but not the beginning of
- * other names. */
-static int objects(const struct composition *c, json_object **ret, struct error *e) {
+/* The objects below the prefix. A prefix without a slash at its end may also be an object itself, but does not stand
+ * for other names that begin like it. */
+static int list_objects(const struct composition *c, json_object **ret, struct error *e) {
         const char *arn = c->key ?: c->principals.n > 0 ? c->principals.items[0] : "";
         const char *partition = strncmp(arn, "arn:", 4) == 0 ? arn + 4 : "aws";
         _cleanup_free_ char *one = NULL, *below = NULL;
@@ -461,7 +477,7 @@ int compose_role_policy(const struct composition *c, json_object **ret, struct e
                             "no --key was given: the ARN of the KMS key that the models are sealed under");
         if (!key_arn_valid(c->key))
                 return fail(e, FAILURE_USAGE, -EINVAL, c->key, "is not the ARN of a KMS key");
-        r = objects(c, &read, e);
+        r = list_objects(c, &read, e);
         if (r < 0)
                 return r;
         o = new_document(&statements);
@@ -483,10 +499,11 @@ int compose_bucket_policy(const struct composition *c, json_object **ret, struct
 
         if (c->principals.n == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "bucket policy",
-                            "no principal was given: whose instances read the bucket?");
+                            "no --principal was given: the role of the instances that read the bucket");
         r = check_principals(&c->principals, "principal", e);
-        if (r == 0)
-                r = objects(c, &read, e);
+        if (r < 0)
+                return r;
+        r = list_objects(c, &read, e);
         if (r < 0)
                 return r;
         o = new_document(&statements);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Writes the policies that stand between a sealed model and the instances that may open it. Each accepted image has a
- * statement of its own: two values for PCR4 and two for PCR12 in one statement would admit the four combinations. */
+/* Writes the policies that let instances open a sealed model: of the key, of the instances' role, of the bucket. Each
+ * accepted image has a statement of its own: two values for PCR4 and two for PCR12 in one statement would admit all
+ * four combinations. */
 
 #include "basic/json.h"
 #include "verify/reference.h"
@@ -14,7 +15,7 @@ struct names {
 
 struct composition {
         struct references images;
-        struct names principals;     /* roles that may decrypt; of any account */
+        struct names principals;     /* roles that may decrypt, of any account */
         struct names admins;         /* may manage the key and its policy, but neither use it nor grant its use */
         struct names sealers;        /* may make data keys */
         struct names openers;        /* roles or users of the owner's who may decrypt without a document */
@@ -23,15 +24,15 @@ struct composition {
         const char *bucket, *prefix; /* of the sealed model, for the role's and the bucket's policy */
         bool one_shot;               /* release only before a model is measured: PCR15 is zeros */
         bool secure_boot;            /* the references' PCR7 is the value of Secure Boot on */
-        bool allow_unattested;       /* leave out the Deny for everyone of what no accepted image asks for */
+        bool allow_unattested;       /* leave out the Deny for everyone but the accepted images */
 };
 
 /* Whether PCR7 stands in for PCR2, PCR4 or PCR12, which it can only with Secure Boot on. */
 bool reference_needs_secure_boot(const struct reference *r);
 
-/* FAILURE_POLICY where the result would protect less than it seems to (lint.h), FAILURE_USAGE where something is
- * missing. Three findings are no reason to refuse: that openers need no attestation, that a reference has zeros in
- * PCR0 to PCR7, and that one lacks PCR2 whose PCR7, as the reference says, is of Secure Boot on. */
+/* FAILURE_USAGE where something is missing, FAILURE_POLICY where the result would have findings (lint.h). Three
+ * findings are accepted: openers need no attestation; a reference has zeros in one of PCR0 to PCR7; a reference lacks
+ * PCR2, and says that its PCR7 is of Secure Boot on. */
 int compose_key_policy(const struct composition *c, json_object **ret, struct error *e);
 /* The identity policy of the instance role. */
 int compose_role_policy(const struct composition *c, json_object **ret, struct error *e);

@@ -4,11 +4,12 @@
 #include <ctype.h>
 #include <stdarg.h>
 
-/* A statement as a sorted set of lines. */
+/* A statement as a sorted set of lines. Whoever adds lines looks at `failed` once, at the end. */
 struct lines {
         char **items;
         size_t n;
-        bool paired;
+        bool failed; /* out of memory: a line is missing */
+        bool paired; /* with a statement of the other policy */
 };
 
 static void lines_done(struct lines *l) {
@@ -19,21 +20,22 @@ static void lines_done(struct lines *l) {
 }
 #define _cleanup_lines_ _cleanup_(lines_done)
 
-static int take_line(struct lines *l, char *line) {
+/* Takes `line`; NULL counts as out of memory. */
+static void take_line(struct lines *l, char *line) {
         char **larger = line ? reallocarray(l->items, l->n + 1, sizeof *larger) : NULL;
 
         if (!larger) {
                 free(line);
-                return -ENOMEM;
+                l->failed = true;
+                return;
         }
         l->items = larger;
         l->items[l->n++] = line;
-        return 0;
 }
 
-static int add_line(struct lines *l, const char *format, ...) _printf_(2, 3);
+static void add_line(struct lines *l, const char *format, ...) _printf_(2, 3);
 
-static int add_line(struct lines *l, const char *format, ...) {
+static void add_line(struct lines *l, const char *format, ...) {
         char *line;
         va_list ap;
         int n;
@@ -41,7 +43,7 @@ static int add_line(struct lines *l, const char *format, ...) {
         va_start(ap, format);
         n = vasprintf(&line, format, ap);
         va_end(ap);
-        return n < 0 ? -ENOMEM : take_line(l, line);
+        take_line(l, n < 0 ? NULL : line);
 }
 
 static int by_text(const void *a, const void *b) {
@@ -62,35 +64,39 @@ static void sort_unique(struct lines *l) {
         l->n = kept;
 }
 
-static void lower(char *s) {
-        for (; *s; s++)
-                *s = (char) tolower((unsigned char) *s);
+static char *lower(char *s) {
+        for (char *c = s; c && *c; c++)
+                *c = (char) tolower((unsigned char) *c);
+        return s;
 }
 
-/* "Action kms:decrypt", one line a value. */
-static int add_each(struct lines *l, const char *what, const struct strings *values, bool ignore_case) {
-        int r = 0;
+static char *copy_in_case(const char *text, bool ignore_case) {
+        char *copy = strdup(text);
 
-        for (size_t i = 0; i < values->n && r == 0; i++) {
-                r = add_line(l, "%s %s", what, values->items[i]);
-                if (r == 0 && ignore_case)
-                        lower(l->items[l->n - 1] + strlen(what));
-        }
-        return r;
+        return ignore_case ? lower(copy) : copy;
 }
 
-/* `partition` and its length are those of the ARNs beside it: an account is named by its number or by an ARN. */
-static int add_principals(struct lines *l, const char *what, const struct strings *values, const char *partition) {
-        int r = 0;
+/* "Action kms:decrypt", one line for each value. */
+static void add_each(struct lines *l, const char *what, const struct strings *values, bool ignore_case) {
+        for (size_t i = 0; i < values->n; i++) {
+                _cleanup_free_ char *value = copy_in_case(values->items[i], ignore_case);
 
-        for (size_t i = 0; i < values->n && r == 0; i++) {
-                bool account = strspn(values->items[i], "0123456789") == strlen(values->items[i]);
-
-                r = account ? add_line(l, "%s arn:%.*s:iam::%s:root", what, (int) strcspn(partition, ":"), partition,
-                                       values->items[i])
-                            : add_line(l, "%s %s", what, values->items[i]);
+                if (value)
+                        add_line(l, "%s %s", what, value);
+                else
+                        l->failed = true;
         }
-        return r;
+}
+
+/* An account is named by its number or by an ARN: the ARN stands for both. `partition` begins with that of the ARNs
+ * beside it. */
+static void add_principals(struct lines *l, const char *what, const struct strings *values, const char *partition) {
+        for (size_t i = 0; i < values->n; i++)
+                if (strspn(values->items[i], "0123456789") == strlen(values->items[i]))
+                        add_line(l, "%s arn:%.*s:iam::%s:root", what, (int) strcspn(partition, ":"), partition,
+                                 values->items[i]);
+                else
+                        add_line(l, "%s %s", what, values->items[i]);
 }
 
 /* Text that could be taken for more than one word, or for another's quotes, is written as in JSON. */
@@ -106,36 +112,33 @@ static int print_word(FILE *f, const char *text) {
         return !o || fputs(json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE), f) < 0 ? -ENOMEM : 0;
 }
 
-/* The values of one condition are alternatives, so they share a line. */
-static int add_condition(struct lines *l, const struct condition *c) {
-        _cleanup_free_ char *key = strdup(c->key), *text = NULL;
-        bool any_case = c->match == MATCH_STRING_EQUALS_IGNORE_CASE || c->match == MATCH_BOOL || c->match == MATCH_NULL;
-        _cleanup_lines_ struct lines values = {};
+/* "Condition OPERATOR KEY = a | b": the values of one condition are alternatives, so they share a line. */
+static char *condition_line(const struct condition *c, const char *key, const struct lines *values) {
+        _cleanup_free_ char *text = NULL;
         size_t size;
-        int r = 0;
-        FILE *f;
+        FILE *f = open_memstream(&text, &size);
+        int r;
 
-        if (!key)
-                return -ENOMEM;
-        lower(key);
-        for (size_t i = 0; i < c->values.n && r == 0; i++) {
-                r = take_line(&values, strdup(c->values.items[i]));
-                if (r == 0 && any_case)
-                        lower(values.items[values.n - 1]);
-        }
-        if (r < 0)
-                return r;
-        sort_unique(&values);
-        f = open_memstream(&text, &size);
         if (!f)
-                return -ENOMEM;
+                return NULL;
         fprintf(f, "Condition %s ", c->operator_name);
         r = print_word(f, key);
-        for (size_t i = 0; i < values.n && r == 0; i++) {
+        for (size_t i = 0; i < values->n && r == 0; i++) {
                 fputs(i > 0 ? " | " : " = ", f);
-                r = print_word(f, values.items[i]);
+                r = print_word(f, values->items[i]);
         }
-        return fclose(f) != 0 || r < 0 ? -ENOMEM : take_line(l, TAKE(text));
+        return fclose(f) != 0 || r < 0 ? NULL : TAKE(text);
+}
+
+static void add_condition(struct lines *l, const struct condition *c) {
+        bool any_case = c->match == MATCH_STRING_EQUALS_IGNORE_CASE || c->match == MATCH_BOOL || c->match == MATCH_NULL;
+        _cleanup_free_ char *key = copy_in_case(c->key, true);
+        _cleanup_lines_ struct lines values = {};
+
+        for (size_t i = 0; i < c->values.n; i++)
+                take_line(&values, copy_in_case(c->values.items[i], any_case));
+        sort_unique(&values);
+        take_line(l, key && !values.failed ? condition_line(c, key, &values) : NULL);
 }
 
 static bool has_variable(const struct statement *s) {
@@ -148,25 +151,21 @@ static bool has_variable(const struct statement *s) {
 static int describe(const struct statement *s, bool variables, const char *partition, struct lines *ret) {
         const char *principal = s->not_principal ? "NotPrincipal" : "Principal";
         _cleanup_lines_ struct lines l = {};
-        int r;
 
-        r = add_line(&l, "Effect %s", s->allow ? "Allow" : "Deny");
-        if (r == 0 && has_variable(s))
-                r = add_line(&l, "Version %s", variables ? "2012-10-17" : "2008-10-17");
-        if (r == 0 && s->anyone)
-                r = add_line(&l, "%s *", principal);
-        else if (r == 0)
-                r = add_principals(&l, principal, &s->principals, partition);
-        if (r == 0)
-                r = add_each(&l, s->not_principal ? "NotPrincipal service" : "Principal service", &s->services, false);
-        if (r == 0)
-                r = add_each(&l, s->not_action ? "NotAction" : "Action", &s->actions, true);
-        if (r == 0)
-                r = add_each(&l, s->not_resource ? "NotResource" : "Resource", &s->resources, false);
-        for (size_t i = 0; i < s->n_conditions && r == 0; i++)
-                r = add_condition(&l, &s->conditions[i]);
-        if (r < 0)
-                return r;
+        add_line(&l, "Effect %s", s->allow ? "Allow" : "Deny");
+        if (has_variable(s))
+                add_line(&l, "Version %s", variables ? "2012-10-17" : "2008-10-17");
+        if (s->anyone)
+                add_line(&l, "%s *", principal);
+        else
+                add_principals(&l, principal, &s->principals, partition);
+        add_each(&l, s->not_principal ? "NotPrincipal service" : "Principal service", &s->services, false);
+        add_each(&l, s->not_action ? "NotAction" : "Action", &s->actions, true);
+        add_each(&l, s->not_resource ? "NotResource" : "Resource", &s->resources, false);
+        for (size_t i = 0; i < s->n_conditions; i++)
+                add_condition(&l, &s->conditions[i]);
+        if (l.failed)
+                return -ENOMEM;
         sort_unique(&l);
         *ret = TAKE_STRUCT(l);
         return 0;
@@ -184,33 +183,32 @@ static bool equal(const struct lines *a, const struct lines *b) {
 /* Copies the lines of `from` that `other` (may be NULL) lacks. */
 static int subtract(const struct lines *from, const struct lines *other, char ***ret, size_t *ret_n) {
         _cleanup_lines_ struct lines rest = {};
-        int r = 0;
 
-        for (size_t i = 0; i < from->n && r == 0; i++)
+        for (size_t i = 0; i < from->n; i++)
                 if (!other || !bsearch(&from->items[i], other->items, other->n, sizeof *other->items, by_text))
-                        r = take_line(&rest, strdup(from->items[i]));
-        if (r < 0)
-                return r;
+                        take_line(&rest, strdup(from->items[i]));
+        if (rest.failed)
+                return -ENOMEM;
+        *ret = TAKE(rest.items);
         *ret_n = rest.n;
-        *ret = TAKE_STRUCT(rest).items;
+        rest.n = 0;
         return 0;
 }
 
 static int add_change(struct changes *c, const char *before, const struct lines *a, const char *after,
                       const struct lines *b) {
         struct change *larger = reallocarray(c->items, c->n + 1, sizeof *larger), *change;
-        int r = 0;
+        int r;
 
         if (!larger)
                 return -ENOMEM;
         c->items = larger;
         change = &c->items[c->n++];
         *change = (struct change) { .before = before, .after = after };
-        if (a)
-                r = subtract(a, b, &change->removed, &change->n_removed);
-        if (r == 0 && b)
-                r = subtract(b, a, &change->added, &change->n_added);
-        return r;
+        r = a ? subtract(a, b, &change->removed, &change->n_removed) : 0;
+        if (r < 0)
+                return r;
+        return b ? subtract(b, a, &change->added, &change->n_added) : 0;
 }
 
 void changes_done(struct changes *c) {
@@ -238,7 +236,7 @@ static void described_done(struct described *d) {
 }
 #define _cleanup_described_ _cleanup_(described_done)
 
-/* A key policy is of one partition; "aws" when none of its ARNs tells. */
+/* The partition of the policy's ARNs, which is one; "aws" when no ARN tells. */
 static const char *find_partition(const struct key_policy *policy) {
         for (size_t i = 0; i < policy->n; i++)
                 for (size_t k = 0; k < policy->statements[i].principals.n; k++)
@@ -248,14 +246,17 @@ static const char *find_partition(const struct key_policy *policy) {
 }
 
 static int describe_all(const struct key_policy *policy, const char *partition, struct described *ret) {
-        int r = 0;
+        int r;
 
         *ret = (struct described) { policy, calloc(policy->n + 1, sizeof *ret->statements) };
         if (!ret->statements)
                 return -ENOMEM;
-        for (size_t i = 0; i < policy->n && r == 0; i++)
+        for (size_t i = 0; i < policy->n; i++) {
                 r = describe(&policy->statements[i], policy->variables, partition, &ret->statements[i]);
-        return r;
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }
 
 static void pair_equal(struct described *a, struct described *b) {
@@ -282,29 +283,35 @@ static int pair_by_sid(struct described *a, struct described *b, struct changes 
         return 0;
 }
 
+/* The statements that only one policy has. */
+static int add_unpaired(const struct described *d, bool before, struct changes *c) {
+        int r;
+
+        for (size_t i = 0; i < d->policy->n; i++) {
+                const struct lines *l = &d->statements[i];
+                const char *name = d->policy->statements[i].name;
+
+                if (l->paired)
+                        continue;
+                r = before ? add_change(c, name, l, NULL, NULL) : add_change(c, NULL, NULL, name, l);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 int key_policy_compare(const struct key_policy *before, const struct key_policy *after, struct changes *ret,
                        struct error *e) {
         _cleanup_described_ struct described a = {}, b = {};
         _cleanup_changes_ struct changes c = {};
         const char *partition = find_partition(before);
-        int r;
 
         if (streq(partition, "aws"))
                 partition = find_partition(after);
-        r = describe_all(before, partition, &a);
-        if (r == 0)
-                r = describe_all(after, partition, &b);
-        if (r < 0)
+        if (describe_all(before, partition, &a) < 0 || describe_all(after, partition, &b) < 0)
                 return fail_oom(e);
         pair_equal(&a, &b);
-        r = pair_by_sid(&a, &b, &c);
-        for (size_t i = 0; i < before->n && r == 0; i++)
-                if (!a.statements[i].paired)
-                        r = add_change(&c, before->statements[i].name, &a.statements[i], NULL, NULL);
-        for (size_t i = 0; i < after->n && r == 0; i++)
-                if (!b.statements[i].paired)
-                        r = add_change(&c, NULL, NULL, after->statements[i].name, &b.statements[i]);
-        if (r < 0)
+        if (pair_by_sid(&a, &b, &c) < 0 || add_unpaired(&a, true, &c) < 0 || add_unpaired(&b, false, &c) < 0)
                 return fail_oom(e);
         *ret = TAKE_STRUCT(c);
         return 0;

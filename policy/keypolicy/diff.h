@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Compares key policies by what they mean: the order of statements and values, a single value or an array of one, the
- * case of action and condition key names and of values under operators that ignore it, an account and its root ARN, and
- * Sids make no difference. The Version does, to a statement with policy variables. */
+/* Compares the meaning of key policies. These make no difference: the order of statements and values; a single value or
+ * an array of one; the case of actions, of condition keys, and of values under operators that ignore it; an account or
+ * its root ARN; Sids. The Version makes a difference to a statement with policy variables. */
 
 #include "keypolicy/key-policy.h"
 
-/* One statement that is in one policy only (the other name is NULL), or that is in both under the same Sid and differs.
- */
+/* A statement that only one policy has (the other name is NULL), or that differs under the same Sid. */
 struct change {
         const char *before, *after; /* names, borrowed from the policies */
         char **removed, **added;    /* "Condition StringEquals kms:EncryptionContext:model = a | b"; as in JSON

@@ -9,7 +9,7 @@ static const char *verdict_text(const struct evaluation *v) {
         if (v->decision == DECISION_DENIED)
                 return "DENIED: no statement allows it";
         if (v->decision == DECISION_UNKNOWN)
-                return "UNDECIDED: it depends on what cannot be known here (see --set and --key)";
+                return "UNDECIDED: it depends on condition keys that are not known here (see --set and --key)";
         return v->delegated ? "ALLOWED to the caller's account: its IAM policies decide" : "ALLOWED";
 }
 
@@ -41,7 +41,8 @@ static void print_element(FILE *f, const struct element_result *r) {
         putc('\n', f);
 }
 
-/* A statement about other actions explains nothing, nor does a Deny that does not apply. */
+/* Whether the statement explains the decision: a statement about other actions does not, nor a Deny that does not
+ * apply. */
 static bool is_about(const struct statement_result *s) {
         if (!s->statement->allow && s->truth == TRUTH_NO)
                 return false;
@@ -109,7 +110,7 @@ json_object *explain_evaluation_json(const struct evaluation *v) {
 
 void explain_findings(FILE *f, const struct findings *findings) {
         if (findings->n > 0)
-                fputs("\nWeaknesses of this policy:\n", f);
+                fputs("\nFindings:\n", f);
         for (size_t i = 0; i < findings->n; i++) {
                 fputs("  ", f);
                 utf8_print(f, findings->items[i].statement);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Evaluations and findings in words, for people and in JSON: `policy check` and `doctor` say the same. */
+/* Evaluations and findings as text and as JSON, the same for `policy check` and `doctor`. */
 
 #include "keypolicy/evaluate.h"
 #include "keypolicy/lint.h"
 
-/* The verdict, then every statement that was meant for this action, with what it wanted and found. */
+/* Prints the verdict, then each statement about this action with the values that it wanted and found. */
 void explain_evaluation(FILE *f, const struct evaluation *v, const char *principal, const char *action);
 json_object *explain_evaluation_json(const struct evaluation *v);
 

@@ -9,8 +9,8 @@
 
 enum { USE_ACTIONS = 3 };
 
-/* Of the actions that make data keys, only GenerateDataKey gives the caller one that the agent takes: those
- * WithoutPlaintext keep it, and a pair's private key is not 32 bytes long. */
+/* Of the actions that make data keys, only GenerateDataKey gives the caller one that the agent accepts: the actions
+ * WithoutPlaintext do not reveal it, and the private key of a pair is not 32 bytes long. */
 static const char *const actions_of[USE_COUNT][USE_ACTIONS] = {
         [USE_RELEASE] = { "kms:Decrypt", "kms:ReEncryptFrom" },
         [USE_SEAL] = { "kms:GenerateDataKey", "kms:Encrypt", "kms:ReEncryptTo" },
@@ -41,7 +41,7 @@ const struct condition *guarded_find(const struct guarded *g, const char *key) {
         return found;
 }
 
-/* A Deny that nobody escapes by who he is or which key he names. */
+/* A Deny that applies whoever the caller is, and whichever key the request names. */
 static bool is_for_everyone(const struct statement *deny) {
         if (deny->allow || !deny->anyone || deny->not_principal || deny->not_resource)
                 return false;
@@ -105,8 +105,8 @@ static bool covers_used(const struct statement *deny, enum use use, const bool u
         return is_for_everyone(deny);
 }
 
-/* Refuses what comes without one attested value. IfExists adds nothing to a negated operator, so whoever wrote it
- * had something else in mind: such a Deny is not counted. */
+/* Whether the Deny refuses every request without one attested value. IfExists has no effect on a negated operator, so
+ * that its author intended something else: such a Deny is not counted. */
 static bool demands_value(const struct statement *deny) {
         const struct condition *c = deny->conditions;
 
@@ -114,7 +114,7 @@ static bool demands_value(const struct statement *deny) {
                c->quantifier == QUANTIFIER_NONE;
 }
 
-/* Refuses what comes without a document. */
+/* Whether the Deny refuses every request without a document. */
 static bool demands_document(const struct statement *deny) {
         for (size_t i = 0; i < deny->n_conditions; i++)
                 if (!is_attestation_key(deny->conditions[i].key) || deny->conditions[i].match != MATCH_NULL ||

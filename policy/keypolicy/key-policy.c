@@ -68,8 +68,8 @@ static bool is_of(json_object *o, enum json_type type) {
                (json_object_is_type(o, type) || (type == json_type_int && json_object_is_type(o, json_type_double)));
 }
 
-/* A string or an array of strings; `also` (null: nothing else) are what IAM takes for text besides: true and false, or
- * numbers. */
+/* A string or an array of strings. `also` is another type that IAM accepts as text: true and false, or numbers; null:
+ * none. */
 static int take_strings(const struct parse *p, json_object *o, const char *what, enum json_type also,
                         struct strings *ret) {
         bool array = json_object_is_type(o, json_type_array);
@@ -114,7 +114,7 @@ bool is_unique_id(const char *s) {
                strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == n;
 }
 
-/* An account, the ARN of an account, user, role or session (a wildcard would only ever match itself), or a unique id.
+/* An account, the ARN of an account, user, role or session, or a unique id. KMS compares a wildcard in them literally.
  */
 static bool is_principal(const char *s) {
         static const char *const kinds[] = { "user/", "role/", "assumed-role/", "federated-user/" };
@@ -190,10 +190,12 @@ static int take_resources(const struct parse *p, json_object *o, struct statemen
         int r;
 
         r = take_strings(p, o, "Resource", json_type_null, &s->resources);
-        for (size_t i = 0; r == 0 && i < s->resources.n; i++)
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < s->resources.n; i++)
                 if (!s->resources.items[i][0])
-                        r = refuse(p, "Resource is empty");
-        return r;
+                        return refuse(p, "Resource is empty");
+        return 0;
 }
 
 static const struct {

@@ -23,7 +23,7 @@ static const char *const secure_boot_off[] = {
         "384a798e98b5369727295c5b2889e1e015c65b3add6d78dce4e457c164865ee2af7b6d53ac7cbcd092eaf5fa1a76ea18",
 };
 
-/* What to do about each. */
+/* What to do about the findings of each code. */
 static const struct {
         const char *code, *advice;
 } advices[] = {
@@ -52,13 +52,15 @@ static const struct {
                          "a name after kms:EncryptionContext:." },
 };
 
+/* The search. Functions that find something look at the statement `s`, and add findings. */
 struct lint {
         const struct key_policy *policy;
-        const struct guarded *releases; /* what each statement releases */
+        bool secure_boot;
+        struct guarded *releases; /* what each statement releases */
         const struct statement *s;
         const struct guarded *g; /* what s releases */
-        struct findings *findings;
-        bool secure_boot;
+        struct findings findings;
+        bool failed; /* out of memory: a finding may be missing */
 };
 
 void findings_done(struct findings *f) {
@@ -75,24 +77,22 @@ static const char *advice_for(const char *code) {
         return "";
 }
 
-static int found(const struct lint *l, const char *code, const char *format, ...) _printf_(3, 4);
+static void found(struct lint *l, const char *code, const char *format, ...) _printf_(3, 4);
 
-static int found(const struct lint *l, const char *code, const char *format, ...) {
-        struct finding *larger = reallocarray(l->findings->items, l->findings->n + 1, sizeof *larger);
-        char *text;
+static void found(struct lint *l, const char *code, const char *format, ...) {
+        struct findings *f = &l->findings;
+        struct finding *larger = reallocarray(f->items, f->n + 1, sizeof *larger);
+        char *text = NULL;
         va_list ap;
-        int n;
 
-        if (!larger)
-                return -ENOMEM;
-        l->findings->items = larger;
+        if (larger)
+                f->items = larger;
         va_start(ap, format);
-        n = vasprintf(&text, format, ap);
+        if (!larger || vasprintf(&text, format, ap) < 0)
+                l->failed = true;
+        else
+                f->items[f->n++] = (struct finding) { code, l->s->name, text, advice_for(code) };
         va_end(ap);
-        if (n < 0)
-                return -ENOMEM;
-        l->findings->items[l->findings->n++] = (struct finding) { code, l->s->name, text, advice_for(code) };
-        return 0;
 }
 
 /* Conditions */
@@ -139,8 +139,8 @@ static bool names_variable(const char *value) {
         return false;
 }
 
-/* A value that KMS replaces before it compares. The keys of kms: are what the caller presents; those of aws: tell
- * who he is, and his account's administrator decides that: tags, names and sessions. */
+/* Whether KMS replaces this value before it compares. The caller presents the keys of kms:, and the administrator of
+ * the caller's account decides those of aws: tags, names and sessions. */
 static bool is_variable(const struct lint *l, const struct condition *c, const char *value) {
         bool bound = is_on_attestation(c) || is_context_key(c->key);
 
@@ -154,71 +154,77 @@ static bool matches_anything(const struct condition *c) {
         return false;
 }
 
-/* What the statement binds to one of several values, key by key. */
-static int lint_choices(const struct lint *l) {
-        size_t several = 0;
-        int r = 0;
+/* One of several values that a condition on a PCR of the NitroTPM accepts is zeros. */
+static void lint_zeros(struct lint *l, const struct condition *c, unsigned pcr) {
+        bool several = c->values.n > 1;
 
-        for (size_t i = 0; i < l->g->n && r == 0; i++) {
+        if (!has_value(c, zeros))
+                return;
+        if (several && pcr == PCR_COMMAND_LINE)
+                found(l, "added-command-line",
+                      "PCR12 may be zeros or another value, so that the same image is also accepted with something "
+                      "added to its command line");
+        else if (several && pcr == PCR_MODEL)
+                found(l, "not-one-shot",
+                      "PCR15 may be zeros or another value, so that the key is released once more after a model was "
+                      "loaded");
+        else if (pcr <= PCR_FIRMWARE_LAST)
+                found(l, "never-measured",
+                      "PCR%u is bound to zeros, which no boot leaves there: firmware extends PCR0 to PCR7", pcr);
+}
+
+/* The values that the statement accepts for each attestation key. */
+static void lint_choices(struct lint *l) {
+        size_t several = 0;
+
+        for (size_t i = 0; i < l->g->n; i++) {
                 const struct condition *c = &l->g->conditions[i];
                 unsigned pcr;
                 enum attestation_key kind = attestation_key(c->key, &pcr);
-                bool or_else = kind == ATTESTATION_NITROTPM && c->values.n > 1 && has_value(c, zeros);
 
                 if (kind == ATTESTATION_NONE || c != find(l, c->key))
                         continue;
                 several += c->values.n > 1;
-                if (or_else && pcr == PCR_COMMAND_LINE)
-                        r = found(l, "added-command-line",
-                                  "PCR12 may be zeros or another value, so that the same image is also accepted with "
-                                  "something added to its command line");
-                else if (or_else && pcr == PCR_MODEL)
-                        r = found(l, "not-one-shot",
-                                  "PCR15 may be zeros or another value, so that the key is released once more after a "
-                                  "model was loaded");
-                else if (kind == ATTESTATION_NITROTPM && pcr <= PCR_FIRMWARE_LAST && has_value(c, zeros))
-                        r = found(l, "never-measured",
-                                  "PCR%u is bound to zeros, which no boot leaves there: firmware extends PCR0 to PCR7",
-                                  pcr);
+                if (kind == ATTESTATION_NITROTPM)
+                        lint_zeros(l, c, pcr);
         }
-        if (r == 0 && several > 1)
-                r = found(l, "mixed-images",
-                          "several PCRs have several values each, so that values of different images may be combined");
-        return r;
+        if (several > 1)
+                found(l, "mixed-images",
+                      "several PCRs have several values each, so that values of different images may be combined");
 }
 
 /* Conditions one by one. */
-static int lint_values(const struct lint *l) {
+static void lint_values(struct lint *l) {
         bool loose = false, never = false, variable = false;
-        int r = 0;
 
         for (size_t i = 0; i < l->g->n; i++) {
                 const struct condition *c = &l->g->conditions[i];
                 bool equals = c->match == MATCH_STRING_EQUALS || c->match == MATCH_STRING_EQUALS_IGNORE_CASE;
+                bool pattern = c->match == MATCH_STRING_LIKE || c->match == MATCH_ARN;
 
                 for (size_t k = 0; k < c->values.n && !c->negated; k++) {
                         const char *value = c->values.items[k];
 
-                        if (is_variable(l, c, value))
+                        if (is_variable(l, c, value)) {
                                 variable = true;
-                        else if (is_on_attestation(c)) {
-                                loose |= (c->match == MATCH_STRING_LIKE || c->match == MATCH_ARN) &&
-                                         strpbrk(value, "*?");
-                                never |= equals && !is_hex(value, c->match == MATCH_STRING_EQUALS_IGNORE_CASE);
+                                continue;
                         }
+                        if (!is_on_attestation(c))
+                                continue;
+                        loose |= pattern && strpbrk(value, "*?");
+                        never |= equals && !is_hex(value, c->match == MATCH_STRING_EQUALS_IGNORE_CASE);
                 }
         }
         if (loose)
-                r = found(l, "loose-match", "a PCR is matched by pattern");
-        if (r == 0 && variable)
-                r = found(l, "policy-variable",
-                          "a value is filled in from the request itself or from what the caller's account says of the "
-                          "caller, who so chooses it");
-        if (r == 0 && never)
-                r = found(l, "never-matches",
-                          "a PCR value is not 96 hex digits, lower-case unless the operator ignores case: KMS never "
-                          "presents such a value");
-        return r;
+                found(l, "loose-match", "a PCR is matched by pattern");
+        if (variable)
+                found(l, "policy-variable",
+                      "KMS fills in a value from the request, or from what the caller's account says of the caller, so "
+                      "that the caller chooses it");
+        if (never)
+                found(l, "never-matches",
+                      "a PCR value is not 96 hex digits, lower-case unless the operator ignores case: KMS never "
+                      "presents such a value");
 }
 
 /* Whether some condition pins this part of the encryption context. */
@@ -230,84 +236,82 @@ static bool is_pinned(const struct guarded *g, const char *key) {
         return false;
 }
 
-/* The caller chooses the encryption context. A negated operator is no such slip: it excludes what it names. */
-static int lint_context(const struct lint *l) {
+/* The caller chooses the encryption context, so a condition that any value meets binds nothing. A negated operator is
+ * intended: it excludes the value that it names. */
+static void lint_context(struct lint *l) {
         for (size_t i = 0; i < l->g->n; i++) {
                 const struct condition *c = &l->g->conditions[i];
                 bool optional = c->if_exists || c->quantifier == QUANTIFIER_ALL;
 
                 if (is_context_key(c->key) && !c->negated && c->match != MATCH_NULL &&
-                    (optional || matches_anything(c)) && !is_pinned(l->g, c->key))
-                        return found(l, "open-context", "%s seems to be bound, but %s meets the condition", c->key,
-                                     optional ? "a request without it" : "any value");
+                    (optional || matches_anything(c)) && !is_pinned(l->g, c->key)) {
+                        found(l, "open-context", "%s seems to be bound, but %s meets the condition", c->key,
+                              optional ? "a request without it" : "any value");
+                        return;
+                }
         }
-        return 0;
 }
 
 /* Images */
 
-static int lint_nitrotpm(const struct lint *l) {
+static void lint_nitrotpm(struct lint *l) {
         const struct condition *pcr4 = find(l, NITROTPM "4"), *pcr7 = find(l, NITROTPM "7"),
                                *pcr12 = find(l, NITROTPM "12"), *pcr2 = find(l, NITROTPM "2");
         bool off = allows_secure_boot_off(pcr7), secure_boot = l->secure_boot && pcr7 && !off;
-        int r = 0;
 
         if (find(l, NITROTPM "0") || find(l, NITROTPM "1"))
-                r = found(l, "firmware-pcr",
-                          "NitroTPM PCR0 and PCR1 measure AWS's firmware, which changes under the image and would lock "
-                          "it out");
-        if (r == 0 && off && (!pcr4 || !pcr12))
-                r = found(l, "secure-boot-off",
-                          "PCR7 is bound to the value that says that Secure Boot is off, which any image produces");
-        if (r == 0 && pcr4 && !pcr12 && !secure_boot)
-                r = found(l, "pcr4-without-pcr12",
-                          "PCR4 does not cover a command line that is appended at boot (GHSA-xrv8-2pf5-f3q7)");
-        if (r == 0 && pcr4 && !pcr2 && !secure_boot)
-                r = found(l, "pcr4-without-pcr2",
-                          "PCR4 does not cover a UEFI driver from outside the firmware (DriverOrder, an option ROM), "
-                          "which can change the image after it was measured");
-        if (r == 0 && !pcr4 && !pcr7)
-                r = found(l, "image-not-bound", "neither PCR4 nor PCR7 is bound, so any image may ask");
-        if (r == 0 && !pcr4 && pcr7 && !secure_boot && !off)
-                r = found(l, "image-not-bound",
-                          "PCR7 alone identifies images only by who signed them, and only with Secure Boot on");
-        return r;
+                found(l, "firmware-pcr",
+                      "NitroTPM PCR0 and PCR1 measure AWS's firmware, which changes under the image and would lock it "
+                      "out");
+        if (off && (!pcr4 || !pcr12))
+                found(l, "secure-boot-off",
+                      "PCR7 is bound to the value that says that Secure Boot is off, which any image produces");
+        if (pcr4 && !pcr12 && !secure_boot)
+                found(l, "pcr4-without-pcr12",
+                      "PCR4 does not cover a command line that is appended at boot (GHSA-xrv8-2pf5-f3q7)");
+        if (pcr4 && !pcr2 && !secure_boot)
+                found(l, "pcr4-without-pcr2",
+                      "PCR4 does not cover a UEFI driver from outside the firmware (DriverOrder, an option ROM), which "
+                      "can change the image after it was measured");
+        if (!pcr4 && !pcr7)
+                found(l, "image-not-bound", "neither PCR4 nor PCR7 is bound, so any image may ask");
+        if (!pcr4 && pcr7 && !secure_boot && !off)
+                found(l, "image-not-bound",
+                      "PCR7 alone identifies images only by who signed them, and only with Secure Boot on");
 }
 
-static int lint_enclave(const struct lint *l) {
+static void lint_enclave(struct lint *l) {
         const struct condition *image = find(l, IMAGE), *pcr0 = find(l, ENCLAVE "0"), *pcr8 = find(l, ENCLAVE "8");
-        int r = 0;
 
         if (has_value(image, zeros) || has_value(pcr0, zeros))
-                r = found(l, "debug-enclave",
-                          "an image of zeros is an enclave in debug mode, which its parent can read");
-        if (r == 0 && !image && !pcr0 && has_value(pcr8, zeros))
-                r = found(l, "debug-enclave",
-                          "PCR8 of zeros is that of enclaves in debug mode, which their parent can read, and of any "
-                          "that nobody signed");
-        if (r == 0 && !image && !pcr0 && !pcr8)
-                r = found(l, "image-not-bound", "none of ImageSha384, PCR0 and PCR8 is bound, so any enclave may ask");
-        return r;
+                found(l, "debug-enclave", "an image of zeros is an enclave in debug mode, which its parent can read");
+        if (!image && !pcr0 && has_value(pcr8, zeros))
+                found(l, "debug-enclave",
+                      "PCR8 of zeros is that of enclaves in debug mode, which their parent can read, and of any that "
+                      "nobody signed");
+        if (!image && !pcr0 && !pcr8)
+                found(l, "image-not-bound", "none of ImageSha384, PCR0 and PCR8 is bound, so any enclave may ask");
 }
 
-static int lint_release(const struct lint *l) {
+static void lint_release(struct lint *l) {
         bool nitrotpm = false;
-        int r;
 
-        if (!guarded_is_attested(l->g))
-                return l->g->demands_document
-                               ? found(l, "image-not-bound", "a document is demanded, but of no image in particular")
-                               : found(l, "no-attestation", "plaintext is released without an attestation document");
-        r = lint_choices(l);
-        if (r == 0)
-                r = lint_values(l);
-        if (r == 0)
-                r = lint_context(l);
+        if (!guarded_is_attested(l->g)) {
+                if (l->g->demands_document)
+                        found(l, "image-not-bound", "a document is demanded, but of no image in particular");
+                else
+                        found(l, "no-attestation", "plaintext is released without an attestation document");
+                return;
+        }
+        lint_choices(l);
+        lint_values(l);
+        lint_context(l);
         for (size_t i = 0; i < l->g->n; i++)
                 nitrotpm |= attestation_key(l->g->conditions[i].key, NULL) == ATTESTATION_NITROTPM;
-        if (r == 0)
-                r = nitrotpm ? lint_nitrotpm(l) : lint_enclave(l);
-        return r;
+        if (nitrotpm)
+                lint_nitrotpm(l);
+        else
+                lint_enclave(l);
 }
 
 /* Callers */
@@ -332,7 +336,7 @@ static bool shares_account(const struct statement *s, const struct statement *re
         return false;
 }
 
-/* Whether the key is released, to attested callers only, to an account that s is for. */
+/* Whether an account that s is for also gets the key released, when it is attested. */
 static bool is_for_released(const struct lint *l) {
         for (size_t i = 0; i < l->policy->n; i++)
                 if (l->releases[i].used && guarded_is_attested(&l->releases[i]) &&
@@ -341,108 +345,100 @@ static bool is_for_released(const struct lint *l) {
         return false;
 }
 
-/* Attestation is no bar to who may rewrite the policy that demands it. Requests to do so carry no document. */
-static int lint_administration(const struct lint *l) {
+/* Whoever may rewrite the policy can remove the attestation that it demands. Such requests carry no document. */
+static void lint_administration(struct lint *l) {
         const struct guarded own = { .conditions = l->s->conditions, .n = l->s->n_conditions };
 
         if (!administers(l->s) || guarded_is_attested(&own) || !is_for_released(l))
-                return 0;
-        return found(l, "self-administration",
-                     "an account that the key is released to may rewrite this policy, replicate the key under another, "
-                     "or import the key itself");
+                return;
+        found(l, "self-administration",
+              "an account that the key is released to may rewrite this policy, replicate the key under another, or "
+              "import the key itself");
 }
 
-/* The agent opens what is sealed under its keys. An instance may make data keys for itself, where an attested image
- * does. */
-static int lint_sealing(const struct lint *l) {
+/* The agent opens what is sealed under its keys. An attested image may make data keys for itself. */
+static void lint_sealing(struct lint *l) {
         _cleanup_guarded_ struct guarded sealing = {};
 
-        if (guarded_init(l->policy, l->s, USE_SEAL, &sealing) < 0)
-                return -ENOMEM;
+        if (guarded_init(l->policy, l->s, USE_SEAL, &sealing) < 0) {
+                l->failed = true;
+                return;
+        }
         if (!sealing.used || guarded_is_attested(&sealing) || !is_for_released(l))
-                return 0;
-        return found(l, "self-sealing",
-                     "an account that the key is released to may seal under it, so that a model of its own passes for "
-                     "one of the owner's");
+                return;
+        found(l, "self-sealing",
+              "an account that the key is released to may seal under it, so that a model of its own passes for one of "
+              "the owner's");
 }
 
 /* An ARN becomes such an id when its role or user is deleted. */
-static int lint_unique_ids(const struct lint *l) {
+static void lint_unique_ids(struct lint *l) {
         bool matters = l->g->used || administers(l->s) || statement_covers_action(l->s, "kms:GenerateDataKey") ||
                        statement_covers_action(l->s, "kms:Encrypt") || statement_covers_action(l->s, "kms:ReEncryptTo");
 
-        for (size_t i = 0; i < l->s->principals.n && matters; i++)
-                if (is_unique_id(l->s->principals.items[i]))
-                        return found(l, "unique-id",
-                                     "%s tells neither a name nor an account, so that it cannot be told from a "
-                                     "principal that is named by its ARN",
-                                     l->s->principals.items[i]);
-        return 0;
+        for (size_t i = 0; i < l->s->principals.n && matters; i++) {
+                if (!is_unique_id(l->s->principals.items[i]))
+                        continue;
+                found(l, "unique-id",
+                      "%s tells neither a name nor an account, so that it cannot be told from a principal that is "
+                      "named by its ARN",
+                      l->s->principals.items[i]);
+                return;
+        }
 }
 
-static int lint_callers(const struct lint *l) {
-        int r = 0;
-
+static void lint_callers(struct lint *l) {
         if (l->s->anyone)
-                r = found(l, "wildcard-principal", "everyone may ask");
-        if (r == 0)
-                r = lint_administration(l);
-        if (r == 0)
-                r = lint_sealing(l);
-        return r < 0 ? r : lint_unique_ids(l);
+                found(l, "wildcard-principal", "everyone may ask");
+        lint_administration(l);
+        lint_sealing(l);
+        lint_unique_ids(l);
 }
 
 /* Statements */
 
-static int lint_keys(const struct lint *l) {
-        int r = 0;
-
-        for (size_t i = 0; i < l->s->n_conditions && r == 0; i++) {
+static void lint_keys(struct lint *l) {
+        for (size_t i = 0; i < l->s->n_conditions; i++) {
                 const struct condition *c = &l->s->conditions[i];
 
                 if (is_unknown_kms_key(c->key))
-                        r = found(l, "unknown-key", "KMS has no condition key %s, so that this condition is %s true",
-                                  c->key, condition_met_without_key(c) ? "always" : "never");
+                        found(l, "unknown-key", "KMS has no condition key %s, so that this condition is %s true",
+                              c->key, condition_met_without_key(c) ? "always" : "never");
         }
-        return r;
 }
 
-static int lint_statement(const struct lint *l) {
-        int r;
-
-        r = lint_keys(l);
-        if (r == 0 && l->s->allow && !statement_is_dead(l->s))
-                r = lint_callers(l);
-        if (r == 0 && l->g->used)
-                r = lint_release(l);
-        return r;
+static void lint_statement(struct lint *l) {
+        lint_keys(l);
+        if (l->s->allow && !statement_is_dead(l->s))
+                lint_callers(l);
+        if (l->g->used)
+                lint_release(l);
 }
 
-static int lint_policy(const struct key_policy *policy, struct guarded *releases, bool secure_boot,
-                       struct findings *f) {
-        int r = 0;
-
-        for (size_t i = 0; i < policy->n && r == 0; i++)
-                if (policy->statements[i].allow)
-                        r = guarded_init(policy, &policy->statements[i], USE_RELEASE, &releases[i]);
-        for (size_t i = 0; i < policy->n && r == 0; i++) {
-                const struct lint l = { policy, releases, &policy->statements[i], &releases[i], f, secure_boot };
-
-                r = lint_statement(&l);
-        }
-        for (size_t i = 0; i < policy->n; i++)
-                guarded_done(&releases[i]);
-        return r;
+static void lint_done(struct lint *l) {
+        for (size_t i = 0; l->releases && i < l->policy->n; i++)
+                guarded_done(&l->releases[i]);
+        free(l->releases);
+        findings_done(&l->findings);
 }
 
 int key_policy_lint(const struct key_policy *policy, bool secure_boot, struct findings *ret, struct error *e) {
-        struct guarded *releases = calloc(policy->n + 1, sizeof *releases);
-        _cleanup_findings_ struct findings f = {};
-        int r = releases ? lint_policy(policy, releases, secure_boot, &f) : -ENOMEM;
+        _cleanup_(lint_done) struct lint l = { .policy = policy, .secure_boot = secure_boot };
 
-        free(releases);
-        if (r < 0)
+        l.releases = calloc(policy->n + 1, sizeof *l.releases);
+        if (!l.releases)
                 return fail_oom(e);
-        *ret = TAKE_STRUCT(f);
+        for (size_t i = 0; i < policy->n; i++)
+                if (policy->statements[i].allow &&
+                    guarded_init(policy, &policy->statements[i], USE_RELEASE, &l.releases[i]) < 0)
+                        return fail_oom(e);
+        for (size_t i = 0; i < policy->n; i++) {
+                l.s = &policy->statements[i];
+                l.g = &l.releases[i];
+                lint_statement(&l);
+        }
+        if (l.failed)
+                return fail_oom(e);
+        *ret = TAKE_STRUCT(l.findings);
         return 0;
 }

@@ -6,6 +6,7 @@
 #include "basic/encode.h"
 #include "owner/remote-name.h"
 #include "verbs/desk-words.h"
+#include "verify/reference.h"
 
 int command_failed(const struct error *e) {
         const struct desk_words *words = desk_words(e->failure);
@@ -55,6 +56,11 @@ int command_connections(void *field, const struct option_row *row, char *value, 
         return 0;
 }
 
+int command_reference(void *field, const struct option_row *row, char *path, struct error *e) {
+        (void) row;
+        return references_read(field, path, e);
+}
+
 int command_misused(const struct command_line *c, const struct error *e) {
         if (e->failure != FAILURE_USAGE)
                 return command_failed(e);
@@ -74,4 +80,13 @@ bool command_parse(const struct command_line *c, int argc, char *argv[], void *t
                 options_help(stdout, c);
         *ret_code = r > 0 ? 0 : command_misused(c, &e);
         return false;
+}
+
+int command_print_json(json_object *o, int flags, struct error *e) {
+        const char *text = o ? json_object_to_json_string_ext(o, flags | JSON_C_TO_STRING_NOSLASHESCAPE) : NULL;
+
+        if (!text)
+                return fail_oom(e);
+        puts(text);
+        return 0;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot digest: what a model will measure as, before or after it is sealed. */
+/* sealboot digest: a model's digest, and the PCR15 of a machine that has loaded the model. */
 
 #include "owner/digest.h"
-#include "verbs/command.h"
 #include "verbs/model-report.h"
+#include "verbs/owner-options.h"
 
 struct arguments {
         bool files, verbose, json, quiet, sha384;
@@ -21,19 +21,16 @@ static int set_measure(void *field, const struct option_row *row, char *value, s
 }
 
 static const struct option_row option_rows[] = {
-        { 'a', "all", NULL, "take every file, bookkeeping too (above: without \\( to -prune -o)",
-          OPTION_NUMBER(struct arguments, all, SOURCE_FILES_ALL) },
-        { 'f', "files", NULL, "print only those lines, as the digest is taken of them",
+        OPTION_ALL(struct arguments, all, "take every file, bookkeeping too (above: without \\( to -prune -o)"),
+        { 'f', "files", NULL, "print only the lines that the digest is taken of",
           OPTION_FLAG(struct arguments, files) },
-        { 'v', "verbose", NULL, "print them before the digest", OPTION_FLAG(struct arguments, verbose) },
+        { 'v', "verbose", NULL, "print these lines before the digest", OPTION_FLAG(struct arguments, verbose) },
         { 0, "measure", "sha384",
-          "of a single file, what images with \"measure\": \"sha384\" extend instead: its SHA-384",
+          "take the plain SHA-384 of a single file, which images with \"measure\": \"sha384\" extend instead",
           OPTION_CALL(set_measure, struct arguments, sha384) },
-        { 'L', "dereference", NULL,
-          "follow symbolic links out of the directory, too (Hugging Face snapshots have them)",
-          OPTION_NUMBER(struct arguments, links, SOURCE_LINKS_ALL) },
-        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
-        { 'q', "quiet", NULL, "show no progress", OPTION_FLAG(struct arguments, quiet) },
+        OPTION_DEREFERENCE(struct arguments, links),
+        OPTION_JSON(struct arguments, json),
+        OPTION_QUIET(struct arguments, quiet),
         OPTION_HELP,
         {},
 };
@@ -76,23 +73,29 @@ static int print_sha384(const struct arguments *a, const struct source *s, struc
         if (!a->json)
                 return measured_print(stdout, digest, e);
         r = measured_to_json(digest, &o, e);
-        return r < 0 ? r : json_print(stdout, o, e);
+        return r < 0 ? r : model_print_json(o, e);
+}
+
+static int print_model_json(const struct source *s, struct error *e) {
+        _cleanup_json_ json_object *o = NULL;
+        int r;
+
+        r = model_to_json(s->model, &o, e);
+        if (r < 0)
+                return r;
+        r = left_out_to_json(s, o, e);
+        return r < 0 ? r : model_print_json(o, e);
 }
 
 static int print_model(const struct arguments *a, struct source *s, struct progress *progress, struct error *e) {
-        _cleanup_json_ json_object *o = NULL;
         int r;
 
         r = digest_source(s, 0, progress, e);
         progress_end(progress);
-        if (r == 0 && a->json) {
-                r = model_to_json(s->model, &o, e);
-                if (r == 0)
-                        r = left_out_to_json(s, o, e);
-                return r < 0 ? r : json_print(stdout, o, e);
-        }
         if (r < 0)
                 return r;
+        if (a->json)
+                return print_model_json(s, e);
         if (a->files || a->verbose)
                 fputs(s->model->text, stdout);
         return a->files ? 0 : measured_print(stdout, s->model->digest, e);
@@ -101,7 +104,7 @@ static int print_model(const struct arguments *a, struct source *s, struct progr
 /* 0, or an exit code. */
 static int check_arguments(const struct arguments *a, const char *path) {
         if (a->json + a->files + a->verbose > 1)
-                return command_usage("digest", "--json, --files and --verbose exclude each other");
+                return command_usage("digest", "give only one of --json, --files and --verbose");
         return command_local("digest", path,
                              "The digest is taken of the plain files. Of a sealed model, 'sealboot seal' printed it, "
                              "and 'sealboot unseal' prints it.");
@@ -115,8 +118,10 @@ int cmd_digest(int argc, char *argv[]) {
         struct error e = {};
         int code, r;
 
-        if (!command_parse(&command_line, argc, argv, &a, &operands, &code) ||
-            (code = check_arguments(&a, operands.items[0])) != 0)
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
+                return code;
+        code = check_arguments(&a, operands.items[0]);
+        if (code != 0)
                 return code;
         r = source_scan(operands.items[0], a.links, a.all, &s, &e);
         if (r < 0)

@@ -19,7 +19,7 @@ static const char kernel_event_log[] = "/sys/kernel/security/tpm0/binary_bios_me
 struct arguments {
         const char *policy, *key, *event_log, *principal;
         struct references references;
-        bool as_json;
+        bool json;
 };
 
 static void arguments_done(struct arguments *a) {
@@ -27,23 +27,18 @@ static void arguments_done(struct arguments *a) {
 }
 #define _cleanup_arguments_ _cleanup_(arguments_done)
 
-static int add_reference(void *field, const struct option_row *row, char *value, struct error *e) {
-        (void) row;
-        return references_read(field, value, e);
-}
-
 static const struct option_row option_rows[] = {
         { 0, "policy", "FILE", "the key policy ('aws kms get-key-policy --policy-name default --key-id ...' prints it)",
           OPTION_TEXT(struct arguments, policy) },
         { 0, "reference", "FILE", "reference measurements of the image that was meant to boot; repeatable",
-          OPTION_CALL(add_reference, struct arguments, references) },
-        { 0, "key", "FILE", "what 'aws kms describe-key --key-id ...' printed to the key's owner",
+          OPTION_CALL(command_reference, struct arguments, references) },
+        { 0, "key", "FILE", "the key's state ('aws kms describe-key --key-id ...' prints it to the key's owner)",
           OPTION_TEXT(struct arguments, key) },
-        { 0, "event-log", "FILE", "the instance's binary_bios_measurements: finds the first event that differs",
+        { 0, "event-log", "FILE", "the instance's binary_bios_measurements, to find the first event that differs",
           OPTION_TEXT(struct arguments, event_log) },
         { 0, "principal", "ARN", "the instance's role, where KMS did not name it in its refusal",
           OPTION_TEXT(struct arguments, principal) },
-        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, as_json) },
+        OPTION_JSON(struct arguments, json),
         OPTION_HELP,
         {},
 };
@@ -51,14 +46,14 @@ static const struct option_row option_rows[] = {
 static const struct command_line command_line = {
         .program = PROGRAM " doctor",
         .usage = "Usage: sealboot doctor [OPTION...] [REPORT]\n\n"
-                 "Turn a refused boot into an answer: its outcome, the clock, the identity, the key, the PCRs\n"
-                 "that were presented and the condition of the key policy that they fail, each with what to do.\n\n"
+                 "Explain a refused boot: its outcome, the clock, the identity, the key, the PCRs that were\n"
+                 "presented, and the condition of the key policy that they do not meet, each with advice.\n\n"
                  "REPORT is the agent's boot report, copied from the instance or its console; '-' reads standard\n"
-                 "input. On the instance itself leave it out: /run/sealboot/report.json, the event log and the\n"
-                 "clock are looked at.",
+                 "input. Leave it out on the instance itself: the verb then reads /run/sealboot/report.json, the\n"
+                 "event log and the clock.",
         .rows = option_rows,
-        .more = "Exit codes: 0 no problem was found; 73 problems were found; 74 not a key policy; 71 not an event\n"
-                "log; 2 usage, or not a boot report; 61 a file cannot be read.",
+        .more = "Exit codes: 0 no finding; 73 findings; 74 not a key policy; 71 not an event log; 2 usage, or not a\n"
+                "boot report; 61 a file cannot be read.",
         .operands_max = 1,
         .needed = "one report at most",
 };
@@ -84,7 +79,7 @@ static const char *const state_words[] = {
         [REMARK_UNKNOWN] = "unknown",
 };
 
-static void print_json(const struct diagnosis *d) {
+static int print_json(const struct diagnosis *d, struct error *e) {
         _cleanup_json_ json_object *o = json_object_new_object();
         json_object *remarks = json_object_new_array();
 
@@ -101,7 +96,7 @@ static void print_json(const struct diagnosis *d) {
         json_object_object_add(o, "remarks", remarks);
         json_object_object_add(o, "principal", d->principal[0] ? json_object_new_string(d->principal) : NULL);
         json_object_object_add(o, "policy", d->evaluated ? explain_evaluation_json(&d->evaluation) : NULL);
-        puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+        return command_print_json(o, JSON_C_TO_STRING_PRETTY, e);
 }
 
 /* A report quotes what an instance received. */
@@ -129,34 +124,44 @@ static void print_text(const struct diagnosis *d) {
         }
 }
 
+/* The log of this boot, on the instance itself; NULL: there is none. */
+static const char *find_event_log(const struct arguments *a, const char *report) {
+        if (a->event_log)
+                return a->event_log;
+        return !report && access(kernel_event_log, R_OK) == 0 ? kernel_event_log : NULL;
+}
+
 static int examine(const struct arguments *a, const char *report, struct diagnosis *ret, struct key_policy *policy,
                    struct error *e) {
         _cleanup_json_ json_object *boot = NULL, *key = NULL;
         _cleanup_event_log_ struct event_log log = {};
-        struct evidence evidence = { .principal = a->principal };
-        const char *path = a->event_log;
+        const char *log_path = find_event_log(a, report);
         int r;
 
         r = read_json(report ?: default_report, &boot, e);
-        if (r < 0)
+        if (r < 0) {
                 command_advise(e, FAILURE_USAGE,
                                "Give the boot report by itself: /run/sealboot/report.json of the instance.");
-        if (r == 0 && a->policy)
-                r = key_policy_read(a->policy, policy, e);
-        if (r == 0 && a->key)
-                r = read_json(a->key, &key, e);
-        if (r == 0 && !path && !report && access(kernel_event_log, R_OK) == 0)
-                path = kernel_event_log;
-        if (r == 0 && path)
-                r = event_log_read(path, &log, e);
+                return r;
+        }
+        r = a->policy ? key_policy_read(a->policy, policy, e) : 0;
         if (r < 0)
                 return r;
-        evidence.report = boot;
-        evidence.policy = a->policy ? policy : NULL;
-        evidence.references = &a->references;
-        evidence.key = key;
-        evidence.log = path ? &log : NULL;
-        evidence.unsynchronized = !report && clock_is_unsynchronized();
+        r = a->key ? read_json(a->key, &key, e) : 0;
+        if (r < 0)
+                return r;
+        r = log_path ? event_log_read(log_path, &log, e) : 0;
+        if (r < 0)
+                return r;
+        const struct evidence evidence = {
+                .report = boot,
+                .policy = a->policy ? policy : NULL,
+                .references = &a->references,
+                .key = key,
+                .log = log_path ? &log : NULL,
+                .unsynchronized = !report && clock_is_unsynchronized(),
+                .principal = a->principal,
+        };
         return diagnose(&evidence, ret, e);
 }
 
@@ -173,10 +178,10 @@ int cmd_doctor(int argc, char *argv[]) {
                 return code;
         if (examine(&a, operands.items[0], &d, &policy, &e) < 0)
                 return command_failed(&e);
-        if (a.as_json)
-                print_json(&d);
-        else
+        if (!a.json)
                 print_text(&d);
+        else if (print_json(&d, &e) < 0)
+                return command_failed(&e);
         for (size_t i = 0; i < d.n; i++)
                 problems += d.remarks[i].state == REMARK_PROBLEM;
         return problems == 0 ? 0 : FAILURE_MISMATCH;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot inspect: what a sealed object says about itself, without any key. */
+/* sealboot inspect: what a sealed object says of itself, read without any key. */
 
 #include "basic/encode.h"
 #include "basic/utf8.h"
@@ -15,7 +15,7 @@ struct arguments {
 };
 
 static const struct option_row option_rows[] = {
-        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
+        OPTION_JSON(struct arguments, json),
         OPTION_HELP,
         {},
 };
@@ -23,10 +23,10 @@ static const struct option_row option_rows[] = {
 static const struct command_line command_line = {
         .program = PROGRAM " inspect",
         .usage = "Usage: sealboot inspect [OPTION...] s3://BUCKET/OBJECT | s3://BUCKET/PREFIX/ | FILE | DIRECTORY/\n\n"
-                 "Show what a sealed object says about itself: key, encryption context, frames. Of a sealed\n"
-                 "model, its manifest is shown. Needs no key and reads the header and the last frame's head\n"
-                 "alone; so nothing of this is authenticated. Of what is no sealed object, it says what it is\n"
-                 "(base64, gzip, ...), or how many bytes are missing or left over.",
+                 "Show what a sealed object says of itself: key, encryption context, frames; for a sealed model,\n"
+                 "show its manifest object. No key is needed, and only the header and the head of the last frame\n"
+                 "are read, so nothing of this is authenticated. A file that is no sealed object is named by its\n"
+                 "format (base64, gzip, ...), or by how many bytes are missing or left over.",
         .rows = option_rows,
         .more = "Exit codes: 0; 2 usage; 13-15 credentials, clock, network; 40-44 S3; 50 not a sealed object,\n"
                 "truncated, or with bytes behind it; 51 sealed in a way that sealboot does not open; 61 local\n"
@@ -60,21 +60,24 @@ static int inspect(const char *text, struct inspected *i, struct error *e) {
                 return r;
         name = p.is_model ? MODEL_MANIFEST_OBJECT : NULL;
         r = place_subject(&p, name, &i->subject, e);
-        if (r == 0 && p.bucket)
-                r = owner_new(&owner, e);
-        if (r == 0)
-                r = place_read_header(&p, owner, name, &i->header, &size, e);
-        if (r == 0)
-                r = message_end_check(&p, owner, name, i->header, size, e);
+        if (r < 0)
+                return r;
+        r = p.bucket ? owner_new(&owner, e) : 0;
+        if (r < 0)
+                return r;
+        r = place_read_header(&p, owner, name, &i->header, &size, e);
+        if (r < 0)
+                return r;
+        r = message_end_check(&p, owner, name, i->header, size, e);
         return r < 0 ? r : message_geometry(i->header, size, i->subject, &i->geometry, e);
 }
 
-/* The key ARN; of other providers than KMS, bytes that may be no text at all. */
+/* The key ARN. Other providers than KMS may have bytes there that are not text. */
 static const char *key_name(const struct message_data_key *k) {
         return strlen(k->info) == k->info_size && utf8_valid(k->info, k->info_size) ? k->info : "(not text)";
 }
 
-/* In JSON, and in words. */
+/* The kind of object as JSON has it, and in words. */
 static const char *kind(const struct message_header *h, const char **ret_words) {
         if (message_header_context(h, MODEL_MARK_CONTEXT)) {
                 *ret_words = "one object of a model with a manifest";
@@ -84,8 +87,9 @@ static const char *kind(const struct message_header *h, const char **ret_words) 
                 *ret_words = "a model of one file, which \"" MODEL_FILE_CONTEXT "\" below names";
                 return "single-file";
         }
-        *ret_words = "not told: sealed by another program, or by an older sealboot as part of a model; alone, its file "
-                     "is named \"" MODEL_FILE_UNNAMED "\"";
+        *ret_words =
+                "not stated: another program sealed it, or an older sealboot as part of a model; opened alone, its "
+                "file is named \"" MODEL_FILE_UNNAMED "\"";
         return "unmarked";
 }
 
@@ -121,7 +125,7 @@ static void print_report(const struct inspected *i) {
         printf("sizes       object %llu, header %llu, plaintext %llu bytes (%s)\n", (unsigned long long) g->object_size,
                (unsigned long long) g->header_size, (unsigned long long) g->plaintext_size,
                format_bytes(g->plaintext_size, bytes));
-        puts("\nThis is what the object says of itself: without its key, nothing of it is authenticated.");
+        puts("\nThis is what the object says of itself. Without its key, nothing of it is authenticated.");
 }
 
 static json_object *report_json(const struct inspected *i) {
@@ -163,15 +167,16 @@ int cmd_inspect(int argc, char *argv[]) {
         struct arguments a = {};
         struct operands operands;
         struct error e = {};
-        int code, r;
+        int code;
 
         if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
                 return code;
-        r = inspect(operands.items[0], &i, &e);
-        if (r == 0 && a.json) {
-                o = report_json(&i);
-                r = json_print(stdout, o, &e);
-        } else if (r == 0)
+        if (inspect(operands.items[0], &i, &e) < 0)
+                return command_failed(&e);
+        if (!a.json) {
                 print_report(&i);
-        return r < 0 ? command_failed(&e) : 0;
+                return 0;
+        }
+        o = report_json(&i);
+        return model_print_json(o, &e) < 0 ? command_failed(&e) : 0;
 }

@@ -112,12 +112,6 @@ int left_out_to_json(const struct source *s, json_object *o, struct error *e) {
         return 0;
 }
 
-int json_print(FILE *f, json_object *o, struct error *e) {
-        const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-                                                                     JSON_C_TO_STRING_NOSLASHESCAPE);
-
-        if (!text)
-                return fail_oom(e);
-        fprintf(f, "%s\n", text);
-        return 0;
+int model_print_json(json_object *o, struct error *e) {
+        return command_print_json(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED, e);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot policy check: would KMS release the key for this document, and if not, which condition fails? */
+/* sealboot policy check: whether KMS would release the key for a document, and if not, which condition fails. */
 
 #include "basic/file.h"
 #include "keypolicy/evaluate.h"
@@ -22,7 +22,7 @@ struct arguments {
                 bool context;
         } * assignments;
         size_t n_assignments;
-        bool secure_boot, as_json;
+        bool secure_boot, json;
 };
 
 static void arguments_done(struct arguments *a) {
@@ -42,22 +42,22 @@ static int add_assignment(void *arguments, const struct option_row *row, char *v
 }
 
 static const struct option_row option_rows[] = {
-        { 0, "principal", "ARN", "who asks: a role, a role session or a user",
+        { 0, "principal", "ARN", "the caller: a role, a role session or a user",
           OPTION_TEXT(struct arguments, principal) },
-        { 0, "reference", "FILE",
-          "what the request presents instead of a document: the PCRs that an image is expected to have",
+        { 0, "reference", "FILE", "reference measurements that the request presents instead of a document",
           OPTION_TEXT(struct arguments, reference) },
         { 0, "context", "NAME=VALUE", "encryption context of the request; repeatable",
           OPTION_CALL_WHOLE(add_assignment, true) },
-        { 0, "action", "ACTION", "default kms:Decrypt", OPTION_TEXT(struct arguments, action) },
-        { 0, "key", "ARN", "the key that is asked about, where statements name one",
+        { 0, "action", "ACTION", "the action of the request (default: kms:Decrypt)",
+          OPTION_TEXT(struct arguments, action) },
+        { 0, "key", "ARN", "the key of the request, for statements that name keys",
           OPTION_TEXT(struct arguments, key) },
         { 0, "set", "NAME=VALUE", "another condition key, such as aws:SourceVpce=vpce-1; repeatable",
           OPTION_CALL_WHOLE(add_assignment, false) },
-        { 0, "root", "PEM", "root of the document's certificates, for emulators", OPTION_TEXT(struct arguments, root) },
+        { 0, "root", "PEM", "root certificate of the document, for emulators", OPTION_TEXT(struct arguments, root) },
         { 0, "secure-boot", NULL, "PCR7 in the policy is the value of Secure Boot on",
           OPTION_FLAG(struct arguments, secure_boot) },
-        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, as_json) },
+        OPTION_JSON(struct arguments, json),
         OPTION_HELP,
         {},
 };
@@ -68,14 +68,14 @@ static const struct command_line command_line = {
                  "       sealboot policy check [OPTION...] POLICY --reference FILE\n"
                  "       sealboot policy check POLICY\n\n"
                  "Evaluate a key policy as KMS would for a request that presents this attestation document, and\n"
-                 "name every condition that is not met; KMS itself says no more than AccessDenied. With\n"
-                 "--reference the request presents the PCRs an image is expected to have; with the policy alone\n"
-                 "only its weaknesses are listed.",
+                 "name every condition that is not met; KMS itself answers AccessDenied and no more. With\n"
+                 "--reference the request presents the PCRs that an image is expected to have. With the policy\n"
+                 "alone, only its findings are listed.",
         .rows = option_rows,
         .more = "The document is verified as of its own time. Only the key policy is judged: a caller of another\n"
                 "account also needs an IAM policy of its own.\n\n"
-                "Exit codes: 0 released (or, for the policy alone, no weakness); 73 not released, or not\n"
-                "decidable here; 72 the document does not verify; 74 not a key policy (or, alone, weak); 2 usage;\n"
+                "Exit codes: 0 released (for the policy alone: no finding); 73 not released, or not decidable here;\n"
+                "72 the document does not verify; 74 not a key policy (for the policy alone: findings); 2 usage;\n"
                 "61 a file cannot be read.",
         .operands_min = 1,
         .operands_max = 2,
@@ -115,7 +115,7 @@ static int read_root(const char *path, uint8_t ret[static ROOT_FINGERPRINT_SIZE]
         return r < 0 ? r : root_from_pem((const char *) pem, n, path, ret, e);
 }
 
-/* KMS takes PCRs from a document that verifies, and from no other. */
+/* KMS takes PCRs only from a document that verifies. */
 static int add_document(const struct arguments *a, const char *path, struct request *request, struct error *e) {
         _cleanup_free_ uint8_t *data = NULL;
         uint8_t root[ROOT_FINGERPRINT_SIZE];
@@ -124,12 +124,15 @@ static int add_document(const struct arguments *a, const char *path, struct requ
         int r;
 
         r = read_root(a->root, root, e);
-        if (r == 0)
-                r = document_read(path, &data, &n, e);
-        if (r == 0)
-                r = document_parse(data, n, path, &d, e);
-        if (r == 0)
-                r = document_authenticate(&d, path, root, (int64_t) (d.timestamp / 1000), e);
+        if (r < 0)
+                return r;
+        r = document_read(path, &data, &n, e);
+        if (r < 0)
+                return r;
+        r = document_parse(data, n, path, &d, e);
+        if (r < 0)
+                return r;
+        r = document_authenticate(&d, path, root, (int64_t) (d.timestamp / 1000), e);
         return r < 0 ? r : request_add_document(request, &d, e);
 }
 
@@ -141,7 +144,8 @@ static int add_reference(const char *path, struct request *request, struct error
         if (r < 0)
                 return r;
         if (references.n != 1)
-                return fail(e, FAILURE_USAGE, -EINVAL, path, "holds %zu sets; a request presents one", references.n);
+                return fail(e, FAILURE_USAGE, -EINVAL, path,
+                            "holds %zu sets of measurements, and a request presents one", references.n);
         return request_add_reference(request, &references.items[0], e);
 }
 
@@ -149,71 +153,85 @@ static int build_request(const struct arguments *a, const char *document, struct
         int r;
 
         if (!a->principal)
-                return fail(e, FAILURE_USAGE, -EINVAL, "policy check", "no --principal was given: who asks?");
+                return fail(e, FAILURE_USAGE, -EINVAL, "policy check",
+                            "no --principal was given: the caller of the request");
         r = request_init(request, a->principal, a->action, a->key, e);
-        if (r == 0)
-                r = add_assignments(a, true, request, e);
-        if (r == 0)
-                r = document ? add_document(a, document, request, e) : add_reference(a->reference, request, e);
+        if (r < 0)
+                return r;
+        r = add_assignments(a, true, request, e);
+        if (r < 0)
+                return r;
+        r = document ? add_document(a, document, request, e) : add_reference(a->reference, request, e);
         return r < 0 ? r : add_assignments(a, false, request, e);
 }
 
-static int check_weaknesses(const struct arguments *a, const char *path, const struct findings *findings) {
+/* Of the policy alone. */
+static int print_findings(const struct arguments *a, const char *path, const struct findings *findings,
+                          struct error *e) {
         _cleanup_json_ json_object *o = NULL;
 
-        if (a->as_json) {
+        if (a->json) {
                 o = json_object_new_object();
                 json_object_object_add(o, "findings", explain_findings_json(findings));
-                puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
-        } else {
-                explain_findings(stdout, findings);
-                if (findings->n == 0)
-                        printf("No weakness was found in %s.\n", path);
+                return command_print_json(o, JSON_C_TO_STRING_PRETTY, e);
         }
-        return findings->n == 0 ? 0 : FAILURE_POLICY;
+        explain_findings(stdout, findings);
+        if (findings->n == 0)
+                printf("No finding in %s.\n", path);
+        return 0;
 }
 
-static void print_evaluation(const struct arguments *a, const struct evaluation *v, const struct findings *findings) {
+static int print_evaluation(const struct arguments *a, const struct evaluation *v, const struct findings *findings,
+                            struct error *e) {
         _cleanup_json_ json_object *o = NULL;
 
-        if (a->as_json) {
+        if (a->json) {
                 o = explain_evaluation_json(v);
                 json_object_object_add(o, "findings", explain_findings_json(findings));
-                puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
-                return;
+                return command_print_json(o, JSON_C_TO_STRING_PRETTY, e);
         }
         explain_evaluation(stdout, v, a->principal, a->action);
         explain_findings(stdout, findings);
+        return 0;
+}
+
+static int check_alone(const struct arguments *a, const char *path, const struct findings *findings) {
+        struct error e;
+
+        if (print_findings(a, path, findings, &e) < 0)
+                return command_failed(&e);
+        return findings->n == 0 ? 0 : FAILURE_POLICY;
+}
+
+static int check_request(const struct arguments *a, const struct key_policy *policy, const char *document,
+                         const struct findings *findings) {
+        _cleanup_evaluation_ struct evaluation v = {};
+        _cleanup_request_ struct request request = {};
+        struct error e;
+
+        if (build_request(a, document, &request, &e) < 0 || evaluate(policy, &request, &v, &e) < 0 ||
+            print_evaluation(a, &v, findings, &e) < 0)
+                return command_failed(&e);
+        return v.decision == DECISION_ALLOWED ? 0 : FAILURE_MISMATCH;
 }
 
 int policy_check(int argc, char *argv[]) {
         _cleanup_arguments_ struct arguments a = { .action = "kms:Decrypt" };
         _cleanup_key_policy_ struct key_policy policy = {};
-        _cleanup_evaluation_ struct evaluation v = {};
         _cleanup_findings_ struct findings findings = {};
-        _cleanup_request_ struct request request = {};
-        const char *document;
+        const char *path, *document;
         struct operands operands;
         struct error e;
-        int code, r;
+        int code;
 
         if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
                 return code;
+        path = operands.items[0];
         document = operands.items[1]; /* NULL: there is none */
         if (document && a.reference)
                 return command_usage("policy check", NEEDED);
-        r = key_policy_read(operands.items[0], &policy, &e);
-        if (r == 0)
-                r = key_policy_lint(&policy, a.secure_boot, &findings, &e);
-        if (r < 0)
+        if (key_policy_read(path, &policy, &e) < 0 || key_policy_lint(&policy, a.secure_boot, &findings, &e) < 0)
                 return command_failed(&e);
-        if (!document && !a.reference)
-                return check_weaknesses(&a, operands.items[0], &findings);
-        r = build_request(&a, document, &request, &e);
-        if (r == 0)
-                r = evaluate(&policy, &request, &v, &e);
-        if (r < 0)
-                return command_failed(&e);
-        print_evaluation(&a, &v, &findings);
-        return v.decision == DECISION_ALLOWED ? 0 : FAILURE_MISMATCH;
+        return document || a.reference ? check_request(&a, &policy, document, &findings)
+                                       : check_alone(&a, path, &findings);
 }

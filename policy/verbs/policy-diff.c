@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot policy diff: what two key policies mean differently. */
+/* sealboot policy diff: how two key policies differ in meaning. */
 
 #include "basic/utf8.h"
 #include "keypolicy/diff.h"
@@ -11,7 +11,7 @@ struct arguments {
 };
 
 static const struct option_row option_rows[] = {
-        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
+        OPTION_JSON(struct arguments, json),
         OPTION_HELP,
         {},
 };
@@ -19,8 +19,8 @@ static const struct option_row option_rows[] = {
 static const struct command_line command_line = {
         .program = PROGRAM " policy diff",
         .usage = "Usage: sealboot policy diff [OPTION...] BEFORE AFTER\n\n"
-                 "Compare two key policies by what they mean: the order of statements and values, notation and\n"
-                 "Sids do not matter. Takes policies as JSON, or as 'aws kms get-key-policy' prints them.",
+                 "Compare the meaning of two key policies: the order of statements and values, notation and Sids\n"
+                 "do not matter. Takes policies as JSON, or as 'aws kms get-key-policy' prints them.",
         .rows = option_rows,
         .more = "Exit codes: 0 the same; 73 they differ; 74 not a key policy; 2 usage; 61 a file cannot be read.",
         .operands_min = 2,
@@ -36,7 +36,7 @@ static json_object *lines_to_json(char **lines, size_t n) {
         return o;
 }
 
-static void print_json(const struct changes *c) {
+static int print_json(const struct changes *c, struct error *e) {
         _cleanup_json_ json_object *o = json_object_new_object();
         json_object *changes = json_object_new_array();
 
@@ -52,7 +52,7 @@ static void print_json(const struct changes *c) {
                 json_object_array_add(changes, one);
         }
         json_object_object_add(o, "changes", changes);
-        puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+        return command_print_json(o, JSON_C_TO_STRING_PRETTY, e);
 }
 
 static void print_lines(const char *prefix, char **lines, size_t n) {
@@ -82,20 +82,16 @@ int policy_diff(int argc, char *argv[]) {
         struct arguments a = {};
         struct operands operands;
         struct error e;
-        int code, r;
+        int code;
 
         if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
                 return code;
-        r = key_policy_read(operands.items[0], &before, &e);
-        if (r == 0)
-                r = key_policy_read(operands.items[1], &after, &e);
-        if (r == 0)
-                r = key_policy_compare(&before, &after, &changes, &e);
-        if (r < 0)
+        if (key_policy_read(operands.items[0], &before, &e) < 0 || key_policy_read(operands.items[1], &after, &e) < 0 ||
+            key_policy_compare(&before, &after, &changes, &e) < 0)
                 return command_failed(&e);
-        if (a.json)
-                print_json(&changes);
-        else
+        if (!a.json)
                 print_text(&changes);
+        else if (print_json(&changes, &e) < 0)
+                return command_failed(&e);
         return changes.n == 0 ? 0 : FAILURE_MISMATCH;
 }

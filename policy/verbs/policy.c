@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot policy: write what must be true before the key is released; its companions check and compare. */
+/* sealboot policy: writes key policies; `policy check` and `policy diff` have files of their own. */
 
 #include "keypolicy/compose.h"
 #include "keypolicy/key-policy.h"
@@ -13,7 +13,7 @@ struct arguments {
         const char *target;
         char *bucket;
         uint8_t pcr2[SHA384_SIZE];
-        bool has_pcr2, as_json;
+        bool has_pcr2, json;
 };
 
 static void arguments_done(struct arguments *a) {
@@ -37,11 +37,6 @@ static int add_name(void *field, const struct option_row *row, char *name, struc
         to->items = larger;
         to->items[to->n++] = name;
         return 0;
-}
-
-static int add_reference(void *field, const struct option_row *row, char *path, struct error *e) {
-        (void) row;
-        return references_read(field, path, e);
 }
 
 static int set_model(void *arguments, const struct option_row *row, char *url, struct error *e) {
@@ -75,17 +70,18 @@ static int set_pcr2(void *arguments, const struct option_row *row, char *value, 
 }
 
 static const struct option_row option_rows[] = {
-        { 0, "reference", "FILE", "measurements of an image that may open the model; repeat for rolling updates",
-          OPTION_CALL(add_reference, struct arguments, c.images) },
-        { 0, "principal", "ARN", "role of the instances, of any account; repeatable",
+        { 0, "reference", "FILE", "reference measurements of an image that may open the model; repeatable",
+          OPTION_CALL(command_reference, struct arguments, c.images) },
+        { 0, "principal", "ARN", "role of the instances, in any account; repeatable",
           OPTION_CALL(add_name, struct arguments, c.principals) },
-        { 0, "admin", "ARN", "who manages the key and its policy, without using it; repeatable",
+        { 0, "admin", "ARN", "administrator of the key and its policy, who cannot use it; repeatable",
           OPTION_CALL(add_name, struct arguments, c.admins) },
-        { 0, "sealer", "ARN", "who may seal models under the key; repeatable",
+        { 0, "sealer", "ARN", "role or user that may seal models under the key; repeatable",
           OPTION_CALL(add_name, struct arguments, c.sealers) },
-        { 0, "opener", "ARN", "who may open models with `sealboot unseal`, without attestation; repeatable",
+        { 0, "opener", "ARN",
+          "role or user that may open models with `sealboot unseal`, without attestation; repeatable",
           OPTION_CALL(add_name, struct arguments, c.openers) },
-        { 0, "context", "NAME=VALUE", "encryption context the model was sealed with; repeatable",
+        { 0, "context", "NAME=VALUE", "encryption context that the model was sealed with; repeatable",
           OPTION_CALL(add_name, struct arguments, c.context) },
         { 0, "one-shot", NULL, "release only while PCR15 is zero: before a model is loaded, once per boot",
           OPTION_FLAG(struct arguments, c.one_shot) },
@@ -95,19 +91,20 @@ static const struct option_row option_rows[] = {
           "PCR2 for references without one, as nitro-tpm-pcr-compute writes them: none where no option ROMs are "
           "loaded, otherwise 96 hex digits",
           OPTION_CALL_WHOLE(set_pcr2, 0) },
-        { 0, "deny-unattested", NULL, NULL, OPTION_NO_FLAG(struct arguments, c.allow_unattested) }, /* the default */
+        { 0, "deny-unattested", NULL, NULL,
+          OPTION_NO_FLAG(struct arguments, c.allow_unattested) }, /* accepted: it is the default */
         { 0, "no-deny-unattested", NULL,
-          "leave out the statements that deny to everyone, administrators included, what no accepted image asks for, "
-          "and grants",
+          "leave out the statements that deny grants, and requests of any other image, to everyone, administrators "
+          "included",
           OPTION_FLAG(struct arguments, c.allow_unattested) },
         OPTION_HEADING("Output:"),
-        { 0, "for", "key|role|bucket", "which policy: the key's (default), the instance role's, the model bucket's",
+        { 0, "for", "key|role|bucket", "which policy: the key's (default), the instance role's, or the model bucket's",
           OPTION_TEXT(struct arguments, target) },
         { 0, "key", "ARN", "the KMS key, for the role's policy", OPTION_TEXT(struct arguments, c.key) },
         { 0, "model", "s3://BUCKET/PREFIX/", "the sealed models, for the role's and the bucket's policy",
           OPTION_CALL_WHOLE(set_model, 0) },
-        { 0, "json", NULL, "one object with every policy that the options suffice for, in one line",
-          OPTION_FLAG(struct arguments, as_json) },
+        { 0, "json", NULL, "print one object with every policy for which there are enough options, on one line",
+          OPTION_FLAG(struct arguments, json) },
         OPTION_HELP,
         {},
 };
@@ -116,32 +113,32 @@ static const struct command_line command_line = {
         .program = PROGRAM " policy",
         .usage = "Usage: sealboot policy [OPTION...]             write a policy\n"
                  "       sealboot policy check POLICY DOCUMENT   would KMS release the key, and if not, why?\n"
-                 "       sealboot policy diff BEFORE AFTER       what changes, whatever the notation\n\n"
-                 "Write the KMS key policy that releases a model's key to attested images, and denies it outright\n"
-                 "to everything else, administrators included. A policy that would protect less than it seems to\n"
-                 "is refused: an administrator or sealer in an account that the key is released to, wildcard\n"
-                 "principals, PCR4 without PCR2 or PCR12, firmware PCRs.",
+                 "       sealboot policy diff BEFORE AFTER       what changes in meaning\n\n"
+                 "Write the KMS key policy that releases a model's key to attested images, and denies it to\n"
+                 "everything else, administrators included. A policy with findings is refused: an administrator\n"
+                 "or sealer in an account that the key is released to, wildcard principals, PCR4 without PCR2 or\n"
+                 "PCR12, firmware PCRs.",
         .rows = option_rows,
-        .more = "The key belongs in an account of the model's owner: whoever administers its account can rewrite\n"
-                "this.\n\n"
+        .more = "Create the key in an account of the model's owner: an administrator of the key's account can\n"
+                "rewrite the policy.\n\n"
                 "Example: sealboot policy --reference image.json --principal arn:aws:iam::222222222222:role/inference "
                 "\\\n"
                 "           --admin arn:aws:iam::111111111111:role/owner --context model=llama --one-shot > "
                 "key-policy.json\n"
                 "         aws kms put-key-policy --key-id ... --policy-name default --policy file://key-policy.json",
-        .operands_max = OPERANDS_ANY, /* none is one; it is shown below */
+        .operands_max = OPERANDS_ANY, /* any is refused below, with its own words */
 };
 
-/* --pcr2 is for the references that have none; one that has another was measured for other instances. */
+/* --pcr2 completes references that have no PCR2. A reference with another PCR2 was measured for other instances. */
 static int add_pcr2(struct arguments *a, struct error *e) {
         for (size_t i = 0; a->has_pcr2 && i < a->c.images.n; i++) {
                 struct reference *r = &a->c.images.items[i];
 
                 if (!reference_is_nitrotpm(r))
                         return fail(e, FAILURE_USAGE, -EINVAL, r->source,
-                                    "measures an enclave, and --pcr2 is of UEFI firmware");
+                                    "measures an enclave, which has no UEFI firmware for --pcr2");
                 if (reference_has(r, PCR_DRIVERS) && memcmp(r->pcr[PCR_DRIVERS], a->pcr2, SHA384_SIZE) != 0) {
-                        fail(e, FAILURE_USAGE, -EINVAL, r->source, "has a PCR2 already, and --pcr2 is another");
+                        fail(e, FAILURE_USAGE, -EINVAL, r->source, "has another PCR2 than --pcr2");
                         fail_advice(e, "Measure the image again with `sealboot measure --pcr2`, once for each kind of "
                                        "instance.");
                         return -EINVAL;
@@ -162,14 +159,13 @@ static const struct {
         { "bucket", compose_bucket_policy },
 };
 
-/* Everything the options suffice for; what they do not suffice for is null, but a policy that is refused is an error.
- */
+/* Every policy for which there are enough options; the others are null. A policy that is refused is an error. */
 static int print_all(const struct composition *c) {
         _cleanup_json_ json_object *o = json_object_new_object();
+        struct error e;
 
         for (size_t i = 0; i < ELEMENTS(targets); i++) {
                 json_object *policy = NULL;
-                struct error e;
                 int r;
 
                 r = targets[i].compose(c, &policy, &e);
@@ -177,62 +173,59 @@ static int print_all(const struct composition *c) {
                         return command_failed(&e);
                 json_object_object_add(o, targets[i].name, policy);
         }
-        puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-        return 0;
+        return command_print_json(o, JSON_C_TO_STRING_PLAIN, &e) < 0 ? command_failed(&e) : 0;
 }
 
-/* A key policy that is too long for KMS only by its white space goes without. */
-static void print_policy(json_object *o) {
+/* Without white space where KMS would not take the policy with it. */
+static int print_policy(json_object *o, struct error *e) {
         const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
 
-        if (strlen(text) >= KEY_POLICY_MAX) {
-                text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-                fprintf(stderr, "sealboot policy: without white space, to stay within the %d bytes that KMS takes\n",
-                        KEY_POLICY_MAX);
-        }
-        puts(text);
+        if (!text || strlen(text) < KEY_POLICY_MAX)
+                return command_print_json(o, JSON_C_TO_STRING_PRETTY, e);
+        fprintf(stderr,
+                "sealboot policy: the policy is written without white space, to stay within the %d bytes that KMS "
+                "takes\n",
+                KEY_POLICY_MAX);
+        return command_print_json(o, JSON_C_TO_STRING_PLAIN, e);
 }
 
 static int print_one(const struct arguments *a) {
         _cleanup_json_ json_object *o = NULL;
         struct error e;
-        int r;
 
         for (size_t i = 0; i < ELEMENTS(targets); i++) {
                 if (!streq(targets[i].name, a->target))
                         continue;
-                r = targets[i].compose(&a->c, &o, &e);
-                if (r < 0)
+                if (targets[i].compose(&a->c, &o, &e) < 0 || print_policy(o, &e) < 0)
                         return command_failed(&e);
-                print_policy(o);
                 return 0;
         }
         return command_usage("policy", "--for takes key, role or bucket, not '%s'", a->target);
 }
 
-/* What nitro-tpm-pcr-compute prints has to be believed. */
+/* References of nitro-tpm-pcr-compute do not tell the state of Secure Boot. */
 static void warn_of_secure_boot(const struct composition *c) {
         for (size_t i = 0; c->secure_boot && i < c->images.n; i++)
                 if (c->images.items[i].secure_boot == SECURE_BOOT_NOT_SAID &&
                     reference_needs_secure_boot(&c->images.items[i]))
                         fprintf(stderr,
                                 "sealboot policy: %s does not say whether its PCR7 is of Secure Boot on or off; "
-                                "believing --secure-boot\n",
+                                "--secure-boot is trusted\n",
                                 c->images.items[i].source);
 }
 
-/* The stub takes credentials and an SMBIOS command line with Secure Boot on, too, and PCR12 alone tells. */
+/* The stub takes credentials and an SMBIOS command line even with Secure Boot on, and only PCR12 records them. */
 static void warn_of_pcr12(const struct composition *c) {
         for (size_t i = 0; i < c->images.n; i++)
                 if (reference_is_nitrotpm(&c->images.items[i]) && reference_has(&c->images.items[i], 4) &&
                     !reference_has(&c->images.items[i], 12))
                         fprintf(stderr,
-                                "sealboot policy: %s has no PCR12, which tells of credentials and command lines that a "
+                                "sealboot policy: %s has no PCR12, which records credentials and command lines that a "
                                 "stub takes even with Secure Boot on; measure the image again and bind it\n",
                                 c->images.items[i].source);
 }
 
-/* As from a machine whose firmware did not measure. */
+/* A machine whose firmware does not measure leaves zeros. */
 static void warn_of_zeros(const struct composition *c) {
         static const uint8_t zeros[SHA384_SIZE];
 
@@ -246,7 +239,7 @@ static void warn_of_zeros(const struct composition *c) {
                                         c->images.items[i].source, pcr);
 }
 
-/* What is asked for, and yet a weakness. */
+/* An opener is a finding that the options ask for. */
 static void warn_of_openers(const struct composition *c) {
         for (size_t i = 0; i < c->openers.n; i++)
                 fprintf(stderr,
@@ -274,9 +267,9 @@ static int write_policy(int argc, char *argv[]) {
         warn_of_secure_boot(&a.c);
         warn_of_pcr12(&a.c);
         warn_of_zeros(&a.c);
-        if (a.as_json || streq(a.target, "key"))
+        if (a.json || streq(a.target, "key"))
                 warn_of_openers(&a.c);
-        return a.as_json ? print_all(&a.c) : print_one(&a);
+        return a.json ? print_all(&a.c) : print_one(&a);
 }
 
 int cmd_policy(int argc, char *argv[]) {

@@ -7,8 +7,8 @@
 #include "owner/kms-write.h"
 #include "owner/remote-name.h"
 #include "owner/seal-model.h"
-#include "verbs/command.h"
 #include "verbs/model-report.h"
+#include "verbs/owner-options.h"
 
 enum { CONTEXT_MAX = 32, TEXT_MAX = 256 };
 
@@ -37,7 +37,7 @@ static int add_context(void *arguments, const struct option_row *row, char *text
         for (size_t i = 0; i < ELEMENTS(ours); i++)
                 if (streq(text, ours[i]))
                         return fail(e, FAILURE_USAGE, -EINVAL, "",
-                                    "'%s' is put into the encryption context by itself%s", text,
+                                    "'%s' is added to the encryption context automatically%s", text,
                                     i < 2 ? ": use --name and --version" : "");
         if (strncmp(text, "aws-crypto-", strlen("aws-crypto-")) == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "",
@@ -78,26 +78,26 @@ static const struct option_row option_rows[] = {
         { 'V', "version", "VERSION", "the model's version (default: 1)",
           OPTION_CALL(set_text, struct arguments, version) },
         { 'c', "context", "NAME=VALUE",
-          "more of the encryption context, which key policies can ask for and CloudTrail shows; repeatable. Name and "
-          "version are always in it, as \"model\" and \"version\"; a model with a manifest has \"sealboot\", a single "
-          "object \"file\", its file's name",
+          "add to the encryption context, which key policies can require and CloudTrail shows; repeatable. Always in "
+          "it are \"model\" (the name), \"version\", and for a model with a manifest \"sealboot\", for a single object "
+          "\"file\" (the file's name)",
           OPTION_CALL_WHOLE(add_context, 0) },
         { 0, "frame-length", "BYTES", "a power of two from 4096 to 16777216 (default: 1048576)",
           OPTION_CALL(set_frame_length, struct arguments, frame_length) },
-        { 0, "connections", "N", "uploads at the same time (default: 4 for each CPU, 8 to 64)",
+        { 0, "connections", "N", "number of uploads at the same time (default: 4 for each CPU, 8 to 64)",
           OPTION_CALL(command_connections, struct arguments, connections) },
-        { 'L', "dereference", NULL,
-          "follow symbolic links out of the directory, too (Hugging Face snapshots have them)",
-          OPTION_NUMBER(struct arguments, links, SOURCE_LINKS_ALL) },
-        { 'a', "all", NULL,
-          "take every file. Without it the bookkeeping of downloads, git and editors is left out: .cache/huggingface "
-          ".huggingface .hfd .msc .mdl .mv ._____temp .git .gitattributes .gitignore .gitmodules .lfsconfig "
-          ".ipynb_checkpoints __pycache__ *.swp *.swo *~ .DS_Store ._* Thumbs.db desktop.ini .nfs* lost+found; "
-          "pointers of Git LFS and unfinished downloads are refused",
-          OPTION_NUMBER(struct arguments, files, SOURCE_FILES_ALL) },
-        { 0, "force", NULL, "replace what is sealed at the destination", OPTION_FLAG(struct arguments, force) },
-        { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, json) },
-        { 'q', "quiet", NULL, "show no progress", OPTION_FLAG(struct arguments, quiet) },
+        OPTION_DEREFERENCE(struct arguments, links),
+        OPTION_ALL(struct arguments, files,
+                   "take every file. Without it the bookkeeping of downloads, git and editors is left out: "
+                   ".cache/huggingface "
+                   ".huggingface .hfd .msc .mdl .mv ._____temp .git .gitattributes .gitignore .gitmodules .lfsconfig "
+                   ".ipynb_checkpoints __pycache__ *.swp *.swo *~ .DS_Store ._* Thumbs.db desktop.ini .nfs* "
+                   "lost+found; "
+                   "pointers of Git LFS and unfinished downloads are refused"),
+        { 0, "force", NULL, "replace a sealed model or object at the destination",
+          OPTION_FLAG(struct arguments, force) },
+        OPTION_JSON(struct arguments, json),
+        OPTION_QUIET(struct arguments, quiet),
         OPTION_HELP,
         {},
 };
@@ -108,13 +108,13 @@ static const struct command_line command_line = {
                  "       sealboot seal --key KEY [OPTION...] FILE s3://BUCKET/OBJECT\n\n"
                  "Encrypt a model under an AWS KMS key and upload it, in the message format of the AWS Encryption\n"
                  "SDK. A destination that ends in '/' becomes a model: one object for each file, and a manifest,\n"
-                 "which is written last. One that does not becomes a single object. Local paths do as well as\n"
-                 "s3:// ones.",
+                 "which is written last. Any other destination becomes a single object. A destination can also be\n"
+                 "a local path.",
         .rows = option_rows,
         .more = "Prints the model's digest, and the PCR15 (SHA-384 bank) that a machine which loads it attests to.\n"
-                "On any failure, nothing stays at the destination. Exit codes: 0; 2 usage; 10 environment;\n"
+                "On failure nothing is left at the destination. Exit codes: 0; 2 usage; 10 environment;\n"
                 "13-15 credentials, clock, network; 30-34 KMS; 40-44 S3; 55 names that no manifest can hold;\n"
-                "60 something is there already; 61 local files.\n\n"
+                "60 the destination exists; 61 local files.\n\n"
                 "Example: sealboot seal --key alias/models --name llama --version 3.1 ~/models/llama \\\n"
                 "         s3://models/llama/3.1/",
         .operands_max = OPERANDS_ANY, /* counted below: the key is asked for first */
@@ -128,11 +128,10 @@ static int check_arguments(struct arguments *a, const struct operands *operands)
                 return command_usage("seal", "two arguments are needed: what to seal, and where to");
         a->from = operands->items[0];
         a->to = operands->items[1];
-        return command_local("seal", a->from,
-                             "What is sealed is read from a local file or directory: download it first.");
+        return command_local("seal", a->from, "A model is sealed from a local file or directory: download it first.");
 }
 
-/* All but the last: what is being sealed, who seals and where. */
+/* What is sealed, where to, and under which key. */
 struct command_seal {
         struct arguments *arguments;
         struct source *source;
@@ -151,7 +150,7 @@ static void command_seal_done(struct command_seal *c) {
         kms_data_key_done(&c->key);
 }
 
-/* "." and "/" have no name of their own. */
+/* The resolved path names the model: "." and "/" are no names. */
 static int name_model(struct command_seal *c, struct error *e) {
         _cleanup_free_ char *resolved = realpath(c->source->path, NULL);
 
@@ -168,7 +167,7 @@ static int name_model(struct command_seal *c, struct error *e) {
         return 0;
 }
 
-/* A directory becomes a directory; in S3, where a slash makes all the difference, nothing is guessed. */
+/* A local destination of a directory is a directory. In S3 a slash at the end decides, and is not guessed. */
 static int parse_destination(struct command_seal *c, struct error *e) {
         struct arguments *a = c->arguments;
         bool is_s3 = is_remote(a->to);
@@ -194,14 +193,15 @@ static int prepare(struct command_seal *c, struct error *e) {
                 return r;
         left_out_print("seal", c->source);
         r = name_model(c, e);
-        if (r == 0)
-                r = parse_destination(c, e);
+        if (r < 0)
+                return r;
+        r = parse_destination(c, e);
         if (r < 0)
                 return r;
         r = owner_new(&c->owner, e);
-        if (r == 0 && !a->force)
-                r = seal_model_check(&c->place, c->owner, e);
-        return r;
+        if (r < 0)
+                return r;
+        return a->force ? 0 : seal_model_check(&c->place, c->owner, e);
 }
 
 static int generate_key(struct command_seal *c, struct error *e) {
@@ -267,7 +267,7 @@ static int print_json(const struct command_seal *c, struct error *e) {
         json_object_object_add(o, "key", json_object_new_string(c->key.key_arn));
         json_object_object_add(o, "destination", json_object_new_string(a->to));
         r = left_out_to_json(c->source, o, e);
-        return r < 0 ? r : json_print(stdout, o, e);
+        return r < 0 ? r : model_print_json(o, e);
 }
 
 static int print_text(const struct command_seal *c, struct error *e) {
@@ -291,17 +291,15 @@ int cmd_seal(int argc, char *argv[]) {
         _cleanup_(command_seal_done) struct command_seal c = { .arguments = &a };
         struct error e = {};
         struct operands operands;
-        int code, r;
+        int code;
 
-        if (!command_parse(&command_line, argc, argv, &a, &operands, &code) ||
-            (code = check_arguments(&a, &operands)) != 0)
+        if (!command_parse(&command_line, argc, argv, &a, &operands, &code))
                 return code;
-        r = prepare(&c, &e);
-        if (r == 0)
-                r = generate_key(&c, &e);
-        if (r == 0)
-                r = seal(&c, &e);
-        if (r == 0)
-                r = a.json ? print_json(&c, &e) : print_text(&c, &e);
-        return r < 0 ? command_failed(&e) : 0;
+        code = check_arguments(&a, &operands);
+        if (code != 0)
+                return code;
+        if (prepare(&c, &e) < 0 || generate_key(&c, &e) < 0 || seal(&c, &e) < 0 ||
+            (a.json ? print_json(&c, &e) : print_text(&c, &e)) < 0)
+                return command_failed(&e);
+        return 0;
 }

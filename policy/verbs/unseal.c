@@ -358,7 +358,7 @@ static int print_result(const struct command_unseal *c, struct error *e) {
 
         if (c->arguments->json) {
                 r = model_to_json(m, &o, e);
-                return r < 0 ? r : json_print(stdout, o, e);
+                return r < 0 ? r : model_print_json(o, e);
         }
         printf("opened  %zu file%s, %s in %.1f s (%s/s)\nto      %s\n", m->n_files, m->n_files == 1 ? "" : "s",
                format_bytes(size, bytes), seconds, format_bytes((uint64_t) ((double) size / seconds), rate),

@@ -149,8 +149,8 @@ def test_an_object_of_another_program(sealboot, stack, key, place, tmp_path):
     """It has neither mark nor name: inspect says so, and unseal names the file as the agent would."""
     (tmp_path / "x.gguf.sealed").write_bytes(bytes(Sealed(b"GGUF", DataKey.generate(stack.kms(), key, {"model": "m"}))))
     report = succeed(sealboot("inspect", tmp_path / "x.gguf.sealed"))
-    assert ('not told: sealed by another program, or by an older sealboot as part of a model; alone, its file is named '
-            '"model"') in report.stdout
+    assert ('not stated: another program sealed it, or an older sealboot as part of a model; opened alone, its file is '
+            'named "model"') in report.stdout
     assert succeed(sealboot("inspect", "--json", tmp_path / "x.gguf.sealed")).json["kind"] == "unmarked"
     opened = succeed(sealboot("unseal", "--json", tmp_path / "x.gguf.sealed", tmp_path / "opened")).json
     assert read(tmp_path / "opened") == {"model": b"GGUF"} and opened["pcr15"] == pcr15(model_text({"model": b"GGUF"}))
@@ -691,8 +691,8 @@ def test_environment(sealboot, key, place, tmp_path):
     (["--key", "k", "--context", "novalue", "a", "b"], "NAME=VALUE"),
     (["--key", "k", "--context", "=x", "a", "b"], "NAME=VALUE"),
     (["--key", "k", "--context", "model=x", "a", "b"], "--name and --version"),
-    (["--key", "k", "--context", "sealboot=x", "a", "b"], "by itself"),
-    (["--key", "k", "--context", "file=x", "a", "b"], "by itself"),
+    (["--key", "k", "--context", "sealboot=x", "a", "b"], "automatically"),
+    (["--key", "k", "--context", "file=x", "a", "b"], "automatically"),
     (["--key", "k", "--context", "aws-crypto-public-key=x", "a", "b"], "belong to the AWS Encryption SDK"),
     (["--key", "k", "--context", "a=1", "--context", "a=2", "a", "b"], "given twice"),
     (["--key", "k", "--name", "", "a", "b"], "--name"),
