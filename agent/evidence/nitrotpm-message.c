@@ -20,22 +20,18 @@ int nitrotpm_encode_request(const struct attestation_request *q, uint8_t out[sta
                 { "public_key", q->public_key, q->public_key_size },
         };
         struct cbor_writer w = { .data = out, .room = ATTESTATION_REQUEST_MAX };
-        int r;
+        bool fits = cbor_put_map(&w, 1) == 0 && cbor_put_text(&w, "Attestation") == 0 &&
+                    cbor_put_map(&w, ELEMENTS(fields)) == 0;
 
-        r = cbor_put_map(&w, 1);
-        if (r == 0)
-                r = cbor_put_text(&w, "Attestation");
-        if (r == 0)
-                r = cbor_put_map(&w, ELEMENTS(fields));
-        for (size_t i = 0; r == 0 && i < ELEMENTS(fields); i++) {
+        for (size_t i = 0; i < ELEMENTS(fields); i++) {
                 if (fields[i].data && fields[i].size > ATTESTATION_FIELD_MAX)
                         return fail(e, FAILURE_USAGE, -E2BIG, fields[i].key,
-                                    "%zu bytes, and an attestation document holds at most %d", fields[i].size,
+                                    "it has %zu bytes, and an attestation document holds at most %d", fields[i].size,
                                     ATTESTATION_FIELD_MAX);
-                r = put_field(&w, fields[i].key, fields[i].data, fields[i].size);
+                fits = fits && put_field(&w, fields[i].key, fields[i].data, fields[i].size) == 0;
         }
-        if (r < 0)
-                return fail(e, FAILURE_INTERNAL, r, "attestation request", "does not fit");
+        if (!fits)
+                return fail(e, FAILURE_INTERNAL, -ENOBUFS, "attestation request", "it does not fit");
         *ret_size = w.size;
         return 0;
 }

@@ -40,6 +40,19 @@ static int undefine(struct tpm *t, ESYS_TR handle, struct error *e) {
         return rc == TSS2_RC_SUCCESS ? 0 : tpm_fail(e, FAILURE_TPM, t, "TPM2_NV_UndefineSpace", rc);
 }
 
+static bool is_ours(TPM2_HANDLE index) {
+        return index >= ATTESTATION_INDEX_FIRST && index < ATTESTATION_INDEX_FIRST + ATTESTATION_INDICES;
+}
+
+static int clear_index(struct tpm *t, TPM2_HANDLE index, struct error *e) {
+        ESYS_TR handle;
+        TSS2_RC rc;
+
+        TPM_PATIENTLY(t, rc,
+                      Esys_TR_FromTPMPublic(tpm_esys(t), index, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle));
+        return rc == TSS2_RC_SUCCESS ? undefine(t, handle, e) : tpm_fail(e, FAILURE_TPM, t, "TPM2_NV_ReadPublic", rc);
+}
+
 int nitrotpm_clear_leftover(struct tpm *t, size_t *ret_cleared, struct error *e) {
         _cleanup_esys_ TPMS_CAPABILITY_DATA *data = NULL;
         const TPML_HANDLE *found;
@@ -53,18 +66,11 @@ int nitrotpm_clear_leftover(struct tpm *t, size_t *ret_cleared, struct error *e)
                 return tpm_fail(e, FAILURE_TPM, t, "TPM2_GetCapability", rc);
         found = &data->data.handles;
         for (uint32_t i = 0; i < MIN_OF(found->count, (uint32_t) ATTESTATION_INDICES); i++) {
-                ESYS_TR handle;
                 int r;
 
-                if (found->handle[i] < ATTESTATION_INDEX_FIRST ||
-                    found->handle[i] >= ATTESTATION_INDEX_FIRST + ATTESTATION_INDICES)
+                if (!is_ours(found->handle[i]))
                         continue;
-                TPM_PATIENTLY(t, rc,
-                              Esys_TR_FromTPMPublic(tpm_esys(t), found->handle[i], ESYS_TR_NONE, ESYS_TR_NONE,
-                                                    ESYS_TR_NONE, &handle));
-                if (rc != TSS2_RC_SUCCESS)
-                        return tpm_fail(e, FAILURE_TPM, t, "TPM2_NV_ReadPublic", rc);
-                r = undefine(t, handle, e);
+                r = clear_index(t, found->handle[i], e);
                 if (r < 0)
                         return r;
                 cleared++;
@@ -86,9 +92,9 @@ static int define_failed(struct tpm *t, TSS2_RC rc, struct error *e) {
         return -EIO;
 }
 
-/* A TPM counts every power cut as a guess at what it guards (TPM 2.0 part 1, section 19.8.6), so a few of them lock it.
- * Our random auth value needs no guarding: then the index does without. Not before, since AWS's client never asks for
- * that. */
+/* A TPM counts every power cut as a wrong guess at an authorization value (TPM 2.0 part 1, section 19.8.6), so that a
+ * few power cuts lock it. Our value is random and needs no such protection: on a locked TPM the index asks for none. On
+ * others it asks for what AWS's client asks for. */
 static int choose_attributes(struct tpm *t, TPMA_NV *ret, struct error *e) {
         uint32_t state;
         int r;
@@ -100,7 +106,7 @@ static int choose_attributes(struct tpm *t, TPMA_NV *ret, struct error *e) {
         return 0;
 }
 
-/* The first of our numbers that is free. */
+/* Defines the index under the first of our numbers that is free. */
 static int define(struct index *x, struct error *e) {
         TPM2B_NV_PUBLIC public = { .nvPublic = { .nameAlg = TPM2_ALG_SHA256, .dataSize = ATTESTATION_INDEX_BYTES } };
         TSS2_RC rc = TPM2_RC_NV_DEFINED;
@@ -163,7 +169,7 @@ static size_t compose_vendor_command(const struct index *x, uint8_t *command) {
         return n;
 }
 
-/* Sends it beside ESYS, which has no vendor commands. */
+/* Sends the command through ESYS's own TCTI context: ESYS has no vendor commands. */
 static TSS2_RC transmit(TSS2_TCTI_CONTEXT *tcti, const uint8_t *command, size_t n) {
         uint8_t response[RESPONSE_MAX];
         size_t size = sizeof response;
@@ -217,7 +223,7 @@ static int read_chunk(struct index *x, uint8_t *out, size_t offset, size_t wante
         return 0;
 }
 
-/* A chunk of the largest size tells the answer's length; then only the rest of it is read. */
+/* The first chunk tells the answer's length; then only the rest of the answer is read, not the padding. */
 static int read_answer(struct index *x, uint8_t out[static ATTESTATION_INDEX_BYTES], size_t *ret_size,
                        struct error *e) {
         size_t got = 0, need = x->buffer_max;
@@ -241,6 +247,7 @@ static int read_answer(struct index *x, uint8_t out[static ATTESTATION_INDEX_BYT
         return 0;
 }
 
+/* What happens while the index is there. */
 static int exchange(struct index *x, const uint8_t *request, size_t n, uint8_t **ret_document, size_t *ret_size,
                     struct error *e) {
         uint8_t answer[ATTESTATION_INDEX_BYTES];
@@ -270,7 +277,8 @@ static int exchange(struct index *x, const uint8_t *request, size_t n, uint8_t *
         return 0;
 }
 
-/* Where the connection broke, the index may be there all the same, even when its definition was not answered. */
+/* After a broken connection the index may still be there, even where the answer to its definition was lost: then our
+ * whole range is cleared through a new connection. */
 static int clean_up(struct index *x, struct error *e) {
         size_t cleared;
         int r;
@@ -308,7 +316,20 @@ static int attest(struct tpm *t, const uint8_t *request, size_t n, uint8_t **ret
         return 0;
 }
 
-/* All but what a fault of our own raises. */
+static int attest_or_fall_back(struct tpm *t, const uint8_t *request, size_t n, uint8_t **ret_document,
+                               size_t *ret_size, struct error *e) {
+        const char *fallback = tpm_fallback(t);
+        _cleanup_tpm_ struct tpm *other = NULL;
+        int r;
+
+        r = attest(t, request, n, ret_document, ret_size, e);
+        if (r != -EOPNOTSUPP || !fallback || access(fallback, F_OK) < 0)
+                return r;
+        r = tpm_open_device((const char *const[]) { fallback, NULL }, tpm_busy_wait_ms(t), &other, e);
+        return r < 0 ? r : attest(other, request, n, ret_document, ret_size, e);
+}
+
+/* All signals but those that a fault of this program raises. */
 static void hold_signals(sigset_t *ret_before) {
         static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
         sigset_t set;
@@ -334,14 +355,7 @@ int nitrotpm_attest(struct tpm *t, const struct attestation_request *request, ui
         if (r < 0)
                 return r;
         hold_signals(&before);
-        r = attest(t, encoded, n, ret_document, ret_size, e);
-        if (r == -EOPNOTSUPP && tpm_fallback(t) && access(tpm_fallback(t), F_OK) == 0) {
-                _cleanup_tpm_ struct tpm *other = NULL;
-
-                r = tpm_open_device((const char *const[]) { tpm_fallback(t), NULL }, tpm_busy_wait_ms(t), &other, e);
-                if (r == 0)
-                        r = attest(other, encoded, n, ret_document, ret_size, e);
-        }
+        r = attest_or_fall_back(t, encoded, n, ret_document, ret_size, e);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         return r;
 }

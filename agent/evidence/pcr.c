@@ -248,8 +248,9 @@ int tpm_pcr_require_zero(struct tpm *t, unsigned pcr, const char *log, struct er
         int r;
 
         r = read_before(t, pcr, &c, e);
-        if (r == 0)
-                r = require_sha384(t, &c, e);
+        if (r < 0)
+                return r;
+        r = require_sha384(t, &c, e);
         return r < 0 ? r : refuse_nonzero(t, pcr, &c, log, e);
 }
 

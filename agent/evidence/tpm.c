@@ -46,18 +46,18 @@ void tpm_on_wait(struct tpm *t, void (*tell)(const char *why)) {
         t->tell = tell;
 }
 
-/* The warnings of TPM 2.0 part 2, section 6.6.3, that say "not now", and those that sound like it. The layer does not
- * matter: resource managers answer in the TPM's stead. */
+/* The warnings of TPM 2.0 part 2, section 6.6.3, after which the same command can succeed a moment later, and those
+ * that look similar and are not. The layer does not matter: resource managers answer in the TPM's stead. */
 static bool is_put_off(TSS2_RC rc) {
         static const struct {
                 TSS2_RC rc;
                 bool again;
         } warnings[] = {
                 { TPM2_RC_YIELDED, true },        { TPM2_RC_TESTING, true },         { TPM2_RC_RETRY, true },
-                { TPM2_RC_NV_RATE, true }, /* written too often: a matter of seconds */
+                { TPM2_RC_NV_RATE, true }, /* NV memory is written too often: passes within seconds */
                 { TPM2_RC_NV_UNAVAILABLE, true }, { TPM2_RC_LOCKOUT, false }, /* ends after minutes or hours */
-                { TPM2_RC_CANCELED, false },                                  /* somebody wanted it to end */
-                { TPM2_RC_MEMORY, false }, /* somebody else's objects are in it, and stay */
+                { TPM2_RC_CANCELED, false },                                  /* another program cancelled it */
+                { TPM2_RC_MEMORY, false }, /* objects of other programs fill the memory, and stay */
                 { TPM2_RC_OBJECT_MEMORY, false }, { TPM2_RC_SESSION_MEMORY, false },
         };
         TSS2_RC layer = rc & TSS2_RC_LAYER_MASK;
@@ -96,14 +96,14 @@ int tpm_fail(struct error *e, enum failure failure, const struct tpm *t, const c
         if (is_put_off(rc)) {
                 fail(e, failure, -EIO, t->name, "%s was put off for all of %u ms: %s (0x%08x)", command,
                      t->busy_wait_ms, decoded(rc), rc);
-                fail_advice(e, "The TPM works, but not now: start again. If it persists, something else keeps it busy, "
-                               "or writes its NV memory again and again.");
+                fail_advice(e, "The TPM works, but was busy: start again. If this persists, another program keeps it "
+                               "busy, or writes its NV memory again and again.");
                 return -EIO;
         }
         fail(e, failure, -EIO, t->name, "%s: %s (0x%08x)", command, decoded(rc), rc);
         if ((rc & TSS2_RC_LAYER_MASK) == TSS2_TCTI_RC_LAYER)
-                fail_advice(e, "The connection to the TPM broke, not the TPM's rules: look at the kernel's log, or at "
-                               "what the TCTI names.");
+                fail_advice(e, "The TPM did not refuse the command: the connection to it broke. Look at the kernel's "
+                               "log, or at what the TCTI names.");
         return -EIO;
 }
 
@@ -138,7 +138,7 @@ static bool is_absent(int r) {
         return r == -ENOENT || r == -ENODEV || r == -ENXIO || r == -ENOTDIR;
 }
 
-/* The TCTI hides errno, so ask the device first. */
+/* Opens the device only for the errno, which the TCTI does not pass on. */
 static int probe(const char *path) {
         _cleanup_close_ int fd = -1;
 
@@ -160,7 +160,7 @@ static int connect_device(struct tpm *t, TSS2_RC *ret_rc) {
                         *ret_rc = Tss2_TctiLdr_Initialize(conf, &t->tcti);
                         if (*ret_rc == TSS2_RC_SUCCESS)
                                 return 0;
-                        /* Somebody may have come between the two. */
+                        /* Another process may have opened the device between probe() and the TCTI. */
                         r = probe(t->name);
                         if (r == 0)
                                 return -EIO;
@@ -204,13 +204,23 @@ static int connect_other(struct tpm *t, struct error *e) {
         return -EIO;
 }
 
-static int connect_tpm(struct tpm *t, struct error *e) {
+static int connect_tcti(struct tpm *t, struct error *e) {
         TSS2_RC rc = TSS2_RC_SUCCESS;
         int r;
 
-        r = t->device ? connect_device(t, &rc) : connect_other(t, e);
+        if (!t->device)
+                return connect_other(t, e);
+        r = connect_device(t, &rc);
+        return r < 0 ? device_error(t, r, rc, e) : 0;
+}
+
+static int connect_tpm(struct tpm *t, struct error *e) {
+        TSS2_RC rc;
+        int r;
+
+        r = connect_tcti(t, e);
         if (r < 0)
-                return t->device ? device_error(t, r, rc, e) : r;
+                return r;
         rc = Esys_Initialize(&t->esys, t->tcti, NULL);
         return rc == TSS2_RC_SUCCESS ? 0 : tpm_fail(e, FAILURE_TPM, t, "Esys_Initialize", rc);
 }
@@ -228,13 +238,13 @@ int tpm_open_device(const char *const devices[], unsigned busy_wait_ms, struct t
                 _cleanup_tpm_ struct tpm *t = NULL;
                 int r;
 
-                r = tpm_new(devices[i], true, busy_wait_ms, &t);
-                if (r == 0 && devices[i + 1]) {
-                        t->fallback = strdup(devices[i + 1]);
-                        r = t->fallback ? 0 : -ENOMEM;
-                }
-                if (r < 0)
+                if (tpm_new(devices[i], true, busy_wait_ms, &t) < 0)
                         return fail_oom(e);
+                if (devices[i + 1]) {
+                        t->fallback = strdup(devices[i + 1]);
+                        if (!t->fallback)
+                                return fail_oom(e);
+                }
                 r = connect_tpm(t, e);
                 if (r == 0)
                         *ret = TAKE(t);
@@ -258,9 +268,10 @@ int tpm_open(const char *tcti, unsigned busy_wait_ms, struct tpm **ret, struct e
         if (tpm_new(tcti, false, busy_wait_ms, &t) < 0)
                 return fail_oom(e);
         r = connect_tpm(t, e);
-        if (r == 0)
-                *ret = TAKE(t);
-        return r;
+        if (r < 0)
+                return r;
+        *ret = TAKE(t);
+        return 0;
 }
 
 int tpm_property(struct tpm *t, TPM2_PT property, uint32_t absent, uint32_t *ret, struct error *e) {

@@ -105,12 +105,12 @@ static int open_esp(const struct disk *disk, struct fat *ret, struct error *e) {
                 struct gpt gpt;
                 int k = read_gpt(disk, blocks[i], &gpt, e);
 
-                if (k > 0)
-                        k = find_esp(disk, blocks[i], &gpt, &start, &size, e) ?: 1;
+                if (k == 0)
+                        continue;
                 if (k < 0)
                         return k;
-                if (k > 0)
-                        return fat_open(disk, start, size, ret, e);
+                k = find_esp(disk, blocks[i], &gpt, &start, &size, e);
+                return k < 0 ? k : fat_open(disk, start, size, ret, e);
         }
         fail(e, FAILURE_UKI, -EBADMSG, disk->subject, "has no GUID partition table");
         fail_advice(e, "Give a raw disk image (convert others first: qemu-img convert -O raw), or the UKI itself.");
@@ -196,9 +196,10 @@ static int add_addon(const struct fat *fat, const char *path, const struct fat_e
         b->addons = larger;
         b->addons[b->n_addons] = (struct disk_file) {};
         k = read_file(fat, path, entry, ADDON_MAX, &b->addons[b->n_addons], e);
-        if (k == 0)
-                b->n_addons++;
-        return k;
+        if (k < 0)
+                return k;
+        b->n_addons++;
+        return 0;
 }
 
 /* A directory in which the stub looks for companions of the image. */
@@ -235,36 +236,52 @@ static int add_companions(const struct fat *fat, const struct companions *c, con
                 return k;
         if (d.n > 0)
                 qsort(d.entries, d.n, sizeof *d.entries, by_name);
-        for (size_t i = 0; i < d.n && k == 0; i++)
+        for (size_t i = 0; i < d.n; i++) {
                 k = add_companion(fat, c, &d.entries[i], b, e);
-        return k;
+                if (k < 0)
+                        return k;
+        }
+        return 0;
 }
 
-static int find_companions(const struct fat *fat, const struct fat_entry *boot, const char *image, struct disk_boot *b,
-                           struct error *e) {
+/* Those of any image. */
+static int find_global_companions(const struct fat *fat, struct disk_boot *b, struct error *e) {
         static const struct companions global[] = {
                 { "/loader/addons", .addons = true },
                 { "/loader/credentials", .unpredicted = { ".cred" } },
                 { "/loader/extensions", .unpredicted = { ".raw" } },
         };
         struct fat_entry directory;
-        char path[sizeof directory.name + 32];
-        const char *name = path + strlen("/EFI/BOOT/");
         int k;
 
         for (size_t i = 0; i < ELEMENTS(global); i++) {
                 k = walk(fat, (const char *const[]) { "loader", global[i].path + strlen("/loader/") }, 2, &directory,
                          e);
-                if (k == 0)
-                        k = add_companions(fat, &global[i], &directory, b, e);
-                if (k < 0 && k != -ENOENT)
+                if (k == -ENOENT)
+                        continue;
+                if (k < 0)
+                        return k;
+                k = add_companions(fat, &global[i], &directory, b, e);
+                if (k < 0)
                         return k;
         }
+        return 0;
+}
+
+/* Those of this image alone. */
+static int find_own_companions(const struct fat *fat, const struct fat_entry *boot, const char *image,
+                               struct disk_boot *b, struct error *e) {
+        struct fat_entry directory;
+        char path[sizeof directory.name + 32];
+        int k;
+
         snprintf(path, sizeof path, "/EFI/BOOT/%s.extra.d", image);
-        k = fat_find(fat, boot, name, &directory, e);
-        if (k == 0 && directory.directory)
-                k = add_companions(fat, &(struct companions) { path, true, { ".cred", ".raw" } }, &directory, b, e);
-        return k == -ENOENT ? 0 : k;
+        k = fat_find(fat, boot, path + strlen("/EFI/BOOT/"), &directory, e);
+        if (k == -ENOENT || (k == 0 && !directory.directory))
+                return 0;
+        if (k < 0)
+                return k;
+        return add_companions(fat, &(struct companions) { path, true, { ".cred", ".raw" } }, &directory, b, e);
 }
 
 static int choose_image(const struct fat *fat, const struct fat_entry *boot, const char *name, struct fat_entry *ret,
@@ -315,12 +332,18 @@ int disk_find_boot(const struct disk *disk, const char *name, struct disk_boot *
         k = walk(&fat, (const char *const[]) { "EFI", "BOOT" }, 2, &boot, e);
         if (k == -ENOENT)
                 return fail(e, FAILURE_UKI, k, disk->subject, "its EFI system partition has no /EFI/BOOT");
-        if (k == 0)
-                k = choose_image(&fat, &boot, name, &image, &b.machine, e);
-        if (k == 0)
-                k = read_file(&fat, "/EFI/BOOT", &image, PE_FILE_MAX, &b.image, e);
-        if (k == 0)
-                k = find_companions(&fat, &boot, image.name, &b, e);
+        if (k < 0)
+                return k;
+        k = choose_image(&fat, &boot, name, &image, &b.machine, e);
+        if (k < 0)
+                return k;
+        k = read_file(&fat, "/EFI/BOOT", &image, PE_FILE_MAX, &b.image, e);
+        if (k < 0)
+                return k;
+        k = find_global_companions(&fat, &b, e);
+        if (k < 0)
+                return k;
+        k = find_own_companions(&fat, &boot, image.name, &b, e);
         if (k < 0)
                 return k;
         *ret = TAKE_STRUCT(b);

@@ -3,6 +3,7 @@
 
 #include "basic/encode.h"
 #include "basic/file.h"
+#include "measure/stub.h"
 
 enum {
         KEY_LIST_MAX = 16 * 1024 * 1024,
@@ -99,41 +100,50 @@ int inputs_option(void *inputs, const struct option_row *row, char *value, struc
         return fail(e, FAILURE_INTERNAL, -EINVAL, "", "option %s is not known", row->name);
 }
 
+static int load_key_list(struct inputs *i, enum key_list list, struct error *e) {
+        struct key_lists *keys = &i->keys;
+        _cleanup_esl_ struct esl esl = {};
+        size_t size;
+        int r;
+
+        r = file_read(i->paths[list], KEY_LIST_MAX, FAILURE_IO, &i->key_data[list], &size, e);
+        if (r < 0)
+                return r;
+        r = esl_parse(i->key_data[list], size, i->paths[list], &esl, e);
+        if (r < 0)
+                return r;
+        keys->data[list] = esl.bytes;
+        keys->size[list] = esl.size;
+        if (list == KEY_DB)
+                keys->db = TAKE_STRUCT(esl);
+        if (list == KEY_DBX)
+                keys->dbx = TAKE_STRUCT(esl);
+        return 0;
+}
+
 static int load_keys(struct inputs *i, struct error *e) {
         struct key_lists *keys = &i->keys;
         bool any = i->secure_boot != 0;
-        int k;
+        int r;
 
-        for (size_t l = 0; l < KEY_LISTS; l++) {
-                struct esl esl = {};
-                size_t size;
-
-                if (!i->paths[l])
+        for (enum key_list list = 0; list < KEY_LISTS; list++) {
+                if (!i->paths[list])
                         continue;
                 any = true;
-                k = file_read(i->paths[l], KEY_LIST_MAX, FAILURE_IO, &i->key_data[l], &size, e);
-                if (k == 0)
-                        k = esl_parse(i->key_data[l], size, i->paths[l], &esl, e);
-                if (k < 0)
-                        return k;
-                keys->data[l] = esl.bytes;
-                keys->size[l] = esl.size;
-                if (l == KEY_DB)
-                        keys->db = esl;
-                else if (l == KEY_DBX)
-                        keys->dbx = esl;
-                else
-                        esl_done(&esl);
+                r = load_key_list(i, list, e);
+                if (r < 0)
+                        return r;
         }
+        if (!any)
+                return 0;
         keys->enabled = i->secure_boot > 0 || (i->secure_boot == 0 && keys->size[KEY_PK] > 0);
-        if (any && keys->enabled && keys->size[KEY_PK] == 0)
+        if (keys->enabled && keys->size[KEY_PK] == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot",
                             "cannot be on without a platform key: give --PK");
-        if (any && i->secure_boot == 0 && keys->size[KEY_PK] == 0)
+        if (i->secure_boot == 0 && keys->size[KEY_PK] == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--PK",
                             "is missing: give all key lists that are enrolled, or --secure-boot=off");
-        if (any)
-                i->boot.keys = keys;
+        i->boot.keys = keys;
         return 0;
 }
 
@@ -157,15 +167,17 @@ static int load_disk_file(const struct disk_file *file, struct measured_image *r
         return pe_parse(file->data, file->size, file->path, &ret->pe, e);
 }
 
-/* What the disk's default image is decides what else of the disk counts. */
-static int load_disk(struct inputs *i, size_t *n, size_t *m, struct error *e) {
-        const struct measured_image *image = &i->images[*n];
+/* The version of the stub in the disk's image decides whether the disk's addons count. */
+static int load_disk(struct inputs *i, struct error *e) {
+        struct measured_image *image = &i->images[i->boot.n_images];
         unsigned version;
         int k;
 
-        k = load_disk_file(&i->disk_boot.image, &i->images[(*n)++], e);
-        if (k == 0)
-                k = pe_check_machine(&image->pe, i->disk_boot.machine, e);
+        k = load_disk_file(&i->disk_boot.image, image, e);
+        if (k < 0)
+                return k;
+        i->boot.n_images++;
+        k = pe_check_machine(&image->pe, i->disk_boot.machine, e);
         if (k < 0)
                 return k;
         if (!pe_section(&image->pe, ".linux")) {
@@ -175,40 +187,56 @@ static int load_disk(struct inputs *i, size_t *n, size_t *m, struct error *e) {
                 return -ENOTSUP;
         }
         version = stub_version(&image->pe) ?: i->boot.stub_version;
-        for (size_t a = 0; a < i->disk_boot.n_addons && version >= STUB_LOADS_ADDONS && k == 0; a++)
-                k = load_disk_file(&i->disk_boot.addons[a], &i->addons[(*m)++], e);
-        return k;
+        for (size_t a = 0; a < i->disk_boot.n_addons && version >= STUB_LOADS_ADDONS; a++) {
+                k = load_disk_file(&i->disk_boot.addons[a], &i->addons[i->boot.n_addons], e);
+                if (k < 0)
+                        return k;
+                i->boot.n_addons++;
+        }
+        return 0;
+}
+
+static int load_files(struct inputs *i, char *const *paths, size_t n_paths, struct measured_image *to, size_t *n,
+                      struct error *e) {
+        int k;
+
+        for (size_t a = 0; a < n_paths; a++) {
+                k = load_file(i, paths[a], &to[*n], e);
+                if (k < 0)
+                        return k;
+                (*n)++;
+        }
+        return 0;
 }
 
 int inputs_load(struct inputs *i, struct error *e) {
-        size_t n = 0, m = 0;
-        int k = 0;
+        int k;
 
         if (i->disk && i->n_image_paths > 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--disk", "brings its own image: give either a disk or images");
         if (!i->disk && i->n_image_paths == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "", "no image given");
-        if (i->disk)
+        if (i->disk) {
                 k = disk_open_boot(i->disk, i->arch, &i->disk_boot, e);
-        if (k == 0)
-                k = load_keys(i, e);
+                if (k < 0)
+                        return k;
+        }
+        k = load_keys(i, e);
         if (k < 0)
                 return k;
         i->images = calloc(i->n_image_paths + 1, sizeof *i->images);
         i->addons = calloc(i->disk_boot.n_addons + i->n_addon_paths + 1, sizeof *i->addons);
         if (!i->images || !i->addons)
                 return fail_oom(e);
-        if (i->disk)
-                k = load_disk(i, &n, &m, e);
-        for (size_t a = 0; a < i->n_image_paths && k == 0; a++)
-                k = load_file(i, i->image_paths[a], &i->images[n++], e);
-        for (size_t a = 0; a < i->n_addon_paths && k == 0; a++)
-                k = load_file(i, i->addon_paths[a], &i->addons[m++], e);
         i->boot.images = i->images;
-        i->boot.n_images = n;
         i->boot.addons = i->addons;
-        i->boot.n_addons = m;
-        return k;
+        if (i->disk) {
+                k = load_disk(i, e);
+                if (k < 0)
+                        return k;
+        }
+        k = load_files(i, i->image_paths, i->n_image_paths, i->images, &i->boot.n_images, e);
+        return k < 0 ? k : load_files(i, i->addon_paths, i->n_addon_paths, i->addons, &i->boot.n_addons, e);
 }
 
 void inputs_done(struct inputs *i) {

@@ -6,7 +6,7 @@
 
 #include "basic/options.h"
 #include "measure/disk.h"
-#include "measure/events.h"
+#include "measure/predict.h"
 
 enum input_option {
         INPUT_PK, /* in the order of enum key_list */

@@ -143,12 +143,15 @@ int pe_parse(const void *data, size_t size, const char *subject, struct pe *ret,
         if (size > PE_FILE_MAX)
                 return bad(&pe, e, "is larger than 1 GiB");
         k = parse_coff(&pe, &r, &h, e);
-        if (k == 0)
-                k = parse_optional(&pe, &r, &h, e);
-        if (k == 0)
-                k = parse_sections(&pe, &r, &h, e);
-        if (k == 0)
-                k = check_layout(&pe, e);
+        if (k < 0)
+                return k;
+        k = parse_optional(&pe, &r, &h, e);
+        if (k < 0)
+                return k;
+        k = parse_sections(&pe, &r, &h, e);
+        if (k < 0)
+                return k;
+        k = check_layout(&pe, e);
         if (k < 0)
                 return k;
         *ret = pe;

@@ -276,17 +276,20 @@ static size_t line_end(const char *text, size_t at, size_t size) {
 static int parse_sequence(const char *text, size_t size, const char *subject, struct event_log *l, struct error *e) {
         bool separated = memchr(text, RECORD_SEPARATOR, size);
         int64_t recnum = -1;
-        int k = 0;
+        int k;
 
-        for (size_t at = 0; at < size && k == 0;) {
+        for (size_t at = 0; at < size;) {
                 const char *separator = separated ? memchr(text + at, RECORD_SEPARATOR, size - at) : NULL;
                 size_t end = separator ? (size_t) (separator - text) : separated ? size : line_end(text, at, size);
 
-                if (!is_blank(text + at, end - at))
+                if (!is_blank(text + at, end - at)) {
                         k = parse_text(text + at, end - at, subject, l, &recnum, e);
+                        if (k < 0)
+                                return k;
+                }
                 at = end + 1;
         }
-        return k;
+        return 0;
 }
 
 int cel_parse(const char *text, size_t size, const char *subject, struct event_log *ret, struct error *e) {

@@ -5,7 +5,7 @@
  * PCR that the other side has and that was asked for; where it adds none, nothing was compared. FAILURE_USAGE for what
  * cannot be compared with this log: another bank, an enclave's PCRs. */
 
-#include "measure/events.h"
+#include "measure/predict.h"
 #include "replay/compare.h"
 #include "verify/document.h"
 #include "verify/reference.h"

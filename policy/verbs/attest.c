@@ -127,12 +127,15 @@ static int attest(const struct arguments *o, struct error *e) {
         int r;
 
         r = read_field(o->user_data, &user_data, &q.user_data_size, e);
-        if (r == 0)
-                r = read_field(o->nonce, &nonce, &q.nonce_size, e);
-        if (r == 0)
-                r = read_public_key(o->public_key, &public_key, &q.public_key_size, e);
-        if (r == 0)
-                r = tpm_open(o->tcti && o->tcti[0] ? o->tcti : getenv("TPM2TOOLS_TCTI"), BUSY_WAIT_MS, &t, e);
+        if (r < 0)
+                return r;
+        r = read_field(o->nonce, &nonce, &q.nonce_size, e);
+        if (r < 0)
+                return r;
+        r = read_public_key(o->public_key, &public_key, &q.public_key_size, e);
+        if (r < 0)
+                return r;
+        r = tpm_open(o->tcti && o->tcti[0] ? o->tcti : getenv("TPM2TOOLS_TCTI"), BUSY_WAIT_MS, &t, e);
         if (r < 0)
                 return r;
         q.user_data = user_data;

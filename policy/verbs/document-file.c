@@ -151,13 +151,14 @@ static int add_array(struct found *f, json_object *array) {
 static int search(struct found *f, json_object *o) {
         uint8_t *data;
         size_t n;
-        int r = 0;
+        int r;
 
         if (json_object_is_type(o, json_type_string)) {
                 r = decode_text(json_object_get_string(o), (size_t) json_object_get_string_len(o), &data, &n);
-                if (r == 0)
-                        add_candidate(f, data, n);
-                return r == -ENOMEM ? r : 0;
+                if (r < 0)
+                        return r == -ENOMEM ? r : 0;
+                add_candidate(f, data, n);
+                return 0;
         }
         if (json_object_is_type(o, json_type_object)) {
                 json_object_object_foreach(o, key, value) {
@@ -168,10 +169,15 @@ static int search(struct found *f, json_object *o) {
                 }
         } else if (json_object_is_type(o, json_type_array)) {
                 r = add_array(f, o);
-                for (size_t i = 0; i < json_object_array_length(o) && r == 0; i++)
+                if (r < 0)
+                        return r;
+                for (size_t i = 0; i < json_object_array_length(o); i++) {
                         r = search(f, json_object_array_get_idx(o, i));
+                        if (r < 0)
+                                return r;
+                }
         }
-        return r;
+        return 0;
 }
 
 static int decode_json(const char *text, size_t n, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {

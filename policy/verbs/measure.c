@@ -120,10 +120,12 @@ static int measure(struct arguments *a, struct error *e) {
         int k;
 
         k = inputs_load(&a->inputs, e);
-        if (k == 0)
-                k = predict(boot, &prediction, e);
-        if (k == 0)
-                k = prediction_replay(&prediction, boot, &reference, e);
+        if (k < 0)
+                return k;
+        k = predict(boot, &prediction, e);
+        if (k < 0)
+                return k;
+        k = prediction_replay(&prediction, boot, &reference, e);
         if (k < 0)
                 return k;
         if (boot->keys)

@@ -65,9 +65,14 @@ static int load_all(struct chain *c, const struct document *d, const char *sourc
         int r;
 
         r = load(c, d->certificate, source, e);
-        for (size_t i = d->n_cabundle; i-- > 0 && r == 0;)
+        if (r < 0)
+                return r;
+        for (size_t i = d->n_cabundle; i-- > 0;) {
                 r = load(c, d->cabundle[i], source, e);
-        return r;
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }
 
 static int check_root(const struct document *d, const char *source, const uint8_t root[static ROOT_FINGERPRINT_SIZE],
@@ -155,6 +160,23 @@ static int check_rfc5280(const struct chain *c, const char *source, struct error
         return 0;
 }
 
+/* Each certificate by itself, then each with its issuer. */
+static int check_certificates(const struct chain *c, const char *source, struct error *e) {
+        int r;
+
+        for (size_t i = 0; i < c->n; i++) {
+                r = check_certificate(c, i, source, e);
+                if (r < 0)
+                        return r;
+        }
+        for (size_t i = 0; i + 1 < c->n; i++) {
+                r = check_link(c, i, source, e);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 int chain_build(const struct document *d, const char *source, const uint8_t root[static ROOT_FINGERPRINT_SIZE],
                 struct chain *ret, struct error *e) {
         _cleanup_chain_ struct chain c = {};
@@ -164,12 +186,12 @@ int chain_build(const struct document *d, const char *source, const uint8_t root
         if (r < 0)
                 return r;
         r = load_all(&c, d, source, e);
-        for (size_t i = 0; i < c.n && r == 0; i++)
-                r = check_certificate(&c, i, source, e);
-        for (size_t i = 0; i + 1 < c.n && r == 0; i++)
-                r = check_link(&c, i, source, e);
-        if (r == 0)
-                r = check_rfc5280(&c, source, e);
+        if (r < 0)
+                return r;
+        r = check_certificates(&c, source, e);
+        if (r < 0)
+                return r;
+        r = check_rfc5280(&c, source, e);
         if (r < 0)
                 return r;
         *ret = c;
@@ -224,8 +246,9 @@ int document_authenticate(const struct document *d, const char *source,
         int r;
 
         r = chain_build(d, source, root, &c, e);
-        if (r == 0)
-                r = chain_valid_at(&c, source, at, e);
+        if (r < 0)
+                return r;
+        r = chain_valid_at(&c, source, at, e);
         return r < 0 ? r : document_signature(d, source, chain_key(&c), e);
 }
 

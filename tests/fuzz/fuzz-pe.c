@@ -3,8 +3,9 @@
 /* A key list (its size in four bytes, then the list) and an image: what would boot it, and what would be measured. */
 
 #include "basic/reader.h"
-#include "measure/events.h"
+#include "measure/predict.h"
 #include "measure/secureboot.h"
+#include "measure/stub.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

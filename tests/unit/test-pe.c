@@ -2,8 +2,9 @@
 #include "unit.h"
 
 #include "fixture.h"
-#include "measure/events.h"
+#include "measure/predict.h"
 #include "measure/secureboot.h"
+#include "measure/stub.h"
 
 /* A small image: headers of 0x200 bytes, .text at 0x200, .linux at 0x400 of which 0x123 bytes are used, no signature.
  */

@@ -5,35 +5,24 @@
  * why it is there.
  *
  * Sources: TCG PC Client Platform Firmware Profile 1.06, 3.3.4.3 (PCR2), 3.3.4.5 (PCR4) and 3.3.4.8 (PCR7); EDK2's
- * Tcg2Dxe and DxeTpm2MeasureBootLib; systemd-stub(7). What the stub does with the kernel of a UKI depends on its
- * version: before 252  hands .linux to LoadImage(), so firmware verifies and measures it like any application; 252 to
- * 257  the same, but with Secure Boot on it steps around the verification and with it the measurement; from 258 starts
- * .linux itself: nothing is measured. PCR2 and PCR3 tell of drivers that are not the firmware's: option ROMs, and those
- * that DriverOrder names. None is expected, so a separator is all of them; an instance type whose devices bring option
- * ROMs has a PCR2 that must be given. systemd-boot before 255 passes a UKI its own command line, and both measure that
- * into PCR12. Addons (from 254) are applications to firmware (PCR4, PCR7); their command lines, joined by a space, go
- * to PCR12. */
+ * Tcg2Dxe and DxeTpm2MeasureBootLib; systemd-stub(7).
+ *
+ * PCR2, PCR3: drivers that are not the firmware's, that is option ROMs and those that DriverOrder names. The prediction
+ * is that there is none, so that each PCR holds a separator alone. An instance type whose devices bring option ROMs has
+ * another PCR2, which must be given.
+ *
+ * PCR4, PCR7: what a stub does with the kernel of its UKI depends on the systemd version that the stub is from.
+ *
+ *   before 252    The stub hands .linux to LoadImage(). Firmware verifies and measures it like any application.
+ *   252 to 257    The same, but with Secure Boot on the stub avoids the verification, and with it the measurement.
+ *   from 258      The stub starts .linux itself. Nothing is measured.
+ *
+ * PCR12: systemd-boot before 255 passes a UKI its own command line, and both measure it. Addons (from 254) are
+ * applications to firmware, so they go to PCR4 and PCR7. Their command lines, joined by a space, go to PCR12. */
 
-#include "basic/failure.h"
 #include "measure/esl.h"
-#include "measure/event-types.h"
 #include "measure/pe.h"
-#include "verify/reference.h"
-
-enum { STUB_LOADS_ADDONS = 254 };
-
-struct predicted_event {
-        unsigned pcr;
-        uint32_t type;
-        uint8_t digest[SHA384_SIZE]; /* what is extended */
-        char *what;                  /* "Authenticode digest of uki.efi" */
-        char *why;                   /* "the boot option's application" */
-};
-
-struct prediction {
-        struct predicted_event *events;
-        size_t n;
-};
+#include "measure/prediction.h"
 
 struct measured_image {
         const char *path;
@@ -65,8 +54,6 @@ struct predicted_boot {
 
 /* FAILURE_UKI when the boot would fail or cannot be predicted; the advice says what to give. */
 int predict(const struct predicted_boot *boot, struct prediction *ret, struct error *e);
-void prediction_done(struct prediction *p);
-#define _cleanup_prediction_ _cleanup_(prediction_done)
 
 /* Not predicted as a PCR value, because which sections are measured in which order depends on the stub: the SHA-384
  * digests of the sections of a UKI, as events of PCR11 in the form the stub logs them (the name, then the content).
@@ -77,7 +64,3 @@ int predict_sections(const struct pe *uki, struct prediction *ret, struct error 
  * where key lists were given, PCR7. */
 int prediction_replay(const struct prediction *p, const struct predicted_boot *boot, struct reference *ret,
                       struct error *e);
-
-/* The systemd version of a UKI's stub: .sdmagic, or .osrel for the stub of Amazon Linux 2023 on arm64, which lacks it.
- * 0: unknown. */
-unsigned stub_version(const struct pe *pe);
