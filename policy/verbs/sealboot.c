@@ -8,6 +8,8 @@
 
 static const struct command commands[] = {
         { "attest", "[OPTION...]", "ask the NitroTPM for an attestation document", cmd_attest },
+        { "connect", "--reference FILE https://HOST", "pass requests on to a model server that has proven itself",
+          cmd_connect },
         { "digest", "FILE|DIRECTORY", "compute a model's digest and the PCR15 it leads to", cmd_digest },
         { "doctor", "[OPTION...] [REPORT]", "explain a refused boot", cmd_doctor },
         { "inspect", "OBJECT", "show what a sealed object says of itself, without a key", cmd_inspect },

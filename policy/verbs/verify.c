@@ -8,6 +8,7 @@
 #include "basic/encode.h"
 #include "basic/file.h"
 #include "basic/json.h"
+#include "connect/verdict.h"
 #include "verbs/command.h"
 #include "verbs/document-file.h"
 #include "verify/document.h"
@@ -15,9 +16,6 @@
 #include "verify/sealboot-verify.h"
 
 enum { ATTRIBUTE_FILE_MAX = 1024 };
-
-DEFINE_CLEANUP(struct sealboot_verifier *, sealboot_verifier_free, verifier_freep)
-#define _cleanup_verifier_ _cleanup_(verifier_freep)
 
 static int refused(struct sealboot_verifier *v, int r, struct error *e) {
         return fail(e, r == -ENOMEM ? FAILURE_INTERNAL : FAILURE_USAGE, r, "", "%s", sealboot_verifier_error(v));
@@ -147,83 +145,10 @@ static int set_max_age(void *field, const struct option_row *row, char *text, st
         return sealboot_verifier_set_max_age(v, (int64_t) seconds) < 0 ? refused(v, -EINVAL, e) : 0;
 }
 
-static const char *const result_words[] = {
-        [SEALBOOT_NOT_CHECKED] = "not checked",
-        [SEALBOOT_PASSED] = "passed",
-        [SEALBOOT_FAILED] = "failed",
-};
-
-static int add_hex(json_object *to, const char *key, const uint8_t *data, size_t n) {
-        char hex[2 * 1024 + 1];
-
-        if (!data || n > 1024)
-                return json_object_object_add(to, key, NULL);
-        hex_encode(data, n, hex);
-        return json_object_object_add(to, key, json_object_new_string(hex));
-}
-
-static json_object *document_to_json(const struct sealboot_verifier *v) {
-        json_object *o = json_object_new_object(), *pcrs = json_object_new_object();
-        bool nitrotpm = sealboot_verifier_kind(v) == SEALBOOT_NITROTPM;
-        const uint8_t *data;
-        char index[8];
-        size_t n;
-
-        json_object_object_add(o, "kind", json_object_new_string(nitrotpm ? "nitrotpm" : "enclave"));
-        json_object_object_add(o, "module_id", json_object_new_string(sealboot_verifier_module_id(v)));
-        json_object_object_add(o, "timestamp", json_object_new_int64(sealboot_verifier_timestamp(v)));
-        for (unsigned i = 0; i < PCR_COUNT_MAX; i++) {
-                data = sealboot_verifier_pcr(v, i);
-                snprintf(index, sizeof index, "%u", i);
-                if (data)
-                        add_hex(pcrs, index, data, SHA384_SIZE);
-        }
-        json_object_object_add(o, "pcrs", pcrs);
-        data = sealboot_verifier_nonce(v, &n);
-        add_hex(o, "nonce", data, n);
-        data = sealboot_verifier_user_data(v, &n);
-        add_hex(o, "user_data", data, n);
-        data = sealboot_verifier_public_key(v, &n);
-        add_hex(o, "public_key", data, n);
-        return o;
-}
-
 static void print_json(const struct sealboot_verifier *v, int verdict) {
-        _cleanup_json_ json_object *o = json_object_new_object();
-        json_object *checks = json_object_new_array();
-        const struct sealboot_check *c;
+        _cleanup_json_ json_object *o = verdict_to_json(v, verdict);
 
-        json_object_object_add(o, "verified", json_object_new_boolean(verdict == 0));
-        for (size_t i = 0; (c = sealboot_verifier_check(v, i)); i++) {
-                json_object *check = json_object_new_object();
-
-                json_object_object_add(check, "name", json_object_new_string(c->name));
-                json_object_object_add(check, "result", json_object_new_string(result_words[c->result]));
-                json_object_object_add(check, "detail", json_object_new_string(c->detail));
-                json_object_array_add(checks, check);
-        }
-        json_object_object_add(o, "checks", checks);
-        json_object_object_add(o, "document",
-                               sealboot_verifier_kind(v) == SEALBOOT_UNKNOWN ? NULL : document_to_json(v));
         puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
-}
-
-static void print_text(const struct sealboot_verifier *v, const char *path, int verdict) {
-        const struct sealboot_check *c;
-        size_t unchecked = 0;
-
-        for (size_t i = 0; (c = sealboot_verifier_check(v, i)); i++) {
-                printf("%-11s  %-12s  %s\n", c->result == SEALBOOT_FAILED ? "FAILED" : result_words[c->result], c->name,
-                       c->detail);
-                unchecked += c->result == SEALBOOT_NOT_CHECKED;
-        }
-        if (verdict == 0)
-                printf("\n%s is authentic, and all that was asked for holds; %zu checks were not made.\n", path,
-                       unchecked);
-        else if (verdict == -EKEYREJECTED)
-                printf("\n%s is authentic, but is NOT what was expected.\n", path);
-        else
-                printf("\n%s is NOT VERIFIED: trust nothing in it.\n", path);
 }
 
 static const struct option_row option_rows[] = {
@@ -286,8 +211,8 @@ static int verify_file(struct sealboot_verifier *v, const char *path, bool as_js
         if (as_json)
                 print_json(v, r);
         else
-                print_text(v, path, r);
-        return r == 0 ? 0 : r == -EKEYREJECTED ? FAILURE_MISMATCH : FAILURE_DOCUMENT;
+                verdict_print(stdout, v, path, r);
+        return verdict_code(r);
 }
 
 int cmd_verify(int argc, char *argv[]) {

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 USAGE = 2
 COMMANDS = {
     name: ["policy/sealboot", *name.split()[1:]]
-    for name in ("sealboot attest", "sealboot digest", "sealboot doctor", "sealboot inspect", "sealboot measure",
+    for name in ("sealboot attest", "sealboot connect", "sealboot digest", "sealboot doctor", "sealboot inspect", "sealboot measure",
                  "sealboot policy", "sealboot policy check", "sealboot policy diff", "sealboot replay", "sealboot seal",
                  "sealboot unseal", "sealboot verify")
 }

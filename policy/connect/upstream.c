@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "connect/upstream.h"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "basic/clock.h"
+
+enum {
+        CHANNELS_MAX = 512,
+        STREAMS_MAX = 64, /* of a channel on HTTP/2: nginx takes 128 */
+        OPENING_MAX = 16, /* at a time */
+        REFUSALS_MAX = 8, /* in a row: a balancer may lead to several instances that are not accepted */
+        FAILURES_MAX = 3, /* in a row: no connection, no document */
+        RETRY_MS = 200,
+        TICK_MS = 1000,
+        IDLE_SECONDS = 120,
+        EVIDENCE_SECONDS = 240,
+        PIPES_BYTES = 16 * 1024 * 1024, /* of all exchanges together, about */
+        PIPE_MIN = 8 * 1024,
+        PIPE_MAX = 256 * 1024,
+        EVENTS = 256,
+        /* Tags of epoll beside the channels' numbers. */
+        TAG_WAKE = CHANNELS_MAX,
+        TAG_CLIENT,
+};
+
+struct upstream {
+        struct channel_site site;
+        int epoll, wake;
+        pthread_t thread;
+
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        struct exchange *woken; /* under the lock */
+        bool stop, started, first_done;
+        struct error first;
+
+        /* The thread's own. */
+        struct channel *channels[CHANNELS_MAX];
+        struct exchange *waiting, **waiting_end;
+        struct exchange **clients; /* by descriptor */
+        size_t n_clients, n_waiting, n_exchanges;
+        bool single; /* the server speaks HTTP/1.1 alone: one exchange for each channel */
+        unsigned failures, refusals;
+        struct error why;
+        const char *code;
+        int64_t retry_ns, tick_ns;
+};
+
+/* --- From other threads */
+
+static void ring(struct upstream *u) {
+        uint64_t one = 1;
+
+        if (write(u->wake, &one, sizeof one) < 0) /* full: it rings already */
+                return;
+}
+
+void upstream_wake(struct exchange *x, void *upstream) {
+        struct upstream *u = upstream;
+
+        pthread_mutex_lock(&u->lock);
+        if (!x->woken) {
+                x->woken = true;
+                x->references++; /* the hook has the exchange's lock */
+                x->next_woken = u->woken;
+                u->woken = x;
+                if (!x->next_woken)
+                        ring(u);
+        }
+        pthread_mutex_unlock(&u->lock);
+}
+
+static bool is_stopped(struct upstream *u) {
+        bool yes;
+
+        pthread_mutex_lock(&u->lock);
+        yes = u->stop;
+        pthread_mutex_unlock(&u->lock);
+        return yes;
+}
+
+void upstream_submit(struct upstream *u, struct exchange *x) {
+        pthread_mutex_lock(&x->lock);
+        x->server = u;
+        upstream_wake(x, u);
+        pthread_mutex_unlock(&x->lock);
+        /* Whoever saw the stop after this line sees the exchange, too. */
+        if (is_stopped(u))
+                exchange_fail(x, 503, "stopping", "sealboot connect is stopping");
+}
+
+/* --- Clients that leave while nothing is sent to them: their sockets tell */
+
+static void watch_client(struct upstream *u, struct exchange *x) {
+        struct epoll_event event = { .events = EPOLLRDHUP | EPOLLET,
+                                     .data.u64 = channel_tag(TAG_CLIENT, x->client_fd) };
+        size_t fd = (size_t) x->client_fd;
+
+        if (x->client_fd < 0)
+                return;
+        if (fd >= u->n_clients) {
+                size_t n = MAX_OF(fd + 1, 2 * u->n_clients);
+                struct exchange **larger = reallocarray(u->clients, n, sizeof *larger);
+
+                if (!larger)
+                        return;
+                memset(larger + u->n_clients, 0, (n - u->n_clients) * sizeof *larger);
+                u->clients = larger;
+                u->n_clients = n;
+        }
+        u->clients[fd] = x;
+        if (epoll_ctl(u->epoll, EPOLL_CTL_ADD, x->client_fd, &event) < 0 && errno == EEXIST)
+                epoll_ctl(u->epoll, EPOLL_CTL_MOD, x->client_fd, &event);
+}
+
+static void unwatch_client(struct upstream *u, struct exchange *x) {
+        size_t fd = (size_t) x->client_fd;
+
+        if (x->client_fd < 0 || fd >= u->n_clients || u->clients[fd] != x)
+                return;
+        u->clients[fd] = NULL;
+        if (!exchange_left(x))
+                epoll_ctl(u->epoll, EPOLL_CTL_DEL, x->client_fd, NULL);
+}
+
+/* --- Exchanges */
+
+static void enqueue(struct upstream *u, struct exchange *x) {
+        x->stage = EXCHANGE_WAITING;
+        x->next_waiting = NULL;
+        *u->waiting_end = x;
+        u->waiting_end = &x->next_waiting;
+        u->n_waiting++;
+}
+
+static struct exchange *dequeue(struct upstream *u) {
+        struct exchange *x = u->waiting;
+
+        u->waiting = x->next_waiting;
+        if (!u->waiting)
+                u->waiting_end = &u->waiting;
+        u->n_waiting--;
+        return x;
+}
+
+static void leave_queue(struct upstream *u, struct exchange *x) {
+        struct exchange **at = &u->waiting;
+
+        while (*at && *at != x)
+                at = &(*at)->next_waiting;
+        if (!*at)
+                return;
+        *at = x->next_waiting;
+        if (!*at)
+                u->waiting_end = at;
+        u->n_waiting--;
+}
+
+static void be_done(struct upstream *u, struct exchange *x) {
+        x->stage = EXCHANGE_DONE;
+        unwatch_client(u, x);
+        u->n_exchanges--;
+        exchange_drop(x);
+}
+
+static void fail_waiting(struct upstream *u, int status, const char *code, const char *text) {
+        while (u->waiting) {
+                struct exchange *x = dequeue(u);
+
+                exchange_fail(x, status, code, text);
+                be_done(u, x);
+        }
+}
+
+/* --- Channels */
+
+static bool takes_more(struct upstream *u, const struct channel *c) {
+        size_t limit = channel_is_multiplexed(c) ? STREAMS_MAX : 1;
+
+        return channel_state(c) == CHANNEL_READY && channel_busy(c) < limit &&
+               instances_accept(u->site.instances, channel_key(c));
+}
+
+/* The one with the least to do. */
+static struct channel *choose(struct upstream *u) {
+        struct channel *best = NULL;
+
+        for (size_t i = 0; i < CHANNELS_MAX; i++) {
+                struct channel *c = u->channels[i];
+
+                if (c && takes_more(u, c) && (!best || channel_busy(c) < channel_busy(best)))
+                        best = c;
+        }
+        return best;
+}
+
+static void count_channels(const struct upstream *u, size_t *ret_opening, size_t *ret_ready, size_t *ret_all) {
+        *ret_opening = *ret_ready = *ret_all = 0;
+        for (size_t i = 0; i < CHANNELS_MAX; i++) {
+                if (!u->channels[i])
+                        continue;
+                ++*ret_all;
+                *ret_opening += channel_state(u->channels[i]) == CHANNEL_ASKING;
+                *ret_ready += channel_state(u->channels[i]) == CHANNEL_READY;
+        }
+}
+
+static void tell_first(struct upstream *u, const struct error *e) {
+        pthread_mutex_lock(&u->lock);
+        if (!u->first_done) {
+                u->first_done = true;
+                if (e)
+                        u->first = *e;
+                pthread_cond_broadcast(&u->changed);
+        }
+        pthread_mutex_unlock(&u->lock);
+}
+
+static void open_one(struct upstream *u) {
+        struct error e;
+
+        for (uint32_t i = 0; i < CHANNELS_MAX; i++)
+                if (!u->channels[i]) {
+                        if (channel_new(&u->site, i, &u->channels[i], &e) < 0) {
+                                u->why = e;
+                                u->code = "failed";
+                                u->failures++;
+                        }
+                        return;
+                }
+}
+
+/* Nobody is left who could serve: says why, and begins anew with the next request. */
+static void give_up(struct upstream *u) {
+        tell_first(u, &u->why);
+        fail_waiting(u, 502, u->code, u->why.reason);
+        u->failures = u->refusals = 0;
+        u->retry_ns = 0;
+}
+
+static void open_channels(struct upstream *u) {
+        size_t opening, ready, all, wanted;
+
+        count_channels(u, &opening, &ready, &all);
+        if (u->failures >= FAILURES_MAX || u->refusals >= REFUSALS_MAX) {
+                if (opening == 0 && ready == 0)
+                        give_up(u);
+                return;
+        }
+        if (!clock_has_passed(u->retry_ns))
+                return;
+        wanted = u->single ? u->n_waiting : (u->n_waiting + STREAMS_MAX - 1) / STREAMS_MAX;
+        if (!u->first_done)
+                wanted = MAX_OF(wanted, (size_t) 1);
+        for (wanted = MIN_OF(wanted, (size_t) OPENING_MAX); opening < wanted && all < CHANNELS_MAX; opening++, all++)
+                open_one(u);
+}
+
+static void schedule(struct upstream *u) {
+        struct channel *c;
+
+        while (u->waiting && (c = choose(u))) {
+                struct exchange *x = dequeue(u);
+
+                x->stage = EXCHANGE_RUNNING;
+                x->channel = c;
+                channel_send(c, x);
+        }
+        open_channels(u);
+}
+
+static void on_proven(struct channel *c, void *owner) {
+        struct upstream *u = owner;
+
+        u->single = !channel_is_multiplexed(c);
+        u->failures = u->refusals = 0;
+        u->retry_ns = 0;
+        tell_first(u, NULL);
+}
+
+static void on_failed(struct channel *c, const struct error *e, const char *code, void *owner) {
+        struct upstream *u = owner;
+
+        (void) c;
+        u->why = *e;
+        u->code = code;
+        if (e->failure == FAILURE_NETWORK) {
+                u->failures++;
+                u->retry_ns = clock_deadline_ns(RETRY_MS * u->failures);
+        } else
+                u->refusals++;
+        fprintf(stderr, "sealboot connect: %s: %s\n", u->site.server->url, e->reason);
+}
+
+static void on_ended(struct channel *c, struct exchange *x, bool again, void *owner) {
+        struct upstream *u = owner;
+
+        (void) c;
+        x->channel = NULL;
+        if (again)
+                enqueue(u, x);
+        else
+                be_done(u, x);
+}
+
+/* --- The thread */
+
+static void begin_exchange(struct upstream *u, struct exchange *x) {
+        u->n_exchanges++;
+        x->room = MAX_OF((size_t) PIPE_MIN, MIN_OF((size_t) PIPE_MAX, PIPES_BYTES / u->n_exchanges));
+        watch_client(u, x);
+        enqueue(u, x);
+}
+
+static void see_exchange(struct upstream *u, struct exchange *x) {
+        switch (x->stage) {
+        case EXCHANGE_NEW:
+                begin_exchange(u, x);
+                break;
+        case EXCHANGE_WAITING:
+                if (exchange_left(x)) {
+                        leave_queue(u, x);
+                        be_done(u, x);
+                }
+                break;
+        case EXCHANGE_RUNNING:
+                channel_wake(x->channel, x);
+                break;
+        case EXCHANGE_DONE:
+                break;
+        }
+}
+
+static struct exchange *take_woken(struct upstream *u) {
+        struct exchange *x;
+
+        pthread_mutex_lock(&u->lock);
+        x = u->woken;
+        if (x) {
+                u->woken = x->next_woken;
+                x->woken = false;
+        }
+        pthread_mutex_unlock(&u->lock);
+        return x;
+}
+
+static void see_woken(struct upstream *u) {
+        struct exchange *x;
+
+        while ((x = take_woken(u))) {
+                see_exchange(u, x);
+                exchange_drop(x);
+        }
+}
+
+/* The client's socket has an end. With more behind it unread, as of a next request, the client is still there. */
+static void see_client(struct upstream *u, int fd) {
+        struct exchange *x = (size_t) fd < u->n_clients ? u->clients[fd] : NULL;
+        char byte;
+
+        if (!x || exchange_left(x) || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+                return;
+        exchange_break(x);
+        if (x->stage == EXCHANGE_RUNNING)
+                channel_abort(x->channel, x);
+        else if (x->stage == EXCHANGE_WAITING) {
+                leave_queue(u, x);
+                be_done(u, x);
+        }
+}
+
+static void see_event(struct upstream *u, const struct epoll_event *event) {
+        uint32_t number = (uint32_t) (event->data.u64 >> 32);
+        int fd = (int) (uint32_t) event->data.u64;
+        uint64_t count;
+
+        if (number == TAG_WAKE) {
+                if (read(u->wake, &count, sizeof count) > 0)
+                        see_woken(u);
+        } else if (number == TAG_CLIENT)
+                see_client(u, fd);
+        else if (u->channels[number])
+                channel_event(u->channels[number], fd, event->events);
+}
+
+static bool is_asked_for(const struct upstream *u, const uint8_t key[static KEY_ID_SIZE]) {
+        for (size_t i = 0; i < CHANNELS_MAX; i++)
+                if (u->channels[i] && channel_is_asking(u->channels[i]) &&
+                    memcmp(channel_key(u->channels[i]), key, KEY_ID_SIZE) == 0)
+                        return true;
+        return false;
+}
+
+/* Keys that are in use are attested anew before they are too old, and unused channels are closed. */
+static void care_for(struct upstream *u, struct channel *c) {
+        struct instances *s = u->site.instances;
+        double idle = clock_seconds_since(channel_used_ns(c)),
+               limit = (double) MAX_OF(instances_max_age(s), IDLE_SECONDS);
+        bool accepted = instances_accept(s, channel_key(c)), free_now = channel_busy(c) == 0;
+
+        if (channel_state(c) != CHANNEL_READY)
+                return;
+        if (free_now && (idle > limit || (!channel_is_multiplexed(c) && idle > IDLE_SECONDS)))
+                channel_close(c);
+        else if (channel_evidence_ns(c) != INT64_MAX && clock_seconds_since(channel_evidence_ns(c)) > EVIDENCE_SECONDS)
+                channel_close(c);
+        else if ((!accepted || instances_due(s, channel_key(c))) && (free_now || channel_is_multiplexed(c)) &&
+                 !is_asked_for(u, channel_key(c)))
+                channel_attest(c);
+}
+
+static void sweep(struct upstream *u) {
+        for (size_t i = 0; i < CHANNELS_MAX; i++)
+                if (u->channels[i] && channel_state(u->channels[i]) == CHANNEL_CLOSED &&
+                    channel_busy(u->channels[i]) == 0) {
+                        channel_free(u->channels[i]);
+                        u->channels[i] = NULL;
+                }
+}
+
+static void tick(struct upstream *u) {
+        size_t opening, ready, all;
+
+        if (!clock_has_passed(u->tick_ns))
+                return;
+        u->tick_ns = clock_deadline_ns(TICK_MS);
+        for (size_t i = 0; i < CHANNELS_MAX; i++)
+                if (u->channels[i])
+                        care_for(u, u->channels[i]);
+        count_channels(u, &opening, &ready, &all);
+        if (ready > 0) /* others serve, and the instances that failed may have come back */
+                u->failures = u->refusals = 0;
+}
+
+static int next_wait_ms(const struct upstream *u) {
+        int64_t next = u->tick_ns, left;
+
+        for (size_t i = 0; i < CHANNELS_MAX; i++)
+                if (u->channels[i])
+                        next = MIN_OF(next, channel_deadline_ns(u->channels[i]));
+        if (u->waiting && u->retry_ns > 0)
+                next = MIN_OF(next, MAX_OF(u->retry_ns, clock_ns() + NS_PER_MS));
+        left = next - clock_ns();
+        return left <= 0 ? 0 : (int) MIN_OF((left + NS_PER_MS - 1) / NS_PER_MS, (int64_t) TICK_MS);
+}
+
+static void end_all(struct upstream *u) {
+        struct error e;
+
+        see_woken(u);
+        fail(&e, FAILURE_STOPPED, -ECANCELED, "", "sealboot connect is stopping");
+        fail_waiting(u, 503, "stopping", e.reason);
+        for (size_t i = 0; i < CHANNELS_MAX; i++)
+                if (u->channels[i]) {
+                        channel_cut(u->channels[i], &e);
+                        channel_free(u->channels[i]);
+                        u->channels[i] = NULL;
+                }
+}
+
+static void *run(void *userdata) {
+        struct upstream *u = userdata;
+        struct epoll_event events[EVENTS];
+
+        while (!is_stopped(u)) {
+                int n;
+
+                schedule(u);
+                n = epoll_wait(u->epoll, events, EVENTS, next_wait_ms(u));
+                for (int i = 0; i < n; i++)
+                        see_event(u, &events[i]);
+                for (size_t i = 0; i < CHANNELS_MAX; i++)
+                        if (u->channels[i] && clock_has_passed(channel_deadline_ns(u->channels[i])))
+                                channel_time(u->channels[i]);
+                tick(u);
+                sweep(u);
+        }
+        end_all(u);
+        return NULL;
+}
+
+int upstream_new(const struct channel_site *site, struct upstream **ret, struct error *e) {
+        struct epoll_event event = { .events = EPOLLIN, .data.u64 = channel_tag(TAG_WAKE, 0) };
+        struct upstream *u = calloc(1, sizeof *u);
+
+        if (!u)
+                return fail_oom(e);
+        u->site = *site;
+        u->site.proven = on_proven;
+        u->site.failed = on_failed;
+        u->site.ended = on_ended;
+        u->site.owner = u;
+        u->waiting_end = &u->waiting;
+        pthread_mutex_init(&u->lock, NULL);
+        pthread_cond_init(&u->changed, NULL);
+        u->epoll = u->site.epoll = epoll_create1(EPOLL_CLOEXEC);
+        u->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (u->epoll < 0 || u->wake < 0 || epoll_ctl(u->epoll, EPOLL_CTL_ADD, u->wake, &event) < 0 ||
+            pthread_create(&u->thread, NULL, run, u) != 0) {
+                upstream_free(u);
+                return fail(e, FAILURE_INTERNAL, -EAGAIN, "", "cannot start a thread: %s", strerror(errno));
+        }
+        u->started = true;
+        *ret = u;
+        return 0;
+}
+
+int upstream_wait(struct upstream *u, struct error *e) {
+        int r = 0;
+
+        pthread_mutex_lock(&u->lock);
+        while (!u->first_done)
+                pthread_cond_wait(&u->changed, &u->lock);
+        if (u->first.failure != FAILURE_NONE) {
+                *e = u->first;
+                r = -EIO;
+        }
+        pthread_mutex_unlock(&u->lock);
+        return r;
+}
+
+void upstream_stop(struct upstream *u) {
+        pthread_mutex_lock(&u->lock);
+        u->stop = true;
+        ring(u);
+        pthread_mutex_unlock(&u->lock);
+        if (u->started)
+                pthread_join(u->thread, NULL);
+        u->started = false;
+}
+
+void upstream_free(struct upstream *u) {
+        struct exchange *x;
+
+        if (!u)
+                return;
+        while ((x = take_woken(u)))
+                exchange_drop(x);
+        if (u->epoll >= 0)
+                close(u->epoll);
+        if (u->wake >= 0)
+                close(u->wake);
+        free(u->clients);
+        pthread_mutex_destroy(&u->lock);
+        pthread_cond_destroy(&u->changed);
+        free(u);
+}
