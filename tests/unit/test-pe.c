@@ -2,52 +2,7 @@
 #include "unit.h"
 
 #include "fixture.h"
-#include "measure/predict.h"
-#include "measure/secureboot.h"
-#include "measure/stub.h"
-
-/* A small image: headers of 0x200 bytes, .text at 0x200, .linux at 0x400 of which 0x123 bytes are used, no signature.
- */
-enum {
-        COFF = 0x44,
-        OPTIONAL = COFF + 20,
-        DIRECTORIES = OPTIONAL + 108,
-        CERTIFICATES = DIRECTORIES + 4 + 8 * 4,
-        SECTIONS = OPTIONAL + 240,
-        IMAGE_SIZE = 0x600,
-};
-
-static void put(uint8_t *image, size_t at, uint64_t value, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                image[at + i] = (uint8_t) (value >> 8 * i);
-}
-
-static void put_section(uint8_t *image, size_t index, const char *name, uint32_t virtual_size, uint32_t raw_size,
-                        uint32_t raw_offset) {
-        size_t at = SECTIONS + 40 * index;
-
-        memcpy(image + at, name, strlen(name));
-        put(image, at + 8, virtual_size, 4);
-        put(image, at + 12, 0x1000 * (index + 1), 4);
-        put(image, at + 16, raw_size, 4);
-        put(image, at + 20, raw_offset, 4);
-}
-
-static void make_image(uint8_t image[static IMAGE_SIZE]) {
-        for (size_t i = 0; i < IMAGE_SIZE; i++)
-                image[i] = i < 0x200 ? 0 : (uint8_t) (i * 7);
-        memcpy(image, "MZ", 2);
-        put(image, 60, 0x40, 4);
-        memcpy(image + 0x40, "PE\0\0", 4);
-        put(image, COFF, PE_MACHINE_X64, 2);
-        put(image, COFF + 2, 2, 2);
-        put(image, COFF + 16, 240, 2);
-        put(image, OPTIONAL, 0x20b, 2);
-        put(image, OPTIONAL + 60, 0x200, 4);
-        put(image, DIRECTORIES, 16, 4);
-        put_section(image, 0, ".text", 0x200, 0x200, 0x200);
-        put_section(image, 1, ".linux", 0x123, 0x200, 0x400);
-}
+#include "pe-image.h"
 
 static void test_reads(void **state _unused_) {
         uint8_t image[IMAGE_SIZE];
@@ -233,146 +188,6 @@ static void test_signing_does_not_change_the_digest(void **state _unused_) {
         }
 }
 
-static void test_stub_versions(void **state _unused_) {
-        static const struct {
-                const char *magic, *release;
-                unsigned version;
-        } cases[] = {
-                { "#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####", "", 257 },
-                { "#### LoaderInfo: systemd-stub 252 ####", "", 252 },
-                { "#### LoaderInfo: systemd-stub 258~rc1 ####", "", 258 },
-                { "#### LoaderInfo: systemd-boot 257 ####", "", 0 },
-                { "#### LoaderInfo: systemd-stub v257 ####", "", 0 },
-                { "", "ID=\"amzn\"\nVERSION_ID=\"2023\"\n", 252 },
-                { "", "ID=amzn\nVERSION_ID=2023", 252 },
-                { "", "ID=\"amzn\"\nVERSION_ID=\"2024\"\n", 0 },
-                { "", "XID=\"amzn\"\nVERSION_ID=\"2023\"\n", 0 },
-                { "", "ID=debian\n", 0 },
-                { "#### LoaderInfo: systemd-stub 258 ####", "ID=amzn\nVERSION_ID=2023\n", 258 },
-                { "", "", 0 },
-        };
-
-        for (size_t i = 0; i < ELEMENTS(cases); i++) {
-                uint8_t image[IMAGE_SIZE] = {};
-                struct error e = {};
-                struct pe pe;
-
-                make_image(image);
-                memset(image + SECTIONS, 0, 80);
-                put_section(image, 0, ".sdmagic", (uint32_t) strlen(cases[i].magic), 0x200, 0x200);
-                put_section(image, 1, ".osrel", (uint32_t) strlen(cases[i].release), 0x200, 0x400);
-                memcpy(image + 0x200, cases[i].magic, strlen(cases[i].magic));
-                memcpy(image + 0x400, cases[i].release, strlen(cases[i].release));
-                assert_ok(pe_parse(image, sizeof image, "t", &pe, &e), &e);
-                assert_int_equal(stub_version(&pe), cases[i].version);
-        }
-}
-
-/* --- what boots with Secure Boot on ------------------------------------------------------------------------------- */
-
-static void test_authority(void **state _unused_) {
-        static const struct {
-                const char *image, *db, *dbx;
-                int entry; /* of db, from 0; -1: refused */
-                const char *words;
-        } cases[] = {
-                { "debian13-signed-A", "db-A", NULL, 0, NULL },
-                { "debian13-signed-A", "db-AB", NULL, 0, NULL },
-                { "debian13-signed-A", "db-lists", NULL, 4, NULL },
-                { "debian13-signed-A", "db-one-list", NULL, 1, NULL },
-                { "debian13-signed-A", "db-A", "dbx", 0, NULL },
-                { "debian13-signed-leaf", "db-CA", NULL, 0, NULL },
-                { "debian13-signed-unrelated-A", "db-A", NULL, 0, NULL },
-                { "debian13-signed-unrelated-A", "db-lists", NULL, 0, NULL },
-                { "debian13", "db-hash", NULL, 1, NULL },
-                { "debian13-signed-A", "db-hash", NULL, 1, NULL },
-                { "debian13-signed-A", "db-CA", NULL, -1, "none of its signatures chains to an entry of db" },
-                { "debian13-signed-leaf", "db-A", NULL, -1, "none of its signatures" },
-                { "debian13", "db-A", NULL, -1, "it is not signed" },
-                { "debian13-signed-A", "db-A", "db-A", -1, "dbx forbids it" },
-                { "debian13-signed-A", "db-A", "db-hash", -1, "dbx forbids it" },
-                { "debian13", "db-hash", "db-hash", -1, "dbx forbids it" },
-                { "debian13-signed-leaf", "db-CA", "db-CA", -1, "dbx forbids it" },
-                { "debian13-signed-unrelated-A", "db-A", "dbx", -1, "dbx forbids it" },
-        };
-
-        for (size_t i = 0; i < ELEMENTS(cases); i++) {
-                _cleanup_free_ uint8_t *image = NULL, *db_data = NULL, *dbx_data = NULL;
-                _cleanup_esl_ struct esl db = {}, dbx = {};
-                const struct esl_entry *entry = NULL;
-                struct error e = {};
-                char path[100];
-                struct pe pe;
-                size_t n;
-
-                snprintf(path, sizeof path, "fixtures/measure/%s.efi", cases[i].image);
-                image = read_fixture(path, &n);
-                assert_ok(pe_parse(image, n, path, &pe, &e), &e);
-                snprintf(path, sizeof path, "fixtures/measure/%s.esl", cases[i].db);
-                db_data = read_fixture(path, &n);
-                assert_ok(esl_parse(db_data, n, path, &db, &e), &e);
-                if (cases[i].dbx) {
-                        snprintf(path, sizeof path, "fixtures/measure/%s.esl", cases[i].dbx);
-                        dbx_data = read_fixture(path, &n);
-                        assert_ok(esl_parse(dbx_data, n, path, &dbx, &e), &e);
-                }
-                if (cases[i].entry < 0) {
-                        assert_refused(secureboot_authority(&pe, &db, &dbx, &entry, &e), &e, FAILURE_UKI,
-                                       cases[i].words);
-                        continue;
-                }
-                assert_ok(secureboot_authority(&pe, &db, &dbx, &entry, &e), &e);
-                assert_int_equal(entry - db.entries, cases[i].entry);
-        }
-}
-
-/* Every signature costs work with every entry of the key lists. */
-static void test_number_of_signatures(void **state _unused_) {
-        _cleanup_free_ uint8_t *image = NULL, *db_data = NULL, *many = NULL;
-        _cleanup_esl_ struct esl db = {};
-        const struct esl_entry *entry = NULL;
-        struct error e = {};
-        size_t n, m;
-        struct pe pe;
-
-        image = read_fixture("fixtures/measure/debian13-signed-A.efi", &n);
-        db_data = read_fixture("fixtures/measure/db-A.esl", &m);
-        assert_ok(esl_parse(db_data, m, "db", &db, &e), &e);
-        assert_ok(pe_parse(image, n, "t", &pe, &e), &e);
-        many = malloc(n + 16 * pe.certificates_size);
-        memcpy(many, image, n);
-        for (size_t i = 1; i <= 16; i++) {
-                struct pe larger;
-
-                memcpy(many + n + (i - 1) * pe.certificates_size, image + pe.certificates_offset, pe.certificates_size);
-                put(many, pe.directory_offset + 4, (i + 1) * pe.certificates_size, 4);
-                assert_ok(pe_parse(many, n + i * pe.certificates_size, "t", &larger, &e), &e);
-                if (i < 16)
-                        assert_ok(secureboot_authority(&larger, &db, &(struct esl) {}, &entry, &e), &e);
-                else
-                        assert_refused(secureboot_authority(&larger, &db, &(struct esl) {}, &entry, &e), &e,
-                                       FAILURE_UKI, "more than 16 signatures");
-        }
-}
-
-/* A signature must be over this image: one changed byte and it authorises nothing. */
-static void test_signature_of_another_image(void **state _unused_) {
-        _cleanup_free_ uint8_t *image = NULL, *db_data = NULL;
-        _cleanup_esl_ struct esl db = {};
-        const struct esl_entry *entry;
-        const struct esl none = {};
-        struct error e = {};
-        struct pe pe;
-        size_t n, m;
-
-        image = read_fixture("fixtures/measure/debian13-signed-A.efi", &n);
-        db_data = read_fixture("fixtures/measure/db-A.esl", &m);
-        assert_ok(esl_parse(db_data, m, "db", &db, &e), &e);
-        assert_ok(pe_parse(image, n, "t", &pe, &e), &e);
-        image[pe_section(&pe, ".linux")->raw_offset + 8] ^= 1;
-        assert_refused(secureboot_authority(&pe, &db, &none, &entry, &e), &e, FAILURE_UKI, "none of its signatures");
-}
-
 static void test_refuses_other_signatures(void **state _unused_) {
         static const struct {
                 uint32_t length;
@@ -413,10 +228,6 @@ int main(void) {
                 cmocka_unit_test(test_section_as_it_is_in_memory),
                 cmocka_unit_test(test_digest_covers_every_byte),
                 cmocka_unit_test(test_signing_does_not_change_the_digest),
-                cmocka_unit_test(test_stub_versions),
-                cmocka_unit_test(test_authority),
-                cmocka_unit_test(test_number_of_signatures),
-                cmocka_unit_test(test_signature_of_another_image),
                 cmocka_unit_test(test_refuses_other_signatures),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
