@@ -205,7 +205,8 @@ static void count_channels(const struct upstream *u, size_t *ret_opening, size_t
                         continue;
                 ++*ret_all;
                 *ret_opening += channel_state(u->channels[i]) == CHANNEL_ASKING;
-                *ret_ready += channel_state(u->channels[i]) == CHANNEL_READY;
+                *ret_ready += channel_state(u->channels[i]) == CHANNEL_READY &&
+                              instances_accept(u->site.instances, channel_key(u->channels[i]));
         }
 }
 
@@ -404,8 +405,8 @@ static void care_for(struct upstream *u, struct channel *c) {
 
         if (channel_state(c) != CHANNEL_READY)
                 return;
-        if (free_now && (idle > limit || (!channel_is_multiplexed(c) && idle > IDLE_SECONDS)))
-                channel_close(c);
+        if (free_now && (!accepted || idle > limit || (!channel_is_multiplexed(c) && idle > IDLE_SECONDS)))
+                channel_close(c); /* the next one proves itself */
         else if (channel_evidence_ns(c) != INT64_MAX && clock_seconds_since(channel_evidence_ns(c)) > EVIDENCE_SECONDS)
                 channel_close(c);
         else if ((!accepted || instances_due(s, channel_key(c))) && (free_now || channel_is_multiplexed(c)) &&

@@ -179,7 +179,7 @@ static int check(const struct arguments *a, struct attestor *attestor, struct id
 
         r = attestor_check(attestor, &peer, &document, e);
         if (!document)
-                return r < 0 ? command_failed(e) : 0;
+                return r;
         if (a->as_json) {
                 _cleanup_json_ json_object *o = verdict_to_json(a->v, r);
 
@@ -298,6 +298,33 @@ static int run(const struct arguments *a, const char *text, struct error *e) {
         return serve(a, &site, e);
 }
 
+/* The words of other verbs are about AWS. */
+static int failed(struct error *e) {
+        static const struct {
+                enum failure failure;
+                const char *title, *advice;
+        } words[] = {
+                { FAILURE_NETWORK, "the server could not be reached",
+                  "Check the server's address, HTTPS_PROXY, and the firewall between this machine and it." },
+                { FAILURE_DOCUMENT, "the server has not proven what it is",
+                  "Nothing was sent to it. Ask its operator, and check this machine's clock; `sealboot connect "
+                  "--check` "
+                  "shows each check." },
+                { FAILURE_MISMATCH, "the server is not what was asked for",
+                  "Nothing was sent to it. If its image or model was changed on purpose, get the new reference and "
+                  "model "
+                  "digest from whom you trust; `sealboot connect --check` shows each check." },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(words); i++)
+                if (e->failure == words[i].failure) {
+                        failure_print_words(stderr, PROGRAM, e, words[i].title,
+                                            e->advice[0] ? e->advice : words[i].advice);
+                        return (int) e->failure;
+                }
+        return command_misused(&command_line, e);
+}
+
 int cmd_connect(int argc, char *argv[]) {
         _cleanup_verifier_ struct sealboot_verifier *v = sealboot_verifier_new();
         struct arguments a = { .v = v, .max_age = MAX_AGE_SECONDS };
@@ -320,5 +347,5 @@ int cmd_connect(int argc, char *argv[]) {
         }
         allow_descriptors();
         r = run(&a, operands.items[0], &e);
-        return r < 0 ? command_misused(&command_line, &e) : r;
+        return r < 0 ? failed(&e) : r;
 }

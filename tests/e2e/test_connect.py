@@ -3,6 +3,7 @@
 
 The servers are those of stack/attested.py, honest ones and liars, some of them behind a real nginx that has HTTP/2."""
 
+import asyncio
 import contextlib
 import hashlib
 import http.client
@@ -10,7 +11,9 @@ import json
 import os
 import pathlib
 import re
+import resource
 import select
+import shutil
 import socket
 import socketserver
 import ssl
@@ -18,9 +21,10 @@ import subprocess
 import threading
 import time
 
+import gates
 import pytest
 
-from stack import attestation, attested, pki
+from stack import attestation, attested, nginx, pki
 
 NETWORK, DOCUMENT, MISMATCH, USAGE, IO = 15, 72, 73, 2, 61
 PROMPT = b'{"messages": [{"role": "user", "content": "nobody else may read this"}]}'
@@ -85,12 +89,12 @@ def connect(build, world, tmp_path):
     """connect(server, options...) starts it and waits until it listens; check(...) runs it with --check."""
     running = []
 
-    def start(server, *options, env={}, wait=True):
+    def start(server, *options, env={}, wait=True, trust=None):
         environment = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
         address = server if isinstance(server, str) else server.address
         log = open(tmp_path / f"connect-{len(running)}.log", "w+")
-        process = subprocess.Popen([build / "policy/sealboot", "connect", *world.options, "--listen", "127.0.0.1:0", *options,
-                                    f"https://{address}"], stdout=subprocess.PIPE, stderr=log, text=True,
+        process = subprocess.Popen([build / "policy/sealboot", "connect", *(trust or world.options), "--listen", "127.0.0.1:0",
+                                    *options, f"https://{address}"], stdout=subprocess.PIPE, stderr=log, text=True,
                                    env={**environment, **env})
         running.append(process)
         process.log = pathlib.Path(log.name)
@@ -546,3 +550,335 @@ def test_a_downgrade_through_a_proxy(world, connect, check):
             proxy.answer = b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"
             done = check(real, env={"HTTPS_PROXY": f"http://{proxy.address}"})
             assert done.returncode == NETWORK and "the proxy refused with HTTP status 407" in done.stderr, done
+
+
+# --- HTTP/2, by a real nginx
+
+
+@contextlib.contextmanager
+def front(server: attested.Server, directory: pathlib.Path):
+    """nginx with the server's key before a server that has no TLS: it has HTTP/2. Gives its address."""
+    port = nginx.free_ports(1)[0]
+    user = "user root;" if os.geteuid() == 0 else ""
+    (directory / "nginx.conf").write_text(f"""{user} daemon off; pid {directory}/nginx.pid; worker_processes 1; worker_rlimit_nofile 16384;
+        events {{ worker_connections 8192; }}
+        http {{
+            access_log off; client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
+            fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
+            upstream server {{ server {server.address}; keepalive 64; }}
+            server {{
+                listen 127.0.0.1:{port} ssl http2; ssl_certificate {server.key.certificate_path};
+                ssl_certificate_key {server.key.key_path}; ssl_protocols TLSv1.3; ssl_session_tickets off;
+                client_max_body_size 0; proxy_request_buffering off; proxy_buffering off; proxy_http_version 1.1;
+                location / {{ proxy_pass http://server; proxy_set_header Connection ""; }}
+            }}
+        }}""")
+    process = subprocess.Popen([nginx.program(), "-e", "stderr", "-c", directory / "nginx.conf"], stdin=subprocess.DEVNULL,
+                               stderr=open(directory / "nginx.log", "ab"))
+    try:
+        assert nginx.listens(port, process), (directory / "nginx.log").read_text()
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_http_2(connect, world, tmp_path):
+    with world.server(tls=False) as server, front(server, tmp_path) as address:
+        c = connect(address)
+        assert json.loads(c.ask().text)["sha256"] == hashlib.sha256(PROMPT).hexdigest()
+        body = os.urandom(3 << 20)
+        assert json.loads(c.request("POST", "/x", body).text)["sha256"] == hashlib.sha256(body).hexdigest()
+        chunks = iter([body[i:i + 100000] for i in range(0, len(body), 100000)])
+        assert json.loads(c.request("PUT", "/x", chunks).text)["size"] == len(body)
+        assert len(c.get("/bytes?n=20000000").text) == 20000000
+        assert [i["protocol"] for i in c.status()["instances"]] == ["HTTP/2"]
+
+
+def test_a_slow_reader_holds_up_nobody_on_http_2(connect, world, tmp_path):
+    with world.server(tls=False) as server, front(server, tmp_path) as address:
+        c = connect(address)
+        with socket.create_connection((c.host, c.port)) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            s.sendall(b"GET /bytes?n=300000000 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            time.sleep(1)
+            for _ in range(3):
+                began = time.monotonic()
+                assert c.get("/who").text == "a"
+                assert time.monotonic() - began < 1
+            assert c.memory() < 64 * 1024
+            size = 0
+            while size < 300000000:
+                data = s.recv(1 << 20)
+                assert data, size
+                size += len(data)
+        assert c.memory() < 64 * 1024
+
+
+def test_a_thousand_streams(connect, world, tmp_path):
+    """All at a time, none waits for another; within 64 MiB."""
+    n, lines = 1000, 10
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard))
+    peak = now = 0
+
+    async def stream(host, port):
+        nonlocal peak, now
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(f"GET /stream?n={lines}&ms=1000 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        first = await reader.readuntil(b"data: 0")
+        now += 1
+        peak = max(peak, now)
+        text = first + await reader.read()
+        now -= 1
+        writer.close()
+        return text
+
+    async def streams(host, port):
+        return await asyncio.gather(*[stream(host, port) for _ in range(n)])
+    try:
+        with world.server(tls=False) as server, front(server, tmp_path) as address:
+            c = connect(address)
+            texts = asyncio.run(streams(c.host, c.port))
+            assert all(text.endswith(b"0\r\n\r\n") and text.count(b"data: ") == lines for text in texts)
+            assert peak == n and c.memory() < 64 * 1024, (peak, c.memory())
+            assert c.get("/who").text == "a"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# --- Several instances, and time
+
+
+@contextlib.contextmanager
+def stream_balancer(servers, directory: pathlib.Path):
+    """nginx's stream module: each connection goes to the next server."""
+    if not any(pathlib.Path(d).joinpath("ngx_stream_module.so").exists() for d in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")):
+        pytest.skip("nginx has no stream module: Debian's libnginx-mod-stream")
+    port = nginx.free_ports(1)[0]
+    names = "".join(f"server {s.address} max_fails=1 fail_timeout=2s;" for s in servers)
+    (directory / "stream.conf").write_text(f"""load_module /usr/lib/nginx/modules/ngx_stream_module.so; daemon off;
+        pid {directory}/stream.pid; worker_processes 1; events {{ worker_connections 1024; }}
+        stream {{ upstream all {{ {names} }} server {{ listen 127.0.0.1:{port}; proxy_pass all; proxy_connect_timeout 1s; }} }}""")
+    process = subprocess.Popen([nginx.program(), "-e", "stderr", "-c", directory / "stream.conf"], stdin=subprocess.DEVNULL,
+                               stderr=open(directory / "stream.log", "ab"))
+    try:
+        assert nginx.listens(port, process), (directory / "stream.log").read_text()
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def together(c, n: int, target="/stream?n=1&ms=300") -> list:
+    """So many requests at a time."""
+    answers = [None] * n
+
+    def one(i):
+        answers[i] = c.get(target)
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(30)
+    return answers
+
+
+def test_three_instances_behind_a_balancer(connect, world, tmp_path):
+    with contextlib.ExitStack() as ends:
+        servers = [world.server(name) for name in "abc"]
+        for s in servers[1:]:
+            ends.enter_context(s)
+        dying = contextlib.ExitStack()
+        dying.enter_context(servers[0])
+        address = ends.enter_context(stream_balancer(servers, tmp_path))
+        c = connect(address)
+        assert {a.status for a in together(c, 12)} == {200}
+        assert all(s.prompts for s in servers), "not every instance was used"
+        keys = {i["key"] for i in c.status()["instances"]}
+        assert keys == {"sha256:" + hashlib.sha256(s.key.spki).hexdigest() for s in servers}
+        dying.close()  # one is killed
+        time.sleep(0.5)
+        for _ in range(3):
+            assert {a.status for a in together(c, 6)} == {200}
+        # Another image takes its place, with a key of its own.
+        servers[1].values[4] = os.urandom(48)
+        before = len(servers[1].prompts)
+        servers[1].key = replace_key(servers[1], world)
+        for s in servers[1:]:
+            s.drop()
+        time.sleep(0.2)
+        for _ in range(2):
+            assert {a.status for a in together(c, 30)} == {200}
+        assert len(servers[1].prompts) == before
+        refused = [i for i in c.status()["instances"] if i["state"] == "refused"]
+        assert [i["reason"] for i in refused] == ["another image: PCR4 not as in the reference"]
+
+
+def replace_key(server, world):
+    key = attested.Key(world.directory, "another")
+    server.context.load_cert_chain(key.certificate_path, key.key_path)
+    return key
+
+
+def test_attests_again_without_cutting_streams(connect, world, tmp_path):
+    with world.server(tls=False) as server, front(server, tmp_path) as address:
+        c = connect(address, "--max-age", "2")
+        documents = server.documents
+        answer = c.get("/stream?n=7&ms=1000")
+        assert answer.status == 200 and answer.text.count("data: ") == 7
+        assert server.documents >= documents + 3
+        assert server.connections >= 1 and c.status()["verified"]
+
+
+def test_an_instance_that_changes_is_cut(connect, world, tmp_path):
+    with world.server(tls=False) as server, front(server, tmp_path) as address:
+        c = connect(address, "--max-age", "2")
+        threading.Timer(1, lambda: server.values.update({15: os.urandom(48)})).start()
+        with pytest.raises(http.client.IncompleteRead):
+            c.get("/stream?n=20&ms=500")
+        answer = c.ask()
+        assert answer.status == 502 and "another model" in answer.text
+        assert not c.status()["verified"]
+
+
+def test_without_new_evidence_nothing_is_sent(connect, world):
+    with world.server() as server:
+        c = connect(server, "--max-age", "2")
+        assert c.get("/who").text == "a"
+        server.answer = lambda r: (500, {}, b"") if r.path.startswith(attested.WELL_KNOWN) else None
+        time.sleep(3)
+        prompts = len(server.prompts)
+        answer = c.ask()
+        assert answer.status == 502 and "HTTP status 500" in answer.text and len(server.prompts) == prompts
+
+
+def test_a_busy_server_is_waited_for(connect, world):
+    with world.server() as server:
+        server.limit = 2
+        began = time.monotonic()
+        c = connect(server)
+        assert c.get("/who").text == "a" and 1.9 < time.monotonic() - began < 10
+
+
+def test_an_unreachable_server(connect, check, world):
+    port = nginx.free_ports(1)[0]
+    done = check(f"127.0.0.1:{port}")
+    assert done.returncode == NETWORK and "the server could not be reached" in done.stderr and "AWS" not in done.stderr, done
+    with world.server() as server, balancer([server]) as between:
+        c = connect(between)
+        between.targets[:] = [port]
+        between.cut()
+        answer = c.ask()
+        assert answer.status == 502 and json.loads(answer.text)["error"]["code"] == "unreachable"
+        between.targets[:] = [server]
+        assert c.ask().status == 200
+
+
+# --- Seeing it
+
+
+def test_the_page(connect, world, monkeypatch):
+    hostile = {**attested.REPORT, "model": {"name": "<script>alert(1)</script>"}}
+    monkeypatch.setattr(attested, "REPORT", hostile)
+    with world.server() as server:
+        c = connect(server)
+        c.ask()
+        for target in ("/.well-known/sealboot/", "/.well-known/sealboot"):
+            page = c.get(target)
+            assert page.status == 200 and page.getheader("Content-Type") == "text/html; charset=utf-8"
+        assert page.getheader("Content-Security-Policy").startswith("default-src 'none'; ")
+        assert "Verified: requests go to 1 attested instance, and to no other." in page.text
+        for words in (world.values[4].hex(), world.digest, attestation.MODULE_ID, "aws.nitro-tpm", "&lt;script&gt;", "480 ms"):
+            assert words in page.text, words
+        assert "<script" not in page.text and "http-equiv" not in page.text and "src=" not in page.text
+        status = json.loads(c.get("/.well-known/sealboot/", Accept="application/json").text)
+        assert status == {**c.status(), "instances": status["instances"]} and status["verified"] is True
+        instance, = status["instances"]
+        assert (instance["state"], instance["reason"], instance["requests"]) == ("attested", None, 1)
+        assert instance["key"] == "sha256:" + hashlib.sha256(server.key.spki).hexdigest()
+        assert instance["verdict"]["document"]["pcrs"]["4"] == world.values[4].hex() and instance["report"] == hostile
+        assert len(instance["certificates"]) == 5 and instance["document_age_seconds"] < 60
+        assert c.request("POST", "/.well-known/sealboot/", b"x").status == 405
+
+
+def test_check_prints_the_table_of_verify(check, world):
+    with world.server() as server:
+        done = check(server)
+        names = re.findall(r"^(?:passed|FAILED|not checked) +([a-z-]+)", done.stdout, re.M)
+        assert done.returncode == 0 and names[0] == "structure" and names[-1] == "drivers" and len(names) == 13, done
+        assert f"https://{server.address} is authentic, and all that was asked for holds" in done.stdout
+        told = json.loads(check(server, "--json").stdout)
+        assert told["verified"] and {c["name"] for c in told["checks"]} == set(names)
+        server.values[4] = bytes(47) + b"x"
+        done = check(server)
+        assert done.returncode == MISMATCH and "FAILED       pcrs" in done.stdout
+        assert done.stderr == "sealboot connect: refused: another image: PCR4 not as in the reference\n"
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([], "--reference is needed"), (["--reference", "IMAGE", "--cert", "x"], "--cert and --key belong together"),
+    (["--reference", "IMAGE", "--json"], "--json needs --check"), (["--reference", "IMAGE", "--max-age", "0"], "1 to 86400 seconds"),
+    (["--reference", "IMAGE", "--model-digest", "00"], "a model digest is"), (["--reference", "IMAGE", "--listen", "x"], "--listen takes"),
+    (["--reference", "IMAGE", "--cert", "x", "--key", "x", "--present"], "exclude each other")], ids=str)
+def test_usage(build, world, arguments, words):
+    arguments = [str(world.directory / "image.json") if a == "IMAGE" else a for a in arguments]
+    done = subprocess.run([build / "policy/sealboot", "connect", *arguments, "https://127.0.0.1:1"], capture_output=True, text=True)
+    assert done.returncode == USAGE and words in done.stderr, done
+
+
+# --- The real gate
+
+
+@pytest.fixture
+def gate(build, stack):
+    """gate(callers) starts a gate on the instance whose TPM the stack emulates; .trust are the options for it."""
+    started = []
+
+    def start(callers):
+        stack.control.tpm_extend(2, sha384=b"\1" * 48)
+        stack.control.tpm_extend(4, sha384=hashlib.sha384(b"image").digest())
+        stack.control.tpm_extend(15, sha384=hashlib.sha384(b"model").digest())
+        g = gates.Gate(build, stack.variables["TPM2TOOLS_TCTI"], {"callers": callers})
+        reference = {"Measurements": {f"PCR{n}": stack.pcr(n) for n in (2, 4, 7, 12)}}
+        g.trust = ["--reference", g.write("image.json", json.dumps(reference)), "--root", stack.variables["SEALBOOT_ATTESTATION_ROOT"],
+                   "--model-digest", hashlib.sha384(b"model").hexdigest()]
+        g.address = f"127.0.0.1:{g.port}"
+        started.append(g)
+        return g
+    yield start
+    for g in started:
+        if g.processes:
+            g.__exit__()
+
+
+def test_the_real_gate(gate, connect, check, stack):
+    g = gate({"anybody": True})
+    g.__enter__()
+    c = connect(g.address, trust=g.trust)
+    answer = c.ask()
+    assert answer.status == 200 and json.loads(answer.text)["path"] == "/v1/chat/completions", answer.text
+    assert c.get("/slots").status == 404  # the gate's own answer comes through
+    instance, = c.status()["instances"]
+    assert (instance["protocol"], instance["state"]) == ("HTTP/2", "attested")
+    with socket.create_connection((c.host, c.port)) as s:
+        s.sendall(b'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 16\r\n\r\n{"stream": true}')
+        for i in range(3):
+            g.upstream.step.release()
+            text = b""
+            while b"data: %d" % i not in text:
+                text += s.recv(4096)
+
+
+def test_an_instance_presents_itself(gate, connect, stack, tmp_path):
+    """A attests B, B attests A: the caller shows the document of its own instance, and the gate accepts its image and model."""
+    (tmp_path / "peer.json").write_text("{}")
+    g = gate({"peers": [{"name": "caller", "references": str(tmp_path / "peer.json"), "root": stack.variables["SEALBOOT_ATTESTATION_ROOT"],
+                         "model_digests": ["sha384:" + hashlib.sha384(b"model").hexdigest()]}]})
+    shutil.copy(g.path("image.json"), tmp_path / "peer.json")
+    g.__enter__()
+    c = connect(g.address, trust=g.trust)
+    assert c.ask().status in (401, 403)
+    c = connect(g.address, "--present", trust=g.trust, env={"TPM2TOOLS_TCTI": stack.variables["TPM2TOOLS_TCTI"]})
+    answer = c.ask()
+    assert answer.status == 200, (answer.text, g.path("gate.log").read_text())

@@ -24,7 +24,7 @@ from . import attestation, pki
 FIRMWARE_ALONE = hashlib.sha384(bytes(48) + hashlib.sha384(bytes(4)).digest()).digest()  # PCR2: a separator
 WELL_KNOWN = "/.well-known/sealboot/"
 REPORT = {"agent": "0.1.0", "outcome": "published", "duration_ms": 2500, "model": {"name": "tiny", "version": "1"},
-          "stages": [{"name": "configure", "start_ms": 0, "duration_ms": 12}, {"name": "release", "start_ms": 12, "duration_ms": 480}]}
+          "stages": [{"name": "configure", "began_ms": 0, "duration_ms": 12}, {"name": "release", "began_ms": 12, "duration_ms": 480}]}
 
 
 def user_data(spki: bytes) -> bytes:
@@ -84,7 +84,7 @@ class Server:
         self.key, self.leaf, self.values, self.name = key, leaf, values, name
         self.context = (context or key.context()) if tls else None
         self.requests, self.connections, self.answer, self.cached, self.limit = [], 0, lambda request: None, None, None
-        self.documents = 0
+        self.documents, self.writers = 0, set()
         self.loop = asyncio.new_event_loop()
         self.started = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -111,6 +111,11 @@ class Server:
             task.cancel()
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.close()
+
+    def drop(self):
+        """Ends every connection, as a machine that is replaced does."""
+        for writer in list(self.writers):
+            self.loop.call_soon_threadsafe(writer.transport.abort)
 
     # --- what it says of itself
 
@@ -146,9 +151,11 @@ class Server:
 
     async def serve(self, reader, writer):
         self.connections += 1
+        self.writers.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError):
             while await self.exchange(reader, writer):
                 pass
+        self.writers.discard(writer)
         with contextlib.suppress(Exception):
             writer.close()
 
