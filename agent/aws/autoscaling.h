@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* EC2 Auto Scaling's CompleteLifecycleAction: an instance that waits in Pending:Wait goes into service, or is given up.
+/* EC2 Auto Scaling's CompleteLifecycleAction: an instance in Pending:Wait goes into service, or is terminated.
  * Source: Amazon EC2 Auto Scaling API Reference (Query protocol, 2011-01-01). */
 
 #include "aws/service.h"
@@ -11,8 +11,8 @@ struct lifecycle_hook {
         const char *instance_id;
 };
 
-/* CONTINUE, or ABANDON when not `proceed`. Retried for half a minute: by verdict.c, and where Auto Scaling does not
- * know yet that the instance waits. FAILURE_LIFECYCLE. */
+/* Sends CONTINUE, or ABANDON when not `proceed`. Tries for half a minute, as verdict.c says; among others while Auto
+ * Scaling does not know yet that the instance waits. FAILURE_LIFECYCLE. */
 int autoscaling_complete(struct http *http, struct credential_source *credentials, const char *region,
                          const struct endpoint_choice *endpoint, const struct lifecycle_hook *hook, bool proceed,
                          struct error *e);

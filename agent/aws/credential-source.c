@@ -11,9 +11,9 @@ enum { REFRESH_BEFORE_SECONDS = 5 * 60 };
 
 struct credential_source {
         pthread_mutex_t lock;
-        struct imds *imds; /* NULL: `current` is all there ever is */
+        struct imds *imds; /* NULL: `current` is never renewed */
         struct credentials *current;
-        int64_t failed_ns; /* when a refresh last failed; 0: it did not */
+        int64_t failed_ns; /* when the last refresh failed; 0: it succeeded */
 };
 
 static int source_new(struct imds *imds, struct credentials *fixed, struct credential_source **ret, struct error *e) {
@@ -63,14 +63,16 @@ static int refresh(struct credential_source *s, bool force, struct error *e) {
         int r;
 
         r = imds_credentials(s->imds, &fresh, e);
-        if (r == 0) {
-                credentials_unref(s->current);
-                s->current = fresh;
-                s->failed_ns = 0;
-                return 0;
+        if (r < 0) {
+                bool usable = s->current && !force && wall_clock_seconds() < s->current->expires;
+
+                s->failed_ns = clock_ns();
+                return usable ? 0 : r;
         }
-        s->failed_ns = clock_ns();
-        return s->current && !force && wall_clock_seconds() < s->current->expires ? 0 : r;
+        credentials_unref(s->current);
+        s->current = fresh;
+        s->failed_ns = 0;
+        return 0;
 }
 
 int credentials_get(struct credential_source *s, bool force_refresh, struct credentials **ret, struct error *e) {
@@ -78,7 +80,7 @@ int credentials_get(struct credential_source *s, bool force_refresh, struct cred
 
         if (force_refresh && !s->imds)
                 return fail(e, FAILURE_CREDENTIALS, -EKEYEXPIRED, "AWS credentials",
-                            "have expired, and there are no others");
+                            "they have expired, and there are no others");
         pthread_mutex_lock(&s->lock);
         if (wants_refresh(s, force_refresh))
                 r = refresh(s, force_refresh, e);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a service says when a policy refuses: "User: ARN is not authorized to perform: ACTION on resource: ARN because
- * no KIND policy allows the ACTION action", or "... with an explicit deny in a KIND policy", since 2026 with the
- * policy's ARN behind it. Source: IAM User Guide, "Troubleshoot access denied error messages". */
+/* Reads the message of a service whose policy refuses: "User: ARN is not authorized to perform: ACTION on resource: ARN
+ * because no KIND policy allows the ACTION action", or "... with an explicit deny in a KIND policy", since 2026 with
+ * the policy's ARN behind it. Source: IAM User Guide, "Troubleshoot access denied error messages". */
 
 #include "basic/macros.h"
 

@@ -94,7 +94,7 @@ int endpoint_aws(const char *prefix, const char *service, const char *region, co
         if (choice->use_fips && streq(service, "s3") && streq(p->name, "aws-cn"))
                 return fail(e, FAILURE_CONFIG, -EINVAL, "FIPS endpoint",
                             "S3 has none in the partition aws-cn (Region %s)", region);
-        /* S3 had such endpoints before the other services did, and kept its form of the name. */
+        /* S3's dual-stack endpoints are older than those of the other services, and have names of another form. */
         if (choice->use_dualstack && streq(service, "s3"))
                 dualstack = ".dualstack";
         else if (choice->use_dualstack)

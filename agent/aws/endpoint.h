@@ -26,10 +26,10 @@ int endpoint_copy(const struct endpoint *from, struct endpoint *ret);
 void endpoint_done(struct endpoint *endpoint);
 #define _cleanup_endpoint_ _cleanup_(endpoint_done)
 
-/* "us-east-1": lower-case letters, digits, dashes; it becomes part of a host name. */
+/* "us-east-1": lower-case letters, digits and dashes, since it becomes part of a host name. */
 bool region_valid(const char *region);
 
-/* Why one that is not valid may have been given, from ": " on; "" when nothing is known. */
+/* The likely mistake in a Region that is not valid, from ": " on; "" when none is known. */
 const char *region_hint(const char *region);
 
 struct partition {
@@ -44,5 +44,5 @@ const struct partition *partition_of(const char *region);
 /* Whether a host's name is below the suffix of one of the partitions. */
 bool endpoint_is_aws(const char *host);
 
-/* By the name that ARNs have; NULL: one that came later than this program. */
+/* By its name in ARNs; NULL: none that this program knows. */
 const struct partition *partition_named(const char *name, size_t n);

@@ -16,7 +16,7 @@ struct http {
         char *ca_bundle;
         char *user_agent;
         struct http_options options;
-        bool is_openssl; /* libcurl's TLS is the library that we know */
+        bool is_openssl; /* libcurl uses OpenSSL for TLS */
         CURLSH *share;
         pthread_mutex_t share_locks[CURL_LOCK_DATA_LAST];
         /* Handles of http_perform(), kept for their open connections. */
@@ -114,7 +114,7 @@ int http_new(const struct http_options *o, struct http **ret, struct error *e) {
         /* libcurl would write the TLS session keys to the file that this names. */
         unsetenv("SSLKEYLOGFILE");
         if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_free, wipe_realloc, strdup, calloc) != CURLE_OK)
-                return fail(e, FAILURE_INTERNAL, -ENOMEM, "libcurl", "cannot be initialised");
+                return fail(e, FAILURE_INTERNAL, -ENOMEM, "libcurl", "it cannot be initialised");
         http = calloc(1, sizeof *http);
         if (!http)
                 return fail_oom(e);
@@ -124,7 +124,7 @@ int http_new(const struct http_options *o, struct http **ret, struct error *e) {
                 pthread_mutex_init(&http->share_locks[i], NULL);
         pthread_mutex_init(&http->idle_lock, NULL);
         if (o->ca_bundle && access(o->ca_bundle, R_OK) < 0)
-                return fail(e, FAILURE_CONFIG, -errno, o->ca_bundle, "cannot read the CA bundle: %m");
+                return fail(e, FAILURE_CONFIG, -errno, o->ca_bundle, "the CA bundle cannot be read: %m");
         http->ca_bundle = o->ca_bundle ? strdup(o->ca_bundle) : NULL;
         http->user_agent = strdup(o->user_agent ?: "sealboot");
         http->share = curl_share_init();
@@ -268,16 +268,13 @@ static bool has_header(const struct http_request *request, const char *name) {
 }
 
 static int set_headers(struct http_call *call, const struct http_request *request) {
-        int r = 0;
-
-        for (size_t i = 0; r == 0 && i < request->n_headers; i++)
-                r = add_line(call, request->headers[i].name, request->headers[i].value);
-        /* No waiting for "100 Continue", no form as content type. */
-        if (r == 0)
-                r = add_line(call, "Expect", NULL);
-        if (r == 0 && !has_header(request, "content-type"))
-                r = add_line(call, "Content-Type", NULL);
-        return r;
+        for (size_t i = 0; i < request->n_headers; i++)
+                if (add_line(call, request->headers[i].name, request->headers[i].value) < 0)
+                        return -ENOMEM;
+        /* libcurl would wait for "100 Continue", and call every body a form. */
+        if (add_line(call, "Expect", NULL) < 0)
+                return -ENOMEM;
+        return has_header(request, "content-type") ? 0 : add_line(call, "Content-Type", NULL);
 }
 
 static void set_method(CURL *easy, const struct http_request *request) {
@@ -309,11 +306,11 @@ static void set_limits(const struct http *http, CURL *easy, const struct http_re
                 curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_bundle);
                 curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
         }
-        /* An empty string, unlike none, keeps libcurl from asking the environment. */
+        /* With an empty string libcurl does not read the proxy from the environment. */
         curl_easy_setopt(easy, CURLOPT_PROXY, "");
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
         curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-        /* S3 speaks nothing newer, and one connection for each range is what makes it fast. */
+        /* S3 has no HTTP/2, and is fastest with one connection for each range. */
         curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) (o->connect_timeout_ms ?: 5000));
@@ -376,7 +373,7 @@ static bool is_final(CURLcode code) {
         return false;
 }
 
-/* The URL's host, as libcurl's texts for later failures do not name it. */
+/* For errors: not all of libcurl's texts name the host. */
 static const char *effective_url(const struct http_call *call) {
         char *url = NULL;
 
@@ -405,23 +402,25 @@ static enum http_verdict judge_tls(struct http_call *call, struct error *e) {
 enum http_verdict http_judge(struct http_call *call, CURLcode code, struct error *e) {
         if (call->too_large)
                 return http_verdict_fail(call, HTTP_FINAL, e, call->malformed,
-                                         "HTTP %ld with a body of more than %zu bytes", call->status, call->max_body);
+                                         "the answer is HTTP %ld with a body of more than %zu bytes", call->status,
+                                         call->max_body);
         if (call->malformed_head)
                 return http_verdict_fail(call, HTTP_FINAL, e, call->malformed,
-                                         "HTTP %ld with headers that are malformed or larger than %d bytes",
+                                         "the answer is HTTP %ld with headers that are malformed or larger than %d "
+                                         "bytes",
                                          call->status, MAX_HEADER_BYTES);
         if (code == CURLE_OK && call->complete)
                 return HTTP_OK;
         if (code == CURLE_WRITE_ERROR) {
                 if (e && e->failure == FAILURE_NONE)
                         http_verdict_fail(call, HTTP_FINAL, e, FAILURE_INTERNAL,
-                                          "the answer's bytes could not be taken");
+                                          "the bytes of the answer could not be stored");
                 return HTTP_FINAL;
         }
         if (code == CURLE_PEER_FAILED_VERIFICATION)
                 return judge_tls(call, e);
         if (code == CURLE_WEIRD_SERVER_REPLY || code == CURLE_UNSUPPORTED_PROTOCOL)
-                return http_verdict_fail(call, HTTP_FINAL, e, call->malformed, "not an HTTP answer: %s",
+                return http_verdict_fail(call, HTTP_FINAL, e, call->malformed, "the answer is not HTTP: %s",
                                          call->curl_error);
         return http_verdict_fail(call, is_final(code) ? HTTP_FINAL : HTTP_RETRY, e, FAILURE_NETWORK, "%s",
                                  call->curl_error[0] ? call->curl_error : curl_easy_strerror(code));
@@ -534,7 +533,7 @@ static uint64_t origin_of(const struct http_call *call) {
         return hash;
 }
 
-/* Whether this origin ever answered; one that just did is remembered. */
+/* Whether this origin has ever answered. An origin that has just answered is remembered. */
 static bool is_reached(struct http *http, const struct http_call *call, bool answered) {
         uint64_t origin = origin_of(call);
         bool found = false;
@@ -558,7 +557,7 @@ static bool is_unreachable(const struct http_call *call, CURLcode code) {
                (number == ECONNREFUSED || number == EHOSTUNREACH || number == ENETUNREACH);
 }
 
-/* True: there is nothing at this address, and it was tried for long enough. */
+/* True: no server is at this address, and it was tried for unreachable_ms. */
 static bool gives_up(struct http *http, const struct http_call *call, CURLcode code, const struct retry *retry) {
         unsigned limit = http->options.unreachable_ms;
 
@@ -567,8 +566,8 @@ static bool gives_up(struct http *http, const struct http_call *call, CURLcode c
         return clock_has_passed(retry->began_ns + limit * NS_PER_MS);
 }
 
-/* The attempts on one handle. The first refresh of credentials costs no wait: that they expired says nothing about
- * load. */
+/* The attempts on one handle. Expired credentials say nothing about load: after the first refresh the request is sent
+ * again at once. */
 static int attempt(struct http *http, CURL *easy, const struct http_exchange *x, const struct retry_policy *policy,
                    struct http_call **ret, struct error *e) {
         bool refreshed = false, refresh = false;
@@ -617,15 +616,19 @@ static int attempt(struct http *http, CURL *easy, const struct http_exchange *x,
 int http_perform(struct http *http, const struct http_exchange *exchange, const struct retry_policy *policy,
                  struct http_call **ret, struct error *e) {
         CURL *easy = take_handle(http);
+        struct http_call *call = NULL;
         int r;
 
         if (!easy)
                 return fail_oom(e);
-        r = attempt(http, easy, exchange, policy, ret, e);
-        if (r == 0) {
+        r = attempt(http, easy, exchange, policy, &call, e);
+        if (call) {
                 curl_easy_reset(easy);
-                (*ret)->easy = NULL;
+                call->easy = NULL;
         }
         return_handle(http, easy);
-        return r;
+        if (r < 0)
+                return r;
+        *ret = call;
+        return 0;
 }

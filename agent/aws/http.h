@@ -28,8 +28,8 @@ struct http_options {
         void (*on_retry)(void *userdata, const struct error *why, unsigned wait_ms);
         void *userdata;
         /* How long http_perform() tries again where no server has answered yet and the connection is refused, the
-         * name unknown or the network unreachable; 0: as long as after any other fault. For people, who may have
-         * mistyped the endpoint and wait for the answer. A boot has time until the network is up. */
+         * name unknown or the network unreachable; 0: as long as after any other fault. For programs that a person
+         * waits for, who may have mistyped the endpoint. A boot sets 0: its network may not be up yet. */
         unsigned unreachable_ms;
 };
 
@@ -68,7 +68,7 @@ int http_prepare(struct http *http, CURL *easy, const struct http_request *reque
 
 /* HTTP_OK: a whole answer arrived, of whatever status. Otherwise e is filled: FAILURE_NETWORK, FAILURE_CLOCK for a
  * certificate that is not valid yet, the request's `malformed`. When a write callback of the caller's refused the bytes
- * it is HTTP_FINAL, and e is left as the caller filled it, if it is filled: give each attempt an e of its own. */
+ * the verdict is HTTP_FINAL, and an e that the callback has filled stays: give each attempt an e of its own. */
 enum http_verdict http_judge(struct http_call *call, CURLcode code, struct error *e);
 
 void http_call_free(struct http_call *call);
@@ -85,7 +85,7 @@ char *http_call_text(struct http_call *call, size_t *ret_n);
 /* Keeps `n` more bytes of the body; a streaming write callback hands the body of an error answer to it. -EFBIG,
  * -ENOMEM. */
 int http_call_body(struct http_call *call, const void *data, size_t n);
-/* Ties the lifetime of something of the service's to the call. */
+/* Gives the call something that it frees at its own end. */
 void http_call_attach(struct http_call *call, void *context, void (*context_free)(void *context));
 void *http_call_context(const struct http_call *call);
 
@@ -93,12 +93,12 @@ void *http_call_context(const struct http_call *call);
 enum http_verdict http_verdict_fail(struct http_call *call, enum http_verdict verdict, struct error *e,
                                     enum failure failure, const char *format, ...) _printf_(5, 6);
 
-/* For who waits in an event loop of their own: tells what http_options.on_retry is for. */
+/* For a caller with an event loop of its own: calls http_options.on_retry. */
 void http_tell_retry(const struct http *http, const struct error *why, unsigned wait_ms);
 
 struct http_exchange {
-        /* Makes one attempt ready; `refresh` asks for fresh credentials. A failure ends the exchange; after
-         * -EKEYEXPIRED, there are none to be had, the error is the one that asked for them. */
+        /* Makes one attempt ready; `refresh` asks for fresh credentials. A failure ends the exchange. After
+         * -EKEYEXPIRED (there are no fresh credentials) the error is that of the attempt before. */
         int (*prepare)(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e);
         /* Judges one attempt; fills e unless HTTP_OK. NULL: http_judge() and a 2xx status. */
         enum http_verdict (*judge)(void *userdata, struct http_call *call, CURLcode code, struct error *e);

@@ -12,7 +12,7 @@
 enum {
         TOKEN_TTL_SECONDS = 6 * 60 * 60,
         TOKEN_MAX = 256,
-        ATTEMPT_MS = 4000, /* it is sometimes slower than a second */
+        ATTEMPT_MS = 4000, /* the service is sometimes slower than a second */
         NAME_MAX_BYTES = 64,
         TEXT_MAX = 1024,
         JSON_MAX = 16 * 1024,
@@ -56,14 +56,14 @@ void imds_free(struct imds *imds) {
         free(imds);
 }
 
-/* What is asked for, and when an answer is one. */
+/* One question, and which answers are accepted. */
 struct imds_get {
         struct imds *imds;
         const char *path;
         size_t max;
         bool may_be_absent; /* 404 is an answer */
         bool may_be_empty;
-        const char *absent; /* what it means that there is none for all the time allowed; NULL: HTTP's words alone */
+        const char *absent; /* the reason when there is none until the deadline; NULL: the HTTP status alone */
         enum failure failure;
         /* More judgement on an answer of 200, which may not be the final one yet; may be NULL. */
         enum http_verdict (*judge)(struct http_call *call, struct error *e);
@@ -89,7 +89,7 @@ static int prepare(const struct imds_get *get, const char *method, const struct 
                             ret, e);
 }
 
-/* Network faults are IMDS's here: its advice is the one that helps. */
+/* A network fault becomes FAILURE_IMDS, whose advice is the useful one here. */
 static enum http_verdict judge_transfer(struct http_call *call, CURLcode code, struct error *e) {
         enum http_verdict verdict = http_judge(call, code, e);
 
@@ -193,8 +193,9 @@ static int get_prepare(void *userdata, CURL *easy, bool refresh, struct http_cal
         if (refresh)
                 token_drop(get->imds);
         r = token_get(get->imds, token, e);
-        if (r == 0)
-                r = prepare(get, "GET", &(struct pair) { "X-aws-ec2-metadata-token", token }, easy, ret, e);
+        if (r < 0)
+                return r;
+        r = prepare(get, "GET", &(struct pair) { "X-aws-ec2-metadata-token", token }, easy, ret, e);
         OPENSSL_cleanse(token, sizeof token);
         return r;
 }
@@ -239,14 +240,14 @@ static int imds_fetch(struct imds_get *get, struct http_call **ret, struct error
         return 0;
 }
 
-/* A name of the service's: one line of A-Za-z0-9 and + = , . @ _ - */
+/* A name is one line of A-Za-z0-9 and + = , . @ _ - */
 static bool name_valid(const char *text, size_t n, size_t max) {
         static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+=,.@_-";
 
         return n > 0 && n <= max && strspn(text, allowed) == n;
 }
 
-/* Of a list the first line, as the SDKs take it; a service that is not EC2's own may end it with CR and LF. */
+/* The first line of a list, as the SDKs take it. Services other than EC2's own may end the line with CR and LF. */
 static size_t first_line(char *text) {
         size_t n = strcspn(text, "\r\n");
 
@@ -299,9 +300,10 @@ int imds_lifecycle_state(struct imds *imds, char **ret, struct error *e) {
         int r;
 
         r = get_name(&get, &state, e);
-        if (r == 0)
-                *ret = TAKE(state);
-        return r;
+        if (r < 0)
+                return r;
+        *ret = TAKE(state);
+        return 0;
 }
 
 int imds_user_data(struct imds *imds, bool required, uint8_t **ret, size_t *ret_n, struct error *e) {
@@ -333,14 +335,14 @@ int imds_user_data(struct imds *imds, bool required, uint8_t **ret, size_t *ret_
         return 0;
 }
 
-/* Not the credentials themselves: whether the service says that there are none, perhaps not yet. */
+/* Whether the service says that there are no credentials, perhaps not yet. */
 static enum http_verdict judge_credentials(struct http_call *call, struct error *e) {
         _cleanup_json_ json_object *o = NULL;
         const char *text, *code, *message;
         size_t n;
 
         text = http_call_text(call, &n);
-        /* The secrets are not copied: an answer that has a code for an error has none. */
+        /* An answer that holds secrets is not parsed here, so that they are not copied. It holds no error. */
         if (memmem(text, n, "SecretAccessKey", strlen("SecretAccessKey")) ||
             json_parse(text, n, FAILURE_IMDS, http_call_subject(call), &o, NULL) < 0)
                 return HTTP_OK;
@@ -384,7 +386,7 @@ int imds_credentials(struct imds *imds, struct credentials **ret, struct error *
         return imds_parse_credentials(text, n, http_call_subject(call), ret, e);
 }
 
-/* What goes into a header must stay in it. */
+/* Whether a header can hold the text. */
 static bool header_safe(const char *text) {
         for (; *text; text++)
                 if (*text <= ' ' || *text > '~')
@@ -415,9 +417,9 @@ int imds_parse_credentials(char *text, size_t n, const char *subject, struct cre
         if (k < 0 || t < 0 || !id || !name_valid(id, strlen(id), 128) || !header_safe((const char *) key->data) ||
             !header_safe((const char *) token->data) || key->size == 0 || token->size == 0)
                 return fail(e, FAILURE_IMDS, -EBADMSG, subject,
-                            "lacks a well-formed AccessKeyId, SecretAccessKey or Token");
+                            "it lacks a well-formed AccessKeyId, SecretAccessKey or Token");
         if (!expiration || answer_time(expiration, &expires) < 0)
-                return fail(e, FAILURE_IMDS, -EBADMSG, subject, "lacks a well-formed Expiration");
+                return fail(e, FAILURE_IMDS, -EBADMSG, subject, "it lacks a well-formed Expiration");
         return credentials_new(id, (const char *) key->data, (const char *) token->data, expires, ret, e);
 }
 
@@ -445,7 +447,7 @@ int imds_parse_identity(const char *text, size_t n, const char *subject, struct 
                 const char *value = answer_text(o, table[i].key);
 
                 if (!value || !name_valid(value, strlen(value), table[i].room - 1))
-                        return fail(e, FAILURE_IMDS, -EBADMSG, subject, "lacks a well-formed \"%s\"", table[i].key);
+                        return fail(e, FAILURE_IMDS, -EBADMSG, subject, "it lacks a well-formed \"%s\"", table[i].key);
                 memcpy(table[i].to, value, strlen(value) + 1);
         }
         *ret = out;

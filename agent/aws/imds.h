@@ -2,9 +2,9 @@
 #pragma once
 
 /* The instance metadata service, version 2 only: a session token by PUT (kept for its TTL, fetched anew after a 401),
- * then GETs. Answers are the operator's or the network's: bounded, and parsed strictly. Slow or failing answers are
- * retried, and so is what is missing or empty in the first seconds of an instance (verdict.c). May be used from any
- * thread. FAILURE_IMDS, FAILURE_CREDENTIALS. Source: EC2 User Guide, "Use IMDS". */
+ * then GETs. The operator or the network may have made the answers, so they are bounded and parsed strictly. Slow or
+ * failing answers are asked for again, as are those that are missing or empty in the first seconds of an instance
+ * (verdict.c). May be used from any thread. FAILURE_IMDS, FAILURE_CREDENTIALS. Source: EC2 User Guide, "Use IMDS". */
 
 #include "aws/credentials.h"
 #include "aws/http.h"
@@ -24,14 +24,14 @@ DEFINE_CLEANUP(struct imds *, imds_free, imds_freep)
 /* "us-east-1" */
 int imds_region(struct imds *imds, char **ret, struct error *e);
 /* As launched, at most IMDS_USER_DATA_MAX bytes, with a NUL after them. Without user data: success, *ret NULL and 0.
- * When it is `required`, it is waited for: none, or an empty one, is FAILURE_LAUNCH after the service's deadline. */
+ * `required`: waits for it; FAILURE_LAUNCH when there is none, or an empty one, until the deadline. */
 int imds_user_data(struct imds *imds, bool required, uint8_t **ret, size_t *ret_n, struct error *e);
-/* The credentials of the instance's role, as they are now. */
+/* The present credentials of the instance's role. */
 int imds_credentials(struct imds *imds, struct credentials **ret, struct error *e);
 /* The Auto Scaling target lifecycle state ("InService"); without an Auto Scaling group: success and *ret NULL. */
 int imds_lifecycle_state(struct imds *imds, char **ret, struct error *e);
 
-/* From the instance identity document. It is not verified: what must be true comes from the attestation document. */
+/* From the instance identity document, which is not verified: nothing that decides security comes from it. */
 struct imds_identity {
         char account[16];
         char instance_id[32];
@@ -40,10 +40,10 @@ struct imds_identity {
         char region[32];
         char zone[48];
 };
-/* When it is not `required`, its absence is an error at once; else it is waited for. */
+/* `required`: waits for it. Otherwise its absence is an error at once. */
 int imds_identity(struct imds *imds, bool required, struct imds_identity *ret, struct error *e);
 
-/* What the service's texts mean, for tests and fuzzing. `text` is NUL-terminated; the first changes it (secrets are
- * moved out). */
+/* Parsers of the service's texts, for tests and fuzzing. `text` is NUL-terminated; the first one moves the secrets out
+ * of it. */
 int imds_parse_credentials(char *text, size_t n, const char *subject, struct credentials **ret, struct error *e);
 int imds_parse_identity(const char *text, size_t n, const char *subject, struct imds_identity *ret, struct error *e);

@@ -7,7 +7,7 @@
 
 #include "basic/macros.h"
 
-/* arn:PARTITION:kms:REGION:ACCOUNT:key/ID, of any partition. An alias is no key: what it points to can change. */
+/* arn:PARTITION:kms:REGION:ACCOUNT:key/ID, of any partition. Not an alias: it can be pointed at another key. */
 bool key_arn_valid(const char *arn);
 
 /* The Region of a KMS ARN, of a key or of an alias; -EINVAL when it is no such ARN, -ENOMEM. */

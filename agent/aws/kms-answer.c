@@ -26,7 +26,7 @@ static void short_type(const char *type, char *out, size_t room) {
         snprintf(out, room, "%.*s", (int) strcspn(type, ":"), type);
 }
 
-/* A signature whose date is off is called invalid, like one by the wrong key. */
+/* KMS calls a signature with a wrong date invalid, as it does one by the wrong key. */
 static bool is_skew(const struct service_answer *answer, const char *type, const char *message) {
         if (!streq(type, "InvalidSignatureException"))
                 return false;
@@ -42,7 +42,7 @@ bool kms_denial_is_of_key_policy(const char *reason) {
         return !denial_parse(reason, &d) || d.kind == DENIAL_UNNAMED || d.kind == DENIAL_RESOURCE;
 }
 
-/* KMS judges the document before it looks at the key policy; its words for that are not documented. */
+/* KMS checks the document before the key policy. Its messages about the document are not documented. */
 static void advise_about_document(const char *message, struct error *e) {
         static const char *const of_time[] = { "expire", "older", "too old", "time", "validity", "not yet valid" };
 
@@ -121,8 +121,8 @@ enum http_verdict kms_judge_error(const struct service_answer *answer, struct er
                 short_type(full, type, sizeof type);
         if (!full || !verdict_code_valid(type)) {
                 v = verdict_of(VERDICT_KMS, answer->status, NULL, NULL);
-                fail(e, v.failure, -EIO, answer->subject, "HTTP %ld%s%s without a KMS error in it", answer->status,
-                     type[0] ? " " : "", type);
+                fail(e, v.failure, -EIO, answer->subject, "the answer is HTTP %ld%s%s without a KMS error in it",
+                     answer->status, type[0] ? " " : "", type);
                 return v.verdict;
         }
         message = answer_text(o, "message") ?: answer_text(o, "Message") ?: "no message";
@@ -138,7 +138,7 @@ enum http_verdict kms_judge_error(const struct service_answer *answer, struct er
         return v.verdict;
 }
 
-/* Base64 of a member, if it is there. */
+/* Decodes a member from base64; without the member, *ret stays. */
 static int take_bytes(json_object *o, const char *key, const char *subject, uint8_t **ret, size_t *ret_n,
                       struct error *e) {
         const char *text = answer_text(o, key);
@@ -150,11 +150,11 @@ static int take_bytes(json_object *o, const char *key, const char *subject, uint
         if (r == -ENOMEM)
                 return fail_oom(e);
         if (r < 0 || *ret_n == 0)
-                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "%s is not base64 of anything", key);
+                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "%s is not base64, or it is empty", key);
         return 0;
 }
 
-/* The plaintext passes from one locked secret to another by way of a buffer that is wiped. */
+/* From one locked secret into another; the buffer between them is wiped. */
 static int decode_plaintext(const struct secret *text, const char *subject, struct secret **ret, struct error *e) {
         uint8_t *bytes = NULL;
         size_t n = 0;
@@ -199,8 +199,9 @@ int kms_parse_answer(char *text, size_t n, const char *subject, struct kms_answe
         if (plaintext && plaintext->size > 0 && (r = decode_plaintext(plaintext, subject, &out.plaintext, e)) < 0)
                 return r;
         r = take_bytes(o, "CiphertextBlob", subject, &out.blob, &out.blob_size, e);
-        if (r == 0)
-                r = take_bytes(o, "CiphertextForRecipient", subject, &out.envelope, &out.envelope_size, e);
+        if (r < 0)
+                return r;
+        r = take_bytes(o, "CiphertextForRecipient", subject, &out.envelope, &out.envelope_size, e);
         if (r < 0)
                 return r;
         *ret = TAKE_STRUCT(out);

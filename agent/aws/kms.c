@@ -153,7 +153,7 @@ static enum http_verdict judge(void *userdata _unused_, struct http_call *call, 
         return service_judge(call, NULL, kms_judge_error, e);
 }
 
-/* An ARN must be the very one; an id must be its end; what an alias stands for only KMS knows. */
+/* An ARN must be the same, and an id its end. Only KMS knows the key of an alias. */
 static bool key_matches(const char *asked, const char *answered) {
         _cleanup_free_ char *region = NULL;
         size_t n = strlen(asked), m = strlen(answered);
@@ -191,10 +191,10 @@ int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_a
         snprintf(op.subject, sizeof op.subject, "kms key %s", request->key);
         if (strlen(request->key) >= KMS_KEY_ARN_SIZE ||
             (strncmp(request->key, "arn:", 4) == 0 && key_arn_region(request->key, &op.region) < 0))
-                return fail(e, FAILURE_KMS_KEY, -EINVAL, op.subject, "this is not the ARN of a KMS key");
+                return fail(e, FAILURE_KMS_KEY, -EINVAL, op.subject, "it is not the ARN of a KMS key");
         if (!op.region && !kms->service.region)
                 return fail(e, FAILURE_CONFIG, -EINVAL, op.subject,
-                            "no Region: the key is not named by its ARN, and none is configured");
+                            "there is no Region: the key is not named by its ARN, and none is configured");
         r = http_perform(kms->service.http, &exchange, &kms->policy, &call, e);
         if (r < 0)
                 return r;

@@ -10,7 +10,7 @@ void retry_begin(struct retry *r, const struct retry_policy *policy) {
         *r = (struct retry) { .policy = *policy, .began_ns = clock_ns() };
 }
 
-/* Uniform in [0, limit]; the modulo's bias is beside the point for a wait. */
+/* Uniform in [0, limit], nearly: a wait needs no better. */
 static unsigned jitter(unsigned limit) {
         uint32_t random = 0;
 

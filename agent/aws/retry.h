@@ -30,5 +30,5 @@ void retry_begin(struct retry *r, const struct retry_policy *policy);
  * the deadline. For event loops: nothing blocks. */
 bool retry_next(struct retry *r, const struct error *why, unsigned *ret_wait_ms);
 
-/* Adds the tally to the reason of the error that ends it: "... (7 attempts in 30.1 s: 6 x HTTP 503; 1 x ...)". */
+/* Adds the counts to the reason of the error that ends it: "... (7 attempts in 30.1 s: 6 x HTTP 503; 1 x ...)". */
 void retry_explain(const struct retry *r, struct error *e);

@@ -56,7 +56,7 @@ static bool bucket_valid(const char *bucket) {
                !strstr(bucket, "..");
 }
 
-/* Names that AWS keeps for what is reached by other hosts, with other signatures. NULL: none of these. */
+/* Names that AWS keeps for things that have other hosts and other signatures. NULL: none of these. */
 static const char *reserved_name(const char *bucket) {
         static const struct {
                 const char *end, *what;
@@ -79,10 +79,10 @@ int s3_parse_uri(const char *uri, enum failure failure, char **ret_bucket, char 
         const char *slash, *reserved;
 
         if (strncmp(uri, "s3://", 5) != 0)
-                return fail(e, failure, -EINVAL, uri, "is not of the form s3://bucket/key");
-        /* S3 takes others, but the name is shown on consoles and to the service manager. */
+                return fail(e, failure, -EINVAL, uri, "it is not of the form s3://bucket/key");
+        /* S3 allows others, but consoles and the service manager show the name. */
         if (!utf8_printable(uri))
-                return fail(e, failure, -EINVAL, uri, "has control characters, or is not UTF-8");
+                return fail(e, failure, -EINVAL, uri, "it has control characters, or is not UTF-8");
         slash = strchrnul(uri + 5, '/');
         bucket = strndup(uri + 5, (size_t) (slash - uri - 5));
         key = strdup(*slash ? slash + 1 : "");
@@ -164,7 +164,7 @@ static void parse_error(const struct service_answer *answer, struct s3_error *re
                 snprintf(ret->region, sizeof ret->region, "%s", answer->region);
 }
 
-/* The key that the bucket's objects are encrypted with is not the model's; S3 uses it by the caller's permissions. */
+/* The bucket's key is not the key of the model. S3 uses it with the permissions of the caller. */
 static void advise_about_bucket_key(const char *action, const struct denial *d, struct error *e) {
         char how[512] = "";
 
@@ -230,7 +230,7 @@ enum http_verdict s3_judge_error(const struct service_answer *answer, struct err
         v = verdict_of(VERDICT_S3, answer->status, verdict_code_valid(s3.code) ? s3.code : NULL, s3.message);
         snprintf(words, sizeof words, "HTTP %ld%s%s%s%s", answer->status, s3.code[0] ? " " : "", s3.code,
                  s3.message[0] ? ": " : "", s3.message);
-        /* A refusal without a body, as of a HEAD, has its Date. */
+        /* A refused HEAD has no body, but it has a Date. */
         if (v.failure == FAILURE_S3_DENIED && !s3.code[0] && llabs(service_clock_ahead(answer)) > MAX_SKEW_SECONDS)
                 v.failure = FAILURE_CLOCK;
         if (v.failure == FAILURE_CLOCK)
@@ -271,7 +271,7 @@ static int prepare_request(struct s3 *s3, const struct s3_request *q, CURL *easy
         if (asprintf(&subject, "s3://%s/%s", q->bucket, key) < 0)
                 return fail_oom(e);
         if (!bucket_valid(q->bucket) || strlen(key) > MAX_KEY)
-                return fail(e, FAILURE_S3_NOT_FOUND, -EINVAL, subject, "is not the name of an object");
+                return fail(e, FAILURE_S3_NOT_FOUND, -EINVAL, subject, "it is not the name of an object");
         if (make_path(q->bucket, key, path_style, &path) < 0)
                 return fail_oom(e);
         return service_prepare(&s3->service, &(struct service_request) {
@@ -306,7 +306,7 @@ static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode 
                 return verdict;
         if (http_call_status(call) / 100 == 2)
                 return x->request->judge ? x->request->judge(call, e) : HTTP_OK;
-        /* An expired token's 400 to a HEAD says nothing; if it is something else, the next answer is the same. */
+        /* The 400 may be that of an expired token: a HEAD does not tell. If it is not, the next answer is the same. */
         if (http_call_status(call) == 400 && streq(x->request->method, "HEAD") && !x->refreshed) {
                 service_judge(call, action_of(x->request), s3_judge_error, e);
                 x->refreshed = true;
@@ -348,8 +348,8 @@ static enum http_verdict judge_head(struct http_call *call, struct error *e) {
         return read_head(call, &head, e);
 }
 
-/* A refused HEAD tells a status and nothing else: what a GET of one byte is told replaces it. When the GET is not
- * refused, or fails on its way, the HEAD's error stays. */
+/* The answer to a refused HEAD is a status alone. A GET of one byte is refused with a reason, which replaces it. When
+ * the GET is not refused, or does not arrive, the error of the HEAD stays. */
 static void explain_head(struct s3 *s3, const char *bucket, const char *key, struct error *e) {
         const struct pair range = { "range", "bytes=0-0" };
         const struct s3_request request = {
@@ -370,7 +370,7 @@ int s3_head(struct s3 *s3, const char *bucket, const char *key, struct s3_head *
         int r;
 
         r = s3_perform(s3, &request, &call, e);
-        /* 404 is what the question is mostly about, and needs no second one. */
+        /* A 404 needs no explanation. */
         if (r < 0 && e &&
             (e->failure == FAILURE_S3_DENIED || e->failure == FAILURE_S3_ANSWER || e->failure == FAILURE_CLOCK))
                 explain_head(s3, bucket, key, e);
@@ -416,7 +416,7 @@ void s3_tell_retry(const struct s3 *s3, const struct error *why, unsigned wait_m
         http_tell_retry(s3->service.http, why, wait_ms);
 }
 
-/* What belongs to the call of one range. */
+/* What http_call_attach() ties to the call of one range. */
 struct range {
         uint64_t first, last;
         char if_match[S3_ETAG_SIZE]; /* "": any version */
@@ -436,7 +436,8 @@ int s3_prepare_range(struct s3 *s3, CURL *easy, const char *bucket, const char *
         int r;
 
         if (first > last || (if_match && !s3_etag_valid(if_match)))
-                return fail(e, FAILURE_INTERNAL, -EINVAL, key, "bytes %" PRIu64 "-%" PRIu64 " of version %s", first,
+                return fail(e, FAILURE_INTERNAL, -EINVAL, key,
+                            "bytes %" PRIu64 "-%" PRIu64 " of version %s are not a range that can be asked for", first,
                             last, if_match ?: "any");
         snprintf(bytes, sizeof bytes, "bytes=%" PRIu64 "-%" PRIu64, first, last);
         range = calloc(1, sizeof *range);
@@ -453,7 +454,7 @@ int s3_prepare_range(struct s3 *s3, CURL *easy, const char *bucket, const char *
         return r;
 }
 
-/* The first header of a 206 that does not fit what was asked. */
+/* The first header of a 206 that does not fit the request. */
 static const char *check_range(struct http_call *call, struct range *range) {
         const char *content_range = http_call_header(call, "content-range");
         struct s3_range *a = &range->answer;
@@ -493,7 +494,7 @@ enum http_verdict s3_judge_range(struct http_call *call, CURLcode code, struct e
 
         if (status == 200)
                 return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER,
-                                         "HTTP 200: the whole object instead of the range asked for");
+                                         "HTTP 200: S3 sent the whole object instead of the range asked for");
         if (status == 206 && !s3_range_answer(call, &answer))
                 return malformed(call, range->wrong, e);
         verdict = http_judge(call, code, e);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a boot reads from S3: object heads, small objects whole, and ranges pinned to one version of an object, for a
- * curl_multi of the caller's. (policy/owner/s3-write.h adds what an owner does.) Requests are signed, bodies are not
+/* How a boot reads from S3: heads of objects, small objects whole, and ranges of one version of an object, for a
+ * curl_multi of the caller. (policy/owner/s3-write.h adds what an owner does.) Requests are signed, bodies are not
  * (UNSIGNED-PAYLOAD): TLS protects them on the way, and sealed files authenticate themselves.
  * Failures: S3_DENIED, S3_NOT_FOUND (also: wrong region), S3_UNAVAILABLE, S3_CHANGED, S3_ANSWER, CLOCK, CREDENTIALS,
  * NETWORK, with S3's own words and its request id.
@@ -14,8 +14,8 @@ struct s3;
 
 enum { S3_ETAG_SIZE = 128 };
 
-/* AWS's own endpoints are asked virtual-hosted, unless the bucket's name has a dot; an endpoint of one's own gets
- * path-style requests. `http` and `credentials` must outlive it. May be used from any thread. */
+/* Requests to AWS's own endpoints are virtual-hosted, unless the bucket's name has a dot; to another endpoint they are
+ * path-style. `http` and `credentials` must outlive it. May be used from any thread. */
 int s3_new(struct http *http, struct credential_source *credentials, const char *region,
            const struct endpoint_choice *endpoint, struct s3 **ret, struct error *e);
 void s3_free(struct s3 *s3);
@@ -42,7 +42,7 @@ int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8
 int s3_prepare_range(struct s3 *s3, CURL *easy, const char *bucket, const char *key, uint64_t first, uint64_t last,
                      const char *if_match, bool refresh, struct http_call **ret, struct error *e);
 
-/* Tells that a range is waited for, as http_tell_retry() does. */
+/* http_tell_retry() for a range. */
 void s3_tell_retry(const struct s3 *s3, const struct error *why, unsigned wait_ms);
 
 struct s3_range {

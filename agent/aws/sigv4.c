@@ -15,7 +15,7 @@ void sigv4_date(int64_t time, char ret[static SIGV4_DATE_SIZE]) {
         time_t t = time;
         struct tm tm;
 
-        /* Digits and the C format alone: no locale reaches this. */
+        /* These conversions do not depend on the locale. */
         if (!gmtime_r(&t, &tm) || strftime(ret, SIGV4_DATE_SIZE, "%Y%m%dT%H%M%SZ", &tm) != SIGV4_DATE_SIZE - 1)
                 memcpy(ret, "19700101T000000Z", SIGV4_DATE_SIZE);
 }
@@ -59,14 +59,12 @@ static int compare_text(const void *a, const void *b) {
         return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
-/* "b=2&a" as "a=&b=2". Ordered by name, then value; '=' sorts below everything a name may hold but the digits, '-', '.'
- * and
- * '%', so it is replaced by 0x01 while the parts are sorted. */
+/* "b=2&a" as "a=&b=2", sorted by name, then by value. Digits, '-', '.' and '%' sort before '=', so 0x01 stands for '='
+ * while the parts are sorted. */
 static int add_query(EVP_MD_CTX *ctx, const char *query) {
         _cleanup_free_ char *copy = NULL;
         char *parts[MAX_PARTS], *cursor;
         size_t n = 0;
-        int r = 0;
 
         if (!query || !query[0])
                 return 0;
@@ -83,21 +81,18 @@ static int add_query(EVP_MD_CTX *ctx, const char *query) {
                 parts[n++] = part;
         }
         qsort(parts, n, sizeof parts[0], compare_text);
-        for (size_t i = 0; r == 0 && i < n; i++) {
+        for (size_t i = 0; i < n; i++) {
                 char *separator = strchr(parts[i], 1);
 
                 if (separator)
                         *separator = '=';
-                r = i > 0 ? add(ctx, "&") : 0;
-                if (r == 0)
-                        r = add(ctx, parts[i]);
-                if (r == 0 && !separator)
-                        r = add(ctx, "=");
+                if (add(ctx, i > 0 ? "&" : "") < 0 || add(ctx, parts[i]) < 0 || add(ctx, separator ? "" : "=") < 0)
+                        return -ENOMEM;
         }
-        return r;
+        return 0;
 }
 
-/* Leading and trailing spaces dropped, runs of spaces made one. */
+/* Drops leading and trailing spaces, and makes one of several. */
 static int add_value(EVP_MD_CTX *ctx, const char *value) {
         value += strspn(value, " \t");
         while (*value) {
@@ -184,16 +179,11 @@ static int signing_key(const struct sigv4_request *q, const struct secret *secre
         memcpy(key->data, "AWS4", 4);
         memcpy(key->data + 4, secret_key->data, secret_key->size);
         key->size = n;
-        r = mac(key, q->date, strlen("YYYYMMDD"));
-        if (r == 0)
-                r = mac(key, q->region, strlen(q->region));
-        if (r == 0)
-                r = mac(key, q->service, strlen(q->service));
-        if (r == 0)
-                r = mac(key, "aws4_request", strlen("aws4_request"));
-        if (r == 0)
-                *ret = TAKE(key);
-        return r;
+        if (mac(key, q->date, strlen("YYYYMMDD")) < 0 || mac(key, q->region, strlen(q->region)) < 0 ||
+            mac(key, q->service, strlen(q->service)) < 0 || mac(key, "aws4_request", strlen("aws4_request")) < 0)
+                return -ENOMEM;
+        *ret = TAKE(key);
+        return 0;
 }
 
 int sigv4_authorization(const struct sigv4_request *q, const struct credentials *credentials, char **ret) {
@@ -210,8 +200,9 @@ int sigv4_authorization(const struct sigv4_request *q, const struct credentials 
                 return r;
         n = snprintf(to_sign, sizeof to_sign, "AWS4-HMAC-SHA256\n%s\n%s\n%s", q->date, scope, hash);
         r = signing_key(q, credentials->secret_access_key, &key);
-        if (r == 0)
-                r = mac(key, to_sign, (size_t) n);
+        if (r < 0)
+                return r;
+        r = mac(key, to_sign, (size_t) n);
         if (r < 0)
                 return r;
         hex_encode(key->data, HASH_BYTES, signature);

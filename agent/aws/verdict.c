@@ -20,11 +20,11 @@ static const struct row {
         enum http_verdict verdict;
         enum failure failure;
 } table[] = {
-        /* Credentials that have run out: the metadata service has others. */
+        /* Expired credentials: the metadata service has new ones. */
         { API, 0, "ExpiredToken", NULL, HTTP_REFRESH, 0 },
         { API, 0, "ExpiredTokenException", NULL, HTTP_REFRESH, 0 },
         { API, 0, "TokenRefreshRequired", NULL, HTTP_REFRESH, 0 },
-        /* Credentials that are wrong. A role's carry what they grant in their token: they are good at once or never. */
+        /* Wrong credentials. Those of a role are valid at once or never: their token carries what they grant. */
         { API, 0, "IncompleteSignature", NULL, HTTP_FINAL, FAILURE_CREDENTIALS },
         { API, 0, "IncompleteSignatureException", NULL, HTTP_FINAL, FAILURE_CREDENTIALS },
         { API, 0, "InvalidAccessKeyId", NULL, HTTP_FINAL, FAILURE_CREDENTIALS },
@@ -35,7 +35,7 @@ static const struct row {
         { API, 0, "MissingAuthenticationTokenException", NULL, HTTP_FINAL, FAILURE_CREDENTIALS },
         { API, 0, "SignatureDoesNotMatch", NULL, HTTP_FINAL, FAILURE_CREDENTIALS },
         { API, 0, "UnrecognizedClientException", NULL, HTTP_FINAL, FAILURE_CREDENTIALS },
-        /* A wrong clock. The unit starts after the clock was set, so waiting does not mend it. */
+        /* A wrong clock. The unit starts after the clock was set, so waiting does not help. */
         { API, 0, "RequestExpired", NULL, HTTP_FINAL, FAILURE_CLOCK },
         { API, 0, "RequestInTheFuture", NULL, HTTP_FINAL, FAILURE_CLOCK },
         { API, 0, "RequestTimeTooSkewed", NULL, HTTP_FINAL, FAILURE_CLOCK },
@@ -78,7 +78,7 @@ static const struct row {
         { KMS, 0, "ValidationException", "attestation", HTTP_FINAL, FAILURE_KMS_DENIED },
         { KMS, 0, "ValidationException", NULL, HTTP_FINAL, FAILURE_KMS_CIPHERTEXT },
 
-        /* S3. It is consistent: what is not there is not there. */
+        /* S3 is consistent: an object that is missing now is not on its way. */
         { S3, 0, "ConditionalRequestConflict", NULL, HTTP_RETRY, 0 },
         { S3, 0, "OperationAborted", NULL, HTTP_RETRY, 0 },
         { S3, 0, "AuthorizationHeaderMalformed", NULL, HTTP_FINAL, FAILURE_S3_NOT_FOUND },
@@ -92,14 +92,14 @@ static const struct row {
         { S3, 412, NULL, NULL, HTTP_FINAL, FAILURE_S3_CHANGED },
         { S3, 416, NULL, NULL, HTTP_FINAL, FAILURE_SEALED_FORMAT },
 
-        /* Auto Scaling lists an instance as waiting before it accepts an action for it. */
+        /* Auto Scaling shows an instance as waiting before it accepts an action for it. */
         { AUTOSCALING, 0, "ValidationError", "No active Lifecycle Action", HTTP_RETRY, 0 },
         { AUTOSCALING, 0, "ResourceContention", NULL, HTTP_RETRY, 0 },
         { AUTOSCALING, 0, "ResourceContentionFault", NULL, HTTP_RETRY, 0 },
         { AUTOSCALING, 0, "ScalingActivityInProgress", NULL, HTTP_RETRY, 0 },
 
-        /* The metadata service, in the first seconds of an instance: what it will have is not there yet, or is empty,
-         * and the role of a new instance profile cannot be assumed yet ("Failed", "InstanceProfileNotFound", ...). */
+        /* In the first seconds of an instance the metadata service may lack an answer, or have an empty one, and the
+         * role of a new instance profile cannot be assumed yet ("Failed", "InstanceProfileNotFound", ...). */
         { IMDS, 401, NULL, NULL, HTTP_REFRESH, FAILURE_IMDS },
         { IMDS, 404, NULL, NULL, HTTP_RETRY, FAILURE_IMDS },
         { IMDS, 200, VERDICT_CODE_EMPTY, NULL, HTTP_RETRY, FAILURE_IMDS },

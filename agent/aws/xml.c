@@ -95,7 +95,7 @@ static size_t put_utf8(uint32_t c, char *out) {
         return 4;
 }
 
-/* One "&...;" at *from, which is passed; what it stands for is never longer than it. Returns the bytes put, or 0. */
+/* Decodes one "&...;" at *from and moves *from behind it. The result is never longer. Returns its bytes, or 0. */
 static size_t decode_reference(const char **from, char *out) {
         static const struct {
                 const char *text;

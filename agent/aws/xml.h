@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Reads the XML that S3 answers with, which is elements around text and nothing more. Everything else XML has
- * (doctypes, comments, CDATA, processing instructions but the declaration, entities but the five and character
- * references, text between elements) is refused: none of it is in S3's answers, and it is where XML parsers go wrong.
- * Attributes are checked for form and passed over. Source: XML 1.0, sections 2.1-2.4, 3.1, 4.1. */
+/* Reads the XML of S3's answers: elements with text in them. Everything else in XML is refused (doctypes, comments,
+ * CDATA, processing instructions but the declaration, entities but the five and character references, text between
+ * elements): S3 sends none of it, and faults of XML parsers are found there. Attributes are checked for form and
+ * skipped. Source: XML 1.0, sections 2.1-2.4, 3.1, 4.1. */
 
 #include "basic/macros.h"
 
@@ -15,7 +15,7 @@ struct xml {
         char path[XML_PATH_SIZE]; /* "ListBucketResult/Contents/Key" */
         unsigned depth;
         bool opened; /* the innermost element has just been opened */
-        bool left;   /* the item handed out last is still at the end of the path */
+        bool left;   /* the last item is still at the end of the path */
 };
 
 struct xml_item {

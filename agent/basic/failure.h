@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Errors are the interface: a failed boot must tell an operator who has only the console what failed, on what,
- * why, and what to do. A library function that fails returns a negative errno and fills a struct error;
- * only the programs print it (failure_print) and turn it into an exit code.
+/* An operator of a failed boot may have nothing but the console: an error says what failed, on what, why, and what to
+ * do. A library function that fails returns a negative errno and fills a struct error. Only the programs print it
+ * (failure_print) and turn it into an exit code.
  *
- * An enum failure's value IS the stable exit code, and fixes the journal message id and the advice that is
- * printed when the failing place has none better. Never renumber: lifecycle hooks and alarms act on these. */
+ * The value of an enum failure is the exit code. It also selects the journal's message id, and the advice for errors
+ * that bring none of their own. Never change a number: lifecycle hooks and alarms act on them.
+ *
+ * The reason is one sentence with a subject and a verb, that starts in lower case and has no full stop: "the answer has
+ * no CiphertextForRecipient". "it" is the error's subject: "it is not valid JSON". What another program said is quoted
+ * as it is: "HTTP 403 AccessDenied: ...", the text of an errno after a colon. A helper that completes a sentence says
+ * so by the name of its parameter (`predicate`). */
 
 #include "basic/macros.h"
 
@@ -14,36 +19,36 @@ enum failure {
         FAILURE_NONE = 0,
         FAILURE_INTERNAL = 1, /* out of memory, a bug */
         FAILURE_USAGE = 2,    /* the command line */
-        FAILURE_STOPPED = 3,  /* by a signal, before the end */
+        FAILURE_STOPPED = 3,  /* a signal stopped the program */
 
         FAILURE_CONFIG = 10,      /* measured configuration */
         FAILURE_LAUNCH = 11,      /* user data, the operator's launch parameters */
         FAILURE_IMDS = 12,        /* instance metadata unreachable or malformed */
         FAILURE_CREDENTIALS = 13, /* no role, no or expired credentials */
-        FAILURE_CLOCK = 14,       /* AWS says our clock is wrong */
+        FAILURE_CLOCK = 14,       /* the clock of this machine is wrong */
         FAILURE_NETWORK = 15,     /* name, connection, TLS */
 
         FAILURE_TPM_ABSENT = 20,
         FAILURE_TPM_BUSY = 21,
         FAILURE_TPM = 22,          /* a TPM command was refused */
-        FAILURE_PCR_NOT_ZERO = 23, /* PCR15 was extended before us */
+        FAILURE_PCR_NOT_ZERO = 23, /* PCR15 was extended before this boot measured its model */
         FAILURE_ATTESTATION = 24,  /* the NitroTPM answered with an error instead of a document */
         FAILURE_MEASURE = 25,      /* PCR15 could not be extended or logged */
-        FAILURE_PCR_BANK = 26,     /* the bank that KMS and consumers look at is not active */
+        FAILURE_PCR_BANK = 26,     /* the SHA-384 bank, which KMS and consumers compare, is not active */
 
         FAILURE_KMS_DENIED = 30,
         FAILURE_KMS_KEY = 31,         /* disabled, pending deletion, not found */
         FAILURE_KMS_CIPHERTEXT = 32,  /* wrong ciphertext, encryption context or key */
-        FAILURE_KMS_UNAVAILABLE = 33, /* retries used up before the deadline */
+        FAILURE_KMS_UNAVAILABLE = 33, /* no attempt succeeded before the deadline */
         FAILURE_KMS_ANSWER = 34,      /* an answer that is not what KMS sends */
 
         FAILURE_S3_DENIED = 40,
         FAILURE_S3_NOT_FOUND = 41,
-        FAILURE_S3_UNAVAILABLE = 42, /* retries used up before the deadline */
-        FAILURE_S3_CHANGED = 43,     /* the object was replaced while we read it */
+        FAILURE_S3_UNAVAILABLE = 42, /* no attempt succeeded before the deadline */
+        FAILURE_S3_CHANGED = 43,     /* the object was replaced while it was being read */
         FAILURE_S3_ANSWER = 44,      /* an answer that is not what S3 sends */
 
-        FAILURE_SEALED_FORMAT = 50,  /* not a message we can read: malformed, truncated, trailing bytes */
+        FAILURE_SEALED_FORMAT = 50,  /* malformed, truncated, or followed by other bytes */
         FAILURE_SUITE = 51,          /* algorithm suite or content type not accepted */
         FAILURE_KEY_NOT_PINNED = 52, /* sealed under a key the configuration does not list */
         FAILURE_CONTEXT = 53,        /* encryption context is not what the configuration requires */
@@ -67,7 +72,7 @@ enum failure {
 struct error {
         enum failure failure;
         char subject[512];   /* on what: "kms key arn:aws:kms:...", "s3://bucket/key", "/dev/tpmrm0" */
-        char reason[1280];   /* why: one sentence, with the other side's own words where there are any */
+        char reason[1280];   /* why: one sentence, as above */
         char advice[768];    /* what to do; empty: the failure's own default */
         char request_id[96]; /* of the AWS answer that failed, or empty */
 };
@@ -76,7 +81,7 @@ struct failure_info {
         enum failure failure;
         const char *name;       /* "kms-denied": in the journal, in the boot report, in --json */
         const char *title;      /* "KMS refused to release the data key" */
-        const char *advice;     /* to who runs the agent's instance or builds its image */
+        const char *advice;     /* for whoever runs the agent's instance or builds its image */
         const char *message_id; /* 32 hex digits, for MESSAGE_ID= */
 };
 
@@ -98,12 +103,11 @@ void error_fill(struct error *e, enum failure failure, const char *subject, cons
 /* Replaces the default advice of an error already filled. */
 void fail_advice(struct error *e, const char *format, ...) _printf_(2, 3);
 
-/* Out of memory, in one word. */
 static inline int fail_oom(struct error *e) {
         return fail(e, FAILURE_INTERNAL, -ENOMEM, "", "out of memory");
 }
 
-/* The four-line block a person reads: what, on what, why, what to do. */
+/* Prints an error for a person, one line each: what, on what, why, what to do. */
 void failure_print(FILE *f, const char *program, const struct error *e);
-/* The same for a program whose readers are others than the agent's: with its own title and advice. */
+/* The same with a title and an advice of the program's own. */
 void failure_print_words(FILE *f, const char *program, const struct error *e, const char *title, const char *advice);

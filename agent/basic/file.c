@@ -14,7 +14,7 @@ int file_read(const char *path, size_t max, enum failure failure, uint8_t **ret,
         if (!streq(path, "-")) {
                 fd = opened = open(path, O_RDONLY | O_CLOEXEC);
                 if (fd < 0)
-                        return fail(e, failure, -errno, path, "cannot open: %m");
+                        return fail(e, failure, -errno, path, "it cannot be opened: %m");
         }
         for (;;) {
                 ssize_t got;
@@ -32,12 +32,12 @@ int file_read(const char *path, size_t max, enum failure failure, uint8_t **ret,
                 if (got < 0 && errno == EINTR)
                         continue;
                 if (got < 0)
-                        return fail(e, failure, -errno, path, "cannot read: %m");
+                        return fail(e, failure, -errno, path, "it cannot be read: %m");
                 if (got == 0)
                         break;
                 n += (size_t) got;
                 if (n > max)
-                        return fail(e, failure, -EFBIG, path, "is larger than %zu bytes", max);
+                        return fail(e, failure, -EFBIG, path, "it is larger than %zu bytes", max);
         }
         buffer[n] = 0;
         *ret = TAKE(buffer);
@@ -70,7 +70,7 @@ int file_write(const char *path, const void *data, size_t n, unsigned mode, stru
                 return fail(e, FAILURE_IO, -ENAMETOOLONG, path, "the name is too long");
         fd = mkostemp(temporary, O_CLOEXEC);
         if (fd < 0)
-                return fail(e, FAILURE_IO, -errno, path, "cannot create a temporary file beside it: %m");
+                return fail(e, FAILURE_IO, -errno, path, "no temporary file can be made beside it: %m");
         r = write_all(fd, data, n);
         if (r == 0 && fchmod(fd, mode) < 0)
                 r = -errno;
@@ -78,7 +78,7 @@ int file_write(const char *path, const void *data, size_t n, unsigned mode, stru
                 r = -errno;
         if (r < 0) {
                 unlink(temporary);
-                return fail(e, FAILURE_IO, r, path, "cannot write: %s", strerror(-r));
+                return fail(e, FAILURE_IO, r, path, "it cannot be written: %s", strerror(-r));
         }
         return 0;
 }

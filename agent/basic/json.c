@@ -9,9 +9,9 @@ enum { JSON_DEPTH = 16 };
 
 DEFINE_CLEANUP(json_tokener *, json_tokener_free, json_tokener_freep)
 
-/* json-c keeps the last of two equal keys without a word, and two readers that keep different ones can be made to
- * disagree about a policy. So the text, known by now to be well-formed, is walked once more: every key it holds must
- * have survived. */
+/* Of two equal keys json-c keeps the last and says nothing. Another program may keep the first, and so read another
+ * policy from the same text. Hence the text, which is well-formed by now, is read again: the object must have as many
+ * keys as the text. */
 static size_t count_keys(json_object *o) {
         size_t n = 0;
 
@@ -26,8 +26,8 @@ static size_t count_keys(json_object *o) {
         return n;
 }
 
-/* In well-formed JSON every colon outside a string follows one key. An apostrophe there can only be one of the quotes
- * that json-c forgives even when told to be strict: answered with a count that matches nothing. */
+/* In well-formed JSON every colon outside a string follows one key. json-c accepts strings in apostrophes even when it
+ * is told to be strict: for an apostrophe outside a string the count is one that no object has. */
 static size_t count_colons(const char *text, size_t size) {
         bool in_string = false;
         size_t n = 0;
@@ -45,8 +45,8 @@ static size_t count_colons(const char *text, size_t size) {
         return n;
 }
 
-/* json-c 0.18 takes bytes above 0x7f for control characters, which strict syntax forbids: it gets escapes, which mean
- * the same. The text is valid UTF-8. */
+/* Writes characters that are not ASCII as escapes: json-c 0.18 takes their bytes for control characters, which strict
+ * syntax forbids. The text is valid UTF-8. */
 static char *escape_non_ascii(const char *text, size_t size, size_t *ret_n) {
         char *out = malloc(size * 3 + 1), *p = out;
         bool after_backslash = false;
@@ -82,14 +82,14 @@ int json_parse(const char *text, size_t size, enum failure failure, const char *
         enum json_tokener_error status;
 
         if (size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
-                return fail(e, failure, -EBADMSG, subject, "is UTF-16 text; JSON is UTF-8: save it as that");
+                return fail(e, failure, -EBADMSG, subject, "it is UTF-16 text, and JSON is UTF-8: save it as UTF-8");
         if (size >= 3 &&
             memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark, which RFC 8259 lets readers ignore */
                 text += 3;
                 size -= 3;
         }
         if (size > INT_MAX / 4 || !utf8_valid(text, size))
-                return fail(e, failure, -EBADMSG, subject, "is not valid JSON: it is not UTF-8 text");
+                return fail(e, failure, -EBADMSG, subject, "it is not valid JSON: it is not UTF-8 text");
         escaped = escape_non_ascii(text, size, &size);
         tokener = json_tokener_new_ex(JSON_DEPTH);
         if (!escaped || !tokener)
@@ -100,18 +100,18 @@ int json_parse(const char *text, size_t size, enum failure failure, const char *
         status = json_tokener_get_error(tokener);
         for (size_t end = json_tokener_get_parse_end(tokener); status == json_tokener_success && end < size; end++)
                 if (!strchr(" \t\r\n", text[end]))
-                        return fail(e, failure, -EBADMSG, subject, "is not one JSON value: more follows at byte %zu",
+                        return fail(e, failure, -EBADMSG, subject, "it is not one JSON value: more follows at byte %zu",
                                     end);
         if (status == json_tokener_continue)
-                return fail(e, failure, -EBADMSG, subject, "is not valid JSON: it is cut short");
+                return fail(e, failure, -EBADMSG, subject, "it is not valid JSON: it is cut short");
         if (status != json_tokener_success)
-                return fail(e, failure, -EBADMSG, subject, "is not valid JSON: %s at byte %zu",
+                return fail(e, failure, -EBADMSG, subject, "it is not valid JSON: %s at byte %zu",
                             json_tokener_error_desc(status), json_tokener_get_parse_end(tokener));
         if (!json_object_is_type(o, json_type_object) && !json_object_is_type(o, json_type_array))
-                return fail(e, failure, -EBADMSG, subject, "is not a JSON object or array");
+                return fail(e, failure, -EBADMSG, subject, "it is not a JSON object or array");
         if (count_colons(text, size) != count_keys(o))
                 return fail(e, failure, -EBADMSG, subject,
-                            "is not strict JSON, or has an object with the same key twice");
+                            "it is not strict JSON, or has an object with the same key twice");
         *ret = TAKE(o);
         return 0;
 }
@@ -146,7 +146,8 @@ int json_fields(json_object *object, const struct json_field *fields, size_t n, 
                         if (streq(fields[i].key, key))
                                 f = &fields[i];
                 if (!f)
-                        return fail(e, failure, -EINVAL, subject, "unknown key \"%s%s%s\"", where, dot, key);
+                        return fail(e, failure, -EINVAL, subject, "there is an unknown key \"%s%s%s\"", where, dot,
+                                    key);
                 if (!json_object_is_type(value, f->type))
                         return fail(e, failure, -EINVAL, subject, "\"%s%s%s\" must be %s, not %s", where, dot, key,
                                     f->expected, json_type_to_name(json_object_get_type(value)));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* json-c with the manners that hostile input needs: strict syntax, bounded depth, nothing after the value, and objects
- * checked against a table, so that an unknown key or a wrong type is an error which names it. */
+/* JSON by json-c, made strict for hostile input: strict syntax, bounded depth, and nothing after the value. Objects are
+ * checked against a table, so that the error for an unknown key or a wrong type names the key. */
 
 #include <json-c/json.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The conventions every file here shares: scope-bound cleanup, and ret_* outputs written only on success. */
+/* Conventions of all files: variables that free themselves (_cleanup_), and outputs (ret_*) that are written on success
+ * alone. */
 
 #include <dirent.h>
 #include <errno.h>

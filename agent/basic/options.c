@@ -42,7 +42,7 @@ struct getopt_tables {
         char letters[1 + 3 * ROWS_MAX + 1];
 };
 
-/* A leading ':' has a lacking value told apart from an unknown option. */
+/* With ':' first, getopt_long() tells a missing value from an unknown option. */
 static int make_tables(const struct option_row *rows, struct getopt_tables *ret, struct error *e) {
         struct option *name = ret->names;
         char *letter = ret->letters;
@@ -77,7 +77,7 @@ static const struct option_row *find_row(const struct option_row *rows, int c) {
         return NULL;
 }
 
-/* An unknown name and an ambiguous one are the same to getopt_long(). */
+/* getopt_long() does not tell an unknown name from an ambiguous one. */
 static int refuse_name(const struct option_row *rows, const char *word, struct error *e) {
         size_t n = strcspn(word, "="), used = 0, matching = 0;
         char names[128] = "";
@@ -95,7 +95,8 @@ static int refuse_name(const struct option_row *rows, const char *word, struct e
         return fail(e, FAILURE_USAGE, -EINVAL, "", "unrecognized option '%s'", word);
 }
 
-/* What getopt_long() does not take; `c` is its answer, and `word` where it stopped. */
+/* The error for an option that getopt_long() refuses: `c` is what it returned, `word` the argument at which it stopped.
+ */
 static int refuse(const struct option_row *rows, int c, const char *word, struct error *e) {
         const struct option_row *row = optopt ? find_row(rows, optopt) : NULL;
 
@@ -140,9 +141,10 @@ int options_parse(const struct command_line *c, int argc, char *argv[], void *to
         }
         operands = (struct operands) { argv + optind, (size_t) (argc - optind) };
         r = check_operands(c, &operands, e);
-        if (r == 0)
-                *ret = operands;
-        return r;
+        if (r < 0)
+                return r;
+        *ret = operands;
+        return 0;
 }
 
 static int make_label(const struct option_row *row, char ret[static LABEL_MAX]) {

@@ -17,7 +17,7 @@
 struct option_row;
 
 /* Stores one option. `field` is the field that the row names; `value` is NULL where none is taken or given, and is
- * otherwise borrowed from argv. 0 or a negative errno; FAILURE_USAGE for a value that makes no sense. */
+ * otherwise borrowed from argv. 0 or a negative errno; FAILURE_USAGE for a value that is not valid. */
 typedef int (*option_setter)(void *field, const struct option_row *row, char *value, struct error *e);
 
 struct option_row {
@@ -34,8 +34,8 @@ struct option_row {
         (offsetof(type, field) + \
          0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((type *) NULL)->field), wanted) ? 1 : -1]))
 
-/* What a row does: a const char * is set to the value, a bool to true or false, an enum or an int to a number; or the
- * setter is called, for a field or for the whole structure. */
+/* The last columns of a row. They set a const char * to the value, a bool to true or false, an enum or an int to a
+ * number, or they call a setter for a field or for the whole structure. */
 #define OPTION_TEXT(type, field) option_text, OPTION_FIELD(type, field, const char *), 0
 #define OPTION_FLAG(type, field) option_flag, OPTION_FIELD(type, field, bool), true
 #define OPTION_NO_FLAG(type, field) option_flag, OPTION_FIELD(type, field, bool), false
@@ -61,15 +61,15 @@ enum { OPTIONS_HELP = 1, OPTIONS_VERSION = 2 };
 enum { OPERANDS_ANY = 1 << 16 };
 
 struct command_line {
-        const char *program;           /* "sealboot seal": what messages begin with */
-        const char *usage;             /* of --help: what stands before the options */
+        const char *program;           /* "sealboot seal": messages begin with it */
+        const char *usage;             /* the text of --help before the options */
         const struct option_row *rows; /* an empty row ends them */
-        const char *more;              /* of --help: what stands behind the options */
+        const char *more;              /* the text of --help behind the options */
         size_t operands_min, operands_max;
-        const char *needed; /* "one document is needed": the words when there are too few or too many operands */
+        const char *needed; /* "one document is needed": the message for too few or too many operands */
 };
 
-/* What is no option, as pointers into argv; NULL ends them. */
+/* The arguments that are not options, as pointers into argv; NULL ends them. */
 struct operands {
         char **items;
         size_t n;
@@ -82,5 +82,5 @@ int options_parse(const struct command_line *c, int argc, char *argv[], void *to
 
 /* The text of --help. */
 void options_help(FILE *f, const struct command_line *c);
-/* "PROGRAM: why", what to do, and where the help is: for FAILURE_USAGE. */
+/* For FAILURE_USAGE: "PROGRAM: reason", the advice, and how to get help. */
 void options_complain(FILE *f, const struct command_line *c, const struct error *e);

@@ -12,8 +12,8 @@ int output_begin(void) {
 
                 if (fcntl(fd, F_GETFD) >= 0)
                         continue;
-                /* The wrong way round, so that reading or writing fails with EBADF, as it does where nothing is open.
-                 * The lowest free number is this one, as those below are open. */
+                /* Opened in the wrong direction, so that reading or writing fails with EBADF, as on a closed stream.
+                 * open() takes the lowest free number, which is this one: those below are open. */
                 held = open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_NOCTTY);
                 if (held < 0)
                         return -errno;
@@ -28,7 +28,7 @@ int output_end(struct error *e) {
         errno = 0;
         if (fclose(stdout) == 0 && !failed)
                 return 0;
-        r = errno > 0 ? -errno : -EIO; /* of an earlier write alone, the errno may be gone */
+        r = errno > 0 ? -errno : -EIO; /* the errno of an earlier write is lost */
         fail(e, FAILURE_IO, r, "standard output", "not all of the output could be written%s%s", errno > 0 ? ": " : "",
              errno > 0 ? strerror(errno) : "");
         fail_advice(e, "The output is incomplete. Write it where there is room, and read a pipe to its end.");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The one bounds-checked cursor every binary format is read with. It borrows its bytes; nothing here allocates.
+/* The bounds-checked cursor that every binary format is read with. It borrows its bytes; nothing here allocates.
  * Every read returns 0, or -EBADMSG when fewer bytes are left than asked for; the cursor then stays where it was,
  * so that `r->offset` tells an error message where the input ended. Outputs are written only on success. */
 

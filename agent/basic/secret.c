@@ -14,12 +14,13 @@
  * more connections than the agent makes. */
 enum { SECURE_HEAP_BYTES_MIN = 32 * 1024, SECURE_HEAP_BYTES_MAX = 2 * 1024 * 1024, SECURE_HEAP_SMALLEST = 16 };
 
-/* ---- OpenSSL's allocations. It has one set of functions for the whole process and tells them nothing of the
- * purpose, so the thread has to. */
+/* ---- OpenSSL's allocations. The process has one set of functions for them, which do not learn the purpose: each
+ * thread keeps whether it allocates for a secret. */
 
 static _Thread_local unsigned memory_depth;
 
-/* What OpenSSL makes once for a thread, and keeps: random generators and the queue of errors. */
+/* Makes what OpenSSL keeps for a thread (random generators, the queue of errors), so that it is not in locked memory.
+ */
 static void make_lasting_state(void) {
         uint8_t unused[1];
 
@@ -54,7 +55,7 @@ static void release(void *p, const char *file, int line) {
                 free(p);
 }
 
-/* What was locked stays locked, and what becomes locked leaves no copy behind. */
+/* Locked memory stays locked. Memory that becomes locked is wiped where it was. */
 static void *reallocate(void *p, size_t n, const char *file, int line) {
         bool locked = p && CRYPTO_secure_allocated(p);
         size_t had;
@@ -76,13 +77,13 @@ static void *reallocate(void *p, size_t n, const char *file, int line) {
 
 /* ---- setting up */
 
-/* As much as may be locked. */
+/* Locks as much as RLIMIT_MEMLOCK allows. */
 static int lock_heap(void) {
         for (size_t size = SECURE_HEAP_BYTES_MAX; size >= SECURE_HEAP_BYTES_MIN; size /= 2) {
                 switch (CRYPTO_secure_malloc_init(size, SECURE_HEAP_SMALLEST)) {
                 case 1:
                         return 0;
-                case 2: /* allocated, but not locked: a key that may reach swap is no secret */
+                case 2: /* allocated, but not locked: a key could reach swap */
                         CRYPTO_secure_malloc_done();
                         break;
                 default:

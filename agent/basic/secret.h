@@ -23,13 +23,13 @@ int secret_init(void);
 
 /* OpenSSL's own memory holds keys, too: the expanded key of AES begins with the key itself, and HKDF and RSA keep
  * copies. Between these two calls, whatever OpenSSL allocates on this thread is in the locked heap, until OpenSSL
- * frees it. Fetch algorithms before: what OpenSSL keeps for later is not meant to fill locked memory. Calls nest.
- * Without secret_init() they have no effect. */
+ * frees it. Fetch algorithms before: OpenSSL keeps them, and locked memory is scarce. Calls nest. Without secret_init()
+ * they have no effect. */
 void secret_memory_begin(void);
 void secret_memory_end(void);
 /* Makes `ctx` ready for a key, which it will keep in the locked heap. -EIO: no such algorithm; -ENOMEM. */
 int secret_cipher(EVP_CIPHER_CTX *ctx, const char *algorithm, bool encrypt);
-/* How an error names the likely cause when OpenSSL fails between the two. */
+/* The likely cause when OpenSSL fails between the two, for an error. */
 #define SECRET_MEMORY_FULL "OpenSSL failed; locked memory may be used up (LimitMEMLOCK=, ulimit -l)"
 
 /* A zeroed secret of `size` bytes; -ENOMEM when the locked heap is full. */

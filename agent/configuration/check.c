@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The part of a configuration that only files can tell, and the part that only a boot can. */
+/* What a check of the configuration reads from other files, and what only a boot can find. */
 
 #include <fcntl.h>
 #include <linux/openat2.h>

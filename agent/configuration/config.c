@@ -44,7 +44,7 @@ struct reading {
         struct error *e;
 };
 
-/* Every complaint names the file and the key. */
+/* An error about the file; the reason names the key. */
 #define BAD(r, ...) fail((r)->e, FAILURE_CONFIG, -EINVAL, (r)->subject, __VA_ARGS__)
 
 /* One key: what json_fields() checks of it, and the function that stores its value. */
@@ -99,7 +99,7 @@ static int take_seconds(const struct setting *s, json_object *o, const struct re
 
 /* ---- lists and objects */
 
-/* A text that is whole: one cut at an embedded NUL would read differently elsewhere. NULL: it is none. */
+/* The text of a value; NULL when the value is no text, or has a NUL, at which C code would cut it. */
 static const char *whole_text(json_object *o) {
         if (!json_object_is_type(o, json_type_string) || strlen(json_text(o)) != (size_t) json_object_get_string_len(o))
                 return NULL;
@@ -136,7 +136,7 @@ static int take_keys(const struct setting *s, json_object *o, const struct readi
         return 0;
 }
 
-/* What no sealed message can hold is refused here: no model would ever be accepted. */
+/* Refuses pairs that no sealed message can hold: with them no model would ever be accepted. */
 static int take_pair(const struct setting *s, const char *key, json_object *value, const struct reading *r,
                      size_t *size) {
         struct pair *pair = &r->c->context[r->c->n_context];
@@ -318,7 +318,7 @@ static int check_together(const struct reading *r) {
         if (streq(c->report, c->measurement_log))
                 return BAD(r, "\"report\" and \"measurement_log\" are the same file");
         if (streq(c->report, c->model_directory) || streq(c->measurement_log, c->model_directory))
-                return BAD(r, "\"%s\" is \"model_directory\", which is no file",
+                return BAD(r, "\"%s\" is \"model_directory\", which is not a file",
                            streq(c->report, c->model_directory) ? "report" : "measurement_log");
         return check_fips(r);
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The measured configuration: a JSON file on the verity root. Everything that decides security is here and nowhere
- * else: user data, environment and S3 cannot change it. Every key is listed, with its meaning and default, in
- * sealboot-agent(8). */
+/* The measured configuration: a JSON file on the verity root. All that decides security is in it: user data, the
+ * environment and S3 cannot change it. sealboot-agent(8) lists every key with its meaning and default. */
 
 #include "basic/json.h"
 #include "sealed/message.h"
@@ -44,16 +43,16 @@ struct config {
         bool allow_any_iv;
 };
 
-/* FAILURE_CONFIG, naming file, key and what was expected. Each value is checked by the code that a boot checks it with
- * when it uses it, so that a configuration which is accepted here is not refused later. config_load() also reads the
- * files that the configuration names (ca_bundle), below the directory `root` if that is not NULL. */
+/* FAILURE_CONFIG; the reason names the key and what was expected. Each value is checked by the code that uses it at a
+ * boot, so that a boot does not refuse a configuration that is accepted here. config_load() also reads the files that
+ * the configuration names (ca_bundle), below the directory `root` if that is not NULL. */
 int config_load(const char *path, const char *root, struct config **ret, struct error *e);
 int config_parse(const char *text, size_t n, const char *subject, struct config **ret, struct error *e);
 /* The keys of a configuration by number; NULL behind the last. For the test of the manual. */
 const char *config_key(size_t i);
-/* There must be at least one certificate, and nothing that cannot be read. */
+/* The file must hold at least one certificate, and nothing that OpenSSL cannot read. */
 int config_check_bundle(const char *path, const char *root, struct error *e);
-/* For people: what depends on the machine that boots, so that no check of the configuration finds it. */
+/* Prints what a check of the configuration cannot find, since it depends on the machine that boots. */
 void config_print_rest(const struct config *c, FILE *f);
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free, config_freep)

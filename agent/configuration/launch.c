@@ -20,7 +20,8 @@ int lifecycle_hook_parse(json_object *object, enum failure failure, const char *
         r = json_fields(object, fields, ELEMENTS(fields), failure, subject, where, e);
         if (r < 0)
                 return r;
-        /* No hook has another name: the instance would wait for nothing. Source: Amazon EC2 Auto Scaling API. */
+        /* No hook has another name, and a hook that does not exist cannot be completed. Source: Amazon EC2 Auto Scaling
+         * API. */
         if (json_text(name)[strspn(json_text(name), allowed)])
                 return fail(e, failure, -EINVAL, subject,
                             "\"%s.name\" is \"%s\", expected the name of a lifecycle hook: letters, digits, - _ and /",
@@ -39,7 +40,7 @@ int lifecycle_hook_parse(json_object *object, enum failure failure, const char *
         return 0;
 }
 
-/* What people give an instance whose image has cloud-init, and what a step too many makes of the JSON. */
+/* User data that is meant for cloud-init, or was encoded once too often. */
 static const char *mistaken_for(const char *text) {
         static const struct {
                 const char *start, *what;
@@ -71,13 +72,13 @@ static int parse_json(const char *text, size_t n, const char *subject, json_obje
         r = json_parse(text, n, FAILURE_LAUNCH, subject, ret, e);
         if (r == 0 || r == -ENOMEM || !what)
                 return r;
-        fail(e, FAILURE_LAUNCH, -EINVAL, subject, "is not JSON but %s", what);
+        fail(e, FAILURE_LAUNCH, -EINVAL, subject, "it is not JSON but %s", what);
         fail_advice(e, "The image runs nothing that user data brings: give a JSON object, such as {\"sealboot\": "
                        "{\"model\": \"s3://BUCKET/PREFIX/\"}}, and let it be base64-encoded once.");
         return -EINVAL;
 }
 
-/* What user data says; what it does not say stays NULL. User data without a character in it is as good as none. */
+/* Outputs that user data does not set stay as they are. Blank user data counts as none. */
 static int parse_user_data(const char *text, size_t n, char **ret_model, struct launch *launch, struct error *e) {
         static const char subject[] = "user data";
         _cleanup_json_ json_object *o = NULL;
@@ -94,15 +95,18 @@ static int parse_user_data(const char *text, size_t n, char **ret_model, struct 
         if (r < 0)
                 return r;
         if (!json_object_is_type(o, json_type_object))
-                return fail(e, FAILURE_LAUNCH, -EINVAL, subject, "must be a JSON object");
+                return fail(e, FAILURE_LAUNCH, -EINVAL, subject, "it must be a JSON object");
         if (!json_object_object_get_ex(o, "sealboot", &ours))
                 return 0;
         r = json_fields(ours, fields, ELEMENTS(fields), FAILURE_LAUNCH, subject, "sealboot", e);
-        if (r == 0)
-                r = lifecycle_hook_parse(hook, FAILURE_LAUNCH, subject, "sealboot.lifecycle_hook", &launch->hook_group,
-                                         &launch->hook_name, e);
-        if (r < 0 || !model)
+        if (r < 0)
                 return r;
+        r = lifecycle_hook_parse(hook, FAILURE_LAUNCH, subject, "sealboot.lifecycle_hook", &launch->hook_group,
+                                 &launch->hook_name, e);
+        if (r < 0)
+                return r;
+        if (!model)
+                return 0;
         *ret_model = strdup(json_text(model));
         return *ret_model ? 0 : fail_oom(e);
 }
@@ -122,14 +126,15 @@ int launch_parse(const char *text, size_t n, const struct config *c, struct laun
         int r;
 
         r = parse_user_data(text, n, &model, &l, e);
-        if (r == 0)
-                r = default_hook(c, &l, e);
+        if (r < 0)
+                return r;
+        r = default_hook(c, &l, e);
         if (r < 0)
                 return r;
         uri = model ?: c->model;
         if (!uri)
                 return fail(e, FAILURE_LAUNCH, -ENOENT, "user data",
-                            "names no model, and the measured configuration has no default");
+                            "it names no model, and the measured configuration has no default");
         r = s3_parse_uri(uri, model ? FAILURE_LAUNCH : FAILURE_CONFIG, &l.bucket, &l.key, e);
         if (r < 0)
                 return r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* KMS's CiphertextForRecipient, read like its schema: RFC 5652 section 6 (EnvelopedData), RFC 4055 section 4.1
- * (RSAES-OAEP). */
+/* Parses KMS's CiphertextForRecipient in the order of its schema: RFC 5652 section 6 (EnvelopedData), RFC 4055
+ * section 4.1 (RSAES-OAEP). */
 
 #include "recipient/ber.h"
 #include "recipient/recipient.h"
@@ -46,7 +46,7 @@ static int take_mgf1_sha256(struct reader *r) {
         return ber_end(&algorithm);
 }
 
-/* pSourceAlgorithm, whose default may be written out: the empty label. */
+/* pSourceAlgorithm with its default, the empty label. */
 static int take_empty_label(struct reader *r) {
         struct reader tagged, algorithm;
 
@@ -148,7 +148,7 @@ int enveloped_key_parse(const uint8_t *cms, size_t n, struct enveloped_key *ret,
             ber_expect(&info, BER_OBJECT, oid_enveloped_data, sizeof oid_enveloped_data) < 0 ||
             ber_take(&info, BER_CONTEXT_CONSTRUCTED | 0, &tagged) < 0 ||
             ber_take(&tagged, BER_SEQUENCE, &enveloped) < 0)
-                return malformed(e, "this is not CMS EnvelopedData");
+                return malformed(e, "it is not CMS EnvelopedData");
         if (ber_end(&r) < 0 || ber_end(&info) < 0 || ber_end(&tagged) < 0)
                 return malformed(e, "something follows the EnvelopedData");
         if (take_version_2(&enveloped) < 0)

@@ -30,7 +30,7 @@ void recipient_free(struct recipient *r) {
         free(r);
 }
 
-/* ---- making a key: a race */
+/* ---- making a key: several threads try, and the first key is taken */
 
 struct race {
         pthread_mutex_t lock;
@@ -74,7 +74,7 @@ static void *run(void *userdata) {
         return NULL;
 }
 
-/* One of two CPUs is left to others: trying on both ends a third earlier, and costs twice the CPU time. */
+/* Half the CPUs try. With both of two CPUs the key is there a third earlier, for twice the CPU time. */
 static EVP_PKEY *first_of_many(void) {
         struct race race = { .lock = PTHREAD_MUTEX_INITIALIZER };
         pthread_t others[RACERS_MAX - 1];
@@ -133,7 +133,7 @@ static bool decrypt_oaep(struct recipient *r, const uint8_t *encrypted, struct s
         return ok;
 }
 
-/* All blocks, padding included. */
+/* Decrypts all blocks, the padding included. */
 static bool decrypt_cbc(const struct enveloped_key *k, const uint8_t *key, struct secret *out) {
         _cleanup_(cipher_ctx_freep) EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
         int n;
@@ -144,7 +144,8 @@ static bool decrypt_cbc(const struct enveloped_key *k, const uint8_t *key, struc
                n == (int) sizeof k->ciphertext;
 }
 
-/* A content key that did not decrypt is replaced by a random one: both failures take the same way to the same error. */
+/* Where the content key does not decrypt, a random key takes its place: a wrong content key and wrong content then take
+ * the same time, and end in the same error. */
 int recipient_open(struct recipient *r, const uint8_t *cms, size_t n, struct secret **ret_key, struct error *e) {
         _cleanup_secret_ struct secret *random = NULL, *content_key = NULL, *plaintext = NULL, *key = NULL;
         uint8_t padding[BLOCK_BYTES];
@@ -159,12 +160,12 @@ int recipient_open(struct recipient *r, const uint8_t *cms, size_t n, struct sec
             secret_new(sizeof k.ciphertext, &plaintext) < 0)
                 return fail_oom(e);
         if (RAND_priv_bytes(random->data, CONTENT_KEY_BYTES) != 1)
-                return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
+                return fail(e, FAILURE_INTERNAL, -EIO, "", "OpenSSL gives no random numbers");
         ok = decrypt_oaep(r, k.encrypted_key, content_key);
         if (!decrypt_cbc(&k, ok ? content_key->data : random->data, plaintext))
                 return fail(e, FAILURE_INTERNAL, -EIO, "recipient key", "OpenSSL cannot decrypt AES-256-CBC");
         ERR_clear_error();
-        /* 32 bytes leave a whole block of padding (RFC 5652, section 6.3). */
+        /* 32 bytes are followed by a whole block of padding (RFC 5652, section 6.3). */
         memset(padding, BLOCK_BYTES, sizeof padding);
         if ((CRYPTO_memcmp(plaintext->data + DATA_KEY_SIZE, padding, sizeof padding) != 0) | !ok)
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, "CiphertextForRecipient",

@@ -8,9 +8,9 @@
 
 struct recipient;
 
-/* Makes an RSA-2048 key, its private numbers in the secure heap (secret_init() comes first). How long that takes is
- * luck, 50-500 ms on one CPU, so half the CPUs, up to four, try, and the first that is done wins: give it a thread of
- * its own. */
+/* Makes an RSA-2048 key, its private numbers in the secure heap (call secret_init() before). The time varies by chance,
+ * 50-500 ms on one CPU, so half the CPUs, up to four, try, and the first key is taken. Call it on a thread of its own.
+ */
 int recipient_new(struct recipient **ret, struct error *e);
 void recipient_free(struct recipient *r);
 DEFINE_CLEANUP(struct recipient *, recipient_free, recipient_freep)
@@ -19,8 +19,8 @@ DEFINE_CLEANUP(struct recipient *, recipient_free, recipient_freep)
 /* DER SubjectPublicKeyInfo; borrowed from r. */
 void recipient_public_key(const struct recipient *r, const uint8_t **ret, size_t *ret_size);
 
-/* Opens KMS's CiphertextForRecipient: CMS EnvelopedData (RFC 5652), BER with definite or indefinite lengths, and of it
- * exactly what KMS sends: version 2, one KeyTransRecipientInfo by subject key identifier, RSAES-OAEP with SHA-256 and
+/* Opens KMS's CiphertextForRecipient: CMS EnvelopedData (RFC 5652) in BER with definite or indefinite lengths, of the
+ * one kind that KMS sends: version 2, one KeyTransRecipientInfo by subject key identifier, RSAES-OAEP with SHA-256 and
  * MGF1-SHA-256 (RFC 4055), AES-256-CBC, 32 bytes of plaintext. Anything else is refused.
  *
  * FAILURE_KMS_ANSWER. Malformed structure is told in detail; failed decryption is one error, whichever step failed. */

@@ -196,7 +196,7 @@ static int parse_text(const char *text, size_t size, const char *subject, struct
                 return bad(subject, l->n + 1, e, "is larger than 256 KiB");
         k = json_parse(text, size, FAILURE_EVENT_LOG, subject, &record, &inner);
         if (k < 0)
-                return fail(e, inner.failure, k, subject, "record %zu %s", l->n + 1, inner.reason);
+                return fail(e, inner.failure, k, subject, "record %zu: %s", l->n + 1, inner.reason);
         return parse_record(record, subject, l, recnum, e);
 }
 

@@ -153,7 +153,7 @@ REFUSALS = [
     (["{f}/handmade.efi"], 70, "--stub-version=N"),
     (["{f}/handmade-inner-B.efi", "--stub-version=0"], 2, "is not a number from 1"),
     (["{f}/debian12.efi", "--stub-version=258"], 2, "says that it is 252"),
-    (["{f}/nowhere.efi"], 61, "cannot open"),
+    (["{f}/nowhere.efi"], 61, "cannot be opened"),
     (["{f}/db-A.esl"], 70, "is not a PE image"),
     (["{f}/debian12.efi", "--addon={f}/addon.efi"], 70, "its stub is version 252, which loads no addons"),
     (["{f}/debian13.efi", "--addon={f}/debian12.efi"], 70, "is a UKI, not an addon"),

@@ -307,7 +307,7 @@ def test_fits_what_kms_takes(run, tmp_path):
     ([*WHO, "--for", "queue"], USAGE, "queue"),
     ([*WHO, "--model", "https://bucket/"], USAGE, "s3://"),
     ([*WHO, "write"], USAGE, "write"),
-    ([*WHO, "--reference", "/nonexistent"], IO, "cannot open"),
+    ([*WHO, "--reference", "/nonexistent"], IO, "cannot be opened"),
 ])
 def test_usage(run, image, arguments, code, words):
     result = run("--reference", image, *arguments)

@@ -195,7 +195,7 @@ static const struct {
         { "\"lifecycle_hook\": {\"group\": \"a\\n\", \"name\": \"n\"}", "expected the name of an Auto Scaling group" },
         { "\"lifecycle_hook\": {\"group\": \"a:b\", \"name\": \"n\"}", "expected the name of an Auto Scaling group" },
         { "\"region\": \"eu-west-1\\u0000x\"", "\"region\" holds a NUL character" },
-        { "\"model\": \"bucket/x\"", "\"model\": \"bucket/x\": is not of the form s3://bucket/key" },
+        { "\"model\": \"bucket/x\"", "\"model\": \"bucket/x\": it is not of the form s3://bucket/key" },
         { "\"model\": \"https://bucket.s3.amazonaws.com/x/\"", "is not of the form s3://bucket/key" },
         { "\"model\": \"s3:///x\"", "\"\" is not the name of a bucket" },
         { "\"model\": \"s3://Bad_Bucket/x/\"", "\"Bad_Bucket\" is not the name of a bucket" },

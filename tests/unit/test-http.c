@@ -366,7 +366,7 @@ static void test_options(void **state) {
 
         (void) state;
         assert_refused(http_new(&(struct http_options) { .ca_bundle = "/nonexistent/ca.pem" }, &http, &e), &e,
-                       FAILURE_CONFIG, "cannot read the CA bundle");
+                       FAILURE_CONFIG, "the CA bundle cannot be read");
         assert_null(http);
 }
 

@@ -513,7 +513,7 @@ static void test_profile(void **state _unused_) {
         assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS,
                        "profile \"sso\" has no aws_access_key_id");
         unlink(path);
-        assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS, "cannot open");
+        assert_refused(credentials_from_environment(&none, &e), &e, FAILURE_CREDENTIALS, "cannot be opened");
         clear_environment();
 }
 

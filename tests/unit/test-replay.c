@@ -109,7 +109,7 @@ static void test_reads_files(void **state _unused_) {
 
         assert_non_null(mkdtemp(root));
         snprintf(path, sizeof path, "%s/log", root);
-        assert_refused(event_log_read(path, &l, &e), &e, FAILURE_IO, "cannot open");
+        assert_refused(event_log_read(path, &l, &e), &e, FAILURE_IO, "cannot be opened");
         assert_false(event_log_is_unfinished(path));
         tree_write(root, "log", "{\"pcr\":4,\"digests\":[]}\n");
         assert_ok(event_log_read(path, &l, &e), &e);
