@@ -23,7 +23,7 @@ from . import attestation, pki
 
 FIRMWARE_ALONE = hashlib.sha384(bytes(48) + hashlib.sha384(bytes(4)).digest()).digest()  # PCR2: a separator
 WELL_KNOWN = "/.well-known/sealboot/"
-REPORT = {"agent": "0.1.0", "outcome": "published", "duration_ms": 2500, "model": {"name": "tiny", "version": "1"},
+REPORT = {"agent": "9.9.9", "outcome": "published", "duration_ms": 2500, "model": {"name": "tiny", "version": "1"},
           "stages": [{"name": "configure", "began_ms": 0, "duration_ms": 12}, {"name": "release", "began_ms": 12, "duration_ms": 480}]}
 
 
