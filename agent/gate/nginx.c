@@ -83,7 +83,7 @@ static const char server[] =
         "        ssl_conf_command NumTickets 0;\n"
         "        ssl_early_data off;\n"
         "        # The gate judges certificates. nginx only lets the client prove that it has the key.\n"
-        "        ssl_verify_client optional_no_ca;\n"
+        "        ssl_verify_client %5$s;\n"
         "        ssl_verify_depth 1;\n"
         "\n"
         "        underscores_in_headers off;\n"
@@ -117,6 +117,7 @@ static const char server[] =
         "        proxy_hide_header Location;\n"
         "        proxy_hide_header Refresh;\n"
         "        proxy_hide_header Alt-Svc;\n"
+        "        proxy_hide_header X-Request-ID;\n"
         "        proxy_hide_header Clear-Site-Data;\n"
         "        proxy_hide_header Strict-Transport-Security;\n"
         "        proxy_hide_header Access-Control-Allow-Origin;\n"
@@ -268,6 +269,14 @@ static void print_upstream(FILE *f, const struct gate_config *c) {
                 fprintf(f, "        server 127.0.0.1:%u;\n", c->upstream_port);
 }
 
+/* A browser bothers its user when a server asks for a certificate. */
+static bool takes_certificates(const struct gate_config *c) {
+        for (size_t i = 0; i < c->n_callers; i++)
+                if (c->callers[i].kind == CALLER_AUTHORITY || c->callers[i].kind == CALLER_PEER)
+                        return true;
+        return false;
+}
+
 void nginx_print(FILE *f, const struct gate_config *c, const char *directory) {
         char ipv6[80] = "", limit[160];
 
@@ -282,7 +291,7 @@ void nginx_print(FILE *f, const struct gate_config *c, const char *directory) {
                 fprintf(f, connections, c->connections);
         fprintf(f, upstreams, directory);
         print_upstream(f, c);
-        fprintf(f, server, c->port, ipv6, directory, c->body_bytes);
+        fprintf(f, server, c->port, ipv6, directory, c->body_bytes, takes_certificates(c) ? "optional_no_ca" : "off");
         fprintf(f, own, "attestation", limit);
         fprintf(f, own, "report", "");
         fprintf(f, own, "requests", "");

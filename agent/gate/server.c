@@ -4,15 +4,19 @@
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <microhttpd.h>
+#include <stdatomic.h>
 #include <strings.h>
 
+#include "basic/clock.h"
 #include "basic/file.h"
 #include "basic/json.h"
 
 enum {
-        CONNECTIONS_MAX = 1000,
+        CONNECTIONS_MAX = 2000,
         CONNECTION_BYTES = 128 * 1024, /* a header of at most half of this: a certificate with a document inside */
         REPORT_MAX = 1024 * 1024,
+        FLUSH_MS = 2000,
+        FLUSH_STEP_MS = 10,
 };
 
 #define WELL_KNOWN "/.well-known/sealboot/"
@@ -21,11 +25,13 @@ enum {
 struct server {
         struct server_sources sources;
         struct MHD_Daemon *daemon;
+        atomic_uint waiting; /* requests that wait for the NitroTPM, or whose answer is not sent yet */
 };
 
 /* One request and its answer. */
 struct exchange {
         struct attester_question question; /* first: `queued` and `done` are given this */
+        struct server *server;
         struct MHD_Connection *connection;
         bool waited;
 };
@@ -83,6 +89,7 @@ static void on_queued(struct attester_question *q) {
         struct exchange *x = (struct exchange *) q;
 
         x->waited = true;
+        atomic_fetch_add(&x->server->waiting, 1);
         MHD_suspend_connection(x->connection);
 }
 
@@ -182,7 +189,7 @@ static enum MHD_Result look_at_header(void *userdata, enum MHD_ValueKind kind, c
 
         (void) kind;
         for (size_t i = 0; i < ELEMENTS(told); i++) {
-                const char **to = (const char **) ((char *) &h->question + told[i].offset);
+                const char **to = (void *) ((uint8_t *) &h->question + told[i].offset);
 
                 if (strcasecmp(told[i].name, key) != 0)
                         continue;
@@ -243,6 +250,7 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
                 if (!x)
                         return MHD_NO;
                 *x = (struct exchange) { .question = { .queued = on_queued, .done = on_done },
+                                         .server = userdata,
                                          .connection = connection };
                 *state = x;
                 return MHD_YES;
@@ -268,6 +276,8 @@ static void on_completed(void *userdata, struct MHD_Connection *connection, void
         (void) why;
         if (!x)
                 return;
+        if (x->waited)
+                atomic_fetch_sub(&x->server->waiting, 1);
         free(x->question.document);
         free(x);
         *state = NULL;
@@ -297,6 +307,9 @@ void server_stop(struct server *s) {
         if (!s)
                 return;
         attester_stop(s->sources.attester);
+        /* Whoever waited has an answer by now, which is still to be sent. */
+        for (unsigned ms = 0; ms < FLUSH_MS && atomic_load(&s->waiting) > 0; ms += FLUSH_STEP_MS)
+                clock_sleep_ms(FLUSH_STEP_MS);
         MHD_stop_daemon(s->daemon);
         free(s);
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way in as an image has it: sealboot-gate with the sockets that systemd would give it, nginx with the configuration that
-follows from gate.json, and a server on a Unix socket in place of the inference server."""
+"""The way in as an image has it: sealboot-gate with the sockets that systemd would give it, nginx with the
+configuration that follows from gate.json, and a server on a Unix socket in place of the inference server."""
 
 import contextlib
 import fcntl
@@ -108,13 +108,20 @@ class Gate:
     """with Gate(build, tcti, {"callers": ...}) as gate: gate.get(path)
 
     Everything is in a directory of its own with a short name, since the names of Unix sockets are short."""
-
     def __init__(self, build: pathlib.Path, tcti: str, config: dict, report: pathlib.Path | None = None):
         self.program = build / "agent/gate/sealboot-gate"
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sealboot-gate-"))
         self.port = nginx.free_ports(1)[0]
-        self.config = {"paths": {"server": "llama-server"}, "upstream": f"unix:{self.directory}/upstream", "port": self.port,
-                       "tcti": tcti, "report": str(report or self.directory / "report.json"), **config}
+        self.config = {
+            "paths": {
+                "server": "llama-server"
+            },
+            "upstream": f"unix:{self.directory}/upstream",
+            "port": self.port,
+            "tcti": tcti,
+            "report": str(report or self.directory / "report.json"),
+            **config
+        }
         self.processes, self.sockets, self.journal = [], [], []
 
     def path(self, name: str) -> pathlib.Path:
@@ -136,11 +143,18 @@ class Gate:
     def start_gate(self) -> subprocess.Popen:
         a, b = (fixed(s.fileno()) for s in self.sockets[:2])
         told = self.listen("notify", socket.SOCK_DGRAM) if not self.path("notify").exists() else self.sockets[2]
-        process = subprocess.Popen(
-            ["bash", "-c", f"exec 3<&{a} 4<&{b} {a}<&- {b}<&-; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" \"$@\"", self.program,
-             "--directory", self.directory, self.path("gate.json")], pass_fds=(a, b), stdin=subprocess.DEVNULL,
-            stderr=open(self.path("gate.log"), "ab"),
-            env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(self.path("notify"))})
+        process = subprocess.Popen([
+            "bash", "-c", f"exec 3<&{a} 4<&{b} {a}<&- {b}<&-; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" \"$@\"",
+            self.program, "--directory", self.directory,
+            self.path("gate.json")
+        ],
+                                   pass_fds=(a, b),
+                                   stdin=subprocess.DEVNULL,
+                                   stderr=open(self.path("gate.log"), "ab"),
+                                   env={
+                                       "PATH": os.environ["PATH"],
+                                       "NOTIFY_SOCKET": str(self.path("notify"))
+                                   })
         os.close(a)
         os.close(b)
         told.settimeout(20)
@@ -153,16 +167,24 @@ class Gate:
         return process
 
     def nginx_configuration(self) -> str:
-        printed = subprocess.run([self.program, "--nginx-configuration", "--directory", self.directory, self.path("gate.json")],
-                                 capture_output=True, text=True, check=True).stdout
-        return printed.replace("/run/sealboot-nginx", str(self.path("nginx"))).replace("/dev/log", str(self.path("journal")))
+        printed = subprocess.run(
+            [self.program, "--nginx-configuration", "--directory", self.directory,
+             self.path("gate.json")],
+            capture_output=True,
+            text=True,
+            check=True).stdout
+        return printed.replace("/run/sealboot-nginx",
+                               str(self.path("nginx"))).replace("/dev/log", str(self.path("journal")))
 
     def start_nginx(self) -> subprocess.Popen:
         self.path("nginx").mkdir(exist_ok=True)
         user = "user root;\n" if os.geteuid() == 0 else ""
-        self.write("nginx.conf", user + self.nginx_configuration().replace("worker_processes auto", "worker_processes 1"))
-        process = subprocess.Popen([nginx.program(), "-e", "stderr", "-c", self.path("nginx.conf")], stdin=subprocess.DEVNULL,
-                                   stderr=open(self.path("nginx.log"), "ab"))
+        self.write("nginx.conf",
+                   user + self.nginx_configuration().replace("worker_processes auto", "worker_processes 1"))
+        process = subprocess.Popen(
+            [nginx.program(), "-e", "stderr", "-c", self.path("nginx.conf")],
+            stdin=subprocess.DEVNULL,
+            stderr=open(self.path("nginx.log"), "ab"))
         assert nginx.listens(self.port, process), self.path("nginx.log").read_text()
         self.processes.append(process)
         return process

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way in for consumers: sealboot-gate and nginx before a server, over the local stack's NitroTPM."""
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import json
@@ -27,10 +28,11 @@ MODEL = hashlib.sha384(b"model").digest()
 
 @pytest.fixture(scope="module")
 def images(stack):
-    """The TPM of an instance that booted some image and measured some model; before every test it is switched on anew."""
+    """The TPM of an instance that booted some image and measured some model. Before every test it is switched on."""
     def boot():
         stack.control.tpm_extend(4, sha384=hashlib.sha384(b"image").digest())
         stack.control.tpm_extend(15, sha384=MODEL)
+
     return boot
 
 
@@ -44,6 +46,7 @@ def gate(build, stack, images):
         g = gates.Gate(build, stack.variables["TPM2TOOLS_TCTI"], config or {"callers": {"anybody": True}}, **more)
         started.append(g)
         return g.__enter__()
+
     yield start
     for g in started:
         g.__exit__()
@@ -57,10 +60,12 @@ def root_der(stack) -> bytes:
 def spki(gate) -> bytes:
     with socket.create_connection(("127.0.0.1", gate.port)) as plain, gate.context().wrap_socket(plain) as s:
         certificate = x509.load_der_x509_certificate(s.getpeercert(binary_form=True))
-    return certificate.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return certificate.public_key().public_bytes(serialization.Encoding.DER,
+                                                 serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 # --- the document
+
 
 def test_the_document_binds_the_key(stack, gate):
     g, nonce = gate(), os.urandom(32)
@@ -85,14 +90,17 @@ def test_sealboot_verify_takes_it(stack, gate, sealboot, tmp_path):
     (tmp_path / "document").write_bytes(g.attestation(f"?nonce={nonce.hex().upper()}"))
     reference = {"Measurements": {f"PCR{n}": stack.pcr(n) for n in (2, 4, 12)}}
     (tmp_path / "reference.json").write_text(json.dumps(reference))
-    result = sealboot("verify", "--root", stack.variables["SEALBOOT_ATTESTATION_ROOT"], "--nonce", nonce.hex(), "--reference",
-                      tmp_path / "reference.json", "--model-digest", f"sha384:{MODEL.hex()}", tmp_path / "document")
+    result = sealboot("verify", "--root", stack.variables["SEALBOOT_ATTESTATION_ROOT"], "--nonce", nonce.hex(),
+                      "--reference", tmp_path / "reference.json", "--model-digest", f"sha384:{MODEL.hex()}",
+                      tmp_path / "document")
     assert result.returncode == 0, result
 
 
-@pytest.mark.parametrize("query", ["?nonce=", "?nonce=00", "?nonce=" + "0" * 14, "?nonce=" + "0" * 17, "?nonce=" + "0" * 130,
-                                   "?nonce=" + "g" * 16, "?nonce=" + "0" * 16 + "&nonce=" + "0" * 16, "?once=" + "0" * 16, "?nonce",
-                                   "?nonce=" + "0" * 16 + "&x=1", "?nonce=%00" + "0" * 16, "?nonce=" + "0" * 16 + "%20"])
+@pytest.mark.parametrize("query", [
+    "?nonce=", "?nonce=00", "?nonce=" + "0" * 14, "?nonce=" + "0" * 17, "?nonce=" + "0" * 130, "?nonce=" + "g" * 16,
+    "?nonce=" + "0" * 16 + "&nonce=" + "0" * 16, "?once=" + "0" * 16, "?nonce", "?nonce=" + "0" * 16 + "&x=1",
+    "?nonce=%00" + "0" * 16, "?nonce=" + "0" * 16 + "%20"
+])
 def test_nonces_that_are_none(gate, query):
     answer = gate().get(ATTESTATION + query)
     assert answer.status == 400, answer
@@ -122,6 +130,51 @@ def test_one_address_cannot_use_up_what_all_share(gate):
     assert [g.get(ATTESTATION).status for _ in range(6)] == [200] * 6
 
 
+def test_a_tpm_that_fails(stack, gate):
+    g = gate()
+    stack.control.fault("rc", service="tpm", operation="NV_Write", rc=0x101)
+    answer = g.get(f"{ATTESTATION}?nonce={'00' * 8}")
+    assert answer.status == 503 and int(answer.headers["retry-after"]) > 0
+    assert answer.json["error"]["message"] == "a TPM command failed"
+    assert "TPM2_NV_Write" in g.path("gate.log").read_text()
+    assert g.get(f"{ATTESTATION}?nonce={'00' * 8}").status == 200
+    assert stack.control.tpm()["nv"] == []
+
+
+def test_few_may_wait(stack, gate):
+    """One question after the other goes to the TPM. Whoever would have to wait for many is told to come back."""
+    g = gate({"callers": {"anybody": True}, "limits": {"attestations_per_minute": 6000,
+                                                        "attestations_per_minute_and_address": 6000}})
+    assert g.get(ATTESTATION).status == 200
+    stack.control.fault("latency", service="tpm", operation="NV_Write", seconds=0.3, count=None)
+    nonces = [os.urandom(8) for _ in range(40)]
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        waiting = [pool.submit(g.get, f"{ATTESTATION}?nonce={nonce.hex()}") for nonce in nonces]
+        time.sleep(0.5)
+        assert g.get("/v1/models").status == 200 and g.get(ATTESTATION).status == 200
+        assert not all(w.done() for w in waiting)
+        answers = [w.result() for w in waiting]
+    given = [(a, n) for a, n in zip(answers, nonces) if a.status == 200]
+    assert 16 <= len(given) < 40
+    for answer, nonce in given:
+        assert attestation_check.verify(answer.body, root_der(stack), time.time()).nonce == nonce
+    assert {a.status for a in answers} <= {200, 429, 503}
+    assert all(int(a.headers["retry-after"]) > 0 for a in answers if a.status != 200)
+
+
+def test_a_stop_answers_those_who_wait(stack, gate):
+    g = gate()
+    stack.control.fault("latency", service="tpm", operation="NV_Write", seconds=2, count=None)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(g.get, f"{ATTESTATION}?nonce={'00' * 8}") for _ in range(3)]
+        time.sleep(0.7)
+        g.gate.terminate()
+        assert g.gate.wait(20) == 0
+        statuses = sorted(w.result().status for w in waiting)
+    assert statuses[-1] == 503 and set(statuses) <= {200, 503}
+    assert stack.control.tpm()["nv"] == []
+
+
 def test_a_gate_that_is_started_again_keeps_the_key(stack, gate):
     g = gate()
     key = spki(g)
@@ -145,11 +198,13 @@ def test_key_is_for_nginx_alone(gate):
     assert (g.path("key.pem").stat().st_mode & 0o777) == 0o640
     memory = pathlib.Path(f"/proc/{g.gate.pid}/status").read_text()
     assert "Threads" in memory
-    assert subprocess.run(["openssl", "pkey", "-in", g.path("key.pem"), "-noout", "-text"], capture_output=True,
+    assert subprocess.run(["openssl", "pkey", "-in", g.path("key.pem"), "-noout", "-text"],
+                          capture_output=True,
                           check=True).stdout.count(b"prime256v1") == 1
 
 
 # --- TLS
+
 
 def test_tls_1_2_is_refused(gate):
     g = gate()
@@ -184,20 +239,34 @@ def test_plain_http_is_refused(gate):
 
 # --- what is let through
 
-LLAMA = {"GET": ["/", "/health", "/v1/health", "/props", "/models", "/v1/models", "/_app/x.js"],
-         "POST": ["/completion", "/completions", "/v1/completions", "/chat/completions", "/v1/chat/completions", "/v1/responses",
-                  "/v1/messages", "/embedding", "/embeddings", "/v1/embeddings", "/rerank", "/v1/rerank", "/infill", "/tokenize",
-                  "/detokenize", "/apply-template"]}
-OLLAMA = {"GET": ["/", "/api/version", "/api/tags", "/v1/models"],
-          "POST": ["/api/show", "/api/generate", "/api/chat", "/api/embed", "/api/embeddings", "/v1/chat/completions",
-                   "/v1/completions", "/v1/embeddings"]}
-VLLM = {"GET": ["/health", "/ping", "/version", "/v1/models"],
-        "POST": ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/tokenize", "/detokenize", "/score",
-                 "/rerank", "/v1/audio/transcriptions"]}
-FORBIDDEN = ["/slots", "/slots/0", "/metrics", "/lora-adapters", "/debug/pprof/", "/debug/pprof/heap", "/api/push", "/api/pull",
-             "/api/create", "/api/copy", "/api/delete", "/api/blobs/sha256:00", "/api/me", "/scale_elastic_ep", "/docs", "/openapi.json",
-             "/sleep", "/load", "/authorize", "/_sealboot_authorize", "/.well-known/sealboot/authorize", "/.well-known/sealboot/",
-             "/_app", "/v1/models/", "/v1", "/%76%31/models"]
+LLAMA = {
+    "GET": ["/", "/health", "/v1/health", "/props", "/models", "/v1/models", "/_app/x.js"],
+    "POST": [
+        "/completion", "/completions", "/v1/completions", "/chat/completions", "/v1/chat/completions", "/v1/responses",
+        "/v1/messages", "/embedding", "/embeddings", "/v1/embeddings", "/rerank", "/v1/rerank", "/infill", "/tokenize",
+        "/detokenize", "/apply-template"
+    ]
+}
+OLLAMA = {
+    "GET": ["/", "/api/version", "/api/tags", "/v1/models"],
+    "POST": [
+        "/api/show", "/api/generate", "/api/chat", "/api/embed", "/api/embeddings", "/v1/chat/completions",
+        "/v1/completions", "/v1/embeddings"
+    ]
+}
+VLLM = {
+    "GET": ["/health", "/ping", "/version", "/v1/models"],
+    "POST": [
+        "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/tokenize", "/detokenize",
+        "/score", "/rerank", "/v1/audio/transcriptions"
+    ]
+}
+FORBIDDEN = [
+    "/slots", "/slots/0", "/metrics", "/lora-adapters", "/debug/pprof/", "/debug/pprof/heap", "/api/push", "/api/pull",
+    "/api/create", "/api/copy", "/api/delete", "/api/blobs/sha256:00", "/api/me", "/scale_elastic_ep", "/docs",
+    "/openapi.json", "/sleep", "/load", "/authorize", "/_sealboot_authorize", "/.well-known/sealboot/authorize",
+    "/.well-known/sealboot/", "/_app", "/v1/models/", "/v1", "/%76%31/models"
+]
 
 
 @pytest.mark.parametrize("server, paths", [("llama-server", LLAMA), ("ollama", OLLAMA), ("vllm", VLLM)])
@@ -206,7 +275,8 @@ def test_ready_made_lists(gate, server, paths):
     for method, listed in paths.items():
         for path in listed:
             answer = g.ask(method, path + "?a=b", body=b"{}" if method == "POST" else None)
-            assert (answer.status, answer.json["path"], answer.json["method"]) == (200, path + "?a=b", method), (path, answer)
+            assert (answer.status, answer.json["path"], answer.json["method"]) == (200, path + "?a=b", method), (path,
+                                                                                                                 answer)
             other = g.ask("DELETE", path)
             assert other.status == 405 and other.json["error"]["code"] == 405, (path, other)
     g.upstream.arrived.clear()
@@ -219,10 +289,12 @@ def test_ready_made_lists(gate, server, paths):
 
 
 @pytest.mark.parametrize("target", [
-    "//v1/models", "/v1//models", "/v1/./models", "/v1/../v1/models", "/slots/../v1/models", "/v1/models/..", "/v1/%6dodels",
-    "/v1%2fmodels", "/v1/%2e%2e/v1/models", "/v1/models%00", "/v1/models;x", "/_app/..;/slots", "/_app/%2e%2e/slots", "/_app/a%2fb",
-    "/_app/../slots", "/_app/a\\b", "/_app/\xe9", "/_app/a%20b", "/v1/models#x", "/./", "/V1/models", "*", "https://x/slots",
-    "http://127.0.0.1/_sealboot_authorize", "//slots", "/v1/models/", "/v1/models%3fx"])
+    "//v1/models", "/v1//models", "/v1/./models", "/v1/../v1/models", "/slots/../v1/models", "/v1/models/..",
+    "/v1/%6dodels", "/v1%2fmodels", "/v1/%2e%2e/v1/models", "/v1/models%00", "/v1/models;x", "/_app/..;/slots",
+    "/_app/%2e%2e/slots", "/_app/a%2fb", "/_app/../slots", "/_app/a\\b", "/_app/\xe9", "/_app/a%20b", "/v1/models#x",
+    "/./", "/V1/models", "*", "https://x/slots", "http://127.0.0.1/_sealboot_authorize", "//slots", "/v1/models/",
+    "/v1/models%3fx"
+])
 def test_other_spellings_are_refused(gate, target):
     g = gate()
     answer = g.raw(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
@@ -231,8 +303,23 @@ def test_other_spellings_are_refused(gate, target):
 
 
 def test_own_paths(gate):
-    g = gate({"callers": {"anybody": True}, "paths": {"also": [
-        {"path": "/own", "methods": ["PUT"]}, {"prefix": "/ui/", "methods": ["GET"]}, {"path": "/ui/exact", "methods": ["POST"]}]}})
+    g = gate({
+        "callers": {
+            "anybody": True
+        },
+        "paths": {
+            "also": [{
+                "path": "/own",
+                "methods": ["PUT"]
+            }, {
+                "prefix": "/ui/",
+                "methods": ["GET"]
+            }, {
+                "path": "/ui/exact",
+                "methods": ["POST"]
+            }]
+        }
+    })
     assert g.ask("PUT", "/own", body=b"x").json["method"] == "PUT"
     assert g.get("/ui/a/b.js?v=1").json["path"] == "/ui/a/b.js?v=1"
     assert g.get("/ui/exact").status == 405
@@ -250,11 +337,38 @@ def test_body_limit(gate):
     assert len(g.upstream.arrived) == 1
 
 
+def test_body_limit_without_a_length(gate):
+    g = gate({"callers": {"anybody": True}, "limits": {"body_bytes": 1000}})
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = g.raw(head + b"800\r\n" + b"x" * 0x800 + b"\r\n0\r\n\r\n")
+    assert answer.split(b" ")[1] == b"413", answer
+    assert not any(len(a.get("body", b"")) > 1000 for a in g.upstream.arrived)
+
+
+def test_certificates_are_asked_for_only_where_they_count(gate, authority, tmp_path):
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    for callers, asked in ((TOKENS, False),
+                           ({"certificate_authorities": [{"name": "a", "file": str(tmp_path / "ca.pem")}]}, True)):
+        g = gate({"callers": callers})
+        shown = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{g.port}", "-msg"], input="",
+                               capture_output=True, text=True, timeout=30, check=False).stdout
+        assert ("CertificateRequest" in shown) == asked, shown
+
+
 def test_what_the_server_is_told(gate):
     g = gate({"callers": {"tokens": [{"name": "app", "sha256": hashlib.sha256(b"secret").hexdigest()}]}})
-    answer = g.ask("POST", "/v1/completions", body=b"{}", token="secret", headers={
-        "X-Forwarded-For": "6.6.6.6", "Forwarded": "for=6.6.6.6", "Host": "evil.example", "Proxy-Authorization": "Basic eA==",
-        "X_Under_Score": "1", "X-Sealboot-Caller": "root"})
+    answer = g.ask("POST",
+                   "/v1/completions",
+                   body=b"{}",
+                   token="secret",
+                   headers={
+                       "X-Forwarded-For": "6.6.6.6",
+                       "Forwarded": "for=6.6.6.6",
+                       "Host": "evil.example",
+                       "Proxy-Authorization": "Basic eA==",
+                       "X_Under_Score": "1",
+                       "X-Sealboot-Caller": "root"
+                   })
     assert answer.status == 200
     headers = {k.lower(): v for k, v in g.upstream.arrived[-1]["headers"]}
     assert headers["host"] == "localhost"
@@ -264,12 +378,18 @@ def test_what_the_server_is_told(gate):
 
 def test_what_the_server_cannot_steer(gate):
     g = gate()
-    g.upstream.more_headers = {"X-Accel-Redirect": "/_sealboot_authorize", "Location": "https://evil.example/", "Alt-Svc": "h3=\":1\"",
-                               "Refresh": "0; url=https://evil.example/", "Access-Control-Allow-Origin": "https://evil.example",
-                               "Server": "model/1"}
+    g.upstream.more_headers = {
+        "X-Accel-Redirect": "/_sealboot_authorize",
+        "Location": "https://evil.example/",
+        "Alt-Svc": "h3=\":1\"",
+        "Refresh": "0; url=https://evil.example/",
+        "Access-Control-Allow-Origin": "https://evil.example",
+        "Server": "model/1"
+    }
     answer = g.get("/v1/models")
     assert answer.status == 200 and answer.json["path"] == "/v1/models"
-    assert not {"location", "alt-svc", "refresh", "access-control-allow-origin", "x-accel-redirect"} & set(answer.headers)
+    assert not {"location", "alt-svc", "refresh", "access-control-allow-origin", "x-accel-redirect"} & set(
+        answer.headers)
     assert answer.headers["server"] == "nginx"
 
 
@@ -282,17 +402,20 @@ def test_no_server(gate):
 
 def test_malformed_requests(gate):
     g = gate()
-    for request in (b"GET /v1/models HTTP/1.1\r\n\r\n", b"\x16\x03\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-                    b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                    b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-                    b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\nab",
-                    b"GET /v1/models\x01 HTTP/1.1\r\nHost: x\r\n\r\n"):
+    for request in (
+            b"GET /v1/models HTTP/1.1\r\n\r\n", b"\x16\x03\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\n\r\n",
+            b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+            b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\nab",
+            b"GET /v1/models\x01 HTTP/1.1\r\nHost: x\r\n\r\n"):
         answer = g.raw(request)
         assert answer.split(b" ")[1] in (b"400", b"404", b"501"), (request, answer)
     assert g.upstream.arrived == []
 
 
 # --- streams
+
 
 def read_lines(response, g, count=3):
     times = []
@@ -335,23 +458,44 @@ def test_http_2(gate):
     g = gate()
     for _ in range(3):
         g.upstream.step.release()
-    curl = subprocess.run(["curl", "-sk", "--http2", "-w", "%{http_version} %{http_code}", "-d", '{"stream": 1}',
-                           f"https://127.0.0.1:{g.port}/v1/chat/completions"], capture_output=True, text=True, timeout=60, check=True)
+    curl = subprocess.run([
+        "curl", "-sk", "--http2", "-w", "%{http_version} %{http_code}", "-d", '{"stream": 1}',
+        f"https://127.0.0.1:{g.port}/v1/chat/completions"
+    ],
+                          capture_output=True,
+                          text=True,
+                          timeout=60,
+                          check=True)
     assert curl.stdout == "data: 0\n\ndata: 1\n\ndata: 2\n\n2 200"
     for path in ("/slots", "//v1/models", "/v1/%6dodels", "/_sealboot_authorize"):
-        curl = subprocess.run(["curl", "-sk", "--http2", "--path-as-is", "-o", "/dev/null", "-w", "%{http_version} %{http_code}",
-                               f"https://127.0.0.1:{g.port}{path}"], capture_output=True, text=True, timeout=60, check=True)
+        curl = subprocess.run([
+            "curl", "-sk", "--http2", "--path-as-is", "-o", "/dev/null", "-w", "%{http_version} %{http_code}",
+            f"https://127.0.0.1:{g.port}{path}"
+        ],
+                              capture_output=True,
+                              text=True,
+                              timeout=60,
+                              check=True)
         assert curl.stdout in ("2 404", "2 400"), (path, curl.stdout)
 
 
 # --- who may call
 
+
 def sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-TOKENS = {"tokens": [{"name": "app", "sha256": sha256("secret-1")}, {"name": "auditor", "sha256": sha256("secret-2"),
-                                                                    "reads_requests": True}]}
+TOKENS = {
+    "tokens": [{
+        "name": "app",
+        "sha256": sha256("secret-1")
+    }, {
+        "name": "auditor",
+        "sha256": sha256("secret-2"),
+        "reads_requests": True
+    }]
+}
 
 
 def test_tokens(gate):
@@ -373,7 +517,8 @@ def test_tokens(gate):
     b"X-Sealboot-Method: GET", b"X_Sealboot_Caller: app", b"X-Original-URI: /health",
     b"Authorization: Bearer wrong\r\nAuthorization: Bearer secret-1", b"Authorization : Bearer secret-1",
     b"Authorization: Bearer wrong\r\n Bearer secret-1", b"X: y\r\n\tAuthorization: Bearer secret-1",
-    b"Connection: Authorization", b"Proxy-Authorization: Bearer secret-1"])
+    b"Connection: Authorization", b"Proxy-Authorization: Bearer secret-1"
+])
 def test_headers_of_the_client_are_not_believed(gate, headers):
     g = gate({"callers": TOKENS})
     answer = g.raw(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n\r\n")
@@ -416,6 +561,7 @@ def test_report(gate, tmp_path):
 
 # --- the log
 
+
 def wait_for(condition, seconds=10):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -425,9 +571,21 @@ def wait_for(condition, seconds=10):
 
 def test_requests_are_logged_without_their_content(gate):
     g = gate({"callers": TOKENS})
-    words = {"body": "PROMPT-IN-BODY", "query": "PROMPT-IN-QUERY", "path": "PROMPT-IN-PATH", "header": "PROMPT-IN-HEADER"}
-    asked = g.ask("POST", f"/v1/completions?x={words['query']}", body=words["body"], token="secret-1",
-                  headers={"X-Header": words["header"], "User-Agent": words["header"], "Referer": words["header"]})
+    words = {
+        "body": "PROMPT-IN-BODY",
+        "query": "PROMPT-IN-QUERY",
+        "path": "PROMPT-IN-PATH",
+        "header": "PROMPT-IN-HEADER"
+    }
+    asked = g.ask("POST",
+                  f"/v1/completions?x={words['query']}",
+                  body=words["body"],
+                  token="secret-1",
+                  headers={
+                      "X-Header": words["header"],
+                      "User-Agent": words["header"],
+                      "Referer": words["header"]
+                  })
     assert asked.status == 200
     assert g.get(f"/{words['path']}", token="secret-1").status == 404
     assert g.get(f"/_app/{words['path']}?{words['query']}", token="secret-1").status == 200
@@ -436,16 +594,25 @@ def test_requests_are_logged_without_their_content(gate):
     wait_for(lambda: len(g.get(REQUESTS, token="secret-2").json["requests"]) >= 4)
     log = g.get(REQUESTS, token="secret-2")
     first, unlisted, prefix, unknown = log.json["requests"][:4]
-    assert {k: first[k] for k in ("caller", "path", "status", "id")} == {
-        "caller": "app", "path": "/v1/completions", "status": 200, "id": asked.headers["x-request-id"]}
+    assert {
+        k: first[k]
+        for k in ("caller", "path", "status", "id")
+    } == {
+        "caller": "app",
+        "path": "/v1/completions",
+        "status": 200,
+        "id": asked.headers["x-request-id"]
+    }
     assert set(first) == {"time", "caller", "path", "status", "bytes", "duration_ms", "id"}
     assert first["bytes"] == len(asked.body)
     assert (unlisted["path"], unlisted["status"]) == ("", 404)
     assert (prefix["path"], prefix["caller"]) == ("/_app/", "app")
     assert (unknown["path"], unknown["caller"], unknown["status"]) == ("/v1/models", "", 401)
     journal = json.loads(g.journal[0].partition(": ")[2])
-    assert set(journal) == {"time", "caller", "path", "status", "bytes", "seconds", "id"} and journal["id"] == first["id"]
-    everything = "".join(g.journal) + log.body.decode() + g.path("nginx.log").read_text() + g.path("gate.log").read_text()
+    assert set(journal) == {"time", "caller", "path", "status", "bytes", "seconds", "id"
+                            } and journal["id"] == first["id"]
+    everything = "".join(
+        g.journal) + log.body.decode() + g.path("nginx.log").read_text() + g.path("gate.log").read_text()
     for word in [*words.values(), "secret-1", "secret-2", "127.0.0.1"]:
         assert word not in everything, word
 
@@ -472,9 +639,11 @@ def test_nothing_is_logged_of_errors(gate):
 def test_lines_that_nginx_would_not_write(gate):
     g = gate({"callers": TOKENS})
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-        for line in (b"", b"x" * 60000, b"<1>a sealboot_nginx: {", b"<1>Nov 29 sealboot_nginx: {}", b"\0", b"\xff\xfe" * 50,
-                     b'<1>Nov 29 sealboot_nginx: {"time":"2026-11-29T00:00:00+00:00","caller":"\\"","path":"/","status":"200","bytes":"1",'
-                     b'"seconds":"0.001","id":"00000000000000000000000000000000"}'):
+        for line in (
+                b"", b"x" * 60000, b"<1>a sealboot_nginx: {", b"<1>Nov 29 sealboot_nginx: {}", b"\0", b"\xff\xfe" * 50,
+                b'<1>Nov 29 sealboot_nginx: {"time":"2026-11-29T00:00:00+00:00","caller":"\\"","path":"/",'
+                b'"status":"200","bytes":"1",'
+                b'"seconds":"0.001","id":"00000000000000000000000000000000"}'):
             s.sendto(line, str(g.path("log")))
     assert g.get("/v1/models", token="secret-1").status == 200
     wait_for(lambda: g.get(REQUESTS, token="secret-2").json["refused_lines"] == 7)
@@ -485,35 +654,52 @@ def test_lines_that_nginx_would_not_write(gate):
 
 # --- certificates
 
+
 def write_identity(gate, name: str, identity) -> tuple[str, str]:
     return gate.write(f"{name}.crt", identity.pem), gate.write(f"{name}.key", pki.private_pem(identity))
 
 
 def client(authority, name="alice", **change):
     now = int(time.time())
-    shape = pki.Shape(name, now - 3600, now + 3600, ca=False, curve=ec.SECP256R1, hash=hashes.SHA256,
-                      extensions=((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False),))
+    shape = pki.Shape(name,
+                      now - 3600,
+                      now + 3600,
+                      ca=False,
+                      curve=ec.SECP256R1,
+                      hash=hashes.SHA256,
+                      extensions=((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False), ))
     return pki.issue(dataclasses.replace(shape, **change), authority)
 
 
 @pytest.fixture(scope="module")
 def authority():
     now = int(time.time())
-    return pki.issue(pki.Shape("partners", now - 3600, now + 86400, path_length=0, curve=ec.SECP256R1, hash=hashes.SHA256))
+    return pki.issue(
+        pki.Shape("partners", now - 3600, now + 86400, path_length=0, curve=ec.SECP256R1, hash=hashes.SHA256))
 
 
 def test_certificates_of_an_authority(gate, authority, tmp_path):
     (tmp_path / "ca.pem").write_bytes(authority.pem)
-    g = gate({"callers": {"certificate_authorities": [{"name": "partner", "file": str(tmp_path / "ca.pem"), "reads_requests": True}]}})
+    g = gate({
+        "callers": {
+            "certificate_authorities": [{
+                "name": "partner",
+                "file": str(tmp_path / "ca.pem"),
+                "reads_requests": True
+            }]
+        }
+    })
     assert g.get("/v1/models", certificate=write_identity(g, "good", client(authority))).status == 200
     assert g.get("/v1/models").status == 401
-    other = pki.issue(pki.Shape("partners", int(time.time()) - 9, int(time.time()) + 99, curve=ec.SECP256R1, hash=hashes.SHA256))
+    other = pki.issue(
+        pki.Shape("partners", int(time.time()) - 9, int(time.time()) + 99, curve=ec.SECP256R1, hash=hashes.SHA256))
     answer = g.get("/v1/models", certificate=write_identity(g, "other", client(other)))
     assert answer.status == 403 and "partner did not issue" in answer.json["error"]["message"], answer
     odd = client(authority, name='x" "y/../z\u00e9')
     assert g.get("/v1/models", certificate=write_identity(g, "odd", odd)).status == 200
     for refused in (client(authority, not_after=int(time.time()) - 60),
-                    client(authority, extensions=((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),))):
+                    client(authority,
+                           extensions=((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False), ))):
         answer = g.get("/v1/models", certificate=write_identity(g, "refused", refused))
         assert answer.status in (400, 403), answer
     certificate = write_identity(g, "reader", client(authority, name="bob"))
@@ -529,19 +715,30 @@ class Peer:
 
     def __init__(self, leaf, pcrs, *, key=None, document=None, wrap=None, **fields):
         self.key = key or ec.generate_private_key(ec.SECP256R1())
-        public = self.key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        self.document = document or attestation.document(leaf, pcrs, **{
-            "user_data": b"sealboot tls v1\0" + hashlib.sha256(public).digest(), **fields})
-        value = cbor.dumps(['application/cose; cose-type="cose-sign1"', self.document]) if wrap is None else wrap(self.document)
+        public = self.key.public_key().public_bytes(serialization.Encoding.DER,
+                                                    serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.document = document or attestation.document(
+            leaf, pcrs, **{
+                "user_data": b"sealboot tls v1\0" + hashlib.sha256(public).digest(),
+                **fields
+            })
+        value = cbor.dumps(['application/cose; cose-type="cose-sign1"', self.document]) if wrap is None else wrap(
+            self.document)
         now = int(time.time())
-        shape = pki.Shape("peer", now - 60, now + 3600, ca=False, curve=ec.SECP256R1, hash=hashes.SHA256,
-                          extensions=((x509.UnrecognizedExtension(self.OID, octet_string(value)), False),))
+        shape = pki.Shape("peer",
+                          now - 60,
+                          now + 3600,
+                          ca=False,
+                          curve=ec.SECP256R1,
+                          hash=hashes.SHA256,
+                          extensions=((x509.UnrecognizedExtension(self.OID, octet_string(value)), False), ))
         self.identity = pki.issue(shape, None, key=self.key)
 
 
 def octet_string(value: bytes) -> bytes:
     size = len(value)
-    return b"\x04" + (bytes([size]) if size < 128 else b"\x81" + bytes([size]) if size < 256 else b"\x82" + size.to_bytes(2, "big")) + value
+    return b"\x04" + (bytes([size]) if size < 128 else b"\x81" + bytes([size]) if size < 256 else b"\x82" +
+                      size.to_bytes(2, "big")) + value
 
 
 @pytest.fixture(scope="module")
@@ -554,9 +751,17 @@ def peers(gate, leaf, tmp_path):
     """The gate that accepts peers of one image and one model for a minute."""
     (tmp_path / "root.pem").write_bytes(leaf.path()[0].pem)
     (tmp_path / "references.json").write_text(attested.reference(attested.pcrs(), 2, 4, 12))
-    return gate({"callers": {**TOKENS, "peers": [{
-        "name": "peer", "references": str(tmp_path / "references.json"), "model_digests": [f"sha384:{MODEL.hex()}"],
-        "max_age_seconds": 60, "root": str(tmp_path / "root.pem")}]}})
+    return gate({
+        "callers": {
+            **TOKENS, "peers": [{
+                "name": "peer",
+                "references": str(tmp_path / "references.json"),
+                "model_digests": [f"sha384:{MODEL.hex()}"],
+                "max_age_seconds": 60,
+                "root": str(tmp_path / "root.pem")
+            }]
+        }
+    })
 
 
 def test_peers(peers, leaf):
@@ -576,7 +781,9 @@ def test_peers_that_are_refused(peers, leaf):
     nonce = {"nonce": b"12345678"}
     table = [
         ("pcrs: differ", Peer(leaf, attested.pcrs(image=b"another"))),
-        ("pcrs: differ", Peer(leaf, {**values, 12: b"\1" * 48})),
+        ("pcrs: differ", Peer(leaf, {
+            **values, 12: b"\1" * 48
+        })),
         ("model:", Peer(leaf, attested.pcrs(model=b"another"))),
         ("model:", Peer(leaf, attested.pcrs(model=None))),
         ("age:", Peer(leaf, values, now=now - 90)),
@@ -610,8 +817,10 @@ def test_a_document_becomes_too_old(peers, leaf):
 def test_a_certificate_without_its_key(peers, leaf):
     peer, thief = Peer(leaf, attested.pcrs()), ec.generate_private_key(ec.SECP256R1())
     path = peers.write("stolen.crt", peer.identity.pem)
-    key = peers.write("thief.key", thief.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                                       serialization.NoEncryption()))
+    key = peers.write(
+        "thief.key",
+        thief.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                            serialization.NoEncryption()))
     with pytest.raises(ssl.SSLError):
         peers.context((path, key))
     escaped = urllib.parse.quote(peer.identity.pem.decode(), safe="")
@@ -621,19 +830,35 @@ def test_a_certificate_without_its_key(peers, leaf):
 
 # --- the program
 
+
 def run(build, *arguments, **more):
-    return subprocess.run([build / "agent/gate/sealboot-gate", *map(str, arguments)], capture_output=True, text=True, timeout=30,
-                          check=False, **more)
+    return subprocess.run([build / "agent/gate/sealboot-gate", *map(str, arguments)],
+                          capture_output=True,
+                          text=True,
+                          timeout=30,
+                          check=False,
+                          **more)
 
 
 def test_check_config(build, tmp_path, authority):
-    good = {"callers": {"certificate_authorities": [{"name": "a", "file": "/etc/ca.pem"}]}, "paths": {"server": "vllm"},
-            "upstream": "127.0.0.1:8000"}
+    good = {
+        "callers": {
+            "certificate_authorities": [{
+                "name": "a",
+                "file": "/etc/ca.pem"
+            }]
+        },
+        "paths": {
+            "server": "vllm"
+        },
+        "upstream": "127.0.0.1:8000"
+    }
     (tmp_path / "etc/sealboot").mkdir(parents=True)
     (tmp_path / "etc/sealboot/gate.json").write_text(json.dumps(good))
     missing = run(build, "--check-config", "--root", tmp_path)
     assert missing.returncode == 10 and "/etc/ca.pem" in missing.stderr
-    for content, words in ((b"", "holds no certificate"), (authority.pem + b"-----BEGIN CERTIFICATE-----\nx\n", "cannot be read")):
+    for content, words in ((b"", "holds no certificate"), (authority.pem + b"-----BEGIN CERTIFICATE-----\nx\n",
+                                                           "cannot be read")):
         (tmp_path / "etc/ca.pem").write_bytes(content)
         bad = run(build, "--check-config", "--root", tmp_path)
         assert bad.returncode == 10 and words in bad.stderr, bad
@@ -647,13 +872,23 @@ def test_check_config(build, tmp_path, authority):
     assert run(build, "--root", tmp_path).returncode == 2
     assert run(build, "a", "b").returncode == 2
     with open("/dev/full", "w", encoding="ascii") as full:
-        assert subprocess.run([build / "agent/gate/sealboot-gate", "--help"], stdout=full, stderr=subprocess.DEVNULL,
+        assert subprocess.run([build / "agent/gate/sealboot-gate", "--help"],
+                              stdout=full,
+                              stderr=subprocess.DEVNULL,
                               check=False).returncode == 61
 
 
 def test_without_systemd(build, tmp_path):
-    (tmp_path / "gate.json").write_text(json.dumps({"callers": {"anybody": True}, "paths": {"server": "vllm"},
-                                                    "upstream": "127.0.0.1:8000"}))
+    (tmp_path / "gate.json").write_text(
+        json.dumps({
+            "callers": {
+                "anybody": True
+            },
+            "paths": {
+                "server": "vllm"
+            },
+            "upstream": "127.0.0.1:8000"
+        }))
     result = run(build, "--directory", tmp_path, tmp_path / "gate.json")
     assert result.returncode == 63 and "systemd has not given it its two sockets" in result.stderr
     assert not (tmp_path / "key.pem").exists()

@@ -8,7 +8,6 @@ import random
 import re
 import shutil
 import time
-import urllib.request
 
 import pytest
 
@@ -106,8 +105,8 @@ def test_report_is_for_everyone_and_weights_are_not(booted):
 
 
 def test_inference_server_has_the_model_and_no_way_out(booted):
-    with urllib.request.urlopen("http://127.0.0.1:8080/probe", timeout=30) as answer:
-        probe = json.load(answer)
+    probe = json.loads(booted.run("curl", "-s", "--unix-socket", "/run/sealboot-upstream/llama-server.sock",
+                                  "http://localhost/probe").stdout)
     assert probe == {"sha256": hashlib.sha256(MODEL["model.gguf"]).hexdigest(), "writable": [], "interfaces": ["lo"],
                      "sockets": [], "tpm": []}
 

@@ -302,6 +302,7 @@ static void test_nginx(void **state) {
                 "server unix:/run/s.sock;",
                 "server unix:/d/gate.sock;",
                 "client_max_body_size 16777216;",
+                "ssl_verify_client off;",
         };
         _cleanup_gate_config_ struct gate_config *c = NULL;
         _cleanup_free_ char *printed = NULL;
