@@ -7,7 +7,7 @@
 
 enum { UNREACHABLE_MS = 3000 };
 
-/* Set but empty is as good as unset, as in the SDKs. */
+/* A variable that is empty counts as unset, as in the SDKs. */
 static const char *variable(const char *name, const char *fallback) {
         const char *value = getenv(name);
 
@@ -16,8 +16,8 @@ static const char *variable(const char *name, const char *fallback) {
         return fallback ? variable(fallback, NULL) : NULL;
 }
 
-/* The clients' errors name settings of the agent's configuration; here each of them is a variable, or the one for all
- * services. */
+/* The clients' errors name settings of the agent's configuration. For an owner each of them is a variable of the
+ * environment, or the variable for all services. */
 static int in_variables(int r, struct error *e) {
         static const struct {
                 const char *subject, *names[2], *expected;
@@ -59,8 +59,9 @@ static int choose_endpoints(struct endpoint_choice *ret_kms, struct endpoint_cho
         int r;
 
         r = flag("AWS_USE_FIPS_ENDPOINT", &c.use_fips, e);
-        if (r == 0)
-                r = flag("AWS_USE_DUALSTACK_ENDPOINT", &c.use_dualstack, e);
+        if (r < 0)
+                return r;
+        r = flag("AWS_USE_DUALSTACK_ENDPOINT", &c.use_dualstack, e);
         if (r < 0)
                 return r;
         *ret_kms = *ret_s3 = c;
@@ -69,28 +70,37 @@ static int choose_endpoints(struct endpoint_choice *ret_kms, struct endpoint_cho
         return 0;
 }
 
-int owner_new(struct owner **ret, struct error *e) {
+static int make_clients(struct owner *o, struct error *e) {
         const struct http_options http = {
                 .ca_bundle = variable("AWS_CA_BUNDLE", NULL),
                 .unreachable_ms = UNREACHABLE_MS,
         };
-        const char *region = variable("AWS_REGION", "AWS_DEFAULT_REGION");
-        _cleanup_owner_ struct owner *o = calloc(1, sizeof *o);
         struct endpoint_choice kms, s3;
+        int r;
+
+        o->region = variable("AWS_REGION", "AWS_DEFAULT_REGION");
+        r = choose_endpoints(&kms, &s3, e);
+        if (r < 0)
+                return r;
+        r = http_new(&http, &o->http, e);
+        if (r < 0)
+                return r;
+        r = credentials_from_environment(&o->credentials, e);
+        if (r < 0)
+                return r;
+        r = kms_new(o->http, o->credentials, o->region, &kms, 0, &o->kms, e);
+        if (r < 0)
+                return r;
+        return o->region ? s3_new(o->http, o->credentials, o->region, &s3, &o->s3, e) : 0;
+}
+
+int owner_new(struct owner **ret, struct error *e) {
+        _cleanup_owner_ struct owner *o = calloc(1, sizeof *o);
         int r;
 
         if (!o)
                 return fail_oom(e);
-        o->region = region;
-        r = choose_endpoints(&kms, &s3, e);
-        if (r == 0)
-                r = http_new(&http, &o->http, e);
-        if (r == 0)
-                r = credentials_from_environment(&o->credentials, e);
-        if (r == 0)
-                r = kms_new(o->http, o->credentials, region, &kms, 0, &o->kms, e);
-        if (r == 0 && region)
-                r = s3_new(o->http, o->credentials, region, &s3, &o->s3, e);
+        r = make_clients(o, e);
         if (r < 0)
                 return in_variables(r, e);
         *ret = TAKE(o);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* CRC-32C (Castagnoli), RFC 3720, appendix B.4: of the checksums that S3 takes with an upload the one that costs least.
- * The CPU's own instruction computes it where there is one. */
+/* CRC-32C (Castagnoli), RFC 3720, appendix B.4: the cheapest of the checksums that S3 accepts with an upload. The CPU's
+ * own instruction computes it where there is one. */
 
 #include "basic/macros.h"
 

@@ -38,9 +38,7 @@ static int begin_file(void *userdata, size_t file, struct error *e) {
         int r;
 
         r = source_file_open(job->source, file, &f->file, e);
-        if (r == 0)
-                r = verity_tree_new(job->source->model->files[file].size, &f->tree, e);
-        return r;
+        return r < 0 ? r : verity_tree_new(job->source->model->files[file].size, &f->tree, e);
 }
 
 static void close_file(struct open_file *f) {
@@ -49,12 +47,20 @@ static void close_file(struct open_file *f) {
         f->tree = NULL;
 }
 
+int digest_unit(struct verity_hash *hash, struct verity_tree *tree, uint64_t unit, const uint8_t *data, size_t n) {
+        uint8_t leaves[VERITY_BLOCK];
+
+        if (verity_leaves(hash, data, n, leaves) < 0 ||
+            verity_tree_set(tree, hash, unit, leaves, (n + VERITY_BLOCK - 1) / VERITY_BLOCK) < 0)
+                return -EIO;
+        return verity_tree_settle(tree, hash, unit);
+}
+
 static int hash_part(void *userdata, size_t file, uint64_t part, void *thread, struct error *e) {
         struct job *job = userdata;
         struct worker *w = thread;
         struct open_file *f = &job->files[file];
         uint64_t size = job->source->model->files[file].size, end = MIN_OF((part + 1) * PART, size);
-        uint8_t leaves[VERITY_BLOCK];
         int r;
 
         for (uint64_t at = part * PART; at < end; at += VERITY_UNIT) {
@@ -63,10 +69,7 @@ static int hash_part(void *userdata, size_t file, uint64_t part, void *thread, s
                 r = source_file_read(&f->file, at, w->unit, n, e);
                 if (r < 0)
                         return r;
-                if (verity_leaves(w->hash, w->unit, n, leaves) < 0 ||
-                    verity_tree_set(f->tree, w->hash, at / VERITY_UNIT, leaves, (n + VERITY_BLOCK - 1) / VERITY_BLOCK) <
-                            0 ||
-                    verity_tree_settle(f->tree, w->hash, at / VERITY_UNIT) < 0)
+                if (digest_unit(w->hash, f->tree, at / VERITY_UNIT, w->unit, n) < 0)
                         return fail(e, FAILURE_INTERNAL, -EIO, f->file.path, "hashing failed");
                 progress_add(job->progress, n);
         }
@@ -80,10 +83,12 @@ static int end_file(void *userdata, size_t file, void *thread, struct error *e) 
         int r;
 
         r = source_file_unchanged(&f->file, e);
-        if (r == 0 && verity_tree_digest(f->tree, w->hash, job->source->model->files[file].digest) < 0)
-                r = fail(e, FAILURE_INTERNAL, -EIO, f->file.path, "hashing failed");
+        if (r < 0)
+                return r;
+        if (verity_tree_digest(f->tree, w->hash, job->source->model->files[file].digest) < 0)
+                return fail(e, FAILURE_INTERNAL, -EIO, f->file.path, "hashing failed");
         close_file(f);
-        return r;
+        return 0;
 }
 
 static void worker_free(void *thread) {
@@ -101,11 +106,12 @@ static int worker_new(void *userdata, void **ret, struct error *e) {
         if (!w)
                 return fail_oom(e);
         r = verity_hash_new(&w->hash, e);
-        if (r < 0)
+        if (r < 0) {
                 worker_free(w);
-        else
-                *ret = w;
-        return r;
+                return r;
+        }
+        *ret = w;
+        return 0;
 }
 
 int digest_source(struct source *s, unsigned n_threads, struct progress *progress, struct error *e) {
@@ -141,16 +147,20 @@ int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret
         if (!ctx || !buffer || EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) != 1)
                 return fail_oom(e);
         r = source_file_open(s, 0, &f, e);
-        for (uint64_t at = 0; r == 0 && at < size; at += VERITY_UNIT) {
+        if (r < 0)
+                return r;
+        for (uint64_t at = 0; at < size; at += VERITY_UNIT) {
                 size_t n = (size_t) MIN_OF(size - at, (uint64_t) VERITY_UNIT);
 
                 r = source_file_read(&f, at, buffer, n, e);
-                if (r == 0 && EVP_DigestUpdate(ctx, buffer, n) != 1)
-                        r = fail(e, FAILURE_INTERNAL, -EIO, f.path, "hashing failed");
+                if (r < 0)
+                        return r;
+                if (EVP_DigestUpdate(ctx, buffer, n) != 1)
+                        return fail(e, FAILURE_INTERNAL, -EIO, f.path, "hashing failed");
                 progress_add(progress, n);
                 progress_show(progress);
         }
-        if (r == 0 && EVP_DigestFinal_ex(ctx, ret, NULL) != 1)
-                r = fail(e, FAILURE_INTERNAL, -EIO, f.path, "hashing failed");
-        return r < 0 ? r : source_file_unchanged(&f, e);
+        if (EVP_DigestFinal_ex(ctx, ret, NULL) != 1)
+                return fail(e, FAILURE_INTERNAL, -EIO, f.path, "hashing failed");
+        return source_file_unchanged(&f, e);
 }

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Digests of what lies on the owner's disk, by many threads. */
+/* Digests of a model on the owner's disk, by many threads. */
 
 #include "owner/progress.h"
 #include "owner/source.h"
 
 /* Fills the digest of every file, and the model's. */
 int digest_source(struct source *s, unsigned n_threads, struct progress *progress, struct error *e);
-/* The plain SHA-384 of the only file of a source: what "measure": "sha384" extends. One thread, by its nature. */
+/* The plain SHA-384 of the only file of a source, which images with "measure": "sha384" extend. SHA-384 of one file
+ * takes one thread. */
 int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret[static MODEL_DIGEST], struct error *e);
+
+/* Hashes a unit of a file, of n bytes, into the file's tree. -EIO. */
+int digest_unit(struct verity_hash *hash, struct verity_tree *tree, uint64_t unit, const uint8_t *data, size_t n);

@@ -31,7 +31,7 @@ struct profile {
         const char *other;            /* what it has instead of keys, if that is known: "sso_session" */
 };
 
-/* What the SDKs take credentials from, and sealboot does not. */
+/* Sources of credentials that the SDKs know, and sealboot does not. */
 static const char *other_kind(const char *name) {
         static const char *const names[] = { "sso_session", "sso_start_url", "credential_process",
                                              "role_arn",    "login_session", "web_identity_token_file" };
@@ -52,8 +52,8 @@ static char *unquote(char *text) {
         return text + 1;
 }
 
-/* "key = value", or with a colon, which Python's readers take as well. No value has white space in it, so what is
- * behind some is a comment. */
+/* "key = value", or with a colon, which Python's readers take as well. No value has white space in it, so the rest of
+ * the line is a comment. */
 static void profile_line(char *line, struct profile *p) {
         size_t n = strcspn(line, "=:");
         char *name = line, *value = line + n + 1;
@@ -160,7 +160,7 @@ static int from_file(struct credential_file *f, const char *profile, struct prof
         return p.id && p.key ? 0 : lacks_keys(f->path, profile, &p, e);
 }
 
-/* The first file's error, and where the second says that the credentials are. */
+/* Adds to the first file's error where the second file says that the credentials are. */
 static void tell_of_config(const char *path, const char *profile, const char *other, struct error *e) {
         char first[sizeof e->reason];
 
@@ -170,8 +170,8 @@ static void tell_of_config(const char *path, const char *profile, const char *ot
                  other);
 }
 
-/* The credentials file, and what the SDKs look at when it lacks the profile. The first one's error is the one to tell.
- */
+/* From the credentials file, or from the file that the SDKs read when that one lacks the profile. The error is about
+ * the first file. */
 static int from_profile(struct credentials **ret, struct error *e) {
         _cleanup_(credential_file_done) struct credential_file file = {}, config = {};
         const char *profile = environment("AWS_PROFILE") ?: environment("AWS_DEFAULT_PROFILE") ?: "default";
@@ -179,8 +179,9 @@ static int from_profile(struct credentials **ret, struct error *e) {
         int r;
 
         r = file_below_home("AWS_SHARED_CREDENTIALS_FILE", "/.aws/credentials", &file.path, e);
-        if (r == 0)
-                r = file_below_home("AWS_CONFIG_FILE", "/.aws/config", &config.path, e);
+        if (r < 0)
+                return r;
+        r = file_below_home("AWS_CONFIG_FILE", "/.aws/config", &config.path, e);
         if (r < 0)
                 return r;
         if (!file.path)
@@ -201,7 +202,7 @@ static int from_profile(struct credentials **ret, struct error *e) {
         return r;
 }
 
-/* What a shell or a secret's file leaves behind a key. */
+/* Whether a shell or a file left white space around a key. */
 static bool has_space(const char *text) {
         return text[strcspn(text, "\t\r\n")] || text[0] == ' ' || text[strlen(text) - 1] == ' ';
 }

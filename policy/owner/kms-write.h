@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What an owner does with KMS and an instance never does: a data key to seal with, and its plaintext again. */
+/* Requests to KMS that only owners make: for a data key to seal with, and for its plaintext again. */
 
 #include "aws/kms.h"
 

@@ -26,7 +26,7 @@ static int check_destination(const char *path, struct error *e) {
                         break;
         if (d && !entry)
                 return 0;
-        fail(e, FAILURE_PUBLISH, -EEXIST, path, "is there already, and not an empty directory");
+        fail(e, FAILURE_PUBLISH, -EEXIST, path, "exists, and is not an empty directory");
         fail_advice(e, "Name a directory that does not exist yet.");
         return -EEXIST;
 }
@@ -67,8 +67,9 @@ int landing_new(const char *destination, struct landing **ret, struct error *e) 
                 return r;
         }
         r = make_directory(l, "private", &l->private_fd, e);
-        if (r == 0)
-                r = make_directory(l, "model", &l->model_fd, e);
+        if (r < 0)
+                return r;
+        r = make_directory(l, "model", &l->model_fd, e);
         if (r < 0)
                 return r;
         *ret = TAKE(l);

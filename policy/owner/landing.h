@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Where a model is unsealed to on its owner's disk: into a private directory beside the destination, which takes its
- * place when all is whole, and is gone with everything in it otherwise.
+/* Opens a model on its owner's disk: into a private directory beside the destination, which is renamed to it when every
+ * file is whole, and is removed otherwise.
  *
  *   DESTINATION.XXXXXX/private/0, 1, ...   files being unsealed
  *   DESTINATION.XXXXXX/model/<paths>       whole ones, under their own names
@@ -12,9 +12,9 @@
 
 struct landing;
 
-/* FAILURE_PUBLISH (-EEXIST) when the destination is there and not an empty directory. */
+/* FAILURE_PUBLISH (-EEXIST) when the destination exists and is not an empty directory. */
 int landing_new(const char *destination, struct landing **ret, struct error *e);
-/* Removes what is not published. */
+/* Removes everything that is not published. */
 void landing_free(struct landing *l);
 DEFINE_CLEANUP(struct landing *, landing_free, landing_freep)
 

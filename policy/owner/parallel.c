@@ -49,8 +49,8 @@ static void stop(struct parallel *p, int r, const struct error *e) {
         pthread_mutex_unlock(&p->lock);
 }
 
-/* The next part, or false when none is left or the work has ended. Its file is ready, unless this thread must begin it.
- */
+/* Takes the next part; false when none is left or the work has ended. The part's file is ready, unless this thread must
+ * begin it. */
 static bool take(struct parallel *p, size_t *ret_file, uint64_t *ret_part, bool *ret_begin) {
         bool taken = false;
 
@@ -96,19 +96,18 @@ static bool was_last(struct parallel *p, size_t file) {
 
 static int one_part(struct parallel *p, size_t file, uint64_t part, bool begin, void *thread, struct error *e) {
         const struct parallel_work *w = p->work;
-        int r = 0;
+        int r;
 
         if (begin) {
-                if (w->begin)
-                        r = w->begin(w->job, file, e);
-                if (r == 0)
-                        ready(p, file);
+                r = w->begin ? w->begin(w->job, file, e) : 0;
+                if (r < 0)
+                        return r;
+                ready(p, file);
         }
-        if (r == 0)
-                r = w->part(w->job, file, part, thread, e);
-        if (r == 0 && was_last(p, file) && w->end)
-                r = w->end(w->job, file, thread, e);
-        return r;
+        r = w->part(w->job, file, part, thread, e);
+        if (r < 0 || !was_last(p, file) || !w->end)
+                return r;
+        return w->end(w->job, file, thread, e);
 }
 
 static void *run(void *userdata) {
@@ -208,7 +207,7 @@ int parallel_run(const struct parallel_work *work, struct progress *progress, st
         signals = signalfd(-1, &mask, SFD_CLOEXEC);
         if (!files || finished < 0 || signals < 0)
                 return fail_oom(e);
-        /* Blocked before the threads start, which inherit it: only this thread hears of signals. */
+        /* Blocked before the threads start, which inherit the mask, so that only this thread receives signals. */
         pthread_sigmask(SIG_BLOCK, &mask, &before);
         r = run_threads(&p, work->n_threads ? work->n_threads : parallel_cpus(), signals, progress, e);
         pthread_sigmask(SIG_SETMASK, &before, NULL);

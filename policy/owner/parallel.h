@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Files cut into parts, worked on by threads: each part of each file once, in order of their numbers as far as they are
- * begun, and parts of many files at the same time. SIGINT, SIGTERM and SIGHUP end the work like a failure, so that the
- * caller cleans up. */
+/* Threads that work on files in parts: on each part of each file once, begun in the order of their numbers, and on
+ * parts of several files at the same time. SIGINT, SIGTERM and SIGHUP end the work like a failure, so that the caller
+ * cleans up. */
 
 #include <signal.h>
 
@@ -29,8 +29,8 @@ struct parallel_work {
  * that were begun and not ended are then the caller's to clean up. -EINTR (FAILURE_STOPPED) after a signal. */
 int parallel_run(const struct parallel_work *work, struct progress *progress, struct error *e);
 
-/* The signals that end work: those three, without what is ignored (by nohup, or for a shell's background job), which
- * would be queued if it were blocked. */
+/* The signals that end work: those three, except ignored ones (by nohup, or for a shell's background job), which would
+ * be queued if they were blocked. */
 void parallel_signals(sigset_t *ret);
 
 /* CPUs this process may run on. */

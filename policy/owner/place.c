@@ -131,15 +131,16 @@ static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t ma
         return 0;
 }
 
-/* Where a name of the place is: a path, or with *ret_s3 not NULL the key of an object in the place's bucket. */
+/* A name in the place: as a path, or if *ret_s3 is not NULL as the key of an object in the place's bucket. */
 static int find_in_place(const struct place *p, struct owner *owner, const char *name, char **ret_path,
                          struct s3 **ret_s3, struct error *e) {
         struct s3 *s3 = NULL;
         int r;
 
         r = place_path(p, name, ret_path, e);
-        if (r == 0 && p->bucket)
-                r = owner_s3(owner, &s3, e);
+        if (r < 0)
+                return r;
+        r = p->bucket ? owner_s3(owner, &s3, e) : 0;
         if (r < 0)
                 return r;
         *ret_s3 = s3;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Where a sealed model, or a single sealed object, is: in S3 or in a local directory. */
+/* The place of a sealed model, or of a single sealed object: in S3 or on a local disk. */
 
 #include "owner/clients.h"
 #include "sealed/message.h"
@@ -13,8 +13,8 @@ struct place {
 };
 
 /* "s3://bucket/prefix/" and "s3://bucket" are models, "s3://bucket/key" is an object. Local paths that end in '/' or
- * are directories are models, others objects. What is meant for S3 and spelled otherwise is no local path
- * (remote-name.h). FAILURE_USAGE. */
+ * are directories are models, others objects. Other spellings of names in S3 are refused (remote-name.h).
+ * FAILURE_USAGE. */
 int place_parse(const char *text, struct place *ret, struct error *e);
 void place_done(struct place *p);
 #define _cleanup_place_ _cleanup_(place_done)
@@ -34,8 +34,8 @@ int place_read_at(const struct place *p, struct owner *owner, const char *name, 
 /* The message header of an object, and its size; nothing beside the header is read. */
 int place_read_header(const struct place *p, struct owner *owner, const char *name, struct message_header **ret,
                       uint64_t *ret_size, struct error *e);
-/* Passes on the result of an operation on the place; where that says that there is no such path, and the path may be a
- * bucket's name without its s3://, the advice says so. */
+/* Returns `r`, the result of an operation on the place. If the path does not exist and may be a bucket's name without
+ * its s3://, sets advice that says so. */
 int place_advise(const struct place *p, int r, struct error *e);
 /* An error when S3 will not tell. */
 int place_exists(const struct place *p, struct owner *owner, const char *name, bool *ret, struct error *e);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a person sees while bytes are worked on, on standard error: a bar with rate and time left on a terminal, a plain
- * line now and then otherwise. Counting is for any thread; showing is for one. */
+/* Progress on standard error: a bar with rate and time left on a terminal, otherwise a plain line for each tenth.
+ * progress_add() is thread-safe; progress_show() is not. */
 
 #include <stdatomic.h>
 
@@ -21,7 +21,7 @@ struct progress {
 
 void progress_begin(struct progress *p, const char *verb, uint64_t total, enum progress_mode mode);
 void progress_add(struct progress *p, uint64_t bytes);
-/* Shows where things are, if it is time to. */
+/* Shows the progress, if the last time is long enough ago. */
 void progress_show(struct progress *p);
 /* Clears the bar. */
 void progress_end(struct progress *p);

@@ -31,8 +31,8 @@ static int checksum_of(const void *data, size_t n, struct checksum *ret) {
         return 0;
 }
 
-/* S3 compares what it received with the checksum of what we sent before it stores it, and says which checksum it
- * stored. A service that knows no checksums says nothing. */
+/* S3 compares the checksum that was sent with the bytes that it received before it stores them, and answers with the
+ * checksum that it stored. A service that does not support checksums answers without one. */
 static int check_stored(struct http_call *call, const char *stored, const char *sent, struct error *e) {
         if (!stored || streq(stored, sent))
                 return 0;
@@ -118,8 +118,9 @@ int s3_upload_begin(struct s3 *s3, const char *bucket, const char *key, struct s
         if (!upload->bucket || !upload->key)
                 return fail_oom(e);
         r = s3_perform(s3, &request, &call, e);
-        if (r == 0)
-                r = read_upload_id(call, &upload->id, e);
+        if (r < 0)
+                return r;
+        r = read_upload_id(call, &upload->id, e);
         if (r < 0)
                 return r;
         *ret = TAKE(upload);
@@ -181,7 +182,7 @@ int s3_upload_part(struct s3_upload *upload, unsigned number, const void *data, 
         return keep_part(upload, number, http_call_header(call, "etag"), &checksum) < 0 ? fail_oom(e) : 0;
 }
 
-/* S3 answers 200 at once, and may find out later that it fails. */
+/* S3 answers 200 at once, and reports a later failure in the body. */
 static enum http_verdict judge_complete(struct http_call *call, struct error *e) {
         struct service_answer answer = service_answer(call);
         _cleanup_free_ char *copy = strndup(answer.text, answer.n);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What an owner does to a bucket, beside aws/s3.h: put, multipart upload, delete, list. Errors and retries as there.
+/* Requests to S3 that only owners make: put, multipart upload, delete, list. Errors and retries as in aws/s3.h.
  * Every body is sent with its CRC32C, which S3 checks before it stores the bytes, keeps with the object, and demands
  * where Object Lock is on; what it says it stored is compared with what was sent.
  * Source: Amazon S3 API Reference. */

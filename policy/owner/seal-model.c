@@ -12,7 +12,7 @@ enum { CONNECTIONS_PER_CPU = 4, CONNECTIONS_MIN = 8, CONNECTIONS_MAX = 64 };
 struct sealing_file {
         struct seal_file file;
         struct sink_object *object; /* NULL: of one part, put at once */
-        bool written;               /* it is at its place: to be removed if the model fails */
+        bool written;               /* may be at its place: is removed if the model fails */
 };
 
 struct sealing {
@@ -44,6 +44,18 @@ static int begin_file(void *userdata, size_t file, struct error *e) {
         return sink_begin(job->sink, object_name(job->s, file), size, &f->object, e);
 }
 
+/* A file of one part. Once it was sent, it may be at its place, whatever the answer was. */
+static int put_at_once(struct sealing *job, size_t file, const struct sealed_part *sealed, struct error *e) {
+        struct sealing_file *f = &job->files[file];
+        int r;
+
+        r = source_file_unchanged(&f->file.source, e);
+        if (r < 0)
+                return r;
+        f->written = true;
+        return sink_put(job->sink, object_name(job->s, file), sealed->data, sealed->size, e);
+}
+
 static int write_part(void *userdata, size_t file, uint64_t part, void *thread, struct error *e) {
         struct sealing *job = userdata;
         struct sealing_file *f = &job->files[file];
@@ -53,37 +65,32 @@ static int write_part(void *userdata, size_t file, uint64_t part, void *thread, 
         r = seal_part(thread, &f->file, part, &sealed, e);
         if (r < 0)
                 return r;
-        if (f->object)
-                r = sink_part(f->object, (unsigned) part + 1, sealed.offset, sealed.data, sealed.size, e);
-        else {
-                /* Known to be whole only now; and once it was sent, it may be there whatever the answer was. */
-                r = source_file_unchanged(&f->file.source, e);
-                if (r < 0)
-                        return r;
-                f->written = true;
-                r = sink_put(job->sink, object_name(job->s, file), sealed.data, sealed.size, e);
-        }
-        if (r == 0)
-                progress_add(job->s->progress, sealed.plaintext);
-        return r;
+        r = f->object ? sink_part(f->object, (unsigned) part + 1, sealed.offset, sealed.data, sealed.size, e)
+                      : put_at_once(job, file, &sealed, e);
+        if (r < 0)
+                return r;
+        progress_add(job->s->progress, sealed.plaintext);
+        return 0;
 }
 
+/* A file that fails is closed by seal_model(), and removed by clean_up(). */
 static int end_file(void *userdata, size_t file, void *thread, struct error *e) {
         struct sealing *job = userdata;
         struct sealing_file *f = &job->files[file];
         int r;
 
         r = seal_file_digest(&f->file, sealer_hash(thread), job->s->source->model->files[file].digest, e);
-        if (r == 0 && f->object) {
+        if (r < 0)
+                return r;
+        if (f->object) {
                 f->written = true;
                 r = sink_complete(f->object, e);
-                if (r == 0) {
-                        sink_object_free(f->object);
-                        f->object = NULL;
-                }
+                if (r < 0)
+                        return r;
+                sink_object_free(TAKE(f->object));
         }
         seal_file_close(&f->file);
-        return r;
+        return 0;
 }
 
 static int thread_new(void *userdata, void **ret, struct error *e) {
@@ -92,9 +99,10 @@ static int thread_new(void *userdata, void **ret, struct error *e) {
 
         (void) userdata;
         r = sealer_new(&s, e);
-        if (r == 0)
-                *ret = s;
-        return r;
+        if (r < 0)
+                return r;
+        *ret = s;
+        return 0;
 }
 
 static void thread_free(void *thread) {
@@ -122,12 +130,13 @@ static int write_manifest(struct sealing *job, struct error *e) {
         if (!m->name || !m->version)
                 return fail_oom(e);
         r = manifest_write(m, &text, e);
-        if (r == 0)
-                r = seal_bytes(job->s->key, text, strlen(text), &sealed, &n, e);
+        if (r < 0)
+                return r;
+        r = seal_bytes(job->s->key, text, strlen(text), &sealed, &n, e);
         return r < 0 ? r : sink_put(job->sink, MODEL_MANIFEST_OBJECT, sealed, n, e);
 }
 
-/* Best effort: the first error is the one to tell. */
+/* Removes as much as possible: the error to report is the one before. */
 static void clean_up(struct sealing *job) {
         struct seal_model *s = job->s;
         struct error unused = {};
@@ -135,8 +144,7 @@ static void clean_up(struct sealing *job) {
         if (s->place->is_model)
                 (void) sink_remove(job->sink, MODEL_MANIFEST_OBJECT, &unused);
         for (size_t i = 0; i < s->source->model->n_files; i++) {
-                sink_object_free(job->files[i].object);
-                job->files[i].object = NULL;
+                sink_object_free(TAKE(job->files[i].object));
                 if (job->files[i].written)
                         (void) sink_remove(job->sink, object_name(s, i), &unused);
         }
@@ -164,30 +172,36 @@ static int run(struct sealing *job, struct error *e) {
         int r;
 
         r = parallel_run(&work, s->progress, e);
-        if (r == 0)
-                r = model_digest(s->source->model, e);
-        if (r == 0 && s->place->is_model)
-                r = write_manifest(job, e);
-        return r;
+        if (r < 0)
+                return r;
+        r = model_digest(s->source->model, e);
+        if (r < 0)
+                return r;
+        return s->place->is_model ? write_manifest(job, e) : 0;
 }
 
-/* A model's manifest goes first, and then every object that it can have named. */
+/* Removes a model's manifest first, and then every object that it can have named. */
 static int remove_old(const struct seal_model *s, struct sink *sink, struct error *e) {
-        bool there = true;
         int r;
 
         if (!s->place->is_model)
                 return sink_remove(sink, NULL, e);
         r = sink_remove(sink, MODEL_MANIFEST_OBJECT, e);
-        for (size_t i = 0; r == 0 && there && i < MODEL_FILES_MAX; i++) {
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < MODEL_FILES_MAX; i++) {
                 char name[32];
+                bool there;
 
                 snprintf(name, sizeof name, MODEL_OBJECT_FORMAT, i);
                 r = place_exists(s->place, s->owner, name, &there, e);
-                if (r == 0 && there)
-                        r = sink_remove(sink, name, e);
+                if (r < 0 || !there)
+                        return r;
+                r = sink_remove(sink, name, e);
+                if (r < 0)
+                        return r;
         }
-        return r;
+        return 0;
 }
 
 int seal_model_check(const struct place *place, struct owner *owner, struct error *e) {
@@ -197,8 +211,9 @@ int seal_model_check(const struct place *place, struct owner *owner, struct erro
         int r;
 
         r = place_subject(place, name, &subject, e);
-        if (r == 0)
-                r = place_exists(place, owner, name, &there, e);
+        if (r < 0)
+                return r;
+        r = place_exists(place, owner, name, &there, e);
         if (r < 0 || !there)
                 return r;
         fail(e, FAILURE_PUBLISH, -EEXIST, subject, "there is a sealed %s at this place already",
@@ -219,10 +234,12 @@ int seal_model(struct seal_model *s, bool replace, struct error *e) {
         for (size_t i = 0; i < s->source->model->n_files; i++)
                 files[i].file.source.fd = -1;
         r = name_objects(s->source->model, e);
-        if (r == 0)
-                r = sink_new(s->place, s->owner, &sink, e);
-        if (r == 0 && replace)
-                r = remove_old(s, sink, e);
+        if (r < 0)
+                return r;
+        r = sink_new(s->place, s->owner, &sink, e);
+        if (r < 0)
+                return r;
+        r = replace ? remove_old(s, sink, e) : 0;
         if (r < 0)
                 return r;
         job.sink = sink;

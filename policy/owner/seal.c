@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "owner/seal.h"
 
+#include "owner/digest.h"
 #include "sealed/frame.h"
 
 struct sealer {
@@ -37,12 +38,11 @@ int seal_file_open(const struct source *s, size_t index, const struct seal_key *
         ret->size = s->model->files[index].size;
         if (count_of(ret->size, key->frame_length) >= MESSAGE_FINAL_MARK)
                 return fail(e, FAILURE_IO, -EFBIG, ret->source.path,
-                            "has more than 2^32 - 2 frames of %u bytes; choose longer ones", key->frame_length);
+                            "has more than 2^32 - 2 frames of %u bytes: seal it with a larger --frame-length",
+                            key->frame_length);
         r = message_header_new(key->context, key->n_context, &key->encrypted, 1, key->frame_length, key->data_key,
                                &ret->header, &ret->key, e);
-        if (r == 0)
-                r = verity_tree_new(ret->size, &ret->tree, e);
-        return r;
+        return r < 0 ? r : verity_tree_new(ret->size, &ret->tree, e);
 }
 
 int seal_file_digest(const struct seal_file *f, struct verity_hash *hash, uint8_t ret[static VERITY_DIGEST],
@@ -50,9 +50,11 @@ int seal_file_digest(const struct seal_file *f, struct verity_hash *hash, uint8_
         int r;
 
         r = source_file_unchanged(&f->source, e);
-        if (r == 0 && verity_tree_digest(f->tree, hash, ret) < 0)
-                r = fail(e, FAILURE_INTERNAL, -EIO, f->source.path, "hashing failed");
-        return r;
+        if (r < 0)
+                return r;
+        if (verity_tree_digest(f->tree, hash, ret) < 0)
+                return fail(e, FAILURE_INTERNAL, -EIO, f->source.path, "hashing failed");
+        return 0;
 }
 
 void seal_file_close(struct seal_file *f) {
@@ -70,8 +72,9 @@ int sealer_new(struct sealer **ret, struct error *e) {
         if (!s)
                 return fail_oom(e);
         r = frame_cipher_new(true, &s->cipher, e);
-        if (r == 0)
-                r = verity_hash_new(&s->hash, e);
+        if (r < 0)
+                return r;
+        r = verity_hash_new(&s->hash, e);
         if (r < 0)
                 return r;
         *ret = TAKE(s);
@@ -103,7 +106,7 @@ static int make_room(struct sealer *s, size_t room, struct error *e) {
         return 0;
 }
 
-/* The frame that plaintext goes into, one after another. */
+/* Writes plaintext into frames, one after another. */
 struct frame_writer {
         struct frame_cipher *cipher;
         uint8_t *out;
@@ -151,13 +154,24 @@ static int frame_write(struct frame_writer *w, const uint8_t *data, size_t n) {
         return 0;
 }
 
-static int hash_unit(struct sealer *s, struct seal_file *f, uint64_t unit, size_t n) {
-        uint8_t leaves[VERITY_BLOCK];
+/* Hashes and encrypts the file's bytes from `start` to `end`. */
+static int seal_range(struct sealer *s, struct seal_file *f, uint64_t start, uint64_t end, struct frame_writer *w,
+                      struct error *e) {
+        int r;
 
-        if (verity_leaves(s->hash, s->unit, n, leaves) < 0 ||
-            verity_tree_set(f->tree, s->hash, unit, leaves, (n + VERITY_BLOCK - 1) / VERITY_BLOCK) < 0)
-                return -EIO;
-        return verity_tree_settle(f->tree, s->hash, unit);
+        for (uint64_t at = start; at < end; at += VERITY_UNIT) {
+                size_t n = (size_t) MIN_OF(end - at, (uint64_t) VERITY_UNIT);
+
+                r = source_file_read(&f->source, at, s->unit, n, e);
+                if (r < 0)
+                        return r;
+                if (digest_unit(s->hash, f->tree, at / VERITY_UNIT, s->unit, n) < 0 || frame_write(w, s->unit, n) < 0)
+                        return fail(e, FAILURE_INTERNAL, -EIO, f->source.path, "encryption failed");
+        }
+        /* An empty file is one empty final frame. */
+        if (f->size == 0 && (frame_open_next(w) < 0 || frame_finish(w) < 0))
+                return fail(e, FAILURE_INTERNAL, -EIO, f->source.path, "encryption failed");
+        return 0;
 }
 
 int seal_part(struct sealer *s, struct seal_file *f, uint64_t index, struct sealed_part *ret, struct error *e) {
@@ -181,18 +195,9 @@ int seal_part(struct sealer *s, struct seal_file *f, uint64_t index, struct seal
                 memcpy(w.out, f->header->bytes, f->header->size);
                 w.n = f->header->size;
         }
-        for (uint64_t at = start; at < end; at += VERITY_UNIT) {
-                size_t n = (size_t) MIN_OF(end - at, (uint64_t) VERITY_UNIT);
-
-                r = source_file_read(&f->source, at, s->unit, n, e);
-                if (r < 0)
-                        return r;
-                if (hash_unit(s, f, at / VERITY_UNIT, n) < 0 || frame_write(&w, s->unit, n) < 0)
-                        return fail(e, FAILURE_INTERNAL, -EIO, f->source.path, "encryption failed");
-        }
-        /* An empty file is one empty final frame. */
-        if (f->size == 0 && (frame_open_next(&w) < 0 || frame_finish(&w) < 0))
-                return fail(e, FAILURE_INTERNAL, -EIO, f->source.path, "encryption failed");
+        r = seal_range(s, f, start, end, &w, e);
+        if (r < 0)
+                return r;
         *ret = (struct sealed_part) {
                 .data = s->out,
                 .size = w.n,
@@ -212,8 +217,9 @@ int seal_bytes(const struct seal_key *key, const void *data, size_t n, uint8_t *
 
         r = message_header_new(key->context, key->n_context, &key->encrypted, 1, key->frame_length, key->data_key,
                                &header, &file_key, e);
-        if (r == 0)
-                r = frame_cipher_new(true, &cipher, e);
+        if (r < 0)
+                return r;
+        r = frame_cipher_new(true, &cipher, e);
         if (r < 0)
                 return r;
         out = malloc(message_object_size(header->size, key->frame_length, n));

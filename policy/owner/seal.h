@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Sealing one file: it is cut into parts, runs of whole frames, which any threads seal in any order, each exactly once,
- * into a buffer of its own. (A part that was read again might have changed, and so use a nonce twice: whoever repeats
- * an upload repeats it from the buffer.) Each piece of plaintext is read, hashed and encrypted while it is in cache. */
+/* Seals one file. The file is cut into parts, which are runs of whole frames. Threads seal parts in any order, each
+ * part exactly once, into a buffer of the thread. An upload is repeated from that buffer: a part that is read again
+ * might have changed, and sealing it again would use a nonce twice. Each unit of plaintext is read, hashed and
+ * encrypted while it is in the cache. */
 
 #include "owner/source-file.h"
 #include "sealed/message.h"
@@ -12,11 +13,11 @@ enum {
         /* Powers of two, so that frames, parts and units of the fs-verity tree end together. */
         SEAL_FRAME_LENGTH_MIN = 4096,
         SEAL_FRAME_LENGTH_MAX = 16 * 1024 * 1024,
-        SEAL_PART_BYTES = 8 * 1024 * 1024, /* at least; S3 takes 10,000 parts, so large files have larger ones */
+        SEAL_PART_BYTES = 8 * 1024 * 1024, /* at least: large files have larger parts, since S3 takes 10,000 */
         SEAL_PARTS_MAX = 10000,
 };
 
-/* What all files of one model share: KMS is asked once. */
+/* What all files of one model share, so that KMS is asked once. */
 struct seal_key {
         const struct secret *data_key;
         struct message_data_key encrypted;
@@ -40,7 +41,7 @@ uint64_t seal_parts(uint64_t size, uint32_t frame_length);
 /* Makes a fresh header and file key. Call seal_file_close() whatever this returns. */
 int seal_file_open(const struct source *s, size_t index, const struct seal_key *key, struct seal_file *ret,
                    struct error *e);
-/* After every part: the digest, if the file is still what it was. */
+/* The digest, after every part was sealed. Fails if the file was changed meanwhile. */
 int seal_file_digest(const struct seal_file *f, struct verity_hash *hash, uint8_t ret[static VERITY_DIGEST],
                      struct error *e);
 void seal_file_close(struct seal_file *f);
@@ -61,5 +62,5 @@ struct sealed_part {
 /* Part `index`, from 0; the first has the header. */
 int seal_part(struct sealer *s, struct seal_file *f, uint64_t index, struct sealed_part *ret, struct error *e);
 
-/* A small message that is wholly in memory, as a manifest is. The caller frees *ret. */
+/* Seals a small message in memory, such as a manifest. The caller frees *ret. */
 int seal_bytes(const struct seal_key *key, const void *data, size_t n, uint8_t **ret, size_t *ret_n, struct error *e);

@@ -16,8 +16,7 @@ struct sink {
 struct sink_object {
         struct s3_upload *upload; /* or: */
         int fd;
-        char *path, *partial;
-        bool complete;
+        char *path, *partial; /* partial: NULL once it is complete */
 };
 
 int sink_new(const struct place *place, struct owner *owner, struct sink **ret, struct error *e) {
@@ -80,20 +79,20 @@ static int begin_local(struct sink_object *o, uint64_t size, struct error *e) {
 }
 
 int sink_begin(struct sink *s, const char *name, uint64_t size, struct sink_object **ret, struct error *e) {
-        struct sink_object *o = calloc(1, sizeof *o);
+        _cleanup_(sink_object_freep) struct sink_object *o = calloc(1, sizeof *o);
         int r;
 
         if (!o)
                 return fail_oom(e);
         o->fd = -1;
         r = place_path(s->place, name, &o->path, e);
-        if (r == 0)
-                r = s->s3 ? s3_upload_begin(s->s3, s->place->bucket, o->path, &o->upload, e) : begin_local(o, size, e);
         if (r < 0)
-                sink_object_free(o);
-        else
-                *ret = o;
-        return r;
+                return r;
+        r = s->s3 ? s3_upload_begin(s->s3, s->place->bucket, o->path, &o->upload, e) : begin_local(o, size, e);
+        if (r < 0)
+                return r;
+        *ret = TAKE(o);
+        return 0;
 }
 
 int sink_part(struct sink_object *o, unsigned number, uint64_t offset, const void *data, size_t n, struct error *e) {
@@ -116,23 +115,21 @@ int sink_part(struct sink_object *o, unsigned number, uint64_t offset, const voi
 }
 
 int sink_complete(struct sink_object *o, struct error *e) {
-        int r = 0;
-
         if (o->upload)
-                r = s3_upload_complete(o->upload, e);
-        else if (fchmod(o->fd, 0644) < 0 || rename(o->partial, o->path) < 0)
-                r = fail(e, FAILURE_IO, -errno, o->path, "cannot finish the file: %m");
-        o->complete = r == 0;
-        return r;
+                return s3_upload_complete(o->upload, e);
+        if (fchmod(o->fd, 0644) < 0 || rename(o->partial, o->path) < 0)
+                return fail(e, FAILURE_IO, -errno, o->path, "cannot finish the file: %m");
+        free(TAKE(o->partial));
+        return 0;
 }
 
 void sink_object_free(struct sink_object *o) {
         if (!o)
                 return;
-        s3_upload_free(o->upload); /* aborts it, if need be */
+        s3_upload_free(o->upload); /* aborts one that is not complete */
         if (o->fd >= 0)
                 close(o->fd);
-        if (o->partial && !o->complete)
+        if (o->partial)
                 unlink(o->partial);
         free(o->path);
         free(o->partial);

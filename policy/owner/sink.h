@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Where sealed objects go: an object is there whole, or not at all. Different objects, and different parts of one, may
- * be written by different threads. */
+/* Writes sealed objects into a place, so that an object is there whole or not at all. Different objects, and different
+ * parts of one, may be written by different threads. */
 
 #include "owner/place.h"
 
@@ -21,7 +21,8 @@ int sink_begin(struct sink *s, const char *name, uint64_t size, struct sink_obje
 /* Part `number`, from 1, whose first byte is the object's byte `offset`. */
 int sink_part(struct sink_object *o, unsigned number, uint64_t offset, const void *data, size_t n, struct error *e);
 int sink_complete(struct sink_object *o, struct error *e);
-/* One that is not complete leaves nothing behind. */
+/* Leaves nothing behind of an object that is not complete. */
 void sink_object_free(struct sink_object *o);
+DEFINE_CLEANUP(struct sink_object *, sink_object_free, sink_object_freep)
 
 int sink_remove(struct sink *s, const char *name, struct error *e);

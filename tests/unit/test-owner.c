@@ -427,8 +427,8 @@ static void test_destinations_that_are_taken(void **state _unused_) {
         enter(root);
         assert_int_equal(mkdir("full", 0777), 0);
         tree_write(root, "full/x", "x");
-        assert_refused(landing_new("full", &l, &e), &e, FAILURE_PUBLISH, "is there already");
-        assert_refused(landing_new("full/x", &l, &e), &e, FAILURE_PUBLISH, "is there already");
+        assert_refused(landing_new("full", &l, &e), &e, FAILURE_PUBLISH, "exists, and is not");
+        assert_refused(landing_new("full/x", &l, &e), &e, FAILURE_PUBLISH, "exists, and is not");
         assert_refused(landing_new("missing/new", &l, &e), &e, FAILURE_IO, "beside it");
         /* A directory that is filled meanwhile is not replaced. */
         land("raced", &l);
