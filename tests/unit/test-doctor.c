@@ -2,7 +2,7 @@
 
 /* Boot reports, and what the doctor makes of them: topics, states and words. JSON is written with ' for ". */
 
-#include "unit.h"
+#include "quotes.h"
 
 #include "basic/encode.h"
 #include "doctor/boot-report.h"
@@ -228,22 +228,14 @@ static const struct diagnosed {
           .policy = POLICY(ALLOW(ROLE, "")), .principal = ROLE, .topic = "permissions", .states = "" },
 };
 
-static void use_quotes(char *text) {
-        for (; *text; text++)
-                if (*text == '\'')
-                        *text = '"';
-}
-
 /* NULL stays NULL. */
 static json_object *parse(const char *text) {
-        _cleanup_free_ char *json = text ? strdup(text) : NULL;
+        _cleanup_free_ char *json = text ? quoted(text) : NULL;
         json_object *o = NULL;
         struct error e;
 
-        if (!json)
-                return NULL;
-        use_quotes(json);
-        assert_ok(json_parse(json, strlen(json), FAILURE_USAGE, "t", &o, &e), &e);
+        if (json)
+                assert_ok(json_parse(json, strlen(json), FAILURE_USAGE, "t", &o, &e), &e);
         return o;
 }
 
@@ -266,22 +258,17 @@ static void collect(const struct diagnosis *d, const char *topic, char states[st
 
 static void examine(const struct diagnosed *c, struct diagnosis *ret, struct key_policy *policy) {
         _cleanup_json_ json_object *report = parse(c->report), *key = parse(c->key);
-        _cleanup_free_ char *text = c->policy ? strdup(c->policy) : NULL,
-                            *measured = c->reference ? strdup(c->reference) : NULL;
+        _cleanup_free_ char *measured = c->reference ? quoted(c->reference) : NULL;
         _cleanup_references_ struct references references = {};
         struct error e;
 
-        if (text) {
-                use_quotes(text);
-                assert_ok(key_policy_parse(text, strlen(text), "p", policy, &e), &e);
-        }
-        if (measured) {
-                use_quotes(measured);
+        if (c->policy)
+                quoted_policy(c->policy, policy);
+        if (measured)
                 assert_ok(references_parse(&references, measured, strlen(measured), "t", &e), &e);
-        }
         const struct evidence evidence = {
                 .report = report,
-                .policy = text ? policy : NULL,
+                .policy = c->policy ? policy : NULL,
                 .references = &references,
                 .key = key,
                 .unsynchronized = c->unsynchronized,
@@ -403,12 +390,10 @@ static void test_what_is_no_report(void **state _unused_) {
 static void test_a_principal_that_is_none(void **state _unused_) {
         _cleanup_key_policy_ struct key_policy policy = {};
         _cleanup_json_ json_object *report = parse(REFUSED);
-        _cleanup_free_ char *text = strdup(POLICY(ALLOW(ROLE, "")));
         struct diagnosis d = {};
         struct error e = {};
 
-        use_quotes(text);
-        assert_ok(key_policy_parse(text, strlen(text), "p", &policy, &e), &e);
+        quoted_policy(POLICY(ALLOW(ROLE, "")), &policy);
         const struct evidence evidence = { .report = report, .policy = &policy, .principal = "inference" };
         assert_refused(diagnose(&evidence, &d, &e), &e, FAILURE_USAGE, "is not the ARN of an IAM role");
 }

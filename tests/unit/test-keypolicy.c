@@ -2,7 +2,7 @@
 
 /* Key policies: what is wrong with them, what KMS would say, and what is written. JSON is written with ' for ". */
 
-#include "unit.h"
+#include "quotes.h"
 
 #include "basic/encode.h"
 #include "keypolicy/compose.h"
@@ -52,16 +52,6 @@
 #define DENY_DRIVERS DENY(NOT, PCR2(ONE(ALONE))) ", "
 #define ADMINISTER SAYS("Allow", AWS(ADMIN), "['kms:PutKeyPolicy', 'kms:DescribeKey']", "")
 #define POLICY(statements) "{'Version': '2012-10-17', 'Statement': [" ADMINISTER ", " statements "]}"
-
-static void parse(const char *text, struct key_policy *ret) {
-        _cleanup_free_ char *json = strdup(text);
-        struct error e;
-
-        for (char *c = json; *c; c++)
-                if (*c == '\'')
-                        *c = '"';
-        assert_ok(key_policy_parse(json, strlen(json), "t", ret, &e), &e);
-}
 
 /* Condition keys and principals */
 
@@ -439,7 +429,7 @@ static void find(const struct judged *j, struct findings *ret, char *codes, size
         _cleanup_key_policy_ struct key_policy policy = {};
         struct error e;
 
-        parse(j->policy, &policy);
+        quoted_policy(j->policy, &policy);
         assert_ok(key_policy_lint(&policy, false, ret, &e), &e);
         codes[0] = '\0';
         for (size_t i = 0; i < ret->n; i++)
@@ -560,7 +550,7 @@ static void test_operators(void **state _unused_) {
                                              "{'AWS': '" ROLE "'}, 'Action': 'kms:Decrypt', 'Resource': '*', "
                                              "'Condition': {'%s': {'%s': '%s'}}}]}",
                                              cases[i].operator, asked[k].key, asked[k].value) > 0);
-                        parse(text, &policy);
+                        quoted_policy(text, &policy);
                         ask(&policy, ROLE, "kms:Decrypt", true, &v);
                         if (v.decision != (asked[k].met ? DECISION_ALLOWED : DECISION_DENIED))
                                 fail_msg("%s %s %s: %s", cases[i].operator, asked[k].key, asked[k].value,
@@ -598,7 +588,7 @@ static void test_what_a_reference_leaves_open(void **state _unused_) {
                                      "'}, 'Action': 'kms:Decrypt', 'Resource': '*', 'Condition': {'Null': {'%s': "
                                      "'true'}}}]}",
                                      cases[i].key) > 0);
-                parse(text, &policy);
+                quoted_policy(text, &policy);
                 assert_ok(request_init(&request, ROLE, "kms:Decrypt", NULL, &e), &e);
                 assert_ok(request_add_reference(&request, &reference, &e), &e);
                 assert_ok(evaluate(&policy, &request, &v, &e), &e);
@@ -624,12 +614,9 @@ struct written {
 };
 
 static void compose_for(struct written *w, const char *references) {
-        _cleanup_free_ char *json = strdup(references);
+        _cleanup_free_ char *json = quoted(references);
         struct error e;
 
-        for (char *c = json; *c; c++)
-                if (*c == '\'')
-                        *c = '"';
         assert_ok(references_parse(&w->images, json, strlen(json), "t", &e), &e);
         w->principals[0] = ROLE;
         w->admins[0] = ADMIN;
