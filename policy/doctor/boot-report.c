@@ -100,7 +100,7 @@ int boot_report_parse(json_object *json, struct boot_report *ret, struct error *
 
         if (!b.outcome)
                 return fail(e, FAILURE_USAGE, -EINVAL, "boot report",
-                            "has no \"outcome\": it is not the report of a sealboot-agent");
+                            "it has no \"outcome\": it is not the report of a sealboot-agent");
         take_times(&b, json);
         r = take_pcrs(&b, json, e);
         if (r < 0)

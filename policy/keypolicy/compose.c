@@ -102,14 +102,14 @@ static int context_conditions(const struct composition *c, json_object **ret, st
                 _cleanup_free_ char *key = NULL;
 
                 if (!equals || equals == name || !equals[1])
-                        return fail(e, FAILURE_USAGE, -EINVAL, name, "is not NAME=VALUE of an encryption context");
+                        return fail(e, FAILURE_USAGE, -EINVAL, name, "it is not NAME=VALUE of an encryption context");
                 if (strstr(equals, "${"))
                         return fail(e, FAILURE_POLICY, -EINVAL, name,
-                                    "holds \"${\", which KMS would replace by a value of the request");
+                                    "it holds \"${\", which KMS would replace by a value of the request");
                 if (asprintf(&key, CONTEXT_KEY "%.*s", (int) (equals - name), name) < 0)
                         return fail_oom(e);
                 if (json_object_object_get_ex(o, key, NULL))
-                        return fail(e, FAILURE_USAGE, -EINVAL, name, "is listed twice in the encryption context");
+                        return fail(e, FAILURE_USAGE, -EINVAL, name, "it is listed twice in the encryption context");
                 add_text(o, key, equals + 1);
         }
         *ret = TAKE(o);
@@ -132,12 +132,12 @@ static int check_openers(const struct composition *c, struct error *e) {
 
                 if (!strstr(opener, ":iam::") || !(strstr(opener, ":role/") || strstr(opener, ":user/")))
                         return fail(e, FAILURE_USAGE, -EINVAL, opener,
-                                    "is not the ARN of a role or user, as an opener must be");
+                                    "it is not the ARN of a role or user, as an opener must be");
                 for (size_t k = 0; k < c->principals.n; k++) {
                         if (!principals_share_account(opener, c->principals.items[k]))
                                 continue;
                         fail(e, FAILURE_POLICY, -EINVAL, opener,
-                             "is of an account that the key is released to, and could open the models outside the "
+                             "it is of an account that the key is released to, and could open the models outside the "
                              "image");
                         fail_advice(e, "Give --opener a role or user of an account that no --principal belongs to.");
                         return -EINVAL;
@@ -167,10 +167,10 @@ static int check_image(const struct composition *c, const struct reference *imag
                 return 0;
         if (!reference_is_nitrotpm(image))
                 return fail(e, FAILURE_USAGE, -EINVAL, image->source,
-                            "measures an enclave, which has no PCR15 for one-shot release");
+                            "it measures an enclave, which has no PCR15 for one-shot release");
         if (reference_has(image, PCR_MODEL) && memcmp(image->pcr[PCR_MODEL], zeros, sizeof zeros) != 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, image->source,
-                            "binds PCR15 to a model, but one-shot release binds it to zeros");
+                            "it binds PCR15 to a model, but one-shot release binds it to zeros");
         return 0;
 }
 
@@ -364,7 +364,7 @@ static int check_written(const struct composition *c, json_object *o, struct err
                 return fail_oom(e);
         if (strlen(text) >= KEY_POLICY_MAX)
                 return fail(e, FAILURE_POLICY, -EFBIG, "key policy",
-                            "takes %zu bytes for %zu images even without white space, and KMS takes no more than %d",
+                            "it takes %zu bytes for %zu images even without white space, and KMS takes no more than %d",
                             strlen(text) + 1, c->images.n, KEY_POLICY_MAX);
         r = key_policy_parse(text, strlen(text), "key policy", &policy, e);
         if (r < 0)
@@ -449,7 +449,7 @@ static int list_objects(const struct composition *c, json_object **ret, struct e
                 return fail(e, FAILURE_USAGE, -EINVAL, "policy", "no --model s3://BUCKET/PREFIX/ was given");
         if (strpbrk(c->bucket, "*?") || (c->prefix && strpbrk(c->prefix, "*?$")))
                 return fail(e, FAILURE_USAGE, -EINVAL, c->prefix ?: c->bucket,
-                            "holds a character that S3 policies read as a wildcard");
+                            "it holds a character that S3 policies read as a wildcard");
         if (asprintf(&one, "arn:%.*s:s3:::%s/%s", (int) strcspn(partition, ":"), partition, c->bucket,
                      c->prefix ?: "") < 0) {
                 one = NULL;
@@ -476,7 +476,7 @@ int compose_role_policy(const struct composition *c, json_object **ret, struct e
                 return fail(e, FAILURE_USAGE, -EINVAL, "role policy",
                             "no --key was given: the ARN of the KMS key that the models are sealed under");
         if (!key_arn_valid(c->key))
-                return fail(e, FAILURE_USAGE, -EINVAL, c->key, "is not the ARN of a KMS key");
+                return fail(e, FAILURE_USAGE, -EINVAL, c->key, "it is not the ARN of a KMS key");
         r = list_objects(c, &read, e);
         if (r < 0)
                 return r;

@@ -156,13 +156,13 @@ static int take_principal(const struct parse *p, json_object *o, struct statemen
                 else if (streq(kind, "Service"))
                         r = take_strings(p, value, "Principal", json_type_null, &s->services);
                 else
-                        r = refuse(p, "unknown kind of principal \"%s\"", kind);
+                        r = refuse(p, "\"%s\" is not a kind of principal", kind);
                 if (r < 0)
                         return r;
         }
         for (size_t i = 0; i < s->principals.n; i++) {
                 if (!is_principal(s->principals.items[i]))
-                        return refuse(p, "invalid principal \"%s\"", s->principals.items[i]);
+                        return refuse(p, "\"%s\" is not a principal", s->principals.items[i]);
                 s->anyone |= streq(s->principals.items[i], "*");
         }
         return 0;
@@ -181,7 +181,7 @@ static int take_actions(const struct parse *p, json_object *o, struct statement 
                         continue;
                 if (strncasecmp(a, "kms:", 4) != 0 || !a[4] ||
                     strspn(a + 4, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ*?") != strlen(a + 4))
-                        return refuse(p, "invalid action \"%s\"", a);
+                        return refuse(p, "\"%s\" is not an action of KMS", a);
         }
         return 0;
 }
@@ -351,14 +351,14 @@ static int take_element(const struct parse *p, const char *key, json_object *val
                 if (!streq(elements[i].name, key))
                         continue;
                 if (*seen & 1u << elements[i].element)
-                        return refuse(p, "has both %s and its opposite", key);
+                        return refuse(p, "it has both %s and its opposite", key);
                 *seen |= 1u << elements[i].element;
                 s->not_principal |= elements[i].negates && elements[i].element == ELEMENT_PRINCIPAL;
                 s->not_action |= elements[i].negates && elements[i].element == ELEMENT_ACTION;
                 s->not_resource |= elements[i].negates && elements[i].element == ELEMENT_RESOURCE;
                 return elements[i].take(p, value, s);
         }
-        return refuse(p, "unknown element \"%s\"", key);
+        return refuse(p, "\"%s\" is not an element of a policy", key);
 }
 
 static int take_statement(struct parse *p, json_object *o, size_t number, struct statement *s) {
@@ -369,7 +369,7 @@ static int take_statement(struct parse *p, json_object *o, size_t number, struct
         snprintf(s->name, sizeof s->name, "statement %zu", number);
         p->statement = s->name;
         if (!json_object_is_type(o, json_type_object))
-                return refuse(p, "is not an object");
+                return refuse(p, "it is not an object");
         if (json_object_object_get_ex(o, "Sid", &sid) && json_object_is_type(sid, json_type_string) &&
             json_object_get_string_len(sid) > 0) {
                 s->has_sid = true;
@@ -383,7 +383,7 @@ static int take_statement(struct parse *p, json_object *o, size_t number, struct
         for (size_t i = 0; i < ELEMENTS(elements); i++)
                 if (!elements[i].negates && elements[i].element >= ELEMENT_EFFECT &&
                     elements[i].element <= ELEMENT_RESOURCE && !(seen & 1u << elements[i].element))
-                        return refuse(p, "has no %s", elements[i].name);
+                        return refuse(p, "it has no %s", elements[i].name);
         if (s->allow && s->not_principal)
                 return refuse(p, "NotPrincipal is only for Deny");
         return 0;
@@ -393,7 +393,9 @@ static int take_version(const struct parse *p, json_object *o, struct key_policy
         const char *version = json_object_is_type(o, json_type_string) ? json_object_get_string(o) : "";
 
         policy->variables = streq(version, "2012-10-17");
-        return policy->variables || streq(version, "2008-10-17") ? 0 : refuse(p, "unknown Version");
+        return policy->variables || streq(version, "2008-10-17")
+                       ? 0
+                       : refuse(p, "Version is neither 2012-10-17 nor 2008-10-17");
 }
 
 static int take_statements(struct parse *p, json_object *o, struct key_policy *policy) {
@@ -415,7 +417,7 @@ static int take_statements(struct parse *p, json_object *o, struct key_policy *p
                                 return refuse(p, "the Sid is not unique");
         }
         p->statement = NULL;
-        return n > 0 ? 0 : refuse(p, "has no statement");
+        return n > 0 ? 0 : refuse(p, "it has no statement");
 }
 
 static int take_document(struct parse *p, struct key_policy *policy) {
@@ -423,7 +425,7 @@ static int take_document(struct parse *p, struct key_policy *policy) {
         int r = 0;
 
         if (!json_object_is_type(policy->json, json_type_object))
-                return refuse(p, "is not an object");
+                return refuse(p, "it is not an object");
         json_object_object_foreach(policy->json, key, value) {
                 if (streq(key, "Version"))
                         r = take_version(p, value, policy);
@@ -431,11 +433,11 @@ static int take_document(struct parse *p, struct key_policy *policy) {
                         r = take_statements(p, value, policy);
                         statements = true;
                 } else if (!streq(key, "Id"))
-                        r = refuse(p, "unknown element \"%s\"", key);
+                        r = refuse(p, "\"%s\" is not an element of a policy", key);
                 if (r < 0)
                         return r;
         }
-        return statements ? 0 : refuse(p, "has no statement");
+        return statements ? 0 : refuse(p, "it has no statement");
 }
 
 void key_policy_done(struct key_policy *policy) {
@@ -461,7 +463,7 @@ int key_policy_parse(const char *text, size_t size, const char *source, struct k
         int r;
 
         if (size > KEY_POLICY_MAX)
-                return refuse(&p, "is longer than %d bytes", KEY_POLICY_MAX);
+                return refuse(&p, "it is longer than %d bytes", KEY_POLICY_MAX);
         r = json_parse(text, size, FAILURE_POLICY, source, &policy.json, e);
         if (r < 0)
                 return r;

@@ -152,7 +152,7 @@ static int find_role(struct request *q, const char *resource, struct error *e) {
         int partition = (int) (strstr(arn, ":sts:") - arn);
 
         if (!slash)
-                return fail(e, FAILURE_USAGE, -EINVAL, arn, "is not the ARN of a role session");
+                return fail(e, FAILURE_USAGE, -EINVAL, arn, "it is not the ARN of a role session");
         if (asprintf(&q->role, "%.*s:iam::%s:role/%.*s", partition, arn, q->account, (int) (slash - name), name) < 0) {
                 q->role = NULL;
                 return fail_oom(e);
@@ -166,7 +166,7 @@ static int fill_principal(struct request *q, const char *principal, struct error
 
         if (strncmp(principal, "arn:aws", 7) != 0 || !resource || resource - account - 2 != 12 || !resource[1])
                 return fail(e, FAILURE_USAGE, -EINVAL, principal,
-                            "is not the ARN of an IAM role, role session or user");
+                            "it is not the ARN of an IAM role, role session or user");
         snprintf(q->account, sizeof q->account, "%s", account + 2);
         q->principal = strdup(principal);
         if (!q->principal)
@@ -179,7 +179,7 @@ int request_init(struct request *q, const char *principal, const char *action, c
         int r;
 
         if (resource && !key_arn_valid(resource))
-                return fail(e, FAILURE_USAGE, -EINVAL, resource, "is not the ARN of a KMS key");
+                return fail(e, FAILURE_USAGE, -EINVAL, resource, "it is not the ARN of a KMS key");
         q->action = action;
         q->resource = resource;
         r = fill_principal(q, principal, e);
@@ -218,7 +218,7 @@ static int set_role(struct request *q, struct request_key *k, const char *arn, s
         char *copy;
 
         if (!is_same_role(arn, q->role))
-                return fail(e, FAILURE_USAGE, -EINVAL, arn, "is not the ARN of the role behind %s", q->principal);
+                return fail(e, FAILURE_USAGE, -EINVAL, arn, "it is not the ARN of the role behind %s", q->principal);
         copy = strdup(arn);
         if (!copy)
                 return fail_oom(e);
@@ -235,12 +235,12 @@ int request_set(struct request *q, const char *key, const char *value, struct er
         if (k && k->hides_path)
                 return set_role(q, k, value, e);
         if (strncasecmp(key, "kms:EncryptionContext", 21) == 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, key, "is given by the encryption context (--context)");
+                return fail(e, FAILURE_USAGE, -EINVAL, key, "it is given by the encryption context (--context)");
         if (attestation_key(key, NULL) == ATTESTATION_UNKNOWN)
-                return fail(e, FAILURE_USAGE, -EINVAL, key, "is not a condition key of KMS: no request carries it");
+                return fail(e, FAILURE_USAGE, -EINVAL, key, "it is not a condition key of KMS: no request carries it");
         if ((k && !k->set) || lacks_attestation(q, key))
                 return fail(e, FAILURE_USAGE, -EINVAL, key,
-                            "is known from the request: only keys that are not known here can be set");
+                            "it is known from the request: only keys that are not known here can be set");
         r = request_add(q, key, value, e);
         if (r < 0)
                 return r;

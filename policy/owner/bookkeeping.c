@@ -57,14 +57,14 @@ int bookkeeping_check_file(const char *path, const struct stat *st, struct error
 
         for (size_t i = 0; i < ELEMENTS(unfinished); i++)
                 if (fnmatch(unfinished[i], name, 0) == 0) {
-                        fail(e, FAILURE_IO, -EINVAL, path, "is what a download keeps until it is complete");
+                        fail(e, FAILURE_IO, -EINVAL, path, "it is what a download keeps until it is complete");
                         fail_advice(e, "Finish the download, or remove what is left of it. With --all the file is "
                                        "taken as it is.");
                         return -EINVAL;
                 }
         if (!is_lfs_pointer(path, st))
                 return 0;
-        fail(e, FAILURE_IO, -EINVAL, path, "is a pointer of Git LFS, and not the file that it stands for");
+        fail(e, FAILURE_IO, -EINVAL, path, "it is a pointer of Git LFS, and not the file that it stands for");
         fail_advice(e, "Install git-lfs and run `git lfs pull` in the clone. With --all the pointer itself is taken.");
         return -EINVAL;
 }
@@ -80,7 +80,8 @@ int bookkeeping_check_directory(const char *directory, struct error *e) {
         if (!has_directory(directory, "blobs") || !has_directory(directory, "snapshots") ||
             !has_directory(directory, "refs"))
                 return 0;
-        fail(e, FAILURE_IO, -EINVAL, directory, "is a repository of a Hugging Face cache, which has each file twice");
+        fail(e, FAILURE_IO, -EINVAL, directory,
+             "it is a repository of a Hugging Face cache, which has each file twice");
         fail_advice(e, "Give one revision, with --dereference: the directory below snapshots/ that refs/main names.");
         return -EINVAL;
 }

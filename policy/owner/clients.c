@@ -49,7 +49,7 @@ static int flag(const char *name, bool *ret, struct error *e) {
         const char *value = variable(name, NULL);
 
         if (value && strcasecmp(value, "true") != 0 && strcasecmp(value, "false") != 0)
-                return fail(e, FAILURE_CONFIG, -EINVAL, name, "is \"%s\", expected true or false", value);
+                return fail(e, FAILURE_CONFIG, -EINVAL, name, "it is \"%s\", expected true or false", value);
         *ret = value && strcasecmp(value, "true") == 0;
         return 0;
 }

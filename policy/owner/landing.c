@@ -20,13 +20,13 @@ static int check_destination(const char *path, struct error *e) {
         if (!d && errno == ENOENT)
                 return 0;
         if (!d && errno != ENOTDIR)
-                return fail(e, FAILURE_IO, -errno, path, "cannot look into it: %m");
+                return fail(e, FAILURE_IO, -errno, path, "it cannot be read: %m");
         while (d && (entry = readdir(d)))
                 if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
                         break;
         if (d && !entry)
                 return 0;
-        fail(e, FAILURE_PUBLISH, -EEXIST, path, "exists, and is not an empty directory");
+        fail(e, FAILURE_PUBLISH, -EEXIST, path, "it exists, and is not an empty directory");
         fail_advice(e, "Name a directory that does not exist yet.");
         return -EEXIST;
 }
@@ -37,7 +37,7 @@ static int make_directory(const struct landing *l, const char *name, int *ret, s
         if (asprintf(&path, "%s/%s", l->container, name) < 0)
                 return fail_oom(e);
         if (mkdir(path, 0777) < 0 || (*ret = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-                return fail(e, FAILURE_IO, -errno, path, "cannot make the directory: %m");
+                return fail(e, FAILURE_IO, -errno, path, "the directory cannot be made: %m");
         return 0;
 }
 
@@ -62,7 +62,7 @@ int landing_new(const char *destination, struct landing **ret, struct error *e) 
                 return fail_oom(e);
         }
         if (!mkdtemp(l->container)) {
-                r = fail(e, FAILURE_IO, -errno, destination, "cannot make a directory beside it: %m");
+                r = fail(e, FAILURE_IO, -errno, destination, "no directory can be made beside it: %m");
                 free(TAKE(l->container));
                 return r;
         }
@@ -104,7 +104,8 @@ int landing_room(const struct landing *l, uint64_t *ret, struct error *e) {
         struct statvfs fs;
 
         if (fstatvfs(l->private_fd, &fs) < 0)
-                return fail(e, FAILURE_IO, -errno, l->destination, "cannot tell how much room there is: %m");
+                return fail(e, FAILURE_IO, -errno, l->destination,
+                            "the free space of its file system cannot be read: %m");
         *ret = (uint64_t) fs.f_bavail * fs.f_frsize;
         return 0;
 }
@@ -117,11 +118,11 @@ int landing_place(struct landing *l, const char *private_name, const char *path,
         for (char *slash = parent; (slash = strchr(slash, '/')); *slash++ = '/') {
                 *slash = '\0';
                 if (mkdirat(l->model_fd, parent, 0777) < 0 && errno != EEXIST)
-                        return fail(e, FAILURE_IO, -errno, path, "cannot make its directory: %m");
+                        return fail(e, FAILURE_IO, -errno, path, "its directory cannot be made: %m");
         }
         if (fchmodat(l->private_fd, private_name, 0644, 0) < 0 ||
             renameat(l->private_fd, private_name, l->model_fd, path) < 0)
-                return fail(e, FAILURE_IO, -errno, path, "cannot put the file into its place: %m");
+                return fail(e, FAILURE_IO, -errno, path, "the file cannot be moved to its place: %m");
         return 0;
 }
 
@@ -132,6 +133,6 @@ int landing_publish(struct landing *l, struct error *e) {
                 return fail_oom(e);
         /* A destination that is an empty directory is replaced, one that was filled meanwhile is not. */
         if (rename(model, l->destination) < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, l->destination, "cannot put the model into its place: %m");
+                return fail(e, FAILURE_PUBLISH, -errno, l->destination, "the model cannot be moved to its place: %m");
         return 0;
 }

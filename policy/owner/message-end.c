@@ -81,16 +81,17 @@ static int judge(const struct search *s, struct error *e) {
         end_ = end;
         if (r == -ENOENT)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, s->subject,
-                            "has no final frame behind its first %llu whole frames: it was cut off, or what follows "
+                            "it has no final frame behind its first %llu whole frames: it was cut off, or what follows "
                             "them is not a frame",
                             frames_);
         if (end < s->size)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, s->subject,
-                            "has %llu trailing byte%s behind its final frame, which ends at byte %llu of %llu",
+                            "it has %llu trailing byte%s behind its final frame, which ends at byte %llu of %llu",
                             size - end_, size - end_ == 1 ? "" : "s", end_, size);
         if (end > s->size)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, s->subject,
-                            "is truncated: it lacks the last %llu byte%s of its final frame, which ends at byte %llu",
+                            "it is truncated: it lacks the last %llu byte%s of its final frame, which ends at byte "
+                            "%llu",
                             end_ - size, end_ - size == 1 ? "" : "s", end_);
         return 0;
 }

@@ -142,8 +142,8 @@ static void wait_for_threads(struct parallel *p, int signals, struct progress *p
                         return;
                 if (fds[1].revents && read(signals, &info, sizeof info) == sizeof info) {
                         struct error e = { 0 };
-                        int r = fail(&e, FAILURE_STOPPED, -EINTR, "", "stopped by signal %u (%s)", info.ssi_signo,
-                                     strsignal((int) info.ssi_signo));
+                        int r = fail(&e, FAILURE_STOPPED, -EINTR, "", "it was stopped by signal %u (%s)",
+                                     info.ssi_signo, strsignal((int) info.ssi_signo));
 
                         fail_advice(&e, "What was begun has been removed; run it again.");
                         stop(p, r, &e);
@@ -170,7 +170,7 @@ static int run_threads(struct parallel *p, unsigned n, int signals, struct progr
         if (r != 0) {
                 struct error why = { 0 };
 
-                stop(p, fail(&why, FAILURE_INTERNAL, -r, "", "cannot start a thread: %s", strerror(r)), &why);
+                stop(p, fail(&why, FAILURE_INTERNAL, -r, "", "a thread cannot be started: %s", strerror(r)), &why);
         }
         wait_for_threads(p, signals, progress);
         for (unsigned i = 0; i < started; i++)

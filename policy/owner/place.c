@@ -21,7 +21,7 @@ int place_parse(const char *text, struct place *ret, struct error *e) {
         int r;
 
         if (remote_name(text, advice)) {
-                fail(e, FAILURE_USAGE, -EINVAL, text, "is neither s3://BUCKET/... nor a local path");
+                fail(e, FAILURE_USAGE, -EINVAL, text, "it is neither s3://BUCKET/... nor a local path");
                 fail_advice(e, "%s A local path that looks like this needs ./ in front.", advice);
                 return -EINVAL;
         }
@@ -64,9 +64,9 @@ static int read_local(const char *path, size_t max, uint8_t **ret, size_t *ret_n
         size_t n, got = 0;
 
         if (fd < 0 || fstat(fd, &st) < 0)
-                return fail(e, FAILURE_IO, -errno, path, "cannot open: %m");
+                return fail(e, FAILURE_IO, -errno, path, "it cannot be opened: %m");
         if (!S_ISREG(st.st_mode))
-                return fail(e, FAILURE_IO, -EINVAL, path, "is not a file");
+                return fail(e, FAILURE_IO, -EINVAL, path, "it is not a file");
         n = (size_t) MIN_OF((uint64_t) st.st_size, (uint64_t) max);
         data = malloc(n + 1);
         if (!data)
@@ -76,9 +76,10 @@ static int read_local(const char *path, size_t max, uint8_t **ret, size_t *ret_n
 
                 if (step < 0 && errno == EINTR)
                         continue;
-                if (step <= 0)
-                        return fail(e, FAILURE_IO, step < 0 ? -errno : -ESTALE, path, "cannot read: %s",
-                                    step < 0 ? strerror(errno) : "it has become shorter");
+                if (step < 0)
+                        return fail(e, FAILURE_IO, -errno, path, "it cannot be read: %m");
+                if (step == 0)
+                        return fail(e, FAILURE_IO, -ESTALE, path, "it has become shorter");
                 got += (size_t) step;
         }
         *ret = TAKE(data);
@@ -165,13 +166,13 @@ static int read_local_at(const char *path, uint64_t offset, void *data, size_t n
         ssize_t got;
 
         if (fd < 0)
-                return fail(e, FAILURE_IO, -errno, path, "cannot open: %m");
+                return fail(e, FAILURE_IO, -errno, path, "it cannot be opened: %m");
         do
                 got = pread(fd, data, n, (off_t) offset);
         while (got < 0 && errno == EINTR);
         if (got < 0)
-                return fail(e, FAILURE_IO, -errno, path, "cannot read: %m");
-        return (size_t) got == n ? 0 : fail(e, FAILURE_IO, -ESTALE, path, "cannot read: it has become shorter");
+                return fail(e, FAILURE_IO, -errno, path, "it cannot be read: %m");
+        return (size_t) got == n ? 0 : fail(e, FAILURE_IO, -ESTALE, path, "it has become shorter");
 }
 
 static int read_s3_at(struct s3 *s3, const char *bucket, const char *key, uint64_t offset, void *data, size_t n,
@@ -229,7 +230,7 @@ int place_exists(const struct place *p, struct owner *owner, const char *name, b
                 return r;
         if (!p->bucket) {
                 if (access(path, F_OK) < 0 && errno != ENOENT && errno != ENOTDIR)
-                        return fail(e, FAILURE_IO, -errno, path, "cannot look at it: %m");
+                        return fail(e, FAILURE_IO, -errno, path, "it cannot be read: %m");
                 *ret = access(path, F_OK) == 0;
                 return 0;
         }

@@ -133,7 +133,7 @@ static enum http_verdict judge_part(struct http_call *call, struct error *e) {
         /* It goes into XML text later. */
         if (!etag || !s3_etag_valid(etag) || strpbrk(etag, "<&"))
                 return http_verdict_fail(call, HTTP_FINAL, e, FAILURE_S3_ANSWER,
-                                         "HTTP %ld to a part, without a usable ETag", http_call_status(call));
+                                         "the answer HTTP %ld to a part has no usable ETag", http_call_status(call));
         return HTTP_OK;
 }
 

@@ -38,7 +38,7 @@ int seal_file_open(const struct source *s, size_t index, const struct seal_key *
         ret->size = s->model->files[index].size;
         if (count_of(ret->size, key->frame_length) >= MESSAGE_FINAL_MARK)
                 return fail(e, FAILURE_IO, -EFBIG, ret->source.path,
-                            "has more than 2^32 - 2 frames of %u bytes: seal it with a larger --frame-length",
+                            "it has more than 2^32 - 2 frames of %u bytes: seal it with a larger --frame-length",
                             key->frame_length);
         r = message_header_new(key->context, key->n_context, &key->encrypted, 1, key->frame_length, key->data_key,
                                &ret->header, &ret->key, e);

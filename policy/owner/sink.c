@@ -32,7 +32,8 @@ int sink_new(const struct place *place, struct owner *owner, struct sink **ret, 
                 s->made_directory = mkdir(place->path, 0777) == 0;
                 if (!s->made_directory && errno != EEXIST)
                         return place_advise(place,
-                                            fail(e, FAILURE_IO, -errno, place->path, "cannot make the directory: %m"),
+                                            fail(e, FAILURE_IO, -errno, place->path,
+                                                 "the directory cannot be made: %m"),
                                             e);
         }
         if (r < 0)
@@ -68,12 +69,12 @@ static int begin_local(struct sink_object *o, uint64_t size, struct error *e) {
         }
         o->fd = mkostemp(o->partial, O_CLOEXEC);
         if (o->fd < 0) {
-                r = fail(e, FAILURE_IO, -errno, o->path, "cannot create a temporary file beside it: %m");
+                r = fail(e, FAILURE_IO, -errno, o->path, "no temporary file can be made beside it: %m");
                 free(TAKE(o->partial));
                 return r;
         }
         r = posix_fallocate(o->fd, 0, (off_t) size);
-        return r != 0 ? fail(e, FAILURE_IO, -r, o->path, "cannot make room for %llu bytes: %s",
+        return r != 0 ? fail(e, FAILURE_IO, -r, o->path, "there is no room for %llu bytes: %s",
                              (unsigned long long) size, strerror(r))
                       : 0;
 }
@@ -106,7 +107,7 @@ int sink_part(struct sink_object *o, unsigned number, uint64_t offset, const voi
                 if (put < 0 && errno == EINTR)
                         continue;
                 if (put < 0)
-                        return fail(e, FAILURE_IO, -errno, o->path, "cannot write: %m");
+                        return fail(e, FAILURE_IO, -errno, o->path, "it cannot be written: %m");
                 p += put;
                 offset += (uint64_t) put;
                 n -= (size_t) put;
@@ -118,7 +119,7 @@ int sink_complete(struct sink_object *o, struct error *e) {
         if (o->upload)
                 return s3_upload_complete(o->upload, e);
         if (fchmod(o->fd, 0644) < 0 || rename(o->partial, o->path) < 0)
-                return fail(e, FAILURE_IO, -errno, o->path, "cannot finish the file: %m");
+                return fail(e, FAILURE_IO, -errno, o->path, "the file cannot be moved to its place: %m");
         free(TAKE(o->partial));
         return 0;
 }
@@ -145,5 +146,5 @@ int sink_remove(struct sink *s, const char *name, struct error *e) {
                 return r;
         if (s->s3)
                 return s3_delete(s->s3, s->place->bucket, path, e);
-        return unlink(path) < 0 && errno != ENOENT ? fail(e, FAILURE_IO, -errno, path, "cannot remove: %m") : 0;
+        return unlink(path) < 0 && errno != ENOENT ? fail(e, FAILURE_IO, -errno, path, "it cannot be removed: %m") : 0;
 }

@@ -13,9 +13,9 @@ int source_file_open(const struct source *s, size_t index, struct source_file *r
                 return fail_oom(e);
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (fd < 0 || fstat(fd, &st) < 0)
-                return fail(e, FAILURE_IO, -errno, path, "cannot open: %m");
+                return fail(e, FAILURE_IO, -errno, path, "it cannot be opened: %m");
         if (!S_ISREG(st.st_mode) || (uint64_t) st.st_size != f->size)
-                return fail(e, FAILURE_IO, -ESTALE, path, "has changed since the model was scanned");
+                return fail(e, FAILURE_IO, -ESTALE, path, "it has changed since the model was scanned");
         *ret = (struct source_file) { .fd = TAKE_FD(fd), .path = TAKE(path), .before = st };
         return 0;
 }
@@ -29,9 +29,9 @@ int source_file_read(const struct source_file *f, uint64_t offset, void *data, s
                 if (got < 0 && errno == EINTR)
                         continue;
                 if (got < 0)
-                        return fail(e, FAILURE_IO, -errno, f->path, "cannot read: %m");
+                        return fail(e, FAILURE_IO, -errno, f->path, "it cannot be read: %m");
                 if (got == 0)
-                        return fail(e, FAILURE_IO, -ESTALE, f->path, "has become shorter while it was read");
+                        return fail(e, FAILURE_IO, -ESTALE, f->path, "it has become shorter while it was read");
                 p += got;
                 offset += (uint64_t) got;
                 n -= (size_t) got;
@@ -43,11 +43,11 @@ int source_file_unchanged(const struct source_file *f, struct error *e) {
         struct stat now;
 
         if (fstat(f->fd, &now) < 0)
-                return fail(e, FAILURE_IO, -errno, f->path, "cannot look at it: %m");
+                return fail(e, FAILURE_IO, -errno, f->path, "it cannot be read: %m");
         if (now.st_size != f->before.st_size || now.st_mtim.tv_sec != f->before.st_mtim.tv_sec ||
             now.st_mtim.tv_nsec != f->before.st_mtim.tv_nsec)
                 return fail(e, FAILURE_IO, -ESTALE, f->path,
-                            "was changed while it was read, so that it may be a mixture of two versions");
+                            "it was changed while it was read, so that it may be a mixture of two versions");
         return 0;
 }
 

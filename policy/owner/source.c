@@ -33,10 +33,10 @@ static int check_link(struct scan *s, const char *path) {
         if (s->links == SOURCE_LINKS_ALL)
                 return 0;
         if (!realpath(path, target))
-                return fail(s->e, FAILURE_IO, -errno, path, "cannot resolve the symbolic link: %m");
+                return fail(s->e, FAILURE_IO, -errno, path, "the symbolic link cannot be resolved: %m");
         if (is_below(s->root, target))
                 return 0;
-        fail(s->e, FAILURE_IO, -EXDEV, path, "is a symbolic link that leads out of the model's directory, to %s",
+        fail(s->e, FAILURE_IO, -EXDEV, path, "it is a symbolic link that leads out of the model's directory, to %s",
              target);
         fail_advice(s->e, "Give --dereference if it belongs to the model: the files in a Hugging Face cache's "
                           "snapshots/ link to its blobs/.");
@@ -50,7 +50,7 @@ static int add_file(struct scan *s, const char *path, const char *relative, cons
         if (r < 0)
                 return r;
         if (!utf8_valid(relative, strlen(relative)))
-                return fail(s->e, FAILURE_MANIFEST, -EILSEQ, path, "has a name that is not UTF-8");
+                return fail(s->e, FAILURE_MANIFEST, -EILSEQ, path, "it has a name that is not UTF-8");
         return model_add(s->source->model, s->source->path, relative, NULL, (uint64_t) st->st_size, NULL, s->e);
 }
 
@@ -74,18 +74,18 @@ static int scan_entry(struct scan *s, const char *path, const char *relative, si
         int r;
 
         if (lstat(path, &st) < 0)
-                return fail(s->e, FAILURE_IO, -errno, path, "cannot look at it: %m");
+                return fail(s->e, FAILURE_IO, -errno, path, "it cannot be read: %m");
         if (S_ISLNK(st.st_mode)) {
                 r = check_link(s, path);
                 if (r < 0)
                         return r;
                 if (stat(path, &st) < 0)
-                        return fail(s->e, FAILURE_IO, -errno, path, "cannot follow the symbolic link: %m");
+                        return fail(s->e, FAILURE_IO, -errno, path, "the symbolic link cannot be followed: %m");
         }
         if (S_ISDIR(st.st_mode))
                 return scan_directory(s, path, relative, depth + 1, &st);
         if (!S_ISREG(st.st_mode))
-                return fail(s->e, FAILURE_IO, -EINVAL, path, "is neither a file nor a directory");
+                return fail(s->e, FAILURE_IO, -EINVAL, path, "it is neither a file nor a directory");
         return add_file(s, path, relative, &st);
 }
 
@@ -95,13 +95,13 @@ static int scan_directory(struct scan *s, const char *path, const char *relative
         int r;
 
         if (!d)
-                return fail(s->e, FAILURE_IO, -errno, path, "cannot read the directory: %m");
+                return fail(s->e, FAILURE_IO, -errno, path, "the directory cannot be read: %m");
         for (size_t i = 0; i < depth; i++)
                 if (s->above[i].dev == st->st_dev && s->above[i].ino == st->st_ino)
                         return fail(s->e, FAILURE_IO, -ELOOP, path,
-                                    "is a directory that contains itself, by way of a symbolic link");
+                                    "it is a directory that contains itself, by way of a symbolic link");
         if (depth >= DEPTH_MAX)
-                return fail(s->e, FAILURE_IO, -ELOOP, path, "lies more than 64 directories deep");
+                return fail(s->e, FAILURE_IO, -ELOOP, path, "it lies more than 64 directories deep");
         s->above[depth].dev = st->st_dev;
         s->above[depth].ino = st->st_ino;
         while ((errno = 0, entry = readdir(d))) {
@@ -119,7 +119,7 @@ static int scan_directory(struct scan *s, const char *path, const char *relative
                 if (r < 0)
                         return r;
         }
-        return errno ? fail(s->e, FAILURE_IO, -errno, path, "cannot read the directory: %m") : 0;
+        return errno ? fail(s->e, FAILURE_IO, -errno, path, "the directory cannot be read: %m") : 0;
 }
 
 static int scan_root(struct scan *s) {
@@ -128,14 +128,14 @@ static int scan_root(struct scan *s) {
         int r;
 
         if (stat(path, &st) < 0)
-                return fail(s->e, FAILURE_IO, -errno, path, "cannot look at it: %m");
+                return fail(s->e, FAILURE_IO, -errno, path, "it cannot be read: %m");
         if (S_ISREG(st.st_mode))
                 return add_file(s, path, basename(path), &st);
         if (!S_ISDIR(st.st_mode))
-                return fail(s->e, FAILURE_IO, -EINVAL, path, "is neither a file nor a directory");
+                return fail(s->e, FAILURE_IO, -EINVAL, path, "it is neither a file nor a directory");
         s->source->is_directory = true;
         if (!realpath(path, s->root))
-                return fail(s->e, FAILURE_IO, -errno, path, "cannot resolve it: %m");
+                return fail(s->e, FAILURE_IO, -errno, path, "its path cannot be resolved: %m");
         r = s->files == SOURCE_FILES_MODEL ? bookkeeping_check_directory(path, s->e) : 0;
         if (r < 0)
                 return r;
@@ -176,7 +176,7 @@ int source_scan(const char *path, enum source_links links, enum source_files fil
                 return advise(r, e);
         if (source->model->n_files == 0)
                 return fail(e, FAILURE_IO, -ENOENT, path, "%s",
-                            source->n_left_out > 0 ? "has no file in it but bookkeeping" : "has no file in it");
+                            source->n_left_out > 0 ? "it has no file in it but bookkeeping" : "it has no file in it");
         r = model_sort(source->model, path, e);
         if (r < 0)
                 return advise(r, e);

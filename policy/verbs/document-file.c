@@ -191,10 +191,11 @@ static int decode_json(const char *text, size_t n, const char *subject, uint8_t 
         if (search(&f, o) < 0)
                 return fail_oom(e);
         if (f.several)
-                return unknown_form(subject, "is JSON that holds several attestation documents", e);
+                return unknown_form(subject, "it is JSON that holds several attestation documents", e);
         if (!f.data)
                 return unknown_form(subject,
-                                    "is JSON that holds no attestation document: no text in it is the base64 or hex of "
+                                    "it is JSON that holds no attestation document: no text in it is the base64 or hex "
+                                    "of "
                                     "a COSE_Sign1 message",
                                     e);
         *ret = TAKE(f.data);
@@ -240,7 +241,7 @@ static int decode_any_text(char *text, size_t n, const char *subject, uint8_t **
         if (r == -ENOMEM)
                 return fail_oom(e);
         if (r < 0 || (n > 0 && !is_message(decoded, size))) /* words are base64 as well, now and then */
-                return unknown_form(subject, "is neither a COSE_Sign1 message nor its base64 or hex text", e);
+                return unknown_form(subject, "it is neither a COSE_Sign1 message nor its base64 or hex text", e);
         *ret = TAKE(decoded);
         *ret_n = size;
         return 0;
@@ -282,7 +283,7 @@ int document_decode(const uint8_t *data, size_t size, const char *subject, uint8
                 memcpy(copy, data, size);
         copy[size] = '\0';
         if (utf16 && narrow(copy, &size) < 0)
-                return unknown_form(subject, "is UTF-16 text that is neither base64 nor hex digits", e);
+                return unknown_form(subject, "it is UTF-16 text that is neither base64 nor hex digits", e);
         if (utf8)
                 return decode_any_text((char *) copy + 3, size - 3, subject, ret, ret_n, e);
         /* A COSE_Sign1 message starts with an array head or a tag, both outside ASCII. */

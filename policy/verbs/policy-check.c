@@ -93,7 +93,7 @@ static int add_assignments(const struct arguments *a, bool context, struct reque
                 if (a->assignments[i].context != context)
                         continue;
                 if (!equals || equals == a->assignments[i].text)
-                        return fail(e, FAILURE_USAGE, -EINVAL, a->assignments[i].text, "is not NAME=VALUE");
+                        return fail(e, FAILURE_USAGE, -EINVAL, a->assignments[i].text, "it is not NAME=VALUE");
                 if (!name)
                         return fail_oom(e);
                 r = context ? request_add_context(request, name, equals + 1, e)
@@ -145,7 +145,7 @@ static int add_reference(const char *path, struct request *request, struct error
                 return r;
         if (references.n != 1)
                 return fail(e, FAILURE_USAGE, -EINVAL, path,
-                            "holds %zu sets of measurements, and a request presents one", references.n);
+                            "it holds %zu sets of measurements, and a request presents one", references.n);
         return request_add_reference(request, &references.items[0], e);
 }
 

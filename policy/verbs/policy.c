@@ -46,7 +46,7 @@ static int set_model(void *arguments, const struct option_row *row, char *url, s
 
         (void) row;
         if (remote_name(url, advice) || strncmp(url, "s3://", 5) != 0 || !url[5] || url[5] == '/') {
-                fail(e, FAILURE_USAGE, -EINVAL, url, "is not s3://BUCKET/PREFIX/");
+                fail(e, FAILURE_USAGE, -EINVAL, url, "it is not s3://BUCKET/PREFIX/");
                 if (remote_name(url, advice))
                         fail_advice(e, "%s", advice);
                 return -EINVAL;
@@ -136,9 +136,9 @@ static int add_pcr2(struct arguments *a, struct error *e) {
 
                 if (!reference_is_nitrotpm(r))
                         return fail(e, FAILURE_USAGE, -EINVAL, r->source,
-                                    "measures an enclave, which has no UEFI firmware for --pcr2");
+                                    "it measures an enclave, which has no UEFI firmware for --pcr2");
                 if (reference_has(r, PCR_DRIVERS) && memcmp(r->pcr[PCR_DRIVERS], a->pcr2, SHA384_SIZE) != 0) {
-                        fail(e, FAILURE_USAGE, -EINVAL, r->source, "has another PCR2 than --pcr2");
+                        fail(e, FAILURE_USAGE, -EINVAL, r->source, "it has another PCR2 than --pcr2");
                         fail_advice(e, "Measure the image again with `sealboot measure --pcr2`, once for each kind of "
                                        "instance.");
                         return -EINVAL;

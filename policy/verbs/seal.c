@@ -41,12 +41,12 @@ static int add_context(void *arguments, const struct option_row *row, char *text
                                     i < 2 ? ": use --name and --version" : "");
         if (strncmp(text, "aws-crypto-", strlen("aws-crypto-")) == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "",
-                            "names that start with 'aws-crypto-' belong to the AWS Encryption SDK");
+                            "it names that start with 'aws-crypto-' belong to the AWS Encryption SDK");
         for (size_t i = 0; i < a->n_context; i++)
                 if (streq(a->context[i].name, text))
                         return fail(e, FAILURE_USAGE, -EINVAL, "", "'%s' is given twice", text);
         if (a->n_context >= CONTEXT_MAX)
-                return fail(e, FAILURE_USAGE, -EINVAL, "", "more than %d pairs of encryption context", CONTEXT_MAX);
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "--context is given more than %d times", CONTEXT_MAX);
         a->context[a->n_context++] = (struct pair) { text, equals + 1 };
         return 0;
 }
@@ -155,7 +155,7 @@ static int name_model(struct command_seal *c, struct error *e) {
         _cleanup_free_ char *resolved = realpath(c->source->path, NULL);
 
         if (!resolved)
-                return fail(e, FAILURE_IO, -errno, c->source->path, "cannot resolve it: %m");
+                return fail(e, FAILURE_IO, -errno, c->source->path, "its path cannot be resolved: %m");
         c->name = strdup(c->arguments->name ?: basename(resolved));
         if (!c->name)
                 return fail_oom(e);
@@ -179,7 +179,7 @@ static int parse_destination(struct command_seal *c, struct error *e) {
         r = place_parse(to, &c->place, e);
         if (r < 0 || c->place.is_model || !c->source->is_directory)
                 return r;
-        fail(e, FAILURE_USAGE, -EINVAL, a->to, "is a single object, and %s is a directory", a->from);
+        fail(e, FAILURE_USAGE, -EINVAL, a->to, "it is a single object, and %s is a directory", a->from);
         fail_advice(e, "Let the destination end in '/': it becomes a prefix.");
         return -EINVAL;
 }

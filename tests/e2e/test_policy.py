@@ -297,7 +297,7 @@ def test_fits_what_kms_takes(run, tmp_path):
     (["--principal", ROLE, "--admin", ADMIN, "--sealer", "*"], POLICY, "wildcard"),
     (["--principal", ROLE, "--admin", ADMIN, "--opener", f"arn:aws:iam::{OWNER}:user/*"], POLICY, "wildcard"),
     (["--principal", ROLE, "--admin", ADMIN, "--opener", OWNER], USAGE, "as an opener must be"),
-    (["--principal", "inference", "--admin", ADMIN], POLICY, "invalid principal"),
+    (["--principal", "inference", "--admin", ADMIN], POLICY, "is not a principal"),
     (["--principal", ROLE], USAGE, "--admin"),
     (["--admin", ADMIN], USAGE, "principal"),
     ([*WHO, "--context", "model"], USAGE, "NAME=VALUE"),

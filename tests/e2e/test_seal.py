@@ -440,7 +440,7 @@ def test_hugging_face_cache(sealboot, key, tmp_path):
     ("loop", lambda p: p.symlink_to("."), 61, "out of the model's directory"),
     ("sub/loop", lambda p: p.symlink_to(".."), 61, "out of the model's directory"),
     ("sub/sub/loop", lambda p: p.symlink_to(".."), 61, "contains itself"),
-    ("dangling", lambda p: p.symlink_to("nothing"), 61, "cannot resolve"),
+    ("dangling", lambda p: p.symlink_to("nothing"), 61, "cannot be resolved"),
     ("out", lambda p: p.symlink_to("/etc/passwd"), 61, "leads out"),
     ("fifo", os.mkfifo, 61, "neither a file nor a directory"),
     ("line\nbreak", lambda p: p.write_bytes(b""), 55, "control character"),

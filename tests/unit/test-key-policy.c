@@ -61,11 +61,11 @@ static void test_policies_that_kms_refuses(void **state _unused_) {
                 { "[]", "is not an object" },
                 { "{}", "has no statement" },
                 { "{'Statement': []}", "has no statement" },
-                { "{'Statement': 1}", "statement 1: is not an object" },
-                { "{'Statement': {" ALL "}, 'Extra': 1}", "unknown element \"Extra\"" },
-                { "{'Version': '2013-10-17', 'Statement': {" ALL "}}", "unknown Version" },
-                { "{'Version': 2012, 'Statement': {" ALL "}}", "unknown Version" },
-                { WITH(ALL ", 'Extra': 1"), "statement 1: unknown element \"Extra\"" },
+                { "{'Statement': 1}", "statement 1: it is not an object" },
+                { "{'Statement': {" ALL "}, 'Extra': 1}", "\"Extra\" is not an element of a policy" },
+                { "{'Version': '2013-10-17', 'Statement': {" ALL "}}", "Version is neither" },
+                { "{'Version': 2012, 'Statement': {" ALL "}}", "Version is neither" },
+                { WITH(ALL ", 'Extra': 1"), "statement 1: \"Extra\" is not an element of a policy" },
                 { WITH("'Principal': '*', 'Action': 'kms:*', 'Resource': '*'"), "has no Effect" },
                 { WITH("'Effect': 'Allow', 'Action': 'kms:*', 'Resource': '*'"), "has no Principal" },
                 { WITH("'Effect': 'Allow', 'Principal': '*', 'Resource': '*'"), "has no Action" },
@@ -79,17 +79,17 @@ static void test_policies_that_kms_refuses(void **state _unused_) {
                   "NotPrincipal is only for Deny" },
                 { WITH(WHO("'" ROLE "'")), "Principal is neither" },
                 { WITH(WHO("{}")), "Principal is neither" },
-                { WITH(WHO("{'Federated': 'x'}")), "unknown kind of principal \"Federated\"" },
+                { WITH(WHO("{'Federated': 'x'}")), "\"Federated\" is not a kind of principal" },
                 { WITH(WHO("{'AWS': []}")), "Principal is empty" },
                 { WITH(WHO("{'AWS': 1}")), "Principal is not text" },
-                { WITH(WHO("{'AWS': 'inference'}")), "invalid principal \"inference\"" },
-                { WITH(WHO("{'AWS': 'arn:aws:iam::" OWNER ":role/*'}")), "invalid principal" },
-                { WITH(WHO("{'AWS': 'arn:aws:iam::1:root'}")), "invalid principal" },
-                { WITH(WHO("{'AWS': 'arn:aws:iam::" OWNER ":role/'}")), "invalid principal" },
-                { WITH(WHO("{'AWS': 'arn:aws:iam::" OWNER ":group/g'}")), "invalid principal" },
-                { WITH(DOES("'s3:GetObject'")), "invalid action \"s3:GetObject\"" },
-                { WITH(DOES("'kms:'")), "invalid action" },
-                { WITH(DOES("'kms:De crypt'")), "invalid action" },
+                { WITH(WHO("{'AWS': 'inference'}")), "\"inference\" is not a principal" },
+                { WITH(WHO("{'AWS': 'arn:aws:iam::" OWNER ":role/*'}")), "is not a principal" },
+                { WITH(WHO("{'AWS': 'arn:aws:iam::1:root'}")), "is not a principal" },
+                { WITH(WHO("{'AWS': 'arn:aws:iam::" OWNER ":role/'}")), "is not a principal" },
+                { WITH(WHO("{'AWS': 'arn:aws:iam::" OWNER ":group/g'}")), "is not a principal" },
+                { WITH(DOES("'s3:GetObject'")), "\"s3:GetObject\" is not an action" },
+                { WITH(DOES("'kms:'")), "is not an action of KMS" },
+                { WITH(DOES("'kms:De crypt'")), "is not an action of KMS" },
                 { WITH(DOES("{}")), "Action is not text" },
                 { WITH("'Effect': 'Allow', 'Principal': '*', 'Action': 'kms:*', 'Resource': ''"), "Resource is empty" },
                 { WITH(WHERE("[]")), "Condition is not an object" },
@@ -415,7 +415,7 @@ static void test_explanations_in_json(void **state _unused_) {
                 "'Allow',"
                 "'applies':'unknown','elements':[{'element':'Principal','key':null,'met':'yes','wanted':['*'],'found':"
                 "'" SESSION "'},{'element':'Action','key':null,'met':'yes','wanted':['kms:Decrypt'],'found':'kms:"
-                            "Decrypt'},{'element':"
+                "Decrypt'},{'element':"
                 "'Resource','key':null,'met':'yes','wanted':['*'],'found':'" KEY
                 "'},{'element':'IpAddress','key':'aws:SourceIp','met':'unknown','wanted':['::/0'],'found':null}]}]}");
 

@@ -154,7 +154,8 @@ static void test_reading_a_local_place(void **state _unused_) {
         assert_ok(place_parse("new/", &none, &e), &e);
         assert_ok(place_exists(&none, NULL, "object", &there, &e), &e);
         assert_false(there);
-        assert_refused(place_read(&none, NULL, "object", 4, &nothing, &n, &size, &e), &e, FAILURE_IO, "cannot open");
+        assert_refused(place_read(&none, NULL, "object", 4, &nothing, &n, &size, &e), &e, FAILURE_IO,
+                       "it cannot be opened");
         leave(root);
 }
 
@@ -262,13 +263,14 @@ static void test_what_is_no_source(void **state _unused_) {
                 enum failure failure;
                 const char *why;
         } cases[] = {
-                { "missing", SOURCE_LINKS_ALL, SOURCE_FILES_ALL, FAILURE_IO, "cannot look at it" },
+                { "missing", SOURCE_LINKS_ALL, SOURCE_FILES_ALL, FAILURE_IO, "it cannot be read" },
                 { "empty", SOURCE_LINKS_ALL, SOURCE_FILES_ALL, FAILURE_IO, "has no file in it" },
                 { "clone", SOURCE_LINKS_ALL, SOURCE_FILES_MODEL, FAILURE_IO, "has no file in it but bookkeeping" },
                 { "fifo", SOURCE_LINKS_ALL, SOURCE_FILES_ALL, FAILURE_IO, "neither a file nor a directory" },
                 { "loop", SOURCE_LINKS_INSIDE, SOURCE_FILES_ALL, FAILURE_IO, "a directory that contains itself" },
-                { "dangling", SOURCE_LINKS_INSIDE, SOURCE_FILES_ALL, FAILURE_IO, "cannot resolve the symbolic link" },
-                { "dangling", SOURCE_LINKS_ALL, SOURCE_FILES_ALL, FAILURE_IO, "cannot follow the symbolic link" },
+                { "dangling", SOURCE_LINKS_INSIDE, SOURCE_FILES_ALL, FAILURE_IO,
+                  "the symbolic link cannot be resolved" },
+                { "dangling", SOURCE_LINKS_ALL, SOURCE_FILES_ALL, FAILURE_IO, "the symbolic link cannot be followed" },
                 { "leads-out", SOURCE_LINKS_INSIDE, SOURCE_FILES_ALL, FAILURE_IO,
                   "leads out of the model's directory" },
                 { "unfinished", SOURCE_LINKS_ALL, SOURCE_FILES_MODEL, FAILURE_IO, "a download keeps until" },
@@ -355,7 +357,7 @@ static void test_a_directory_that_was_there_stays(void **state _unused_) {
         sink_free(sink);
         assert_true(is_there("old"));
         assert_ok(place_parse("missing/new/", &below, &e), &e);
-        assert_refused(sink_new(&below, NULL, &sink, &e), &e, FAILURE_IO, "cannot make the directory");
+        assert_refused(sink_new(&below, NULL, &sink, &e), &e, FAILURE_IO, "the directory cannot be made");
         place_done(&p);
         place_done(&below);
         leave(root);
@@ -435,7 +437,7 @@ static void test_destinations_that_are_taken(void **state _unused_) {
         assert_int_equal(mkdir("raced", 0777), 0);
         tree_write(root, "raced/x", "theirs");
         assert_ok(landing_place(l, "0", "x", &e), &e);
-        assert_refused(landing_publish(l, &e), &e, FAILURE_PUBLISH, "cannot put the model into its place");
+        assert_refused(landing_publish(l, &e), &e, FAILURE_PUBLISH, "the model cannot be moved to its place");
         landing_free(l);
         assert_holds("raced/x", "theirs");
         leave(root);

@@ -629,7 +629,7 @@ static void test_upload_is_aborted(void **state) {
         (void) state;
         start(&f, NULL, replies, 4);
         assert_ok(s3_upload_begin(f.s3, "bucket", "k", &upload, &e), &e);
-        assert_refused(s3_upload_part(upload, 1, "x", 1, &e), &e, FAILURE_S3_ANSWER, "without a usable ETag");
+        assert_refused(s3_upload_part(upload, 1, "x", 1, &e), &e, FAILURE_S3_ANSWER, "has no usable ETag");
         s3_upload_free(upload);
         assert_memory_equal(f.canned.requests[2], "DELETE /bucket/k?uploadId=u HTTP/1.1\r\n", 38);
         assert_refused(s3_upload_begin(f.s3, "bucket", "k", &upload, &e), &e, FAILURE_S3_ANSWER, "no UploadId");
