@@ -58,7 +58,7 @@ struct key_policy {
         json_object *json;
         struct statement *statements;
         size_t n;
-        bool variables; /* Version 2012-10-17, in which "${aws:username}" is no text but a policy variable */
+        bool variables; /* Version 2012-10-17, in which "${aws:username}" is a policy variable */
 };
 
 /* FAILURE_POLICY. */

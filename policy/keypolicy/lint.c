@@ -336,7 +336,7 @@ static bool shares_account(const struct statement *s, const struct statement *re
         return false;
 }
 
-/* Whether an account that s is for also gets the key released, when it is attested. */
+/* Whether the key is released to an account of this statement, if it is attested. */
 static bool is_for_released(const struct lint *l) {
         for (size_t i = 0; i < l->policy->n; i++)
                 if (l->releases[i].used && guarded_is_attested(&l->releases[i]) &&

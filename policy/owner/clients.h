@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* AWS as an owner's tools see it: clients set up from the environment, by the names that the AWS SDKs use (AWS_REGION,
- * AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL_S3, AWS_CA_BUNDLE, ...). The agent in the image never does this. */
+/* An owner's clients of AWS, set up from the environment variables of the AWS SDKs (AWS_REGION, AWS_PROFILE,
+ * AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL_S3, AWS_CA_BUNDLE, ...). The agent in the image never reads them. */
 
 #include "aws/kms.h"
 #include "aws/s3.h"
@@ -10,7 +10,7 @@
 struct owner {
         struct http *http;
         struct credential_source *credentials;
-        const char *region; /* of the environment's; NULL: none is set */
+        const char *region; /* of the environment; NULL: none is set */
         struct s3 *s3;      /* NULL: no region is known */
         struct kms *kms;
 };

@@ -84,8 +84,8 @@ static bool is_section(char *name, const char *profile) {
         return streq(unquote(name), profile);
 }
 
-/* The sections are [NAME], and [profile NAME] in ~/.aws/config. Lines indented further than "s3 =" before
- * them are that setting's own. */
+/* The sections are [NAME], and [profile NAME] in ~/.aws/config. Lines that are indented further than a line "s3 ="
+ * before them belong to that setting. */
 static void profile_read(char *text, const char *profile, struct profile *ret) {
         size_t nested_from = SIZE_MAX;
         bool ours = false;
@@ -111,7 +111,7 @@ static void profile_read(char *text, const char *profile, struct profile *ret) {
         }
 }
 
-/* What a variable names, where "~/" is HOME as in the SDKs, or a file below HOME; NULL without HOME. */
+/* The file that a variable names, with "~/" for HOME as in the SDKs; else a file below HOME; NULL without HOME. */
 static int file_below_home(const char *variable, const char *name, char **ret, struct error *e) {
         const char *file = environment(variable), *home = environment("HOME");
         bool tilde = file && strncmp(file, "~/", 2) == 0;

@@ -17,7 +17,7 @@ static uint64_t offset_of(const struct search *s, uint64_t frame) {
         return s->header->size + frame * s->stride;
 }
 
-/* What is at the place of this frame, counted from 0; of the final one where its last byte ends. */
+/* What is at the place of this frame, counted from 0. *ret_end: where the final frame ends, if it is there. */
 static int look(const struct search *s, uint64_t frame, enum at *ret, uint64_t *ret_end, struct error *e) {
         uint64_t offset = offset_of(s, frame);
         uint8_t head[MESSAGE_FINAL_HEAD];
@@ -45,8 +45,7 @@ static int look(const struct search *s, uint64_t frame, enum at *ret, uint64_t *
         return 0;
 }
 
-/* Regular frames, the final one, and whatever is behind it: halved until the final one is met, or is known to be
- * nowhere. */
+/* A binary search over regular frames, the final one, and trailing bytes. -ENOENT when there is no final frame. */
 static int find_final(const struct search *s, uint64_t *ret_frames, uint64_t *ret_end, struct error *e) {
         uint64_t low = 0, high = (s->size - MIN_OF(s->size, (uint64_t) s->header->size)) / s->stride + 1,
                  frame = high - 1;

@@ -28,7 +28,7 @@ int place_subject(const struct place *p, const char *name, char **ret, struct er
  * places. */
 int place_read(const struct place *p, struct owner *owner, const char *name, size_t max, uint8_t **ret, size_t *ret_n,
                uint64_t *ret_size, struct error *e);
-/* `n` bytes of an object from `offset` on, which must be there. */
+/* Exactly `n` bytes of an object from `offset` on. */
 int place_read_at(const struct place *p, struct owner *owner, const char *name, uint64_t offset, void *data, size_t n,
                   struct error *e);
 /* The message header of an object, and its size; nothing beside the header is read. */
@@ -37,5 +37,5 @@ int place_read_header(const struct place *p, struct owner *owner, const char *na
 /* Returns `r`, the result of an operation on the place. If the path does not exist and may be a bucket's name without
  * its s3://, sets advice that says so. */
 int place_advise(const struct place *p, int r, struct error *e);
-/* An error when S3 will not tell. */
+/* Fails when S3 does not say whether it exists. */
 int place_exists(const struct place *p, struct owner *owner, const char *name, bool *ret, struct error *e);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Reading a file of a source, and noticing that it changes meanwhile. */
+/* Reads a file of a source, and notices if it changes meanwhile. */
 
 #include <sys/stat.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What every verb of `sealboot` is: one cmd_<verb>() in its own file, with a table of its options, which returns the
- * exit code: 0, an enum failure, or what its man page documents beyond that. */
+/* The verbs of `sealboot`. Each is a function cmd_<verb>() in a file of its own, with a table of its options. It
+ * returns the exit code: 0, an enum failure, or another value that its man page documents. */
 
 #include "basic/json.h"
 #include "basic/options.h"
@@ -41,9 +41,9 @@ int policy_diff(int argc, char *argv[]);
 int command_failed(const struct error *e);
 /* "sealboot VERB: ..." with a pointer to --help; returns FAILURE_USAGE. */
 int command_usage(const char *verb, const char *format, ...) _printf_(2, 3);
-/* 0, or an exit code after a message for a name that is in S3 or elsewhere, where only a local path makes sense. */
+/* Refuses a name in S3 or elsewhere, where only a local path makes sense: 0, or the exit code after a message. */
 int command_local(const char *verb, const char *path, const char *why);
-/* What to do about this failure in this verb, unless where it failed knew better. */
+/* Sets this verb's advice for this failure, unless the error has advice of its own. */
 void command_advise(struct error *e, enum failure failure, const char *advice);
 /* A model digest as `sealboot seal` and `digest` print it, sha384:HEX, or its hex digits alone: 0 or -EINVAL. */
 int command_digest(const char *text, uint8_t ret[static SHA384_SIZE]);
@@ -52,11 +52,11 @@ int command_connections(void *field, const struct option_row *row, char *value, 
 /* The setter of --reference, into a struct references. */
 int command_reference(void *field, const struct option_row *row, char *path, struct error *e);
 
-/* Parses a verb's command line into `to`. False: the verb ends with *ret_code, and --help or what is wrong has been
- * printed. */
+/* Parses a verb's command line into `to`. False: --help or an error has been printed, and the verb ends with *ret_code.
+ */
 bool command_parse(const struct command_line *c, int argc, char *argv[], void *to, struct operands *ret, int *ret_code);
-/* The same exit code and words for a fault of the command line that is found later. */
+/* Reports a fault of the command line that is found later in the same way; returns the exit code. */
 int command_misused(const struct command_line *c, const struct error *e);
 
-/* Prints the result as JSON on standard output. `flags`: of json-c, for what a verb has always printed. */
+/* Prints the result as JSON on standard output. `flags`: json-c's, for the layout of this verb. */
 int command_print_json(json_object *o, int flags, struct error *e);

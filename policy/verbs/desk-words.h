@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The failures' titles and advice for who runs `sealboot`: an owner, a builder or an auditor at a desk, with files, an
- * environment and credentials of their own. The words of failure.c are for the agent's instance: user data, the image's
- * configuration, the instance's role. */
+/* Titles and advice of failures for the people who run `sealboot`: owners, builders and auditors at a desk, with files,
+ * an environment and credentials of their own. The words of failure.c are for the agent's instance: they speak of user
+ * data, the image's configuration and the instance's role. */
 
 #include "basic/failure.h"
 

@@ -99,7 +99,7 @@ static int print_json(const struct diagnosis *d, struct error *e) {
         return command_print_json(o, JSON_C_TO_STRING_PRETTY, e);
 }
 
-/* A report quotes what an instance received. */
+/* A report may quote anything that the instance received. */
 static void print_line(const char *prefix, const char *text) {
         fputs(prefix, stdout);
         utf8_print(stdout, text);

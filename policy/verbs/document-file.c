@@ -27,8 +27,8 @@ static bool is_message(const uint8_t *data, size_t n) {
         return n > 2 && (data[0] == ARRAY_OF_FOUR || (data[0] == TAG_SIGN1 && data[1] == ARRAY_OF_FOUR));
 }
 
-/* Drops white space in place, also where a JSON string or a shell escaped it, and turns base64url's alphabet into
- * base64's; the base64 reader itself is strict. */
+/* Drops white space in place, also escaped white space of a JSON string or a shell, and turns base64url's alphabet into
+ * base64's: base64_decode() is strict. */
 static size_t squeeze(char *text, size_t n) {
         size_t kept = 0;
 
@@ -52,8 +52,7 @@ static int decode_hex(const char *text, size_t n, uint8_t **ret, size_t *ret_n) 
         return 0;
 }
 
-/* The text between lines of PEM armour, or behind a data: URL's comma, or between quotes; all of it where there is
- * none. */
+/* Narrows the text to what is between lines of PEM armour, behind the comma of a data: URL, or between quotes. */
 static void unwrap(const char **text, size_t *n) {
         const char *start = *text, *end = start + *n, *found;
 
@@ -74,7 +73,7 @@ static void unwrap(const char **text, size_t *n) {
         *n = (size_t) (end - start);
 }
 
-/* "84:4f:..." becomes "844f..."; with a colon anywhere else it is no hex. */
+/* "84:4f:..." becomes "844f...". A colon anywhere else stays, and the text is then no hex. */
 static size_t drop_colons(char *text, size_t n) {
         size_t kept = 0;
 
@@ -84,7 +83,7 @@ static size_t drop_colons(char *text, size_t n) {
         return kept;
 }
 
-/* Hex digits are base64's too, but a document's base64 has others. */
+/* A text of hex digits alone is taken as hex: the base64 of a document has other characters, too. */
 static int decode_text(const char *given, size_t n, uint8_t **ret, size_t *ret_n) {
         _cleanup_free_ char *text = malloc(n + 4);
         size_t hex;
@@ -115,7 +114,7 @@ static void found_done(struct found *f) {
         free(f->data);
 }
 
-/* Takes `data`. Whatever the member is called: what is a message by its first bytes, and no other value is. */
+/* Takes `data`. A member is recognised by its first bytes, whatever its name is. */
 static void add_candidate(struct found *f, uint8_t *data, size_t n) {
         if (!is_message(data, n) || (f->data && f->n == n && memcmp(f->data, data, n) == 0)) {
                 free(data);
@@ -205,8 +204,8 @@ static int decode_json(const char *text, size_t n, const char *subject, uint8_t 
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
-/* UTF-16 as a shell of Windows writes it, of ASCII text: every second byte is zero. Changes the bytes; 0, or -EINVAL.
- */
+/* Turns ASCII text in UTF-16, as a shell of Windows writes it, into bytes, in place: every second byte is zero. 0 or
+ * -EINVAL. */
 static int narrow(uint8_t *data, size_t *n) {
         size_t kept = 0;
 
@@ -240,15 +239,15 @@ static int decode_any_text(char *text, size_t n, const char *subject, uint8_t **
         }
         if (r == -ENOMEM)
                 return fail_oom(e);
-        if (r < 0 || (n > 0 && !is_message(decoded, size))) /* words are base64 as well, now and then */
+        if (r < 0 || (n > 0 && !is_message(decoded, size))) /* a word can be valid base64 */
                 return unknown_form(subject, "it is neither a COSE_Sign1 message nor its base64 or hex text", e);
         *ret = TAKE(decoded);
         *ret_n = size;
         return 0;
 }
 
-/* The byte string that a message lies in: of CBOR alone, or the NSM's and the NitroTPM's whole answer,
- * {"Attestation": {"document": bytes}}. NULL: neither. */
+/* The message in a CBOR byte string, or in the whole answer of an NSM or a NitroTPM, {"Attestation": {"document":
+ * bytes}}; NULL when it is neither. */
 static const uint8_t *find_inside(const uint8_t *data, size_t size, size_t *ret_n) {
         static const char answer[] = "\xa1\x6b"
                                      "Attestation\xa1\x68"

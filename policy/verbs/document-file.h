@@ -3,9 +3,10 @@
 
 #include "verify/document.h"
 
-/* The forms in which people hand a document over: raw; as base64 (either alphabet, padded or not) or hex text; or as
- * such a text or an array of byte values in JSON, such as KMS's Recipient parameter, a web service's
- * {"attestation_document": ...}, or what an SDK prints. Text may be in UTF-8 or UTF-16 with a byte order mark.
+/* Decodes a document from the forms that people have it in: raw bytes; base64 (either alphabet, padded or not) or hex
+ * text; JSON with such a text or an array of byte values, such as KMS's Recipient parameter, the answer of a web
+ * service
+ * {"attestation_document": ...}, or the print of an SDK. Text may be in UTF-8, or in UTF-16 with a byte order mark.
  * FAILURE_DOCUMENT. */
 int document_decode(const uint8_t *data, size_t size, const char *subject, uint8_t **ret, size_t *ret_n,
                     struct error *e);

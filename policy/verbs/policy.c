@@ -176,7 +176,7 @@ static int print_all(const struct composition *c) {
         return command_print_json(o, JSON_C_TO_STRING_PLAIN, &e) < 0 ? command_failed(&e) : 0;
 }
 
-/* Without white space where KMS would not take the policy with it. */
+/* Leaves out white space if the policy is too long for KMS with it. */
 static int print_policy(json_object *o, struct error *e) {
         const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
 

@@ -14,7 +14,7 @@ enum { CONTEXT_MAX = 32, TEXT_MAX = 256 };
 
 struct arguments {
         const char *key, *name, *version, *from, *to;
-        struct pair context[CONTEXT_MAX + 3]; /* and model, version, and the mark or file */
+        struct pair context[CONTEXT_MAX + 3]; /* and three that are added: model, version, and the mark or file */
         size_t n_context;
         uint32_t frame_length;
         unsigned connections;

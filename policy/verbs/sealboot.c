@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot: the people's side. A table of verbs; each verb is a file of its own. */
+/* sealboot: the program for owners, builders and auditors. A table of verbs; each verb has a file of its own. */
 
 #include "basic/output.h"
 #include "basic/secret.h"
@@ -27,7 +27,7 @@ static void help(FILE *f) {
                    "Seal models for attestable AMIs, and check what runs there.\n\n");
         for (const struct command *c = commands; c->verb; c++)
                 fprintf(f, "  %-10s %s\n", c->verb, c->summary);
-        fprintf(f, "\n'" PROGRAM " VERB --help' explains a verb; 'man sealboot-VERB' tells it all.\n");
+        fprintf(f, "\n'" PROGRAM " VERB --help' explains a verb; 'man sealboot-VERB' is its manual.\n");
 }
 
 static int run(int argc, char *argv[]) {
@@ -63,7 +63,7 @@ int main(int argc, char *argv[]) {
                 return FAILURE_INTERNAL;
         }
         code = run(argc, argv);
-        /* A verb that failed, or found something, keeps its own exit code. */
+        /* The exit code of a verb that failed, or has findings, has precedence. */
         if (output_end(&e) < 0) {
                 r = command_failed(&e);
                 code = code ?: r;
