@@ -147,26 +147,34 @@ static int add_array(struct found *f, json_object *array) {
         return 0;
 }
 
-static int search(struct found *f, json_object *o) {
+static int add_text(struct found *f, json_object *text) {
         uint8_t *data;
         size_t n;
         int r;
 
-        if (json_object_is_type(o, json_type_string)) {
-                r = decode_text(json_object_get_string(o), (size_t) json_object_get_string_len(o), &data, &n);
-                if (r < 0)
-                        return r == -ENOMEM ? r : 0;
-                add_candidate(f, data, n);
-                return 0;
-        }
-        if (json_object_is_type(o, json_type_object)) {
+        r = decode_text(json_object_get_string(text), (size_t) json_object_get_string_len(text), &data, &n);
+        if (r < 0)
+                return r == -ENOMEM ? r : 0;
+        add_candidate(f, data, n);
+        return 0;
+}
+
+static int search(struct found *f, json_object *o) {
+        int r;
+
+        switch (json_object_get_type(o)) {
+        case json_type_string:
+                return add_text(f, o);
+        case json_type_object: {
                 json_object_object_foreach(o, key, value) {
                         (void) key;
                         r = search(f, value);
                         if (r < 0)
                                 return r;
                 }
-        } else if (json_object_is_type(o, json_type_array)) {
+                return 0;
+        }
+        case json_type_array:
                 r = add_array(f, o);
                 if (r < 0)
                         return r;
@@ -175,8 +183,10 @@ static int search(struct found *f, json_object *o) {
                         if (r < 0)
                                 return r;
                 }
+                return 0;
+        default:
+                return 0;
         }
-        return 0;
 }
 
 static int decode_json(const char *text, size_t n, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {

@@ -83,9 +83,9 @@ static const struct command_line command_line = {
 };
 
 static int add_assignments(const struct arguments *a, bool context, struct request *request, struct error *e) {
-        int r = 0;
+        int r;
 
-        for (size_t i = 0; i < a->n_assignments && r == 0; i++) {
+        for (size_t i = 0; i < a->n_assignments; i++) {
                 const char *equals = strchr(a->assignments[i].text, '=');
                 _cleanup_free_ char *name =
                         equals ? strndup(a->assignments[i].text, (size_t) (equals - a->assignments[i].text)) : NULL;
@@ -98,8 +98,10 @@ static int add_assignments(const struct arguments *a, bool context, struct reque
                         return fail_oom(e);
                 r = context ? request_add_context(request, name, equals + 1, e)
                             : request_set(request, name, equals + 1, e);
+                if (r < 0)
+                        return r;
         }
-        return r;
+        return 0;
 }
 
 static int read_root(const char *path, uint8_t ret[static ROOT_FINGERPRINT_SIZE], struct error *e) {
