@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aws/answer.h"
 
-#include <time.h>
+#include "basic/clock.h"
 
 /* A role's session token is 1 to 2 KiB; locked memory is scarce. */
 enum { MAX_SECRET_TEXT = 8 * 1024 };
@@ -83,12 +83,17 @@ const char *answer_text(json_object *o, const char *key) {
 }
 
 int answer_time(const char *text, int64_t *ret) {
+        char again[DATE_TEXT_SIZE];
         struct tm tm = {};
-        const char *end;
+        int64_t seconds;
 
-        end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-        if (!end || *end || strlen(text) != strlen("YYYY-MM-DDThh:mm:ssZ"))
+        if (!strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm))
                 return -EBADMSG;
-        *ret = timegm(&tm);
+        seconds = timegm(&tm);
+        date_text(seconds, again);
+        /* strptime() forgives missing digits, white space, and dates such as 30 February. */
+        if (!streq(again, text))
+                return -EBADMSG;
+        *ret = seconds;
         return 0;
 }

@@ -74,7 +74,8 @@ enum http_verdict autoscaling_judge_error(const struct service_answer *answer, s
         if (!verdict_code_valid(code))
                 code[0] = '\0';
         v = verdict_of(VERDICT_AUTOSCALING, answer->status, code[0] ? code : NULL, message);
-        fail(e, FAILURE_LIFECYCLE, -EIO, answer->subject, "HTTP %ld %s: %s", answer->status, code, message);
+        fail(e, FAILURE_LIFECYCLE, -EIO, answer->subject, "HTTP %ld%s%s%s%s", answer->status, code[0] ? " " : "", code,
+             message[0] ? ": " : "", message);
         /* Auto Scaling calls a signature whose date is wrong invalid, as it calls one by the wrong key. */
         advise(code, message,
                v.failure == FAILURE_CLOCK || strstr(message, "Signature expired") ||
