@@ -7,9 +7,10 @@ import random
 import socket
 import threading
 
-from sealer import MARK, DataKey
+from sealer import MARK, DataKey, Sealed
 
 CONTEXT = {"model": "m", "version": "1"}
+OBJECT = "model.sealed"
 
 
 class Boot:
@@ -93,3 +94,10 @@ def sharded() -> dict[str, bytes]:
         "config.json": b"{}", ".gitattributes": b"", "tokenizer/a b+c%20=é.json": b"x" * 4097, "tokenizer/b": b"1"
     }
     return files
+
+
+def single(boot, message=None, plaintext=b"GGUF" + bytes(9000), **sealing):
+    """Launches a boot of one object: these bytes, or an honest seal of the plaintext."""
+    message = bytes(Sealed(plaintext, boot.data_key(), **sealing)) if message is None else message
+    boot.put(OBJECT, message)
+    boot.launch(OBJECT)

@@ -99,3 +99,26 @@ def model_directory():
 @pytest.fixture
 def boot(stack, agent, model_directory, tmp_path):
     return boots.Boot(stack, agent, model_directory, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def key(stack):
+    return stack.create_key(pcrs={})
+
+
+@pytest.fixture
+def place(stack, request):
+    """A prefix of the test's own."""
+    return f"s3://{stack.bucket}/{request.node.name.replace('[', '-').rstrip(']')}/"
+
+
+@pytest.fixture
+def printed(build):
+    """printed("measure", ..., code=0) runs the owner's program without a stack, requires that exit code, and returns what
+    it printed."""
+    def call(*arguments, code=0):
+        done = subprocess.run([build / "policy/sealboot", *map(str, arguments)], capture_output=True, text=True,
+                              timeout=60)
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout if code == 0 else done.stdout + done.stderr
+    return call

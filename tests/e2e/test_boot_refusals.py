@@ -14,19 +14,9 @@ import time
 
 import pytest
 
-from boots import CONTEXT, data
+from boots import CONTEXT, OBJECT, data, single
 from sealer import DataKey, Sealed, manifest, put_model
 from stack import cms
-
-OBJECT = "model.sealed"
-
-
-def single(boot, message=None, plaintext=b"GGUF" + bytes(9000), **sealing):
-    """Launches a boot of one object: these bytes, or an honest seal of the plaintext."""
-    message = bytes(Sealed(plaintext, boot.data_key(), **sealing)) if message is None else message
-    boot.put(OBJECT, message)
-    boot.launch(OBJECT)
-
 
 # ---- the key
 

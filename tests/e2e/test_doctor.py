@@ -7,8 +7,8 @@ import re
 import pytest
 
 from firmware_log import ACPI, DRIVER, FILE, HD, PCI, image_event, log_with
+from recorded import CASES
 from sealer import Sealed
-from test_measure import CASES
 
 USAGE, IO, EVENT_LOG, MISMATCH, POLICY = 2, 61, 71, 73, 74
 ZEROS = "00" * 48

@@ -14,6 +14,7 @@ import time
 import urllib.parse
 
 import gates
+import kms_requests
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -186,10 +187,9 @@ def test_a_gate_that_is_started_again_keeps_the_key(stack, gate):
 
 
 def test_kms_has_no_use_for_it(stack, gate):
-    import test_stack
     key = stack.create_key(pcrs={})
     blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
-    answer = test_stack.decrypt_attested(stack, blob, {}, gate().attestation(f"?nonce={os.urandom(32).hex()}"))
+    answer = kms_requests.decrypt_attested(stack, blob, {}, gate().attestation(f"?nonce={os.urandom(32).hex()}"))
     assert answer["status"] == 400 and "CiphertextForRecipient" not in answer, answer
 
 

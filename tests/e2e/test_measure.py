@@ -12,49 +12,14 @@ import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-FIXTURES = ROOT / "tests/fixtures/measure"
-CASES = {case["name"]: case for case in json.loads((FIXTURES / "cases.json").read_text())}
-
-
-@pytest.fixture
-def sealboot(build):
-    """Runs the program, which needs no stack here, and returns what it printed."""
-    def run(*arguments, code=0):
-        done = subprocess.run([build / "policy/sealboot", *map(str, arguments)], capture_output=True, text=True,
-                              timeout=60)
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout if code == 0 else done.stdout + done.stderr
-
-    return run
-
-
-def options_of(case):
-    """The command line that tells `measure` what the boot of a case was like."""
-    options = []
-    if "db" in case:
-        options += [f"--PK={FIXTURES}/PK.esl", f"--KEK={FIXTURES}/KEK.esl", f"--db={FIXTURES}/{case['db']}"]
-        options += ["--secure-boot=off"] if case.get("off") else []
-    else:
-        options.append("--secure-boot=off")
-    if "dbx" in case:
-        options.append(f"--dbx={FIXTURES}/{case['dbx']}")
-    if "addon" in case:
-        options.append(f"--addon={FIXTURES}/{case['addon']}.efi")
-    if "appended" in case:
-        options.append(f"--command-line={case['appended']}")
-    if case.get("blank"):
-        options.append("--failed-boot-options=1")
-    if case["name"].startswith("handmade"):
-        options.append("--stub-version=251")
-    loaders = [FIXTURES / f"{case['loader']}.efi"] if "loader" in case else []
-    return options + loaders + [FIXTURES / case["image"]]
+from manuals import members, undocumented
+from recorded import CASES, FIXTURES, options_of
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_equals_what_was_measured(sealboot, name):
+def test_equals_what_was_measured(printed, name):
     case = CASES[name]
-    said = json.loads(sealboot("measure", "--json", *options_of(case)))["Measurements"]
+    said = json.loads(printed("measure", "--json", *options_of(case)))["Measurements"]
     measured = case["pcrs"]["sha384"]
     assert said == {"HashAlgorithm": "SHA384 { ... }", **{f"PCR{n}": measured[n] for n in (2, 3, 4, 7, 12)}}
 
@@ -63,36 +28,36 @@ def test_equals_what_was_measured(sealboot, name):
 FIRMWARE_ALONE = "518923b0f955d08da077c96aaba522b9decede61c599cea6c41889cfbea4ae4d50529d96fe4d1afdafb65e7f95bf23c4"
 
 
-def test_without_option_roms_pcr2_and_pcr3_are_a_separator(sealboot):
-    said = json.loads(sealboot("measure", "--json", FIXTURES / "debian13.efi"))["Measurements"]
+def test_without_option_roms_pcr2_and_pcr3_are_a_separator(printed):
+    said = json.loads(printed("measure", "--json", FIXTURES / "debian13.efi"))["Measurements"]
     assert said["PCR2"] == said["PCR3"] == FIRMWARE_ALONE
-    text = sealboot("measure", FIXTURES / "debian13.efi")
+    text = printed("measure", FIXTURES / "debian13.efi")
     assert "without a UEFI driver from outside the firmware" in text and "PCR12 (an appended command line)" in text
 
 
-def test_pcr2_of_option_roms_is_given(sealboot):
+def test_pcr2_of_option_roms_is_given(printed):
     keys = options_of(CASES["debian13-sb-addon"])
-    plain = json.loads(sealboot("measure", "--json", "--event-log", *keys))
+    plain = json.loads(printed("measure", "--json", "--event-log", *keys))
     for value in ("ab" * 48, "AB" * 48):
-        given = json.loads(sealboot("measure", "--json", "--event-log", f"--pcr2={value}", *keys))
+        given = json.loads(printed("measure", "--json", "--event-log", f"--pcr2={value}", *keys))
         assert given["Measurements"] == {**plain["Measurements"], "PCR2": "ab" * 48}
         assert [e for e in plain["Events"] if e["PCR"] != 2] == given["Events"]
-    assert json.loads(sealboot("measure", "--json", "--event-log", "--pcr2=none", *keys)) == plain
-    text = sealboot("measure", "--pcr2=" + "ab" * 48, *keys)
+    assert json.loads(printed("measure", "--json", "--event-log", "--pcr2=none", *keys)) == plain
+    text = printed("measure", "--pcr2=" + "ab" * 48, *keys)
     assert f"PCR2   {'ab' * 48}\n" in text and "PCR2 is the value given" in text and "Without Secure Boot" not in text
 
 
-def test_says_for_which_state_of_secure_boot(sealboot):
+def test_says_for_which_state_of_secure_boot(printed):
     """PCR7 of Secure Boot off with keys enrolled is a value like any other."""
     keys = options_of(CASES["debian13-sb-addon"])
-    assert json.loads(sealboot("measure", "--json", *keys))["SecureBoot"] is True
-    assert json.loads(sealboot("measure", "--json", "--secure-boot=off", *keys))["SecureBoot"] is False
-    assert "SecureBoot" not in json.loads(sealboot("measure", "--json", FIXTURES / "debian12.efi"))
+    assert json.loads(printed("measure", "--json", *keys))["SecureBoot"] is True
+    assert json.loads(printed("measure", "--json", "--secure-boot=off", *keys))["SecureBoot"] is False
+    assert "SecureBoot" not in json.loads(printed("measure", "--json", FIXTURES / "debian12.efi"))
 
 
-def test_event_log_says_what_and_why(sealboot):
+def test_event_log_says_what_and_why(printed):
     case = CASES["debian13-sb-addon"]
-    events = json.loads(sealboot("measure", "--json", "--event-log", *options_of(case)))["Events"]
+    events = json.loads(printed("measure", "--json", "--event-log", *options_of(case)))["Events"]
     assert [(e["PCR"], e["Type"]) for e in events] == [
         (7, "EV_EFI_VARIABLE_DRIVER_CONFIG")] * 5 + [(7, "EV_SEPARATOR"), (4, "EV_EFI_ACTION"),
         (2, "EV_SEPARATOR"), (3, "EV_SEPARATOR"), (4, "EV_SEPARATOR"),
@@ -102,50 +67,38 @@ def test_event_log_says_what_and_why(sealboot):
     assert "no driver from outside the firmware" in events[7]["Why"]
     assert "addon-signed-B.efi" in events[13]["What"] and "addon" in events[13]["Why"]
     assert '"sealboot.addon=1"' in events[14]["What"]
-    text = sealboot("measure", "--event-log", *options_of(case))
+    text = printed("measure", "--event-log", *options_of(case))
     for event in events:
         assert event["Digest"] in text and event["What"] in text and event["Why"] in text
 
 
-def members(answer):
-    """The names of all members of a JSON answer, whose values may be objects, and arrays of them."""
-    if isinstance(answer, dict):
-        return set(answer).union(*map(members, answer.values()))
-    return set().union(*map(members, answer)) if isinstance(answer, list) else set()
-
-
-def undocumented(answer, verb):
-    page = (ROOT / f"policy/man/sealboot-{verb}.1").read_text()
-    return {m for m in members(answer) if not re.search(rf"^\.(Ql|It) {re.escape(m)}\b", page, re.MULTILINE)}
-
-
-def test_the_manual_has_every_member_of_the_json(sealboot):
-    answer = json.loads(sealboot("measure", "--json", "--event-log", *options_of(CASES["debian13-sb-addon"])))
+def test_the_manual_has_every_member_of_the_json(printed):
+    answer = json.loads(printed("measure", "--json", "--event-log", *options_of(CASES["debian13-sb-addon"])))
     assert undocumented(answer, "measure") - {"HashAlgorithm", "PCR2", "PCR3", "PCR4", "PCR7", "PCR12"} == set()
     assert "Why" in members(answer)
 
 
-def test_readable_output_has_the_same_values(sealboot):
+def test_readable_output_has_the_same_values(printed):
     for case in CASES.values():
         measured = case["pcrs"]["sha384"]
-        lines, notes = sealboot("measure", *options_of(case)).split("\n\n")
+        lines, notes = printed("measure", *options_of(case)).split("\n\n")
         assert lines.splitlines() == [f"PCR{n:<2}  {measured[n]}" for n in (2, 3, 4, 7, 12)]
         assert not re.search("^PCR[0-9]+  ", notes, re.MULTILINE)
 
 
-def test_without_key_lists_pcr7_is_not_predicted(sealboot):
-    said = json.loads(sealboot("measure", "--json", FIXTURES / "debian12.efi"))["Measurements"]
+def test_without_key_lists_pcr7_is_not_predicted(printed):
+    said = json.loads(printed("measure", "--json", FIXTURES / "debian12.efi"))["Measurements"]
     assert set(said) == {"HashAlgorithm", "PCR2", "PCR3", "PCR4", "PCR12"}
-    assert "PCR7 is not predicted" in sealboot("measure", FIXTURES / "debian12.efi")
+    assert "PCR7 is not predicted" in printed("measure", FIXTURES / "debian12.efi")
 
 
 @pytest.mark.parametrize("what_if, pcr", [
     (["--command-line= init=/bin/sh\t"], 12),  # white space at the ends is not measured
     (["--failed-boot-options=1"], 4),
 ])
-def test_what_if_equals_the_boot_where_it_was_so(sealboot, what_if, pcr):
+def test_what_if_equals_the_boot_where_it_was_so(printed, what_if, pcr):
     boot = {12: "debian12-appended", 4: "debian12-blank-first"}[pcr]
-    said = json.loads(sealboot("measure", "--json", *what_if, FIXTURES / "debian12.efi"))["Measurements"]
+    said = json.loads(printed("measure", "--json", *what_if, FIXTURES / "debian12.efi"))["Measurements"]
     assert said[f"PCR{pcr}"] == CASES[boot]["pcrs"]["sha384"][pcr]
 
 
@@ -188,8 +141,8 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("arguments, code, words", REFUSALS)
-def test_refuses(sealboot, arguments, code, words):
-    assert words in sealboot("measure", *(a.format(f=FIXTURES) for a in arguments), code=code)
+def test_refuses(printed, arguments, code, words):
+    assert words in printed("measure", *(a.format(f=FIXTURES) for a in arguments), code=code)
 
 
 # --- what other tools write ---
@@ -232,7 +185,7 @@ def enlarged_kernel(image, by):
 
 
 @pytest.mark.parametrize("by", [1, 4096, 40 << 20])
-def test_a_kernel_that_is_larger_in_memory(sealboot, tmp_path, by):
+def test_a_kernel_that_is_larger_in_memory(printed, tmp_path, by):
     uki, kernel = enlarged_kernel((FIXTURES / "debian13.efi").read_bytes(), by)
     path = tmp_path / "uki.efi"
     path.write_bytes(uki)
@@ -240,36 +193,36 @@ def test_a_kernel_that_is_larger_in_memory(sealboot, tmp_path, by):
     for digest in (hashlib.sha384(b"Calling EFI Application from Boot Option").digest(),
                    hashlib.sha384(bytes(4)).digest(), authenticode(uki), authenticode(kernel)):
         value = hashlib.sha384(value + digest).digest()
-    said = json.loads(sealboot("measure", "--json", "--event-log", path))
+    said = json.loads(printed("measure", "--json", "--event-log", path))
     assert said["Measurements"]["PCR4"] == value.hex()
     assert "with the zeros that are behind it" in said["Events"][-1]["Why"]
 
 
-def test_a_kernel_that_is_larger_in_memory_than_can_be_is_refused(sealboot, tmp_path):
+def test_a_kernel_that_is_larger_in_memory_than_can_be_is_refused(printed, tmp_path):
     uki, _ = enlarged_kernel((FIXTURES / "debian13.efi").read_bytes(), 1 << 30)
     path = tmp_path / "uki.efi"
     path.write_bytes(uki)
-    refused = sealboot("measure", path, code=70)
+    refused = printed("measure", path, code=70)
     assert "larger in memory than in the file" in refused and "ukify 257.3 or later" in refused
 
 
-def test_a_signed_kernel_with_zeros_behind_its_signature_is_refused(sealboot, tmp_path):
+def test_a_signed_kernel_with_zeros_behind_its_signature_is_refused(printed, tmp_path):
     image = (FIXTURES / "handmade-inner-B-signed-A.efi").read_bytes()
     uki, _ = enlarged_kernel(image, 4096)
     path = tmp_path / "uki.efi"
     path.write_bytes(uki)
-    assert "ukify 257.3 or later" in sealboot("measure", "--stub-version=251", path, code=70)
+    assert "ukify 257.3 or later" in printed("measure", "--stub-version=251", path, code=70)
 
 
-def test_key_lists_from_efivarfs(sealboot, tmp_path):
+def test_key_lists_from_efivarfs(printed, tmp_path):
     options = ["--json", FIXTURES / "debian13-signed-A.efi"]
-    plain = sealboot("measure", f"--PK={FIXTURES}/PK.esl", f"--db={FIXTURES}/db-A.esl", *options)
+    plain = printed("measure", f"--PK={FIXTURES}/PK.esl", f"--db={FIXTURES}/db-A.esl", *options)
     for name in ("PK", "db-A"):
         (tmp_path / name).write_bytes(b"\x27\0\0\0" + (FIXTURES / f"{name}.esl").read_bytes())
-    assert sealboot("measure", f"--PK={tmp_path}/PK", f"--db={tmp_path}/db-A", *options) == plain
+    assert printed("measure", f"--PK={tmp_path}/PK", f"--db={tmp_path}/db-A", *options) == plain
     (tmp_path / "dbx").write_bytes(b"\x27\0\0\0")  # set, and empty
     (tmp_path / "empty").write_bytes(b"")
-    answers = [sealboot("measure", f"--PK={tmp_path}/PK", f"--db={tmp_path}/db-A", f"--dbx={tmp_path / name}", *options)
+    answers = [printed("measure", f"--PK={tmp_path}/PK", f"--db={tmp_path}/db-A", f"--dbx={tmp_path / name}", *options)
                for name in ("dbx", "empty")]
     assert answers[0] == answers[1]
 
@@ -303,14 +256,14 @@ def make_disk(directory, fat, files, size_mib, block=512, type_code="ef00"):
 
 
 @pytest.mark.parametrize("fat, size", [(12, 4), (16, 24), (32, 40)])
-def test_finds_the_image_on_a_disk(sealboot, tmp_path, fat, size):
+def test_finds_the_image_on_a_disk(printed, tmp_path, fat, size):
     disk = make_disk(tmp_path, fat, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi"}, size)
     measured = CASES["debian13"]["pcrs"]["sha384"]
-    said = json.loads(sealboot("measure", "--json", "--secure-boot=off", f"--disk={disk}"))["Measurements"]
+    said = json.loads(printed("measure", "--json", "--secure-boot=off", f"--disk={disk}"))["Measurements"]
     assert [said[f"PCR{i}"] for i in (4, 7, 12)] == [measured[i] for i in (4, 7, 12)]
 
 
-def test_finds_addons_on_a_disk(sealboot, tmp_path):
+def test_finds_addons_on_a_disk(printed, tmp_path):
     disk = make_disk(tmp_path, 16, {
         "/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi",
         "/EFI/BOOT/BOOTX64.EFI.extra.d/fixture.addon.efi": FIXTURES / "addon.efi",
@@ -318,20 +271,20 @@ def test_finds_addons_on_a_disk(sealboot, tmp_path):
         "/loader/loader.conf": FIXTURES / "README",
     }, 24)
     measured = CASES["debian13-addon"]["pcrs"]["sha384"]
-    said = json.loads(sealboot("measure", "--json", f"--disk={disk}"))["Measurements"]
+    said = json.loads(printed("measure", "--json", f"--disk={disk}"))["Measurements"]
     assert (said["PCR4"], said["PCR12"]) == (measured[4], measured[12])
 
 
 @pytest.mark.parametrize("path", ["/loader/credentials/root.cred", "/loader/extensions/tool.raw",
                                   "/EFI/BOOT/BOOTX64.EFI.extra.d/x.CRED", "/EFI/BOOT/BOOTX64.EFI.extra.d/x.sysext.raw",
                                   "/EFI/BOOT/BOOTX64.EFI.extra.d/x.confext.raw"])
-def test_companions_that_are_not_predicted_are_refused(sealboot, tmp_path, path):
+def test_companions_that_are_not_predicted_are_refused(printed, tmp_path, path):
     files = {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi", path: FIXTURES / "README"}
-    refused = sealboot("measure", f"--disk={make_disk(tmp_path, 16, files, 24)}", code=70)
+    refused = printed("measure", f"--disk={make_disk(tmp_path, 16, files, 24)}", code=70)
     assert path.lower() in refused.lower() and "is not predicted" in refused
 
 
-def test_files_beside_them_are_not_taken_for_companions(sealboot, tmp_path):
+def test_files_beside_them_are_not_taken_for_companions(printed, tmp_path):
     readme = FIXTURES / "README"
     disk = make_disk(
         tmp_path, 16, {
@@ -340,41 +293,41 @@ def test_files_beside_them_are_not_taken_for_companions(sealboot, tmp_path):
             "/loader/addons/disk.raw": readme, "/EFI/BOOT/x.cred": readme,
             "/EFI/BOOT/BOOTX64.EFI.extra.d/directory.cred/file": readme
         }, 24)
-    said = json.loads(sealboot("measure", "--json", f"--disk={disk}"))["Measurements"]
+    said = json.loads(printed("measure", "--json", f"--disk={disk}"))["Measurements"]
     assert said["PCR12"] == "00" * 48
 
 
-def test_an_image_for_another_machine(sealboot, tmp_path):
+def test_an_image_for_another_machine(printed, tmp_path):
     disk = make_disk(tmp_path, 16, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13-aa64.efi"}, 24)
-    assert "is for arm64, where x86-64 is started" in sealboot("measure", f"--disk={disk}", code=70)
+    assert "is for arm64, where x86-64 is started" in printed("measure", f"--disk={disk}", code=70)
 
 
-def test_addons_on_a_disk_are_nothing_to_an_older_stub(sealboot, tmp_path):
+def test_addons_on_a_disk_are_nothing_to_an_older_stub(printed, tmp_path):
     disk = make_disk(tmp_path, 16, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian12.efi",
                                     "/loader/addons/fixture.addon.efi": FIXTURES / "addon.efi"}, 24)
-    said = json.loads(sealboot("measure", "--json", f"--disk={disk}"))["Measurements"]
+    said = json.loads(printed("measure", "--json", f"--disk={disk}"))["Measurements"]
     measured = CASES["debian12"]["pcrs"]["sha384"]
     assert (said["PCR4"], said["PCR12"]) == (measured[4], measured[12])
 
 
-def test_a_boot_loader_on_a_disk_is_not_taken_for_all_of_it(sealboot, tmp_path):
+def test_a_boot_loader_on_a_disk_is_not_taken_for_all_of_it(printed, tmp_path):
     disk = make_disk(tmp_path, 16, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian12-systemd-boot.efi",
                                     "/EFI/Linux/debian12.efi": FIXTURES / "debian12.efi"}, 24)
-    assert "Give the images in load order instead" in sealboot("measure", f"--disk={disk}", code=70)
+    assert "Give the images in load order instead" in printed("measure", f"--disk={disk}", code=70)
 
 
-def test_two_architectures_on_a_disk(sealboot, tmp_path):
+def test_two_architectures_on_a_disk(printed, tmp_path):
     disk = make_disk(tmp_path, 32, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi",
                                     "/EFI/BOOT/BOOTAA64.EFI": FIXTURES / "debian13-aa64.efi"}, 40)
-    assert "--arch=x64 or --arch=aa64" in sealboot("measure", f"--disk={disk}", code=70)
+    assert "--arch=x64 or --arch=aa64" in printed("measure", f"--disk={disk}", code=70)
     for arch, boot in (("x64", "debian13"), ("aa64", "debian13-aa64")):
-        said = json.loads(sealboot("measure", "--json", f"--disk={disk}", f"--arch={arch}"))["Measurements"]
+        said = json.loads(printed("measure", "--json", f"--disk={disk}", f"--arch={arch}"))["Measurements"]
         assert said["PCR4"] == CASES[boot]["pcrs"]["sha384"][4]
 
 
-def test_disks_that_cannot_be_read(sealboot, tmp_path):
+def test_disks_that_cannot_be_read(printed, tmp_path):
     disk = make_disk(tmp_path, 16, {"/EFI/BOOT/README": FIXTURES / "README"}, 24)
-    assert "has no /EFI/BOOT/BOOTX64.EFI" in sealboot("measure", f"--disk={disk}", code=70)
+    assert "has no /EFI/BOOT/BOOTX64.EFI" in printed("measure", f"--disk={disk}", code=70)
     whole = disk.read_bytes()
     for name, data, words in (
         ("short", whole[:8 << 20], "it is cut short"),
@@ -384,6 +337,6 @@ def test_disks_that_cannot_be_read(sealboot, tmp_path):
     ):
         path = tmp_path / name
         path.write_bytes(data)
-        assert words in sealboot("measure", f"--disk={path}", code=70)
+        assert words in printed("measure", f"--disk={path}", code=70)
     disk = make_disk(tmp_path, 16, {"/EFI/BOOT/BOOTX64.EFI": FIXTURES / "debian13.efi"}, 24, type_code="8300")
-    assert "has no EFI system partition" in sealboot("measure", f"--disk={disk}", code=70)
+    assert "has no EFI system partition" in printed("measure", f"--disk={disk}", code=70)

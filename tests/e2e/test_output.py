@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-from test_measure import FIXTURES, ROOT
-from test_seal import write
+from models import write
+from recorded import FIXTURES, ROOT
 
 IO, DIGITS = 61, "44" * 48
 DOCUMENTS = ROOT / "tests/fixtures/attestation"

@@ -18,9 +18,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+import kms_requests
 from stack import attestation, attestation_check, identity, kms, pki
 from stack import policy as evaluator
-from test_stack import decrypt_attested
 
 USAGE, IO, DOCUMENT, MISMATCH, POLICY = 2, 61, 72, 73, 74
 NOW = int(time.time())
@@ -365,14 +365,14 @@ def test_kms_takes_and_keeps_what_is_written(stack, sealboot, tmp_path):
     recipient = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     document = stack.control.document(public_key=recipient)
-    assert "CiphertextForRecipient" in decrypt_attested(stack, blob, {"model": "m"}, document)
+    assert "CiphertextForRecipient" in kms_requests.decrypt_attested(stack, blob, {"model": "m"}, document)
     assert check(document, "--context", "model=m").returncode == 0
     assert check(document, "--context", "model=n").returncode == MISMATCH
     with pytest.raises(owner.exceptions.ClientError, match="AccessDenied"):
         owner.decrypt(CiphertextBlob=blob, EncryptionContext={"model": "m"}, KeyId=key)
     stack.tpm("tpm2_pcrextend", "15:sha384=" + OTHER)
     document = stack.control.document(public_key=recipient)
-    assert "AccessDenied" in decrypt_attested(stack, blob, {"model": "m"}, document)["__type"]
+    assert "AccessDenied" in kms_requests.decrypt_attested(stack, blob, {"model": "m"}, document)["__type"]
     result = check(document, "--context", "model=m")
     unmet = [e["key"] for e in result.json["statements"][2]["elements"] if e["met"] == "no"]
     assert result.returncode == MISMATCH and unmet == [TPM + "15"]
@@ -390,10 +390,10 @@ def test_kms_denies_after_a_driver_from_outside(stack, sealboot, tmp_path):
     recipient = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     document = stack.control.document(public_key=recipient)
-    assert "CiphertextForRecipient" in decrypt_attested(stack, blob, {"model": "m"}, document)
+    assert "CiphertextForRecipient" in kms_requests.decrypt_attested(stack, blob, {"model": "m"}, document)
     stack.tpm("tpm2_pcrextend", "2:sha384=" + OTHER)
     document = stack.control.document(public_key=recipient)
-    assert "AccessDenied" in decrypt_attested(stack, blob, {"model": "m"}, document)["__type"]
+    assert "AccessDenied" in kms_requests.decrypt_attested(stack, blob, {"model": "m"}, document)["__type"]
 
 
 EVERYTHING = {"Sid": "Everything", "Effect": "Allow", "Principal": {"AWS": [f"arn:aws:iam::{OWNER}:root", ADMIN, ROLE]},

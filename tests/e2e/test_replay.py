@@ -13,8 +13,9 @@ import pytest
 
 from firmware_log import (ACPI, DRIVER, FILE, HD, PCI, ROM, RUNTIME_DRIVER, VARIABLE, image_event, load_option, log_of,
                           log_with, variable_event)
+from manuals import members, undocumented
+from recorded import CASES, FIXTURES, options_of
 from stack import attestation, pki
-from test_measure import CASES, FIXTURES, members, options_of, sealboot, undocumented  # noqa: F401 (a fixture)
 
 
 MANUALS = pathlib.Path(__file__).resolve().parents[2] / "policy/man"
@@ -24,9 +25,9 @@ def image_options(case):
     return [o if str(o).startswith("--") else f"--image={o}" for o in options_of(case)]
 
 
-def compared(sealboot, *arguments, code=0):  # noqa: F811
+def compared(printed, *arguments, code=0):  # noqa: F811
     """{pcr: finding} of one comparison."""
-    output = sealboot("replay", "--json", *arguments, code=code)
+    output = printed("replay", "--json", *arguments, code=code)
     answer = json.loads(output)
     assert answer["equal"] == (code == 0)
     return {finding["pcr"]: finding for finding in answer["comparisons"]}
@@ -34,17 +35,17 @@ def compared(sealboot, *arguments, code=0):  # noqa: F811
 
 @pytest.mark.parametrize("bank", ["sha256", "sha384"])
 @pytest.mark.parametrize("name", CASES)
-def test_replays_to_the_pcrs_of_the_tpm(sealboot, name, bank):  # noqa: F811
-    answer = json.loads(sealboot("replay", "--json", f"--bank={bank}", log_of(name)))
+def test_replays_to_the_pcrs_of_the_tpm(printed, name, bank):  # noqa: F811
+    answer = json.loads(printed("replay", "--json", f"--bank={bank}", log_of(name)))
     assert answer["bank"] == bank
     assert answer["pcrs"] == {f"PCR{i}": value for i, value in enumerate(CASES[name]["pcrs"][bank])}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_agrees_with_the_prediction_event_by_event(sealboot, name):  # noqa: F811
-    findings = compared(sealboot, *image_options(CASES[name]), log_of(name))
+def test_agrees_with_the_prediction_event_by_event(printed, name):  # noqa: F811
+    findings = compared(printed, *image_options(CASES[name]), log_of(name))
     assert set(findings) == {2, 3, 4, 7, 12}
-    given = compared(sealboot, *image_options(CASES[name]), f"--pcr2={'ab' * 48}", log_of(name), code=73)
+    given = compared(printed, *image_options(CASES[name]), f"--pcr2={'ab' * 48}", log_of(name), code=73)
     assert {pcr for pcr, finding in given.items() if not finding["equal"]} == {2}
     assert "no driver from outside the firmware ran" in given[2]["meaning"]
 
@@ -65,13 +66,13 @@ DIFFERENCES = [
 
 
 @pytest.mark.parametrize("name, good, pcr, words, text", DIFFERENCES)
-def test_points_at_the_event_by_every_way_of_comparing(sealboot, tmp_path, name, good, pcr, words, text):  # noqa: F811
+def test_points_at_the_event_by_every_way_of_comparing(printed, tmp_path, name, good, pcr, words, text):  # noqa: F811
     reference = tmp_path / "reference.json"
-    reference.write_text(sealboot("measure", "--json", *options_of(CASES[good])))
+    reference.write_text(printed("measure", "--json", *options_of(CASES[good])))
     value = CASES[good]["pcrs"]["sha384"][pcr]
     for comparison in ([f"--reference={reference}"], [f"--expect=PCR{pcr}={value}"], [f"--against={log_of(good)}"],
                        image_options(CASES[good])):
-        finding = compared(sealboot, f"--pcr={pcr}", *comparison, log_of(name), code=73)[pcr]
+        finding = compared(printed, f"--pcr={pcr}", *comparison, log_of(name), code=73)[pcr]
         assert words in finding["meaning"], comparison
         assert finding["event"]["text"] == text
         assert finding["event"]["pcr"] == pcr
@@ -93,13 +94,13 @@ LIST_DIFFERENCES = [
 
 
 @pytest.mark.parametrize("name, good, pcr, words", LIST_DIFFERENCES)
-def test_explains_a_difference_between_two_logs(sealboot, name, good, pcr, words):  # noqa: F811
-    assert words in compared(sealboot, f"--against={log_of(good)}", log_of(name), code=73)[pcr]["meaning"]
+def test_explains_a_difference_between_two_logs(printed, name, good, pcr, words):  # noqa: F811
+    assert words in compared(printed, f"--against={log_of(good)}", log_of(name), code=73)[pcr]["meaning"]
 
 
-def test_names_the_section_that_differs(sealboot):  # noqa: F811
+def test_names_the_section_that_differs(printed):  # noqa: F811
     """The same stub with another kernel: the image differs, and PCR11 tells in which section."""
-    finding = compared(sealboot, f"--image={FIXTURES}/debian12-inner-B.efi", log_of("debian12"), code=73)[4]
+    finding = compared(printed, f"--image={FIXTURES}/debian12-inner-B.efi", log_of("debian12"), code=73)[4]
     assert 'the image differs' in finding["meaning"]
     assert finding["meaning"].endswith("by PCR11 the .linux section differs")
     assert finding["event"]["text"] == "\\EFI\\BOOT\\BOOTX64.EFI"
@@ -116,19 +117,19 @@ VALUE_DIFFERENCES = [
 
 
 @pytest.mark.parametrize("name, good, pcr, words", VALUE_DIFFERENCES)
-def test_explains_a_value(sealboot, name, good, pcr, words):  # noqa: F811
+def test_explains_a_value(printed, name, good, pcr, words):  # noqa: F811
     value = CASES[good]["pcrs"]["sha384"][pcr]
-    assert words in compared(sealboot, f"--expect=PCR{pcr}={value}", log_of(name), code=73)[pcr]["meaning"]
+    assert words in compared(printed, f"--expect=PCR{pcr}={value}", log_of(name), code=73)[pcr]["meaning"]
 
 
-def test_secure_boot_switched_off_is_told_from_the_value(sealboot):  # noqa: F811
+def test_secure_boot_switched_off_is_told_from_the_value(printed):  # noqa: F811
     value = CASES["debian13-keys-but-off"]["pcrs"]["sha384"][7]
-    finding = compared(sealboot, f"--expect=PCR7={value}", log_of("debian13-sb"), code=73)[7]
+    finding = compared(printed, f"--expect=PCR7={value}", log_of("debian13-sb"), code=73)[7]
     assert finding["meaning"] == "Secure Boot is on"
     assert finding["event"]["text"] == "variable SecureBoot = 1"
 
 
-def test_one_of_several_sets_must_match_whole(sealboot, tmp_path):  # noqa: F811
+def test_one_of_several_sets_must_match_whole(printed, tmp_path):  # noqa: F811
     pcrs = {name: CASES[name]["pcrs"]["sha384"] for name in ("debian12", "debian13", "debian13-appended")}
 
     def write(*sets):
@@ -137,41 +138,41 @@ def test_one_of_several_sets_must_match_whole(sealboot, tmp_path):  # noqa: F811
         return f"--reference={path}"
 
     good = [(p[4], p[12]) for p in pcrs.values()]
-    assert all(f["equal"] for f in compared(sealboot, write(*good), log_of("debian13-appended")).values())
+    assert all(f["equal"] for f in compared(printed, write(*good), log_of("debian13-appended")).values())
     # PCR4 of the first set and PCR12 of the second do not make a match.
     mixed = write((pcrs["debian12"][4], pcrs["debian13-appended"][12]), (pcrs["debian13"][4], pcrs["debian13"][12]))
-    findings = compared(sealboot, mixed, log_of("debian13-appended"), code=73)
+    findings = compared(printed, mixed, log_of("debian13-appended"), code=73)
     assert [f["equal"] for f in findings.values()].count(False) == 1
 
 
 @pytest.mark.parametrize("option", ["--expect=PCR7={zero}", "--reference={reference}", "--image={f}/debian13.efi"])
-def test_a_comparison_that_compares_nothing_is_no_success(sealboot, tmp_path, option):  # noqa: F811
+def test_a_comparison_that_compares_nothing_is_no_success(printed, tmp_path, option):  # noqa: F811
     reference = tmp_path / "reference.json"
     reference.write_text(json.dumps({"Measurements": {"PCR4": "00" * 48, "PCR7": "00" * 48}}))
     option = option.format(zero="00" * 48, reference=reference, f=FIXTURES)
-    assert "compares nothing" in sealboot("replay", "--pcr=15", option, log_of("debian13"), code=2)
+    assert "compares nothing" in printed("replay", "--pcr=15", option, log_of("debian13"), code=2)
     # Nor does another comparison that does hold make up for it.
     zero = f"--expect=PCR15={'00' * 48}"
-    assert "compares nothing" in sealboot("replay", "--pcr=15", f"--reference={reference}", zero, log_of("debian13"),
+    assert "compares nothing" in printed("replay", "--pcr=15", f"--reference={reference}", zero, log_of("debian13"),
                                           code=2)
-    assert compared(sealboot, "--pcr=15", zero, log_of("debian13"))[15]["equal"]
+    assert compared(printed, "--pcr=15", zero, log_of("debian13"))[15]["equal"]
 
 
-def test_a_set_that_has_none_of_the_pcrs_is_no_match(sealboot, tmp_path):  # noqa: F811
+def test_a_set_that_has_none_of_the_pcrs_is_no_match(printed, tmp_path):  # noqa: F811
     path = tmp_path / "sets.json"
     for value, code in (("00" * 48, 0), ("ab" * 48, 73)):
         path.write_text(json.dumps([{"Measurements": {"PCR4": "00" * 48}}, {"Measurements": {"PCR12": value}}]))
-        assert set(compared(sealboot, "--pcr=12", f"--reference={path}", log_of("debian13"), code=code)) == {12}
+        assert set(compared(printed, "--pcr=12", f"--reference={path}", log_of("debian13"), code=code)) == {12}
 
 
-def test_a_reference_to_a_pcr_that_no_tpm_has(sealboot, tmp_path):  # noqa: F811
+def test_a_reference_to_a_pcr_that_no_tpm_has(printed, tmp_path):  # noqa: F811
     reference = tmp_path / "reference.json"
     reference.write_text(json.dumps({"Measurements": {"PCR12": "00" * 48, "PCR24": "00" * 48}}))
-    assert "PCR24, which no TPM has" in sealboot("replay", f"--reference={reference}", log_of("debian13"), code=2)
+    assert "PCR24, which no TPM has" in printed("replay", f"--reference={reference}", log_of("debian13"), code=2)
 
 
-def test_pcrs_that_neither_log_touches_are_equal(sealboot):  # noqa: F811
-    findings = compared(sealboot, "--pcr=12,15", f"--against={log_of('debian12')}", log_of("debian13"))
+def test_pcrs_that_neither_log_touches_are_equal(printed):  # noqa: F811
+    findings = compared(printed, "--pcr=12,15", f"--against={log_of('debian12')}", log_of("debian13"))
     assert {pcr: f["equal"] for pcr, f in findings.items()} == {12: True, 15: True}
 
 
@@ -184,34 +185,34 @@ ALTERED = [
 
 
 @pytest.mark.parametrize("before, after, pcr, text", ALTERED)
-def test_words_that_were_not_measured_are_told_from_those_that_were(sealboot, tmp_path, before, after, pcr,
+def test_words_that_were_not_measured_are_told_from_those_that_were(printed, tmp_path, before, after, pcr,
                                                                     text):  # noqa: F811
     log = log_of("debian13").read_bytes()
     assert log.count(before) == 1
     path = tmp_path / "altered.log"
     path.write_bytes(log.replace(before, after))
     value = CASES["debian13"]["pcrs"]["sha384"][pcr]
-    answer = json.loads(sealboot("replay", "--json", f"--pcr={pcr}", f"--expect=PCR{pcr}={value}", path, code=73))
+    answer = json.loads(printed("replay", "--json", f"--pcr={pcr}", f"--expect=PCR{pcr}={value}", path, code=73))
     assert [f["equal"] for f in answer["comparisons"]] == [True] and not answer["equal"]
     assert [e["text"] for e in answer["events"] if e["text_measured"] is False] == [text]
-    said = sealboot("replay", f"--pcr={pcr}", path, code=73)
+    said = printed("replay", f"--pcr={pcr}", path, code=73)
     assert "NOT WHAT WAS MEASURED" in said.split(text)[1].splitlines()[1]
     assert "The log was ALTERED: 1 of its events" in said
     # Only where it is looked at.
-    assert compared(sealboot, "--pcr=12", f"--expect=PCR12={'00' * 48}", path)[12]["equal"]
+    assert compared(printed, "--pcr=12", f"--expect=PCR12={'00' * 48}", path)[12]["equal"]
     # What such an event says explains nothing.
-    finding = compared(sealboot, f"--pcr={pcr}", f"--expect=PCR{pcr}={'ab' * 48}", f"--against={log_of('debian13-sb')}",
+    finding = compared(printed, f"--pcr={pcr}", f"--expect=PCR{pcr}={'ab' * 48}", f"--against={log_of('debian13-sb')}",
                        path, code=73)[pcr]
     assert text not in finding["meaning"] and "Secure Boot is on" not in finding["meaning"]
 
 
-def test_an_altered_event_in_a_log_of_records(sealboot, tmp_path):  # noqa: F811
+def test_an_altered_event_in_a_log_of_records(printed, tmp_path):  # noqa: F811
     path = tmp_path / "cel"
     for data, code in ((bytes(4), 0), (b"\1\0\0\0", 73)):
         digests = [{"hashAlg": "sha384", "digest": hashlib.sha384(bytes(4)).hexdigest()}]
         path.write_text(json.dumps({"pcr": 7, "digests": digests, "content_type": "pcclient_std",
                                     "content": {"event_type": 4, "event_data": data.hex()}}))
-        answer = json.loads(sealboot("replay", "--json", path, code=code))
+        answer = json.loads(printed("replay", "--json", path, code=code))
         assert answer["events"][0]["text_measured"] == (code == 0)
 
 
@@ -219,19 +220,19 @@ def test_an_altered_event_in_a_log_of_records(sealboot, tmp_path):  # noqa: F811
     ("init=/bin/sh\0", 'a command line was appended: "init=/bin/sh"'),
     ("an archive", 'the kernel\'s configuration was added to: "init=/bin/sh"'),  # its label may say anything
 ])
-def test_a_label_is_not_taken_for_a_command_line(sealboot, tmp_path, measured, words):  # noqa: F811
+def test_a_label_is_not_taken_for_a_command_line(printed, tmp_path, measured, words):  # noqa: F811
     digest = hashlib.sha384(measured.encode("utf-16le")).hexdigest()
     (tmp_path / "cel").write_text(json.dumps({
         "pcr": 12, "digests": [{"hashAlg": "sha384", "digest": digest}], "content_type": "pcclient_std",
         "content": {"event_type": 13, "event_data": "init=/bin/sh\0".encode("utf-16le").hex()}}))
-    finding = compared(sealboot, f"--expect=PCR12={'00' * 48}", tmp_path / "cel", code=73)[12]
+    finding = compared(printed, f"--expect=PCR12={'00' * 48}", tmp_path / "cel", code=73)[12]
     assert finding["meaning"] == words
 
 
-def test_which_words_can_be_checked(sealboot):  # noqa: F811
+def test_which_words_can_be_checked(printed):  # noqa: F811
     standing = {}
     for name in ("debian13-sb", "debian13-appended"):
-        for event in json.loads(sealboot("replay", "--json", log_of(name)))["events"]:
+        for event in json.loads(printed("replay", "--json", log_of(name)))["events"]:
             standing[event["pcr"], event["type"]] = event["text_measured"]
     for measured in ((7, "EV_EFI_VARIABLE_DRIVER_CONFIG"), (7, "EV_EFI_VARIABLE_AUTHORITY"), (4, "EV_SEPARATOR"),
                      (4, "EV_EFI_ACTION"), (12, "EV_IPL")):
@@ -251,40 +252,40 @@ RAN = "a UEFI driver from outside the firmware ran before the image"
     (DRIVER, (ACPI, PCI, PCI, ROM), "driver PCI 03.0/03.0, option ROM"),
     (DRIVER, (), "driver of unknown origin"),
 ])
-def test_names_a_driver_from_outside_by_every_way_of_comparing(sealboot, tmp_path, kind, nodes, text):  # noqa: F811
+def test_names_a_driver_from_outside_by_every_way_of_comparing(printed, tmp_path, kind, nodes, text):  # noqa: F811
     log = log_with(tmp_path, "debian13", (2, kind, image_event(*nodes), b"a driver"))
     reference = tmp_path / "reference.json"
-    reference.write_text(sealboot("measure", "--json", *options_of(CASES["debian13"])))
+    reference.write_text(printed("measure", "--json", *options_of(CASES["debian13"])))
     value = CASES["debian13"]["pcrs"]["sha384"][2]
     for comparison in ([f"--reference={reference}"], [f"--expect=PCR2={value}"], [f"--against={log_of('debian13')}"],
                        image_options(CASES["debian13"])):
-        findings = compared(sealboot, *comparison, log, code=73)
+        findings = compared(printed, *comparison, log, code=73)
         assert {pcr for pcr, finding in findings.items() if not finding["equal"]} == {2}, comparison
         assert findings[2]["meaning"].startswith(RAN) and findings[2]["meaning"].endswith(text), comparison
         assert findings[2]["event"]["text"] == text and findings[2]["event"]["note"].startswith(RAN)
-    said = sealboot("replay", log)
+    said = printed("replay", log)
     assert "NOTE: " + RAN in said.split(text)[1].splitlines()[1]
 
 
-def test_a_known_driver_and_another_one(sealboot, tmp_path):  # noqa: F811
+def test_a_known_driver_and_another_one(printed, tmp_path):  # noqa: F811
     """An instance type with option ROMs: its PCR2 is given, and its log is that of a good boot."""
     rom, driver = image_event(ACPI, PCI, ROM), image_event(HD, FILE)
     good = log_with(tmp_path, "debian13", (2, DRIVER, rom, b"rom"))
     good = good.rename(tmp_path / "good.log")
-    value = json.loads(sealboot("replay", "--json", good))["pcrs"]["PCR2"]
+    value = json.loads(printed("replay", "--json", good))["pcrs"]["PCR2"]
     image = [*image_options(CASES["debian13"]), f"--pcr2={value}"]
-    assert all(f["equal"] for f in compared(sealboot, *image, good).values())
+    assert all(f["equal"] for f in compared(printed, *image, good).values())
     for events, words in (
         ([(2, DRIVER, rom, b"rom"), (2, DRIVER, driver, b"evil")], RAN),
         ([(2, DRIVER, driver, b"evil")], "a UEFI driver from outside the firmware differs"),
         ([], "no driver from outside the firmware ran, and one was expected"),
     ):
         log = log_with(tmp_path, "debian13", *events)
-        assert words in compared(sealboot, *image, "--pcr=2", log, code=73)[2]["meaning"], events
+        assert words in compared(printed, *image, "--pcr=2", log, code=73)[2]["meaning"], events
     log = log_with(tmp_path, "debian13", (2, DRIVER, driver, b"evil"))
-    meaning = compared(sealboot, f"--against={good}", "--pcr=2", log, code=73)[2]["meaning"]
+    meaning = compared(printed, f"--against={good}", "--pcr=2", log, code=73)[2]["meaning"]
     assert meaning == "another UEFI driver from outside the firmware ran: driver partition 1, \\EFI\\BOOT\\drv.efi"
-    meaning = compared(sealboot, f"--against={good}", "--pcr=2", log_of("debian13"), code=73)[2]["meaning"]
+    meaning = compared(printed, f"--against={good}", "--pcr=2", log_of("debian13"), code=73)[2]["meaning"]
     assert meaning.startswith("a UEFI driver from outside the firmware was expected and did not run")
 
 
@@ -305,20 +306,20 @@ def test_a_known_driver_and_another_one(sealboot, tmp_path):  # noqa: F811
         ("Boot0001", load_option("disk", HD, FILE), 'variable Boot0001 "disk"', None),
         ("Boot1001", load_option("disk", HD, FILE), 'variable Boot1001 "disk"', None),
     ])
-def test_names_what_the_firmware_was_told_to_run(sealboot, tmp_path, pcr, name, value, text, note):  # noqa: F811
+def test_names_what_the_firmware_was_told_to_run(printed, tmp_path, pcr, name, value, text, note):  # noqa: F811
     log = log_with(tmp_path, "debian13", (pcr, VARIABLE, variable_event(name, value), value))
-    events = json.loads(sealboot("replay", "--json", f"--pcr={pcr}", log))["events"]
+    events = json.loads(printed("replay", "--json", f"--pcr={pcr}", log))["events"]
     event, = (e for e in events if e["text"] == text)
     assert event["text_measured"] is True and (note in event["note"] if note else "note" not in event)
-    meaning = compared(sealboot, f"--against={log_of('debian13')}", f"--pcr={pcr}", log, code=73)[pcr]["meaning"]
+    meaning = compared(printed, f"--against={log_of('debian13')}", f"--pcr={pcr}", log, code=73)[pcr]["meaning"]
     assert text in meaning and (note or "one more event was measured") in meaning
 
 
-def test_a_label_alone_tells_of_no_driver(sealboot, tmp_path):  # noqa: F811
+def test_a_label_alone_tells_of_no_driver(printed, tmp_path):  # noqa: F811
     """Its digest is of other bytes: the log was altered."""
     log = log_with(tmp_path, "debian13",
                    (1, VARIABLE, variable_event("Driver0000", load_option("evil", FILE)), b"other"))
-    event, = (e for e in json.loads(sealboot("replay", "--json", "--pcr=1", log, code=73))["events"]
+    event, = (e for e in json.loads(printed("replay", "--json", "--pcr=1", log, code=73))["events"]
               if "Driver0000" in e["text"])
     assert event["text_measured"] is False and "note" not in event
 
@@ -335,7 +336,7 @@ def extend(value, text, bank="sha384"):
 
 
 @pytest.mark.parametrize("form", ["sequence", "lines", "array", "indented", "windows"])
-def test_userspace_logs_continue_the_firmwares(sealboot, tmp_path, form):  # noqa: F811
+def test_userspace_logs_continue_the_firmwares(printed, tmp_path, form):  # noqa: F811
     records = [record(11, "enter-initrd", recnum=0), record(15, "machine-id:0123", recnum=1),
                record(11, "sysinit", recnum=2)]
     path = tmp_path / "tpm2-measure.log"
@@ -346,13 +347,13 @@ def test_userspace_logs_continue_the_firmwares(sealboot, tmp_path, form):  # noq
         "indented": "".join(f"{json.dumps(r, indent=2)}\n" for r in records),
         "windows": "\ufeff" + "".join(f"{json.dumps(r)}\r\n" for r in records),
     }[form])
-    answer = json.loads(sealboot("replay", "--json", log_of("debian13"), path))
+    answer = json.loads(printed("replay", "--json", log_of("debian13"), path))
     before = CASES["debian13"]["pcrs"]["sha384"]
     expected = extend(extend(bytes.fromhex(before[11]), "enter-initrd"), "sysinit")
     assert answer["pcrs"]["PCR11"] == expected.hex()
     assert answer["pcrs"]["PCR15"] == extend(bytes(48), "machine-id:0123").hex()
     assert answer["events"][-1]["text"] == "sysinit" and answer["events"][-1]["type"] == "systemd phase"
-    finding = compared(sealboot, f"--expect=PCR15={'00' * 48}", path, code=73)[15]
+    finding = compared(printed, f"--expect=PCR15={'00' * 48}", path, code=73)[15]
     assert "machine-id:0123" in finding["meaning"]
 
 
@@ -365,21 +366,21 @@ def records_of_systemd_259():
             {"quote_of": "a kind that is yet to come", **index}, record(15, "machine-id:0123")]
 
 
-def test_records_of_nv_indexes_extend_no_pcr(sealboot, tmp_path):  # noqa: F811
+def test_records_of_nv_indexes_extend_no_pcr(printed, tmp_path):  # noqa: F811
     path = tmp_path / "tpm2-measure.log"
     path.write_text("".join(f"\x1e{json.dumps(r)}\n" for r in records_of_systemd_259()))
-    answer = json.loads(sealboot("replay", "--json", log_of("debian13"), path))
+    answer = json.loads(printed("replay", "--json", log_of("debian13"), path))
     assert answer["bank"] == "sha384"
     before = CASES["debian13"]["pcrs"]["sha384"]
     for pcr, text in ((9, "nvpcr-separator"), (11, "enter-initrd"), (15, "machine-id:0123")):
         assert answer["pcrs"][f"PCR{pcr}"] == extend(bytes.fromhex(before[pcr]), text).hex()
     assert [(e["number"], e["text"]) for e in answer["elsewhere"]] == [
         (2, "NV index 0x01800421 hardware: nvpcr:hardware"), (4, "no PCR hardware: nvpcr:hardware")]
-    assert "NV index 0x01800421 hardware: nvpcr:hardware" in sealboot("replay", path)
-    assert "NV index" not in sealboot("replay", "--pcr=11", path)
+    assert "NV index 0x01800421 hardware: nvpcr:hardware" in printed("replay", path)
+    assert "NV index" not in printed("replay", "--pcr=11", path)
     assert undocumented(answer, "replay") - {f"PCR{i}" for i in range(24)} == set()
     path.write_text(json.dumps(records_of_systemd_259()[1]))
-    assert "no digest of any PCR" in sealboot("replay", path, code=71)
+    assert "no digest of any PCR" in printed("replay", path, code=71)
 
 
 SIZES = {4: 20, 11: 32, 12: 48}
@@ -403,12 +404,12 @@ def with_digests(log, keep):
     return b"".join(out)
 
 
-def test_events_with_fewer_digests_than_the_header_lists(sealboot, tmp_path):  # noqa: F811
+def test_events_with_fewer_digests_than_the_header_lists(printed, tmp_path):  # noqa: F811
     log, path, values = log_of("debian13").read_bytes(), tmp_path / "log", CASES["debian13"]["pcrs"]
 
     def replayed(keep, *options, code=0):
         path.write_bytes(with_digests(log, keep))
-        return json.loads(sealboot("replay", "--json", *options, path, code=code))
+        return json.loads(printed("replay", "--json", *options, path, code=code))
 
     for algorithm, bank in ((11, "sha256"), (12, "sha384")):
         answer = replayed(lambda pcr, a: a == algorithm)
@@ -424,16 +425,16 @@ def test_events_with_fewer_digests_than_the_header_lists(sealboot, tmp_path):  #
         answer = replayed(lambda pcr, a: pcr != 4 or a != 12, option, code=73)
         unequal = {f["pcr"]: f["meaning"] for f in answer["comparisons"] if not f["equal"]}
         assert set(unequal) == {4} and ("lacks sha384 digests" in unequal[4] or "no sha384 digest" in unequal[4])
-    answer = json.loads(sealboot("replay", "--json", f"--against={path}", log_of("debian13"), code=73))
+    answer = json.loads(printed("replay", "--json", f"--against={path}", log_of("debian13"), code=73))
     assert [f["meaning"] for f in answer["comparisons"] if not f["equal"]] == [
         "cannot be compared: the other log has no sha384 digest of it"]
     # All of the memory that the firmware keeps the log in was copied.
     for filling in (b"\0" * 4096, b"\xff" * 4096):
         path.write_bytes(log + filling)
-        assert json.loads(sealboot("replay", "--json", path))["pcrs"]["PCR4"] == values["sha384"][4]
+        assert json.loads(printed("replay", "--json", path))["pcrs"]["PCR4"] == values["sha384"][4]
 
 
-def test_damaged_logs_are_refused(sealboot, tmp_path):  # noqa: F811
+def test_damaged_logs_are_refused(printed, tmp_path):  # noqa: F811
     log = log_of("debian13-sb").read_bytes()
     for name, data, words in (
         ("short", log[:-1], "is cut short"),
@@ -445,19 +446,19 @@ def test_damaged_logs_are_refused(sealboot, tmp_path):  # noqa: F811
     ):
         path = tmp_path / name
         path.write_bytes(data)
-        assert words in sealboot("replay", path, code=71)
+        assert words in printed("replay", path, code=71)
 
 
-def test_the_manual_has_every_member_of_the_json(sealboot):  # noqa: F811
+def test_the_manual_has_every_member_of_the_json(printed):  # noqa: F811
     answer = json.loads(
-        sealboot("replay", "--json", "--pcr=4", f"--expect=PCR4={'00' * 48}", log_of("debian13"), code=73))
+        printed("replay", "--json", "--pcr=4", f"--expect=PCR4={'00' * 48}", log_of("debian13"), code=73))
     assert undocumented(answer, "replay") - {"PCR4"} == set()
     assert re.search(r"^\.Ql note\b", (MANUALS / "sealboot-replay.1").read_text(), re.MULTILINE)
     assert {"value", "event", "meaning", "text_measured"} <= members(answer)
 
 
-def test_text_names_events_and_values(sealboot):  # noqa: F811
-    text = sealboot("replay", "--pcr=4,7,12", log_of("debian13-sb-appended"))
+def test_text_names_events_and_values(printed):  # noqa: F811
+    text = printed("replay", "--pcr=4,7,12", log_of("debian13-sb-appended"))
     for words in ("variable SecureBoot = 1", "db entry: certificate /CN=sealboot fixture A", "\\EFI\\BOOT\\BOOTX64.EFI",
                   CASES["debian13-sb-appended"]["pcrs"]["sha384"][4]):
         assert words in text
@@ -477,7 +478,7 @@ def tpm(stack):
     return tcti, extend_with
 
 
-def test_against_a_live_tpm(sealboot, tpm, tmp_path):  # noqa: F811
+def test_against_a_live_tpm(printed, tpm, tmp_path):  # noqa: F811
     tcti, extend_with = tpm
     texts = ["enter-initrd", "leave-initrd", "sysinit"]
     records = [record(11, text) for text in texts]
@@ -486,12 +487,12 @@ def test_against_a_live_tpm(sealboot, tpm, tmp_path):  # noqa: F811
     for text in texts[:2]:
         extend_with(
             [{"pcr": 11, **{bank: hashlib.new(bank, text.encode()).hexdigest() for bank in ("sha256", "sha384")}}])
-    finding = compared(sealboot, f"--tpm={tcti}", "--pcr=11", log, code=73)[11]
+    finding = compared(printed, f"--tpm={tcti}", "--pcr=11", log, code=73)[11]
     assert "it was not measured" in finding["meaning"]
     assert finding["event"]["number"] == 3
     log.write_text("".join(f"\x1e{json.dumps(r)}\n" for r in records[:2]))
     for bank in ("sha256", "sha384"):
-        assert compared(sealboot, f"--tpm={tcti}", f"--bank={bank}", "--pcr=11", log)[11]["equal"]
+        assert compared(printed, f"--tpm={tcti}", f"--bank={bank}", "--pcr=11", log)[11]["equal"]
 
 
 @pytest.fixture(scope="module")
@@ -503,21 +504,21 @@ def document(leaf, pcrs, **kind):
     return attestation.document(leaf, {i: bytes.fromhex(value) for i, value in enumerate(pcrs["sha384"])}, **kind)
 
 
-def test_against_an_attestation_document(sealboot, leaf, tmp_path):  # noqa: F811
+def test_against_an_attestation_document(printed, leaf, tmp_path):  # noqa: F811
     path = tmp_path / "document"
     path.write_bytes(document(leaf, CASES["debian13-addon"]["pcrs"]))
-    findings = compared(sealboot, f"--document={path}", log_of("debian13-addon"))
+    findings = compared(printed, f"--document={path}", log_of("debian13-addon"))
     assert set(findings) == set(range(24))
     # A log that hides the addon is not the log of that boot; one that invents it claims what was not measured.
-    findings = compared(sealboot, f"--document={path}", log_of("debian13"), code=73)
+    findings = compared(printed, f"--document={path}", log_of("debian13"), code=73)
     assert "it is of another boot, altered" in findings[12]["meaning"]
     path.write_bytes(document(leaf, CASES["debian13"]["pcrs"]))
-    findings = compared(sealboot, f"--document={path}", log_of("debian13-addon"), code=73)
+    findings = compared(printed, f"--document={path}", log_of("debian13-addon"), code=73)
     assert findings[12]["meaning"].startswith(
         "the log tells of it, but it was not measured: a command line was appended")
     assert findings[12]["event"]["text"] == '"sealboot.addon=1"'
     path.write_bytes(b"nonsense")
-    sealboot("replay", f"--document={path}", log_of("debian13"), code=72)
+    printed("replay", f"--document={path}", log_of("debian13"), code=72)
 
 
 def peak_memory(command):

@@ -14,50 +14,11 @@ import time
 import pytest
 
 from boots import data, sharded
+from models import read, refused, stored, succeed, write
 from sealer import DataKey, Sealed, model_text, pcr15
 from stack import checksums
 
 ONE_LINER = r"(cd '%s'; find -L . -type f -printf '%%P\0' | LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum"
-
-
-@pytest.fixture(scope="module")
-def key(stack):
-    return stack.create_key(pcrs={})
-
-
-@pytest.fixture
-def place(stack, request):
-    """A prefix of the test's own."""
-    return f"s3://{stack.bucket}/{request.node.name.replace('[', '-').rstrip(']')}/"
-
-
-def write(directory, files: dict[str, bytes]):
-    for path, content in files.items():
-        (directory / path).parent.mkdir(parents=True, exist_ok=True)
-        (directory / path).write_bytes(content)
-    return directory
-
-
-def read(directory) -> dict[str, bytes]:
-    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
-
-
-def stored(stack, uri: str) -> list[str]:
-    bucket, prefix = uri.removeprefix("s3://").split("/", 1)
-    listed = stack.s3().list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
-    return [o["Key"].removeprefix(prefix) for o in listed]
-
-
-def succeed(result):
-    assert result.returncode == 0, result
-    return result
-
-
-def refused(result, code: int, *words: str):
-    assert result.returncode == code, result
-    for word in words:
-        assert word in result.stderr, result
-    return result
 
 
 # --- there and back

@@ -27,6 +27,7 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+import kms_requests
 from esdk import esdk  # noqa: F401
 from stack import attestation_check, cbor, checksums, cms, malformed, nginx, pki, policy, sigv4, wire
 from stack.identity import Credentials, role_session, user
@@ -151,18 +152,19 @@ def test_dry_run(stack, recipient):
     key, context = stack.create_key(context={"model": "m"}), {"model": "m"}
     blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)["CiphertextBlob"]
     document = stack.control.document(public_key=public_der(recipient))
-    answer = decrypt_attested(stack, blob, context, document, DryRun=True)
+    answer = kms_requests.decrypt_attested(stack, blob, context, document, DryRun=True)
     assert (answer["status"], answer["__type"]) == (412, "DryRunOperationException")
     assert set(answer) == {"status", "__type", "message"}
     assert answer["message"] == "The request would have succeeded, but the DryRun option is set."
-    assert "CiphertextForRecipient" in decrypt_attested(stack, blob, context, document, DryRun=False)
-    assert decrypt_attested(stack, blob, {}, document, DryRun=True)["__type"] == "InvalidCiphertextException"
+    assert "CiphertextForRecipient" in kms_requests.decrypt_attested(stack, blob, context, document, DryRun=False)
+    answer = kms_requests.decrypt_attested(stack, blob, {}, document, DryRun=True)
+    assert answer["__type"] == "InvalidCiphertextException"
     stack.control.tpm_extend(4, sha384=b"\1" * 48)
     denied = stack.control.document(public_key=public_der(recipient))
-    assert decrypt_attested(stack, blob, context, denied, DryRun=True)["__type"] == "AccessDeniedException"
+    assert kms_requests.decrypt_attested(stack, blob, context, denied, DryRun=True)["__type"] == "AccessDeniedException"
     for operation, members in (("GenerateDataKey", {"KeySpec": "AES_256"}), ("Encrypt", {"Plaintext": "eA=="}),
                                ("GenerateDataKeyWithoutPlaintext", {"NumberOfBytes": 32})):
-        answer = raw_kms(stack, operation, None, {"KeyId": key, "DryRun": True, **members})
+        answer = kms_requests.request(stack, operation, None, {"KeyId": key, "DryRun": True, **members})
         assert answer["__type"] == "DryRunOperationException", operation
 
 
@@ -189,7 +191,7 @@ def test_decrypt_for_recipient(stack, recipient, tmp_path, shape):
     context = {"model": "m"}
     issued = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)
     document = stack.control.document(public_key=public_der(recipient))
-    answer = decrypt_attested(stack, issued["CiphertextBlob"], context, document)
+    answer = kms_requests.decrypt_attested(stack, issued["CiphertextBlob"], context, document)
     assert "Plaintext" not in answer
     enveloped = base64.b64decode(answer["CiphertextForRecipient"])
     assert openssl_decrypt(enveloped, recipient, tmp_path) == issued["Plaintext"]
@@ -198,37 +200,12 @@ def test_decrypt_for_recipient(stack, recipient, tmp_path, shape):
     assert entry["pcrs"]["15"] == "0" * 96
 
 
-def decrypt_attested(stack, blob: bytes, context: dict, document: bytes, **more) -> dict:
-    recipient = {"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256",
-                 "AttestationDocument": base64.b64encode(document).decode()}
-    return raw_kms(stack, "Decrypt", stack.control.credentials(), {
-        "CiphertextBlob": base64.b64encode(blob).decode(), "EncryptionContext": context, "Recipient": recipient, **more
-    })
-
-
-def raw_kms(stack, operation: str, issued: dict | None, members: dict) -> dict:
-    """A raw request, since the stock client here is older than Recipient on Decrypt, and than DryRun."""
-    body = json.dumps(members)
-    request = awsrequest.AWSRequest("POST", stack.endpoints["kms"] + "/", data=body, headers={
-        "Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"TrentService.{operation}"})
-    issued = issued or {"AccessKeyId": stack.variables["AWS_ACCESS_KEY_ID"],
-                        "SecretAccessKey": stack.variables["AWS_SECRET_ACCESS_KEY"], "Token": None}
-    keys = botocore.credentials.Credentials(issued["AccessKeyId"], issued["SecretAccessKey"], issued["Token"])
-    botocore.auth.SigV4Auth(keys, "kms", stack.region).add_auth(request)
-    try:
-        with urllib.request.urlopen(urllib.request.Request(request.url, body.encode(),
-                                                           dict(request.headers))) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as e:
-        return {"status": e.code, **json.load(e)}
-
-
 def test_release_depends_on_pcrs(stack, recipient):
     key = stack.create_key()
     blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
 
     def attempt():
-        return decrypt_attested(stack, blob, {}, stack.control.document(public_key=public_der(recipient)))
+        return kms_requests.decrypt_attested(stack, blob, {}, stack.control.document(public_key=public_der(recipient)))
     assert "CiphertextForRecipient" in attempt()
     stack.control.tpm_extend(15, sha384=b"\1" * 48)
     assert attempt()["__type"] == "AccessDeniedException"
@@ -250,14 +227,14 @@ def test_malformed_documents_release_nothing(stack, recipient, shape):
     key = stack.create_key(pcrs={})
     blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
     document = stack.control.document(shape, public_key=public_der(recipient))
-    assert decrypt_attested(stack, blob, {}, document)["__type"] == "ValidationException"
+    assert kms_requests.decrypt_attested(stack, blob, {}, document)["__type"] == "ValidationException"
 
 
 def test_old_documents_release_nothing(stack, recipient):
     key = stack.create_key()
     blob = stack.kms().generate_data_key(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
     stack.control.settings(tpm_clock=-301)
-    answer = decrypt_attested(stack, blob, {}, stack.control.document(public_key=public_der(recipient)))
+    answer = kms_requests.decrypt_attested(stack, blob, {}, stack.control.document(public_key=public_der(recipient)))
     assert answer["__type"] == "ValidationException" and "expired" in answer["message"]
 
 
@@ -889,7 +866,7 @@ def test_kms_faults(stack, recipient):
 
     def attempt():
         document = stack.control.document(public_key=public_der(recipient))
-        return decrypt_attested(stack, issued["CiphertextBlob"], {}, document)
+        return kms_requests.decrypt_attested(stack, issued["CiphertextBlob"], {}, document)
     for shape in cms.MALFORMED:
         stack.control.fault("cms", service="kms", operation="Decrypt", shape=shape)
         answer = attempt()

@@ -16,8 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from manuals import ROOT, members, undocumented
 from stack import attestation, cbor, malformed, pki
-from test_measure import ROOT, members, undocumented
 
 DOCUMENT, MISMATCH, USAGE, IO = 72, 73, 2, 61
 NOW = int(time.time())

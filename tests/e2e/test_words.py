@@ -4,7 +4,6 @@ spoilt."""
 
 import base64
 import gzip
-import json
 import os
 import pathlib
 import re
@@ -12,10 +11,9 @@ import subprocess
 
 import pytest
 
-from boots import data
+from boots import data, single
+from models import read, refused, succeed, write
 from sealer import Sealed
-from test_boot_refusals import single
-from test_seal import key, place, read, refused, stored, succeed, write  # noqa: F401 (fixtures)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

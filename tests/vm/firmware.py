@@ -18,6 +18,8 @@ SHIM = "605dab50-e046-4300-abb6-3dd810dd8b23"
 SWITCH = "f0a30bc7-af08-4556-99c4-001009c93a44"  # EDK2's own SecureBootEnable
 KEPT, BOOT = 7, 3  # non-volatile, with and without access at run time
 ACTIVE = 1
+SEPARATOR = "518923b0f955d08da077c96aaba522b9decede61c599cea6c41889cfbea4ae4d50529d96fe4d1afdafb65e7f95bf23c4"
+SYSTEMD_OPTIONS = "systemd.mount-extra=/dev/vdb:/usr/lib/sealboot:erofs:ro rd.systemd.debug_shell=ttyS0"
 
 
 def utf16(text):
@@ -86,3 +88,28 @@ def program(directory, name, subsystem, *defines):
         built.with_suffix(".o")
     ], check=True)
     return built
+
+
+def signature_list():
+    """Of one SHA-256."""
+    sha256 = uuid.UUID("c1c41626-504c-4092-aca9-41f936934328").bytes_le
+    return sha256 + struct.pack("<III", 28 + 48, 0, 48) + bytes(16) + b"o" * 32
+
+
+def unread_variables():
+    """(name, vendor, content) of what systemd, its loader, shim and Linux would read."""
+    return [("SystemdOptions", SYSTEMD, utf16(SYSTEMD_OPTIONS)), ("FactoryReset", SYSTEMD, utf16("t")),
+            ("HibernateLocation", SYSTEMD,
+             utf16(json.dumps({"uuid": "5ea1b007-0000-4000-8000-0000000000ff", "offset": 0}))),
+            *((name, LOADER, utf16("operator.conf"))
+              for name in ("LoaderEntryDefault", "LoaderEntryOneShot", "LoaderEntryLastBooted", "LoaderEntrySelected",
+                           "LoaderEntries")), ("LoaderConfigTimeout", LOADER, utf16("60")),
+            ("LoaderConfigTimeoutOneShot", LOADER, utf16("menu-force")),
+            ("LoaderConfigConsoleMode", LOADER, utf16("max")), ("LoaderSystemToken", LOADER, b"o" * 32),
+            ("LoaderDevicePartUUID", LOADER, utf16("5EA1B007-0000-4000-8000-0000000000FE")),
+            ("LoaderBootCountPath", LOADER, utf16("\\EFI\\Linux\\other+3.efi")),
+            ("LoaderTpm2ActivePcrBanks", LOADER, utf16("0x2")),
+            *((name, SHIM, b"\1")
+              for name in ("MokSBState", "MokSBStateRT", "MokIgnoreDB", "MokListTrusted", "MokListTrustedRT")),
+            *((name, SHIM, signature_list()) for name in ("MokList", "MokListRT", "MokListX", "MokListXRT")),
+            ("Timeout", GLOBAL, numbers(0)), ("PlatformLang", GLOBAL, b"fr\0")]

@@ -7,15 +7,14 @@ writes for the reference measurements. What no bound PCR tells of, test_outside.
 import json
 import struct
 import sys
-import uuid
 from dataclasses import dataclass
 
 import pytest
 
-from firmware import (DATABASE, GLOBAL, KEPT, LOADER, SHIM, SWITCH, SYSTEMD, load_option, numbers, option_rom, program,
-                      store, utf16, variable)
+from firmware import (DATABASE, KEPT, SEPARATOR, SWITCH, load_option, numbers, option_rom, program, signature_list,
+                      store, unread_variables, utf16, variable)
 from machine import SOURCE, STUBS, VARIABLES, Disk, Machine, script
-from test_tiny import lists, predicted
+from prediction import lists, predicted
 
 sys.path.insert(0, str(SOURCE / "tests"))
 from stack import identity, policy  # noqa: E402
@@ -23,8 +22,6 @@ from stack import identity, policy  # noqa: E402
 BOUND = (2, 4, 7, 12)
 OWNER, ADMIN = "arn:aws:iam::111122223333:user/sealer", "arn:aws:iam::111122223333:user/administrator"
 INSTANCE = identity.role_session("444455556666", "instance", "i-0123456789abcdef0")
-SEPARATOR = "518923b0f955d08da077c96aaba522b9decede61c599cea6c41889cfbea4ae4d50529d96fe4d1afdafb65e7f95bf23c4"
-SYSTEMD_OPTIONS = "systemd.mount-extra=/dev/vdb:/usr/lib/sealboot:erofs:ro rd.systemd.debug_shell=ttyS0"
 
 
 class Operator:
@@ -226,12 +223,6 @@ def another_dbx(operator):
     operator.set("dbx", signature_list(), guid=DATABASE, attributes=KEPT | 0x20)
 
 
-def signature_list():
-    """Of one SHA-256."""
-    sha256 = uuid.UUID("c1c41626-504c-4092-aca9-41f936934328").bytes_le
-    return sha256 + struct.pack("<III", 28 + 48, 0, 48) + bytes(16) + b"o" * 32
-
-
 @row("db", {7}, secure_boot=True)
 def stranger_in_db(operator):
     """The owner's own UKI, signed by a stranger whom db names."""
@@ -313,25 +304,6 @@ def unread(operator):
     operator.extra += ["-smbios", "type=11,value=io.systemd.boot.kernel-cmdline-extra=sealboot.smbios=1",
                        "-smbios", "type=11,value=io.systemd.boot.entries-extra:operator=linux /vmlinuz",
                        "-fw_cfg", "name=opt/com.example.operator,string=operator"]
-
-
-def unread_variables():
-    """(name, vendor, content) of what systemd, its loader, shim and Linux would read."""
-    return [("SystemdOptions", SYSTEMD, utf16(SYSTEMD_OPTIONS)), ("FactoryReset", SYSTEMD, utf16("t")),
-            ("HibernateLocation", SYSTEMD,
-             utf16(json.dumps({"uuid": "5ea1b007-0000-4000-8000-0000000000ff", "offset": 0}))),
-            *((name, LOADER, utf16("operator.conf"))
-              for name in ("LoaderEntryDefault", "LoaderEntryOneShot", "LoaderEntryLastBooted", "LoaderEntrySelected",
-                           "LoaderEntries")), ("LoaderConfigTimeout", LOADER, utf16("60")),
-            ("LoaderConfigTimeoutOneShot", LOADER, utf16("menu-force")),
-            ("LoaderConfigConsoleMode", LOADER, utf16("max")), ("LoaderSystemToken", LOADER, b"o" * 32),
-            ("LoaderDevicePartUUID", LOADER, utf16("5EA1B007-0000-4000-8000-0000000000FE")),
-            ("LoaderBootCountPath", LOADER, utf16("\\EFI\\Linux\\other+3.efi")),
-            ("LoaderTpm2ActivePcrBanks", LOADER, utf16("0x2")),
-            *((name, SHIM, b"\1")
-              for name in ("MokSBState", "MokSBStateRT", "MokIgnoreDB", "MokListTrusted", "MokListTrustedRT")),
-            *((name, SHIM, signature_list()) for name in ("MokList", "MokListRT", "MokListX", "MokListXRT")),
-            ("Timeout", GLOBAL, numbers(0)), ("PlatformLang", GLOBAL, b"fr\0")]
 
 
 # --- Secure Boot on: the firmware and the stub say no

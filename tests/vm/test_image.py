@@ -4,7 +4,6 @@
 $SEALBOOT_IMAGE names an image that an earlier run built (it is made there if missing); else it is built anew.
 """
 
-import base64
 import contextlib
 import copy
 import hashlib
@@ -14,13 +13,9 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import struct
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
@@ -29,169 +24,11 @@ import promised
 import recipe
 import uki
 from firmware import SYSTEMD, store, utf16, variable
-from isolation import FAIL, PASS, PROMISES, Guest, audit
-from machine import SOURCE, STUBS, Machine, Report, opened_image, run, script, wait_until
-
-sys.path.insert(0, str(SOURCE / "tests"))
-from stack import session  # noqa: E402
-
-KEY = "5ea1b007-0000-4000-8000-000000000001"
-CONTEXT = {"model": "tiny"}
-IMDS, KMS, S3 = ("169.254.169.254", 80), ("169.254.170.2", 443), ("169.254.170.3", 443)
-BOOT = 900  # seconds; emulation on a busy machine
-DATE = "1795000000"
-ZEROS = "00" * 48
-KEEP = SOURCE / "tests/vm/report-keep"
-
-
-@pytest.fixture(scope="module")
-def stack():
-    running = session.start("--qemu")
-    yield running
-    session.end(running)
-
-
-@pytest.fixture(scope="module")
-def key(stack):
-    created = stack.kms().create_key(Policy=json.dumps(stack.key_policy(pcrs={})),
-                                     Tags=[{"TagKey": "_custom_id_", "TagValue": KEY}])
-    return created["KeyMetadata"]["Arn"]
-
-
-@pytest.fixture(scope="module")
-def configuration(key, stack):
-    url = "http://{}:{}".format
-    return {"keys": [key], "encryption_context": CONTEXT, "region": stack.region,
-            "endpoints": {"imds": "http://169.254.169.254", "kms": url(*KMS), "s3": url(*S3)}}
-
-
-@pytest.fixture(scope="module")
-def overlay(tmp_path_factory):
-    """The report of a boot and the programs it calls, since the image has no shell."""
-    directory = tmp_path_factory.mktemp("overlay")
-    subprocess.run([SOURCE / "tests/vm/report-overlay", directory], check=True)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def image(configuration, overlay, tmp_path_factory):
-    """The built image, whose only difference from the shipped one is the report and this configuration."""
-    output = pathlib.Path(os.environ.get("SEALBOOT_IMAGE") or tmp_path_factory.mktemp("image"))
-    if not (output / "SHA256SUMS").exists():
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "agent.json").write_text(json.dumps(configuration))
-        subprocess.run([SOURCE / "kiwi/build", "--config", output / "agent.json", "--overlay", overlay, "--keep", KEEP,
-                        "--output", output, "--date", DATE], check=True)
-    return output
-
-
-@pytest.fixture(scope="module")
-def model(stack, key, sealboot, tmp_path_factory):
-    """A sealed model, named by the instance's user data."""
-    directory = tmp_path_factory.mktemp("model") / "tiny"
-    directory.mkdir()
-    run(SOURCE / "tests/vm/tiny-model", directory / "model.gguf")
-    destination = f"s3://{stack.bucket}/tiny/"
-    sealed = sealboot("seal", "--json", "--quiet", "--key", key, "--name", "tiny", directory, destination,
-                      env=stack.env)
-    stack.control.user_data({"sealboot": {"model": destination}})
-    return json.loads(sealed)
-
-
-def release(stack, key, sealboot, measurements):
-    """Makes `sealboot policy`'s one-shot policy for these measurements the key's policy."""
-    text = sealboot("policy", "--reference", measurements, "--principal", stack.role_arn, "--admin",
-                    stack.info["owner_arn"], "--sealer", stack.info["owner_arn"], "--context", "model=tiny",
-                    "--one-shot")
-    stack.kms().put_key_policy(KeyId=key, PolicyName="default", Policy=text)
-    stack.control.clear_audit()
-
-
-@pytest.fixture
-def released(stack, key, sealboot, model):
-    """released(measurements): that policy, once there is a model."""
-    return lambda measurements: release(stack, key, sealboot, measurements)
-
-
-class Instance(Machine):
-    """A machine of the image with the local stack for a network, a NitroTPM and a port for the report. `network` puts a
-    network.Network between the two."""
-
-    def __init__(self, directory, disk, stack, extra=(), network=None, **options):
-        self.report_file = directory / "report"
-        self.port = free_port()
-        endpoints = stack.endpoints
-        forwards = "".join(f",guestfwd=tcp:{ip}:{port}-cmd:socat - TCP:{endpoints[name].split('//')[1]}"
-                           for name, (ip, port) in (("imds", IMDS), ("kms", KMS), ("s3", S3)))
-        user = (f"user,id=user,net=169.254.0.0/16,host=169.254.0.2,dns=169.254.0.3,restrict=on,"
-                f"hostfwd=tcp:127.0.0.1:{self.port}-:8080{forwards}")
-        super().__init__(directory, disk, tpm=stack.directory / "qemu-tpm.socket", memory=2048, **options, extra=[
-            *(network.qemu(user) if network else ["-netdev", user]),
-            # No option ROM: the firmware would load and measure it, and EC2's interfaces have none.
-            "-device", f"virtio-net-pci,netdev={'guest' if network else 'user'},romfile=",
-            "-chardev", f"file,id=report,path={self.report_file}", "-device", "virtio-serial-pci",
-            "-device", "virtserialport,chardev=report,name=sealboot.report", *extra])
-
-    def told(self):
-        """Waits for the report; (Report, Guest)."""
-        def look():
-            return "report-end" in self.raw() or self.qemu.poll() is not None
-        wait_until(look, BOOT, "report from the guest", self.tail)
-        assert "report-end" in self.raw(), f"the machine stopped without a report:\n{self.tail()}"
-        return Report(self.raw()), Guest(self.raw())
-
-    def raw(self):
-        return self.report_file.read_text(errors="replace") if self.report_file.exists() else ""
-
-    def ask(self, path, body, seconds=300):
-        """What the inference server answers, once it does."""
-        answer = None
-
-        def look():
-            nonlocal answer
-            request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(body).encode(),
-                                             {"Content-Type": "application/json"})
-            try:
-                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request,
-                                                                                       timeout=120) as response:
-                    answer = json.load(response)
-            except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
-                time.sleep(1)
-            return answer is not None
-        wait_until(look, seconds, "answer from the inference server", self.tail)
-        return answer
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def references(path):
-    return json.loads(path.read_text())["Measurements"]
-
-
-def assert_denied(stack, guest):
-    """The machine ran, asked KMS and was refused, and nothing of the model is there."""
-    assert guest.fact("agent-state") == "failed", guest.fact("agent-journal")
-    assert "KMS" in guest.fact("agent-journal") and "AccessDenied" in guest.fact("agent-journal")
-    decrypts = [event for event in stack.control.audit(service="kms") if event.get("operation") == "Decrypt"]
-    assert decrypts and all(event["result"] == "AccessDeniedException" for event in decrypts), decrypts
-    assert "model.gguf" not in guest.fact("models")
-    assert guest.fact("inference-state") != "active"
-
-
-def assert_serves(instance, report, guest, sealed):
-    assert guest.fact("agent-state") == "active", guest.fact("agent-journal")
-    answer = instance.ask("/completion", {"prompt": "a", "n_predict": 4})
-    assert answer["tokens_predicted"] >= 1 and answer["stop"] is True
-    assert report.pcrs["sha384"][15] == sealed_pcr15(sealed)
-
-
-def sealed_pcr15(sealed):
-    return next(value for name, value in sealed.items() if "pcr15" in name.lower())
-
+from instance import (BOOT, DATE, KEEP, PROMPTS, ZEROS, Instance, assert_denied, assert_serves, changed_esp, corrupt,
+                      injections, references)
+from instance import configuration, image, key, model, overlay, released, stack  # noqa: F401 (fixtures)
+from isolation import FAIL, PASS, PROMISES, audit
+from machine import SOURCE, STUBS, opened_image, script, wait_until
 
 # --- the boot
 
@@ -214,33 +51,7 @@ def test_boots_to_a_served_answer(image, stack, model, released, sealboot, tmp_p
     assert not failures, failures
 
 
-def sign(disk, keys, sealboot):
-    """Signs the UKI of a raw disk as kiwi/secure-boot does; the measurements of what firmware with those keys boots."""
-    signed, measurements = disk.parent / "signed.efi", disk.parent / "pcr_measurements.json"
-    script(f"""SEALBOOT=true {SOURCE}/kiwi/secure-boot sign {keys} {disk}
-        start=$(sgdisk --info=1 {disk} | awk '/First sector/ {{ print $3 }}')
-        mcopy -i {disk}@@$((start * 512)) ::/EFI/BOOT/BOOTX64.EFI {signed}""")
-    lists = [argument for name in ("PK", "KEK", "db", "dbx") if (keys / f"{name}.esl").exists()
-             for argument in (f"--{name}", keys / f"{name}.esl")]
-    measurements.write_text(sealboot("measure", "--json", *lists, signed))
-    return measurements
-
-
 # --- what must not work
-
-def injections(directory):
-    """QEMU's options that bring credentials, and so units, from outside: SMBIOS type 11 and fw_cfg."""
-    say = "".join(f"ExecStart=-{shell} -c 'echo {{0}} >/dev/console'\n"
-                  for shell in ("/bin/sh", "/usr/lib/sealboot/test/sh"))
-    unit = f"[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\n{say}"
-    credentials = {"extra-unit.smbios.service": unit.format("brought by SMBIOS"),
-                   "unit-dropin.sysinit.target": "[Unit]\nWants=smbios.service x.service\n"}
-    (directory / "unit").write_text(unit.format("brought by fw_cfg"))
-    smbios = [f"type=11,value=io.systemd.credential.binary:systemd.{name}={base64.b64encode(text.encode()).decode()}"
-              for name, text in credentials.items()]
-    return ["-fw_cfg", f"name=opt/io.systemd.credentials/systemd.extra-unit.x.service,file={directory}/unit",
-            *(word for value in smbios for word in ("-smbios", value))]
-
 
 def test_appended_command_line_is_denied(image, stack, model, released, tmp_path):
     released(image / "pcr_measurements.json")
@@ -251,14 +62,6 @@ def test_appended_command_line_is_denied(image, stack, model, released, tmp_path
         assert report.pcrs["sha384"][4] == references(image / "pcr_measurements.json")["PCR4"]
         assert report.pcrs["sha384"][12] != ZEROS
         assert_denied(stack, guest)
-
-
-def changed_esp(image, disk, commands):
-    """A copy of the image's disk after COMMANDS, which see the ESP as $esp and the UKI as uki.efi."""
-    script(f"""cp --sparse=always {image}/sealboot.raw {disk}
-        cd {disk.parent}; cp {image}/sealboot.efi uki.efi
-        esp={disk}@@$(( $(sgdisk --info=1 {disk} | awk '/First sector/ {{ print $3 }}') * 512 ))
-        {commands}""", binds=["--bind", str(image)])
 
 
 def test_uki_of_another_build_is_denied(image, stack, model, released, tmp_path):
@@ -315,23 +118,6 @@ def test_wrong_secure_boot_key_is_refused_by_the_firmware(image, stack, owner_ke
         assert "Linux version" not in instance.text() and not instance.raw()
 
 
-def corrupt(disk):
-    """Flips a bit in the first compressed block of systemd itself, which every boot reads."""
-    extents = disk.parent / "extents"
-    root = int(script(f"""cd {disk.parent}
-        root=$(sgdisk --info=2 {disk} | awk '/First sector/ {{ print $3 * 512 }}')
-        dd if={disk} of=root.erofs bs=1M iflag=skip_bytes skip=$root conv=sparse status=none
-        dump.erofs -e --path=/usr/lib/systemd/systemd root.erofs > {extents}; rm root.erofs
-        echo $root"""))
-    first = re.search(r"^ *0: .*\| *\d+ : *(\d+)\.\.", extents.read_text(), re.MULTILINE)
-    assert first, extents.read_text()
-    with open(disk, "r+b") as f:
-        f.seek(root + int(first[1]) + 100)
-        byte = f.read(1)
-        f.seek(-1, 1)
-        f.write(bytes([byte[0] ^ 1]))
-
-
 def test_one_changed_byte_of_the_root_does_not_boot_to_service(image, stack, model, released, tmp_path):
     """In the first compressed block of systemd itself, which every boot reads."""
     disk = tmp_path / "corrupt.raw"
@@ -344,9 +130,6 @@ def test_one_changed_byte_of_the_root_does_not_boot_to_service(image, stack, mod
         assert not instance.raw() and not stack.control.audit(service="kms")
 
 
-PROMPTS = re.compile(
-    r"Press Enter|maintenance|[#$] $|sh-5|bash-|login:|dracut:/|Entering emergency mode|Starting \\S*shell",
-    re.MULTILINE)
 
 
 def test_an_initrd_that_fails_offers_no_shell(image, stack, tmp_path):

@@ -16,30 +16,14 @@ import time
 import pytest
 
 import hostile
-from firmware import GLOBAL, LOADER, SYSTEMD, load_option, numbers, program, store, utf16, variable
-from machine import SOURCE, STUBS, VARIABLES, Report, script, wait_until
-from network import DNS, DOMAIN, GATEWAY, METADATA, NAME, NTP, RDNSS, Network
-from test_firmware import SEPARATOR, unread_variables
-from test_image import (
-    BOOT,
-    PROMPTS,
-    ZEROS,
-    Instance,
-    changed_esp,
-    configuration,
-    corrupt,
-    image,
-    injections,
-    key,  # noqa: F401
-    model,
-    overlay,
-    references,
-    release,
-    released,
-    sealed_pcr15,
-    sign,
-    stack)  # noqa: F401
+from firmware import (GLOBAL, LOADER, SEPARATOR, SYSTEMD, load_option, numbers, program, store, unread_variables, utf16,
+                      variable)
+from instance import (BOOT, PROMPTS, ZEROS, Instance, changed_esp, corrupt, injections, references, release,
+                      sealed_pcr15, sign)
+from instance import configuration, image, key, model, overlay, released, stack  # noqa: F401 (fixtures)
 from isolation import Guest
+from machine import SOURCE, STUBS, VARIABLES, Report, script, wait_until
+from network import DNS, DOMAIN, GATEWAY, METADATA, NAME, NTP, Network
 
 # What an EFI variable SystemdOptions says to systemd before 258: more of a command line that nothing measures.
 OPTIONS = (

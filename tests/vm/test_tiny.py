@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from machine import SOURCE, Disk, Machine, extended, run, script
+from prediction import lists, predicted
 
 ZEROS = "00" * 48
 
@@ -17,15 +18,6 @@ ZEROS = "00" * 48
 def boot(directory, disk, **options):
     with Machine(directory, disk, **options) as machine:
         return machine.report()
-
-
-def predicted(sealboot, *arguments):
-    return json.loads(sealboot("measure", "--json", *arguments))["Measurements"]
-
-
-def lists(keys):
-    return [argument for name in ("PK", "KEK", "db", "dbx") if (keys / f"{name}.esl").exists()
-            for argument in (f"--{name}", keys / f"{name}.esl")]
 
 
 def measured(report):
