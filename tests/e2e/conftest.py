@@ -114,8 +114,8 @@ def place(stack, request):
 
 @pytest.fixture
 def printed(build):
-    """printed("measure", ..., code=0) runs the owner's program without a stack, requires that exit code, and returns what
-    it printed."""
+    """printed("measure", ..., code=0) runs the owner's program without a stack, requires that exit code, and returns
+    what it printed."""
     def call(*arguments, code=0):
         done = subprocess.run([build / "policy/sealboot", *map(str, arguments)], capture_output=True, text=True,
                               timeout=60)

@@ -79,11 +79,15 @@ def clients(installed, tmp_path_factory):
     """The examples' clients: the commands that run them, and the environment for that."""
     pc, program = find(installed, "sealboot-verify.pc"), tmp_path_factory.mktemp("client") / "attested-tls"
     environment = {**os.environ, "PKG_CONFIG_PATH": str(pc.parent), "PKG_CONFIG_SYSROOT_DIR": str(installed)}
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "sealboot-verify", "libssl", "libcrypto"], env=environment,
-                           capture_output=True, text=True, check=True).stdout.split()
-    flags = [flag.removeprefix(str(installed)) if flag.startswith("-I") and not os.path.exists(flag[2:]) else flag for flag in flags]
-    subprocess.run(["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o", program, EXAMPLES / "attested-tls.c", *flags],
-                   check=True)
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "sealboot-verify", "libssl", "libcrypto"],
+                           env=environment, capture_output=True, text=True, check=True).stdout.split()
+    flags = [
+        flag.removeprefix(str(installed)) if flag.startswith("-I") and not os.path.exists(flag[2:]) else flag
+        for flag in flags
+    ]
+    subprocess.run([
+        "cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o", program, EXAMPLES / "attested-tls.c", *flags
+    ], check=True)
     commands = {"c": [program], "python": [sys.executable, EXAMPLES / "attested_tls.py"]}
     return commands, {**os.environ, "LD_LIBRARY_PATH": str(find(installed, "libsealboot-verify.so").parent)}
 
@@ -101,16 +105,19 @@ def test_a_client_of_attested_tls(clients, language, tmp_path):
     def ask(change=lambda server: None):
         with attested.Server(attested.Key(tmp_path), leaf, dict(values), name="the model's answer") as server:
             change(server)
-            done = subprocess.run([*commands[language], server.address, tmp_path / "image.json", "/who", tmp_path / "root.pem"],
-                                  capture_output=True, text=True, timeout=30, env=environment)
+            done = subprocess.run(
+                [*commands[language], server.address, tmp_path / "image.json", "/who", tmp_path / "root.pem"],
+                capture_output=True, text=True, timeout=30, env=environment)
             assert len(server.prompts) == (done.returncode == 0), done
             return done
     done = ask()
     assert (done.returncode, done.stdout) == (0, "the model's answer\n"), done
     assert "refused: pcrs: differ from the reference: " in ask(lambda s: s.values.update({4: bytes(47) + b"4"})).stderr
     other = attested.Key(tmp_path, "other")
-    assert "refused: user-data: the document is bound to another TLS key" in ask(lambda s: setattr(s.key, "spki", other.spki)).stderr
-    assert "refused: nonce: " in ask(lambda s: setattr(s, "document", lambda nonce: type(s).document(s, bytes(32)))).stderr
+    assert "refused: user-data: the document is bound to another TLS key" in ask(lambda s: setattr(
+        s.key, "spki", other.spki)).stderr
+    assert "refused: nonce: " in ask(lambda s: setattr(s, "document", lambda nonce: type(s).document(s, bytes(32))
+                                                       )).stderr
     assert "refused: debug-mode: PCR4 is zero" in ask(lambda s: s.values.update({4: bytes(48)})).stderr
 
 

@@ -11,14 +11,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 USAGE = 2
 COMMANDS = {
     name: ["policy/sealboot", *name.split()[1:]]
-    for name in ("sealboot attest", "sealboot connect", "sealboot digest", "sealboot doctor", "sealboot inspect", "sealboot measure",
-                 "sealboot policy", "sealboot policy check", "sealboot policy diff", "sealboot replay", "sealboot seal",
-                 "sealboot unseal", "sealboot verify")
+    for name in ("sealboot attest", "sealboot connect", "sealboot digest", "sealboot doctor", "sealboot inspect",
+                 "sealboot measure", "sealboot policy", "sealboot policy check", "sealboot policy diff",
+                 "sealboot replay", "sealboot seal", "sealboot unseal", "sealboot verify")
 }
 COMMANDS["sealboot-agent"] = ["agent/sealboot-agent"]
 COMMANDS["sealboot-gate"] = ["agent/gate/sealboot-gate"]
 MANUALS = {
-    name: f"units/man/{name}.8" if name in ("sealboot-agent", "sealboot-gate") else f"policy/man/{'-'.join(name.split()[:2])}.1"
+    name: f"units/man/{name}.8" if name in ("sealboot-agent",
+                                            "sealboot-gate") else f"policy/man/{'-'.join(name.split()[:2])}.1"
     for name in COMMANDS
 }
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server on an attested instance, and every liar who pretends to be one: TLS 1.3 under a key that its documents name, HTTP/1.1.
+"""A server on an attested instance, and every liar who pretends to be one: TLS 1.3 under a key that its documents name,
+HTTP/1.1.
 
-The documents are those of attestation.py, under a root of the test's. What a test changes (`document`, the TLS context) makes the
-server lie. It keeps every request, so that a test can show that no prompt arrived."""
+The documents are those of attestation.py, under a root of the test's. What a test changes (`document`, the TLS context)
+makes the server lie. It keeps every request, so that a test can show that no prompt arrived."""
 
 import asyncio
 import contextlib
@@ -23,8 +24,11 @@ from . import attestation, pki
 
 FIRMWARE_ALONE = hashlib.sha384(bytes(48) + hashlib.sha384(bytes(4)).digest()).digest()  # PCR2: a separator
 WELL_KNOWN = "/.well-known/sealboot/"
-REPORT = {"agent": "9.9.9", "outcome": "published", "duration_ms": 2500, "model": {"name": "tiny", "version": "1"},
-          "stages": [{"name": "configure", "began_ms": 0, "duration_ms": 12}, {"name": "release", "began_ms": 12, "duration_ms": 480}]}
+REPORT = {
+    "agent": "9.9.9", "outcome": "published", "duration_ms": 2500, "model": {"name": "tiny", "version": "1"},
+    "stages": [{"name": "configure", "began_ms": 0, "duration_ms": 12},
+               {"name": "release", "began_ms": 12, "duration_ms": 480}]
+}
 
 
 def user_data(spki: bytes) -> bytes:
@@ -34,8 +38,11 @@ def user_data(spki: bytes) -> bytes:
 def pcrs(image: bytes = b"image", model: bytes | None = b"model") -> dict[int, bytes]:
     """Of an instance that booted this image and measured this model."""
     digest = hashlib.sha384(model).digest() if model else None
-    return {**attestation.zero_pcrs(), 2: FIRMWARE_ALONE, 4: hashlib.sha384(image).digest(), 7: hashlib.sha384(b"keys").digest(),
-            12: bytes(48), 15: hashlib.sha384(bytes(48) + digest).digest() if digest else bytes(48)}
+    return {
+        **attestation.zero_pcrs(), 2: FIRMWARE_ALONE, 4: hashlib.sha384(image).digest(),
+        7: hashlib.sha384(b"keys").digest(), 12: bytes(48),
+        15: hashlib.sha384(bytes(48) + digest).digest() if digest else bytes(48)
+    }
 
 
 def reference(values: dict[int, bytes], *indices) -> str:
@@ -49,10 +56,12 @@ class Key:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sealboot")])
         now = datetime.datetime.now(datetime.timezone.utc)
-        certificate = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()) \
-            .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1)) \
+        certificate = x509.CertificateBuilder().subject_name(subject).issuer_name(subject) \
+            .public_key(key.public_key()).serial_number(x509.random_serial_number()) \
+            .not_valid_before(now - datetime.timedelta(hours=1)) \
             .not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
-        self.spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.spki = key.public_key().public_bytes(serialization.Encoding.DER,
+                                                  serialization.PublicFormat.SubjectPublicKeyInfo)
         self.certificate_path, self.key_path = directory / f"{name}.crt", directory / f"{name}.key"
         self.certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         self.key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
@@ -77,10 +86,10 @@ class Request:
 class Server:
     """with Server(Key(...), leaf, pcrs(...)) as server: ... server.address, server.requests.
 
-    tls False: plain HTTP, for nginx to stand before it. `answer(request)` gives (status, headers, body) or None for the usual."""
-
-    def __init__(self, key: Key, leaf: pki.Identity, values: dict[int, bytes], *, context: ssl.SSLContext | None = None, tls=True,
-                 name="a"):
+    tls False: plain HTTP, for nginx to stand before it. `answer(request)` gives (status, headers, body) or None for the
+    usual."""
+    def __init__(self, key: Key, leaf: pki.Identity, values: dict[int, bytes], *, context: ssl.SSLContext | None = None,
+                 tls=True, name="a"):
         self.key, self.leaf, self.values, self.name = key, leaf, values, name
         self.context = (context or key.context()) if tls else None
         self.requests, self.connections, self.answer, self.cached, self.limit = [], 0, lambda request: None, None, None
@@ -100,7 +109,8 @@ class Server:
 
     def run(self):
         asyncio.set_event_loop(self.loop)
-        listening = self.loop.run_until_complete(asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=self.context, backlog=2048))
+        listening = self.loop.run_until_complete(
+            asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=self.context, backlog=2048))
         self.port = listening.sockets[0].getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self.loop.set_exception_handler(lambda *_: None)
@@ -198,7 +208,8 @@ class Server:
     async def whole(self, writer, request, status, headers, body):
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         length = "" if status in (204, 304) else f"Content-Length: {len(body)}\r\n"
-        writer.write(f"HTTP/1.1 {status} Status\r\n{head}{length}\r\n".encode() + (b"" if request.method == "HEAD" else body))
+        writer.write(f"HTTP/1.1 {status} Status\r\n{head}{length}\r\n".encode()
+                     + (b"" if request.method == "HEAD" else body))
         await writer.drain()
 
     async def chunk(self, writer, data: bytes):
@@ -228,6 +239,8 @@ class Server:
         elif request.path == "/who":
             await self.whole(writer, request, 200, {"Content-Type": "text/plain"}, self.name.encode())
         else:
-            told = {"method": request.method, "target": request.target, "headers": request.headers, "size": request.size,
-                    "sha256": request.digest, "name": self.name}
+            told = {
+                "method": request.method, "target": request.target, "headers": request.headers, "size": request.size,
+                "sha256": request.digest, "name": self.name
+            }
             await self.whole(writer, request, 200, {"Content-Type": "application/json"}, json.dumps(told).encode())
