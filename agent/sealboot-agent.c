@@ -159,11 +159,11 @@ static int run(struct boot *b, struct error *e) {
         tpm_quiet();
         r = secret_init();
         if (r < 0)
-                return fail(e, FAILURE_INTERNAL, r, "locked memory", "cannot set it up: %s (LimitMEMLOCK=)",
+                return fail(e, FAILURE_INTERNAL, r, "locked memory", "it cannot be set up: %s (LimitMEMLOCK=)",
                             strerror(-r));
         r = boot_catch_stop(b);
         if (r < 0)
-                return fail(e, FAILURE_INTERNAL, r, "signals", "cannot wait for them: %s", strerror(-r));
+                return fail(e, FAILURE_INTERNAL, r, "signals", "they cannot be waited for: %s", strerror(-r));
         return boot(b, e);
 }
 

@@ -18,7 +18,7 @@ int boot_begin_recipient(struct boot *b, struct error *e) {
 
         r = pthread_create(&b->recipient.thread, NULL, make_recipient, b);
         if (r != 0)
-                return fail(e, FAILURE_INTERNAL, -r, "", "cannot start a thread: %s", strerror(r));
+                return fail(e, FAILURE_INTERNAL, -r, "", "no thread can be started: %s", strerror(r));
         b->recipient.started = true;
         return 0;
 }

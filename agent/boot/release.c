@@ -31,7 +31,7 @@ static int get_document(struct boot *b, uint8_t **ret, size_t *ret_n, struct err
         int r;
 
         if (RAND_bytes(nonce, sizeof nonce) != 1)
-                return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
+                return fail(e, FAILURE_INTERNAL, -EIO, "", "OpenSSL gave no random numbers");
         request.nonce = nonce;
         request.nonce_size = sizeof nonce;
         recipient_public_key(b->recipient.key, (const uint8_t **) &request.public_key, &request.public_key_size);

@@ -26,7 +26,7 @@ static void *wait_for_stop(void *userdata) {
                 return NULL;
         pthread_mutex_lock(&b->critical);
         fail(&e, FAILURE_STOPPED, -EINTR, b->sealed.source ?: "",
-             "stopped by signal %d (%s) before the model was whole", which, strsignal(which));
+             "it was stopped by signal %d (%s) before the model was complete", which, strsignal(which));
         boot_report_failure(b, &e);
         if (b->handoff)
                 handoff_discard(b->handoff);

@@ -78,7 +78,7 @@ static int open_unsealed(struct boot *b, struct error *e) {
 
         unseal_result(b->sealed.pipeline, b->result.file_of[0], &name, &size, unused);
         fd = openat(handoff_private_fd(b->handoff), name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        return fd < 0 ? fail(e, FAILURE_IO, -errno, b->sealed.source, "cannot open the unsealed file: %m") : fd;
+        return fd < 0 ? fail(e, FAILURE_IO, -errno, b->sealed.source, "the unsealed file cannot be opened: %m") : fd;
 }
 
 /* Old versions of `sealboot seal` did not mark the objects of a model with a manifest. The manifest of such a model
@@ -99,7 +99,7 @@ static int refuse_manifest(struct boot *b, struct error *e) {
         if (!text)
                 return fail_oom(e);
         if (pread(fd, text, n, 0) != (ssize_t) n)
-                return fail(e, FAILURE_IO, -EIO, b->sealed.source, "cannot read the unsealed file: %m");
+                return fail(e, FAILURE_IO, -EIO, b->sealed.source, "the unsealed file cannot be read: %m");
         text[n] = '\0';
         return model_refuse_manifest(text, n, b->sealed.source, e);
 }
@@ -137,7 +137,7 @@ static int digest_plain(struct boot *b, struct error *e) {
 
         if (m->n_files != 1)
                 return fail(e, FAILURE_CONFIG, -EINVAL, b->sealed.source,
-                            "\"measure\": \"sha384\" is for models of one file; this one has %zu", m->n_files);
+                            "it has %zu files, and \"measure\": \"sha384\" is for models of one file", m->n_files);
         fd = open_unsealed(b, e);
         if (fd < 0)
                 return fd;
@@ -150,7 +150,7 @@ static int digest_plain(struct boot *b, struct error *e) {
                         return fail(e, FAILURE_INTERNAL, -EIO, "", "SHA-384 failed");
         }
         if (n < 0 || EVP_DigestFinal_ex(ctx, m->digest, NULL) != 1)
-                return fail(e, FAILURE_IO, -EIO, b->sealed.source, "cannot read the unsealed file: %m");
+                return fail(e, FAILURE_IO, -EIO, b->sealed.source, "the unsealed file cannot be read: %m");
         return 0;
 }
 

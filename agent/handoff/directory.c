@@ -16,7 +16,7 @@ struct handoff {
         int fd, unsealing, publishing;
 };
 
-/* Removes a tree below a directory we own; symbolic links are removed, not followed. */
+/* Removes a file or a tree. Symbolic links are removed, not followed. */
 static int remove_tree(int parent, const char *name) {
         struct dirent *entry;
         DIR *dir;
@@ -43,10 +43,10 @@ static int check_memory(int fd, const char *path, struct error *e) {
         struct statfs s;
 
         if (fstatfs(fd, &s) < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, path, "cannot tell its file system: %m");
+                return fail(e, FAILURE_PUBLISH, -errno, path, "its file system cannot be examined: %m");
         if (s.f_type != TMPFS_MAGIC && s.f_type != RAMFS_MAGIC)
                 return fail(e, FAILURE_PUBLISH, -EMEDIUMTYPE, path,
-                            "is not on a tmpfs: plaintext weights would reach a disk");
+                            "it is not on a tmpfs: plaintext weights would reach a disk");
         return 0;
 }
 
@@ -55,16 +55,16 @@ static int make_private(struct handoff *h, const char *name, int *ret, struct er
 
         r = remove_tree(h->fd, name);
         if (r < 0)
-                return fail(e, FAILURE_PUBLISH, r, h->path, "cannot remove %s, left by an earlier run: %s", name,
+                return fail(e, FAILURE_PUBLISH, r, h->path, "%s of an earlier run cannot be removed: %s", name,
                             strerror(-r));
         if (mkdirat(h->fd, name, 0700) < 0) {
                 r = -errno;
-                if (room_refused(h->fd, -r, h->path, "make a directory there", e) < 0)
+                if (room_refused(h->fd, -r, h->path, "no directory can be made there", e) < 0)
                         return r;
-                return fail(e, FAILURE_PUBLISH, r, h->path, "cannot create %s: %s", name, strerror(-r));
+                return fail(e, FAILURE_PUBLISH, r, h->path, "%s cannot be made there: %s", name, strerror(-r));
         }
         *ret = openat(h->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        return *ret < 0 ? fail(e, FAILURE_PUBLISH, -errno, h->path, "cannot open %s: %m", name) : 0;
+        return *ret < 0 ? fail(e, FAILURE_PUBLISH, -errno, h->path, "%s cannot be opened: %m", name) : 0;
 }
 
 int handoff_new(const char *model_directory, struct handoff **ret, struct error *e) {
@@ -79,15 +79,16 @@ int handoff_new(const char *model_directory, struct handoff **ret, struct error 
                 return fail_oom(e);
         h->fd = open(model_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (h->fd < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, model_directory, "cannot open the model directory: %m");
+                return fail(e, FAILURE_PUBLISH, -errno, model_directory, "the model directory cannot be opened: %m");
         r = check_memory(h->fd, model_directory, e);
         if (r < 0)
                 return r;
         if (fstatat(h->fd, HANDOFF_PUBLISHED, &st, AT_SYMLINK_NOFOLLOW) == 0)
-                return fail(e, FAILURE_PUBLISH, -EEXIST, model_directory, "has a published model already");
+                return fail(e, FAILURE_PUBLISH, -EEXIST, model_directory, "it has a published model already");
         r = make_private(h, UNSEALING, &h->unsealing, e);
-        if (r == 0)
-                r = make_private(h, PUBLISHING, &h->publishing, e);
+        if (r < 0)
+                return r;
+        r = make_private(h, PUBLISHING, &h->publishing, e);
         if (r < 0)
                 return r;
         *ret = TAKE(h);
@@ -97,7 +98,7 @@ int handoff_new(const char *model_directory, struct handoff **ret, struct error 
 void handoff_discard(struct handoff *h) {
         static const char *const names[] = { UNSEALING, PUBLISHING };
 
-        /* A file that is made between the listing and the removal of its directory makes that fail: again, then. */
+        /* A thread may make a file after the listing of a directory: then its removal fails. Try again. */
         for (size_t i = 0; h->fd >= 0 && i < ELEMENTS(names); i++)
                 while (remove_tree(h->fd, names[i]) == -ENOTEMPTY)
                         ;
@@ -112,7 +113,7 @@ int handoff_clean_up(const char *model_directory, bool *ret_found, struct error 
         if (fd < 0 && errno == ENOENT)
                 return 0;
         if (fd < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, model_directory, "cannot open the model directory: %m");
+                return fail(e, FAILURE_PUBLISH, -errno, model_directory, "the model directory cannot be opened: %m");
         for (size_t i = 0; i < ELEMENTS(names); i++) {
                 struct stat st;
 
@@ -121,8 +122,8 @@ int handoff_clean_up(const char *model_directory, bool *ret_found, struct error 
                 *ret_found = true;
                 r = remove_tree(fd, names[i]);
                 if (r < 0)
-                        return fail(e, FAILURE_PUBLISH, r, model_directory,
-                                    "cannot remove %s, left by a run that was killed: %s", names[i], strerror(-r));
+                        return fail(e, FAILURE_PUBLISH, r, model_directory, "%s of a killed run cannot be removed: %s",
+                                    names[i], strerror(-r));
         }
         return 0;
 }
@@ -147,23 +148,32 @@ int handoff_room(const struct handoff *h, struct room *ret, struct error *e) {
         return room_measure(h->unsealing, h->path, ret, e);
 }
 
+static int make_parent(struct handoff *h, const char *parent, const char *path, struct error *e) {
+        if (mkdirat(h->publishing, parent, 0750) == 0) {
+                /* The umask may have taken the group's rights away. */
+                if (fchmodat(h->publishing, parent, 0750, 0) < 0)
+                        return fail(e, FAILURE_PUBLISH, -errno, path, "%s cannot be opened to the group: %m", parent);
+        } else if (errno != EEXIST) {
+                int r = -errno;
+
+                if (room_refused(h->fd, -r, path, "its directory cannot be made", e) < 0)
+                        return r;
+                return fail(e, FAILURE_PUBLISH, r, path, "the directory %s cannot be made: %s", parent, strerror(-r));
+        }
+        return 0;
+}
+
 static int make_parents(struct handoff *h, const char *path, struct error *e) {
         char parent[PATH_MAX];
+        int r;
 
         if (snprintf(parent, sizeof parent, "%s", path) >= (int) sizeof parent)
-                return fail(e, FAILURE_PUBLISH, -ENAMETOOLONG, path, "the path is too long");
+                return fail(e, FAILURE_PUBLISH, -ENAMETOOLONG, path, "it is too long for a path");
         for (char *slash = strchr(parent, '/'); slash; slash = strchr(slash + 1, '/')) {
                 *slash = '\0';
-                if (mkdirat(h->publishing, parent, 0750) < 0) {
-                        int r = errno == EEXIST ? 0 : -errno;
-
-                        if (r < 0 && room_refused(h->fd, -r, path, "make its directory", e) == 0)
-                                fail(e, FAILURE_PUBLISH, r, path, "cannot make the directory %s: %s", parent,
-                                     strerror(-r));
-                        if (r < 0)
-                                return r;
-                } else if (fchmodat(h->publishing, parent, 0750, 0) < 0) /* a umask may take the group's rights away */
-                        return fail(e, FAILURE_PUBLISH, -errno, path, "cannot open %s to the group: %m", parent);
+                r = make_parent(h, parent, path, e);
+                if (r < 0)
+                        return r;
                 *slash = '/';
         }
         return 0;
@@ -177,13 +187,13 @@ int handoff_place(struct handoff *h, const char *private_name, const char *path,
                 return r;
         if (fchmodat(h->unsealing, private_name, 0440, 0) < 0 ||
             renameat(h->unsealing, private_name, h->publishing, path) < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, path, "cannot put the file into place: %m");
+                return fail(e, FAILURE_PUBLISH, -errno, path, "it cannot be put into its place: %m");
         return 0;
 }
 
 int handoff_publish(struct handoff *h, const char **ret, struct error *e) {
         if (fchmod(h->publishing, 0750) < 0 || renameat(h->fd, PUBLISHING, h->fd, HANDOFF_PUBLISHED) < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, h->published, "cannot publish: %m");
+                return fail(e, FAILURE_PUBLISH, -errno, h->published, "it cannot be published: %m");
         *ret = h->published;
         return 0;
 }

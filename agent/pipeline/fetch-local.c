@@ -17,9 +17,9 @@ static int open_source(struct file *f, uint64_t *ret_size, struct error *e) {
         if (f->source_fd < 0)
                 f->source_fd = openat(f->job->options.source_fd, f->key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (f->source_fd < 0)
-                return fail(e, FAILURE_IO, -errno, f->subject, "cannot open: %m");
+                return fail(e, FAILURE_IO, -errno, f->subject, "it cannot be opened: %m");
         if (fstat(f->source_fd, &st) < 0 || !S_ISREG(st.st_mode))
-                return fail(e, FAILURE_IO, -EINVAL, f->subject, "is not a regular file");
+                return fail(e, FAILURE_IO, -EINVAL, f->subject, "it is not a regular file");
         *ret_size = (uint64_t) st.st_size;
         return 0;
 }
@@ -33,7 +33,7 @@ static int read_part(struct part *p, uint8_t *buffer) {
                 return r;
         part_range(p, &at, &last);
         if (size == 0)
-                return fail(&p->error, FAILURE_SEALED_FORMAT, -EBADMSG, p->file->subject, "is empty");
+                return fail(&p->error, FAILURE_SEALED_FORMAT, -EBADMSG, p->file->subject, "it is empty");
         last = MIN_OF(last, size - 1);
         while (!part_full(p) && at <= last && !job_stopped(p->file->job)) {
                 ssize_t got =
@@ -42,7 +42,7 @@ static int read_part(struct part *p, uint8_t *buffer) {
                 if (got < 0 && errno == EINTR)
                         continue;
                 if (got < 0)
-                        return fail(&p->error, FAILURE_IO, -errno, p->file->subject, "cannot read: %m");
+                        return fail(&p->error, FAILURE_IO, -errno, p->file->subject, "it cannot be read: %m");
                 if (got == 0)
                         break;
                 atomic_fetch_add_explicit(&p->file->job->fetched, (uint64_t) got, memory_order_relaxed);
@@ -53,7 +53,7 @@ static int read_part(struct part *p, uint8_t *buffer) {
         }
         if (!part_full(p))
                 return fail(&p->error, FAILURE_SEALED_FORMAT, -EBADMSG, p->file->subject,
-                            "is truncated: it ends inside %s",
+                            "it is truncated: it ends inside %s",
                             p->phase == PART_HEADER ? "the message header" : "a frame");
         return part_finish(p);
 }
@@ -121,7 +121,7 @@ int fetch_local_start(struct unseal *u, struct error *e) {
                 int r = pthread_create(&u->threads[u->n_threads], NULL, run, u);
 
                 if (r != 0)
-                        return fail(e, FAILURE_INTERNAL, -r, "", "cannot start a thread: %s", strerror(r));
+                        return fail(e, FAILURE_INTERNAL, -r, "", "no thread can be started: %s", strerror(r));
         }
         return 0;
 }

@@ -81,7 +81,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata) {
         if (s3_range_answer(s->call, &range) == 0)
                 return http_call_body(s->call, data, n) == 0 ? n : 0;
         if (f->header && range.total != f->geometry.object_size) {
-                fail(&s->part.error, FAILURE_S3_CHANGED, -ESTALE, f->subject, "had %llu bytes and now has %llu",
+                fail(&s->part.error, FAILURE_S3_CHANGED, -ESTALE, f->subject, "it had %llu bytes and now has %llu",
                      (unsigned long long) f->geometry.object_size, (unsigned long long) range.total);
                 return 0;
         }
@@ -209,7 +209,7 @@ static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
         else if (part_full(&s->part)) /* a first request asks for more than its part turns out to be */
                 slot_finish(s);
         else if (verdict == HTTP_OK) {
-                fail(&e, FAILURE_SEALED_FORMAT, -EBADMSG, f->subject, "is truncated: it ends inside %s",
+                fail(&e, FAILURE_SEALED_FORMAT, -EBADMSG, f->subject, "it is truncated: it ends inside %s",
                      s->part.phase == PART_HEADER ? "the message header" : "a frame");
                 slot_fail(s, -EBADMSG, &e);
         } else if (verdict == HTTP_FINAL)
@@ -383,7 +383,7 @@ int fetch_s3_start(struct unseal *u, struct error *e) {
                 if (r != 0) {
                         u->worker_state[i] = NULL;
                         lane_free(l);
-                        return fail(e, FAILURE_INTERNAL, -r, "", "cannot start a thread: %s", strerror(r));
+                        return fail(e, FAILURE_INTERNAL, -r, "", "no thread can be started: %s", strerror(r));
                 }
                 pthread_mutex_lock(&u->lock);
                 u->n_threads = i + 1;

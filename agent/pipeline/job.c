@@ -162,8 +162,9 @@ int job_check_size(const struct file *f, const struct model_file *expected, stru
 
         if (!expected || expected->size == size)
                 return 0;
-        return fail(e, FAILURE_DIGEST, -EBADMSG, f->subject, "holds %llu bytes, but the manifest says %llu for \"%s\"",
-                    (unsigned long long) size, (unsigned long long) expected->size, expected->path);
+        return fail(e, FAILURE_DIGEST, -EBADMSG, f->subject,
+                    "it holds %llu bytes, but the manifest says %llu for \"%s\"", (unsigned long long) size,
+                    (unsigned long long) expected->size, expected->path);
 }
 
 static int reserve_locked(struct file *f, uint64_t size, struct error *e) {
@@ -176,7 +177,7 @@ static int reserve_locked(struct file *f, uint64_t size, struct error *e) {
                 return r;
         if (taken > free_bytes)
                 return fail(e, FAILURE_SPACE, -ENOSPC, f->subject,
-                            "needs %llu bytes and takes up %llu, but %llu of %llu are left for the model%s%s",
+                            "it needs %llu bytes and takes up %llu, but %llu of %llu are left for the model%s%s",
                             (unsigned long long) size, (unsigned long long) taken, (unsigned long long) free_bytes,
                             (unsigned long long) u->options.room, u->options.limit ? ": the limit is " : "",
                             u->options.limit ?: "");
@@ -201,14 +202,14 @@ static int create_private(struct file *f, uint64_t size, struct error *e) {
         if (f->fd < 0) {
                 r = -errno;
                 if (room_refused(f->job->options.directory_fd, -r, f->subject,
-                                 "make a file in the directory of the model", e) < 0)
+                                 "no file can be made in the directory of the model", e) < 0)
                         return r;
-                return fail(e, FAILURE_PUBLISH, r, f->name, "cannot create a file in the directory of the model: %s",
+                return fail(e, FAILURE_PUBLISH, r, f->name, "no file can be made in the directory of the model: %s",
                             strerror(-r));
         }
         /* The size comes first: tmpfs with huge=within_size looks at it when it picks the size of a page. */
         if (ftruncate(f->fd, (off_t) size) < 0)
-                return fail(e, FAILURE_SPACE, -errno, f->name, "cannot make room for %llu bytes: %m",
+                return fail(e, FAILURE_SPACE, -errno, f->name, "it cannot get room for %llu bytes: %m",
                             (unsigned long long) size);
         return 0;
 }
@@ -288,7 +289,7 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
 static int fail_mixed(const struct file *f, struct error *e) {
         if (message_header_same_context(f->header, f->job->reference)) {
                 fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
-                     "its encryption context is the model's, but it is sealed under another data key (the encrypted "
+                     "it has the encryption context of the model, but is sealed under another data key (the encrypted "
                      "data key in its header is not the one in the header that the model began with): files of "
                      "different seals were mixed");
                 fail_advice(e,
@@ -296,7 +297,8 @@ static int fail_mixed(const struct file *f, struct error *e) {
                             "`sealboot seal`, or, with an AWS Encryption SDK, through one caching materials manager.");
         } else {
                 fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
-                     "its encryption context is not that of the header the model began with: files of different seals "
+                     "it has another encryption context than the header that the model began with: files of different "
+                     "seals "
                      "were mixed");
                 fail_advice(e, "Seal the whole model again, in one run, under a prefix of its own.");
         }
@@ -313,10 +315,10 @@ int job_file_key(struct file *f, struct secret **ret, struct error *e) {
 
 static int finish_file(struct file *f, struct verity_hash *hash, struct error *e) {
         if (verity_tree_digest(f->tree, hash, f->digest) < 0)
-                return fail(e, FAILURE_INTERNAL, -EIO, f->subject, "the fs-verity tree is not complete");
+                return fail(e, FAILURE_INTERNAL, -EIO, f->subject, "it has an incomplete fs-verity tree");
         if (f->expected && memcmp(f->digest, f->expected->digest, VERITY_DIGEST) != 0)
                 return fail(e, FAILURE_DIGEST, -EBADMSG, f->subject,
-                            "its digest is not the one the manifest has for \"%s\"", f->expected->path);
+                            "it has another digest than the manifest has for \"%s\"", f->expected->path);
         verity_tree_free(TAKE(f->tree));
         free(TAKE(f->straddled));
         return 0;

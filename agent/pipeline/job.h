@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Inside the unseal pipeline: the job all workers share, and its files. */
+/* Inside the unseal pipeline: the job that all workers share, and its files. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -11,18 +11,19 @@
 
 enum {
         PART_BYTES = 8 * 1024 * 1024,
-        /* A part keeps IV and tag of each frame that comes before the key: 28 bytes. */
+        /* A part keeps the IV and tag of each frame that arrives before the data key: 28 bytes. */
         PART_FRAMES_MAX = 8192,
-        /* The first request comes before the header is known: eight of our own frames, and a usual header. */
+        /* The header is not known at the first request, so it asks for a usual header and eight frames of
+         * `sealboot seal`. */
         FIRST_BYTES = 8 * (MESSAGE_FRAME_LENGTH + MESSAGE_FRAME_EXTRA) + 2048,
 };
 
 enum file_state {
-        FILE_NEW,     /* nobody has asked for it yet */
-        FILE_OPENING, /* its first part is under way, the header not read */
-        FILE_OPEN,    /* geometry known, parts are handed out */
+        FILE_NEW,     /* no worker has taken it yet */
+        FILE_OPENING, /* a worker has its first part; the header is not read yet */
+        FILE_OPEN,    /* the geometry is known, and workers take parts */
         FILE_DONE,
-        FILE_DROPPED, /* speculative, and not wanted or not readable */
+        FILE_DROPPED, /* speculative, and not of the model or not readable */
 };
 
 struct file {
@@ -31,7 +32,7 @@ struct file {
         char name[16];       /* in the private directory */
         int fd;
         int source_fd;                 /* local source only */
-        _Atomic enum file_state state; /* changed under the job's lock; read anywhere */
+        _Atomic enum file_state state; /* changed under the job's lock; read without it, too */
         bool speculative;
         const struct model_file *expected;
         struct error error; /* why a speculative file was dropped */
@@ -41,14 +42,14 @@ struct file {
         struct message_geometry geometry;
         char etag[128];
         struct verity_tree *tree;
-        atomic_uint *straddled; /* for each unit that part boundaries cut: bytes authenticated so far */
+        atomic_uint *straddled; /* for each unit that lies in several parts: bytes authenticated so far */
         uint32_t part_frames;
 
-        uint32_t next_frame;  /* the first that no part has; under the job's lock */
+        uint32_t next_frame;  /* the first frame that is in no part yet; under the job's lock */
         uint32_t frames_done; /* under the job's lock */
-        uint64_t populated;   /* bytes that have pages already, or need none; under the job's lock */
-        uint64_t reserved;    /* of the job's room; under the job's lock */
-        unsigned n_parts;     /* that workers have; under the job's lock */
+        uint64_t populated;   /* bytes before here have pages, or cannot get them early; under the job's lock */
+        uint64_t reserved;    /* bytes of the job's room; under the job's lock */
+        unsigned n_parts;     /* how many parts workers have; under the job's lock */
         uint8_t digest[VERITY_DIGEST];
 };
 
@@ -58,20 +59,20 @@ struct unseal {
         pthread_cond_t changed;
         struct file **files;
         size_t n_files;
-        size_t first_busy;  /* files before this one need no more parts */
+        size_t first_busy;  /* no file before this one has parts to take */
         bool complete;      /* no more files will be added */
-        uint64_t reserved;  /* of options.room */
-        unsigned n_leaving; /* parts of dropped files that workers still have */
+        uint64_t reserved;  /* bytes of options.room */
+        unsigned n_leaving; /* how many parts of dropped files workers still have */
         const struct secret *data_key;
         const struct message_header *reference;
-        struct error error; /* the first */
-        int result;         /* of the job: 0 or the negative errno that goes with error */
+        struct error error; /* the first failure */
+        int result;         /* 0, or the negative errno of `error` */
 
         atomic_bool has_key, stop;
         atomic_uint_fast64_t bytes, fetched;
         atomic_uint retries;
 
-        /* The S3 source's connections: in use, and not to be passed. */
+        /* Of the S3 source: how many connections are used now, and how many may be. */
         atomic_uint connections;
         unsigned max_connections, n_lanes;
         struct tuning tuning;
@@ -79,41 +80,42 @@ struct unseal {
         pthread_t *threads;
         size_t n_threads;
         void (*wake)(struct unseal *u); /* wakes every worker */
-        void **worker_state;            /* of the source: one for each thread */
+        void **worker_state;            /* what the source has for each thread */
 };
 
-/* Ends the job with this error unless it has ended already. */
+/* Ends the job with this error, unless it has ended already. */
 void job_fail(struct unseal *u, int r, const struct error *e);
-/* The same for what concerns one file: a speculative one that nobody expects is dropped instead. */
+/* As job_fail(), for an error of one file. A speculative file that is not expected is dropped instead. */
 void job_file_fail(struct file *f, int r, const struct error *e);
-/* It is none of the model's: its room is others', and so are its pages once no worker writes to it. Under the job's
+/* The file is not of the model: gives its room back, and its pages as soon as no worker writes to it. Under the job's
  * lock. */
 void job_file_drop(struct file *f);
 static inline bool job_stopped(struct unseal *u) {
         return atomic_load_explicit(&u->stop, memory_order_relaxed);
 }
 
-/* The next part to fetch: frames [*ret_first, *ret_end) of *ret_file; of a file not opened yet, *ret_end is 0. False:
- * none now. */
+/* Takes the next part to fetch: frames [*ret_first, *ret_end) of *ret_file. If the file is not open yet, *ret_end is 0.
+ * False: there is none now. */
 bool job_take(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uint32_t *ret_end);
-/* The worker is through with a part it took, whatever came of it. NULL: none. */
+/* The worker is done with a part of this file, successfully or not. Does nothing with NULL. */
 void job_release(struct file *f);
-/* True when there is nothing to take and never will be again. */
+/* Whether there is no part to take, and there never will be one. */
 bool job_idle_forever(struct unseal *u);
 
-/* The header was read: `size` is the object's, the first `covered` bytes of it are on their way. Makes the private file
- * and says which frames the first part has: [0, *ret_end), perhaps none. Takes ownership of the header on success. */
+/* Opens a file whose header was read. `size`: of the object; its first `covered` bytes were asked for already. Makes
+ * the private file. *ret_end: the first part has the frames [0, *ret_end), perhaps none. Takes ownership of the header
+ * on success. */
 int job_open_file(struct file *f, struct message_header *header, uint64_t size, uint64_t covered, const char *etag,
                   uint32_t *ret_end, struct error *e);
-/* The manifest's size is the header's. Under the job's lock. */
+/* FAILURE_DIGEST unless the file has the size that is expected. Under the job's lock. */
 int job_check_size(const struct file *f, const struct model_file *expected, struct error *e);
-/* Derives the file key, once the job has its data key. It is not kept: a model may have thousands of files, and locked
- * memory is scarce. */
+/* Derives the file key; the job must have its data key. The key is not kept: a model may have thousands of files, and
+ * locked memory is scarce. */
 int job_file_key(struct file *f, struct secret **ret, struct error *e);
-/* `n` more frames are authenticated, written and hashed. Finishes the file with the last of them. */
+/* `n` more frames are authenticated, written and hashed. The last of them finishes the file. */
 int job_frames_done(struct file *f, struct verity_hash *hash, uint32_t n, struct error *e);
 
-/* Gives the next piece of an open file its pages, for when there is nothing else to do. False: they all have them. */
+/* Makes the kernel allocate the next pages of an open file, when there is nothing else to do. False: there are none. */
 bool job_populate(struct unseal *u);
 
 /* The sources: each starts the threads that take parts and feed them. */

@@ -4,7 +4,7 @@
 #include "pipeline/room.h"
 
 static int refuse(struct part *p, int r, const char *what) {
-        return fail(&p->error, FAILURE_INTERNAL, r, p->file->subject, "%s: %s", what, strerror(-r));
+        return fail(&p->error, FAILURE_INTERNAL, r, p->file->subject, "%s failed: %s", what, strerror(-r));
 }
 
 int part_init(struct part *p, struct verity_hash *hash, struct error *e) {
@@ -99,11 +99,11 @@ static int write_chunk(struct part *p, const uint8_t *data, size_t n, uint64_t o
                 if (put < 0) {
                         int r = -errno;
 
-                        if (room_refused(p->file->fd, -r, p->file->subject, "write to the directory of the model",
-                                         &p->error) < 0)
+                        if (room_refused(p->file->fd, -r, p->file->subject,
+                                         "it cannot be written to the directory of the model", &p->error) < 0)
                                 return r;
                         return fail(&p->error, FAILURE_IO, r, p->file->subject,
-                                    "cannot write to the directory of the model: %s", strerror(-r));
+                                    "it cannot be written to the directory of the model: %s", strerror(-r));
                 }
                 data += put;
                 offset += (uint64_t) put;
@@ -120,7 +120,7 @@ static int read_chunk(struct part *p, uint8_t *data, size_t n, uint64_t offset) 
                         continue;
                 if (got <= 0)
                         return fail(&p->error, FAILURE_IO, got < 0 ? -errno : -EIO, p->file->subject,
-                                    "cannot read back what was written to the directory of the model");
+                                    "it cannot be read back from the directory of the model");
                 data += got;
                 offset += (uint64_t) got;
                 n -= (size_t) got;
@@ -208,7 +208,7 @@ static int end_frame(struct part *p, const uint8_t tag[static MESSAGE_TAG_SIZE])
         r = frame_open(p->cipher, tag);
         if (r == -EBADMSG)
                 return fail(&p->error, FAILURE_AUTHENTICATION, r, p->file->subject,
-                            "frame %u of %u was altered: its tag does not verify", p->frame + 1,
+                            "it was altered: the tag of frame %u of %u does not verify", p->frame + 1,
                             p->file->geometry.n_frames);
         if (r < 0)
                 return refuse(p, r, "AES-256-GCM");

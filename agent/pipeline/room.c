@@ -8,11 +8,11 @@
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 
-enum { INODE_BYTES = 1024 }; /* of kernel memory that a file or directory takes beside its pages, about */
+enum { INODE_BYTES = 1024 }; /* about what the kernel needs for a file or directory, beside its pages */
 
 /* ---- memory */
 
-/* A number in a file of one line; UINT64_MAX: "max", or there is none. */
+/* The number in a file of one line; UINT64_MAX: the file has "max" or no number. */
 static uint64_t read_number(const char *directory, const char *name) {
         _cleanup_fclose_ FILE *f = NULL;
         unsigned long long n;
@@ -24,7 +24,7 @@ static uint64_t read_number(const char *directory, const char *name) {
         return f && fscanf(f, "%llu", &n) == 1 ? (uint64_t) n : UINT64_MAX;
 }
 
-/* A line "NAME VALUE" or "NAME: VALUE"; 0: there is none. */
+/* The value in the line "NAME VALUE" or "NAME: VALUE"; 0: there is no such line. */
 static uint64_t read_row(const char *path, const char *name) {
         _cleanup_fclose_ FILE *f = fopen(path, "re");
         unsigned long long n;
@@ -40,7 +40,7 @@ static uint64_t read_row(const char *path, const char *name) {
         return 0;
 }
 
-/* Pages of files on disks are given back when memory is wanted; those of a tmpfs are not. */
+/* The kernel can give back the pages of files on disks, but not those of a tmpfs. */
 static uint64_t left_in_cgroup(const char *directory) {
         uint64_t max = read_number(directory, "memory.max"), used = read_number(directory, "memory.current");
         uint64_t file, shmem;
@@ -64,7 +64,7 @@ uint64_t room_of_cgroup(const char *root, const char *text, char *ret_name, size
                 return least;
         line += strlen("0::") + (*line == '\n');
         snprintf(path, sizeof path, "%.*s", (int) MIN_OF(strcspn(line, "\n"), sizeof path - 1), line);
-        if (strstr(path, "/..")) /* outside of our cgroup namespace */
+        if (strstr(path, "/..")) /* outside of this cgroup namespace */
                 return least;
         for (char *slash; (slash = strrchr(path, '/')); *slash = '\0') {
                 uint64_t left;
@@ -99,8 +99,8 @@ static void measure_memory(struct room *r) {
 
 /* ---- the tmpfs */
 
-/* st_blksize of a file without bytes is a page, or a huge page where every file gets one (huge=always): the kernel may
- * split it when room is short, but nobody can count on that. */
+/* st_blksize of an empty file is a page, or a huge page with huge=always. The kernel may split huge pages when room is
+ * short, but this is not certain. */
 static int measure_unit(int directory_fd, uint64_t *ret) {
         _cleanup_close_ int fd = openat(directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         struct stat st;
@@ -117,15 +117,15 @@ int room_measure(int directory_fd, const char *path, struct room *ret, struct er
         int result;
 
         if (fstatvfs(directory_fd, &s) < 0)
-                return fail(e, FAILURE_PUBLISH, -errno, path, "cannot tell how much room there is: %m");
+                return fail(e, FAILURE_PUBLISH, -errno, path, "its free room cannot be measured: %m");
         /* A tmpfs without a limit (size=0, nr_inodes=0) has none to count. */
         r.size = s.f_blocks > 0 ? (uint64_t) s.f_bavail * s.f_frsize : UINT64_MAX;
         r.inodes = s.f_files > 0 ? (uint64_t) s.f_favail : UINT64_MAX;
         result = measure_unit(directory_fd, &r.unit);
         if (result == -EOPNOTSUPP) /* ramfs */
                 r.unit = s.f_bsize;
-        else if (result < 0 && !room_refused(directory_fd, -result, path, "make a file there", e))
-                return fail(e, FAILURE_PUBLISH, result, path, "cannot make a file there: %s", strerror(-result));
+        else if (result < 0 && !room_refused(directory_fd, -result, path, "no file can be made there", e))
+                return fail(e, FAILURE_PUBLISH, result, path, "no file can be made there: %s", strerror(-result));
         else if (result < 0)
                 return result;
         measure_memory(&r);
@@ -165,7 +165,7 @@ int room_check(const struct room *r, const struct model *m, const char *subject,
 
         if (inodes > r->inodes) {
                 fail(e, FAILURE_SPACE, -ENOSPC, subject,
-                     "the model has %zu files in %zu directories, and the tmpfs takes %llu more of both (nr_inodes=)",
+                     "it has %zu files in %zu directories, and the tmpfs takes %llu more of both (nr_inodes=)",
                      m->n_files, model_directories(m), (unsigned long long) r->inodes);
                 fail_advice(e, "Raise nr_inodes= of the model tmpfs in the image.");
                 return -ENOSPC;
@@ -175,34 +175,34 @@ int room_check(const struct room *r, const struct model *m, const char *subject,
         if (taken <= r->size && taken <= r->memory && inodes * INODE_BYTES <= r->memory - taken)
                 return 0;
         fail(e, FAILURE_SPACE, -ENOSPC, subject,
-             "the model has %llu bytes and takes up %llu, and there is room for %llu: the limit is %s",
+             "it has %llu bytes and takes up %llu, and there is room for %llu: the limit is %s",
              (unsigned long long) model_size(m), (unsigned long long) taken, (unsigned long long) room, room_limit(r));
         advise(r, e);
         return -ENOSPC;
 }
 
-/* ---- refused all the same */
+/* ---- refused although there seemed to be room */
 
-/* On a disk, where an owner unseals a model. */
-static int refused_by_disk(int error, const char *subject, const char *doing, struct error *e) {
+/* For an owner who unseals a model onto a disk. */
+static int refused_by_disk(int error, const char *subject, const char *sentence, struct error *e) {
         if (error == ENOMEM)
                 return 0;
-        fail(e, FAILURE_SPACE, -error, subject, "cannot %s: %s", doing, strerror(error));
+        fail(e, FAILURE_SPACE, -error, subject, "%s: %s", sentence, strerror(error));
         fail_advice(e, "Make room on the file system of that directory, or unseal the model into another.");
         return -error;
 }
 
-int room_refused(int fd, int error, const char *subject, const char *doing, struct error *e) {
+int room_refused(int fd, int error, const char *subject, const char *sentence, struct error *e) {
         struct statvfs s = { 0 };
         struct statfs type;
 
         if (error != ENOMEM && error != ENOSPC && error != EDQUOT)
                 return 0;
         if (fstatfs(fd, &type) == 0 && type.f_type != TMPFS_MAGIC && type.f_type != RAMFS_MAGIC)
-                return refused_by_disk(error, subject, doing, e);
+                return refused_by_disk(error, subject, sentence, e);
         if (error == ENOMEM) {
                 fail(e, FAILURE_SPACE, -error, subject,
-                     "cannot %s: there is no memory left, of the machine or of a control group (MemoryMax=): %s", doing,
+                     "%s: there is no memory left, of the machine or of a control group (MemoryMax=): %s", sentence,
                      strerror(error));
                 fail_advice(e, "Choose an instance type with more memory, or raise MemoryMax= of the agent's service "
                                "and of the slices above it.");
@@ -211,20 +211,19 @@ int room_refused(int fd, int error, const char *subject, const char *doing, stru
         if (fstatvfs(fd, &s) < 0)
                 s = (struct statvfs) { 0 };
         if (error == EDQUOT)
-                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: the quota of the tmpfs is used up: %s", doing,
+                fail(e, FAILURE_SPACE, -error, subject, "%s: the quota of the tmpfs is used up: %s", sentence,
                      strerror(error));
         else if (s.f_files > 0 && s.f_favail == 0) {
-                fail(e, FAILURE_SPACE, -error, subject,
-                     "cannot %s: the tmpfs has all the files it takes (nr_inodes=): %s", doing, strerror(error));
+                fail(e, FAILURE_SPACE, -error, subject, "%s: the tmpfs has all the files it takes (nr_inodes=): %s",
+                     sentence, strerror(error));
                 fail_advice(e, "Raise nr_inodes= of the model tmpfs in the image.");
         } else if (s.f_blocks == 0 || (uint64_t) s.f_bavail * s.f_frsize > 4 * 1024 * 1024) {
                 fail(e, FAILURE_SPACE, -error, subject,
-                     "cannot %s: the tmpfs has room, but the kernel gives no more memory away "
+                     "%s: the tmpfs has room, but the kernel gives no more memory "
                      "(vm.overcommit_memory=2): %s",
-                     doing, strerror(error));
+                     sentence, strerror(error));
                 fail_advice(e, "Set vm.overcommit_memory to 0, or raise vm.overcommit_ratio, in the image.");
         } else
-                fail(e, FAILURE_SPACE, -error, subject, "cannot %s: the tmpfs is full (size=): %s", doing,
-                     strerror(error));
+                fail(e, FAILURE_SPACE, -error, subject, "%s: the tmpfs is full (size=): %s", sentence, strerror(error));
         return -error;
 }

@@ -3,22 +3,22 @@
 
 #include "basic/macros.h"
 
-/* How many connections to S3 are worth having. S3 gives about 85 MB/s on each, an instance's network takes many of
- * them, and how many depends on the hour, too. So, tick by tick, their number is doubled on trial, and stays if that
- * brought a tenth more; the rest is noise. Else it goes back, and the next trial is later each time: what held them up
- * may pass. Where the CPUs are the limit, more connections only cost: what arrives on them no longer fits the caches.
- * So there is no trial then. Source: S3 User Guide, "Performance design patterns for Amazon S3". */
+/* How many connections to S3 to use. S3 gives about 85 MB/s on each. How many an instance's network can use depends on
+ * the instance, and changes with time. So their number is doubled on trial. It stays if the rate grew by a tenth; less
+ * is noise. Otherwise the number goes back, and the wait until the next trial is doubled: the cause may pass. If the
+ * CPUs are the limit, there is no trial: more connections would only cost time, since what arrives on them no longer
+ * fits the caches. Source: S3 User Guide, "Performance design patterns for Amazon S3". */
 
 struct tuning {
-        unsigned before; /* the trial under way; 0: none */
-        double rate;     /* then */
+        unsigned before; /* the number of connections before the trial; 0: there is no trial now */
+        double rate;     /* before the trial */
         unsigned patience, ticks_to_wait;
         uint64_t cpu_idle, cpu_total; /* of /proc/stat, at the last tick */
 };
 
-/* The connections for the next tick, given those of this one and the bytes per second they brought. `idle` is the share
- * of this machine's CPU time that nobody used, 0 to 1. */
+/* The number of connections for the next tick. `connections` and `rate` (bytes per second) are those of this tick.
+ * `idle` is the share of this machine's CPU time that was not used, 0 to 1. */
 unsigned tuning_next(struct tuning *t, unsigned connections, unsigned max, double rate, double idle);
 
-/* That share, since the last call; 1 where it cannot be known. */
+/* This share since the last call; 1: not known. */
 double tuning_idle(struct tuning *t);

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The unseal pipeline: sealed objects -> authenticated, digested files in a private directory on the tmpfs.
+/* The unseal pipeline: from sealed objects to authenticated, digested files in a private directory on the tmpfs.
  *
  *   object --ranged GETs, many at once--> frame --AES-GCM--> chunk (128 KiB, in cache) --write--> file
  *                                                              \--SHA-256--> fs-verity tree
  *
  * Work is cut into parts: runs of whole frames, about 8 MiB. A worker thread drives many parts at once, each on a
- * connection of its own; a frame is decrypted as its bytes arrive, hashed while they are in cache, and written once to
- * its final place. There is no lock or allocation per frame, no copy of the model in memory, and no second pass. Until
- * the data key is known, parts land as ciphertext at the place of their plaintext, and are decrypted there when it
- * comes.
+ * connection of its own. A frame is decrypted as its bytes arrive, hashed while they are in cache, and written once to
+ * its final place. There is no lock or allocation for each frame, no copy of the model in memory, and no second pass.
+ * Before the data key is known, parts are written as ciphertext at the place of their plaintext, and decrypted there
+ * later.
  *
- * Nothing here publishes: until unseal_finish() has returned 0, what lies in the directory is worthless and private. */
+ * Nothing is published here. The files must not be used until unseal_finish() has returned 0. */
 
 #include "sealed/message.h"
 #include "sealed/model.h"
@@ -25,10 +25,10 @@ struct unseal_options {
         const char *bucket;
         int source_fd;        /* ... or, with s3 NULL, a local directory */
         int directory_fd;     /* where the private files are made; borrowed, must outlive the job */
-        uint64_t room;        /* bytes the files may take up in all */
-        uint64_t unit;        /* each takes up a multiple of it; 0: what it holds */
-        const char *limit;    /* what limits the room, for the error; NULL: nothing to say */
-        unsigned workers;     /* threads; 0: one for each CPU we may run on */
+        uint64_t room;        /* bytes that all files together may take up */
+        uint64_t unit;        /* bytes: each file takes up a multiple of it; 0: its size */
+        const char *limit;    /* what limits the room, for the error; NULL: not named */
+        unsigned workers;     /* threads; 0: one for each CPU that the process may use */
         unsigned connections; /* in all; 0: chosen from the number of workers */
         bool any_iv;          /* see frame_head_check() */
 };
@@ -39,33 +39,33 @@ int unseal_new(const struct unseal_options *o, struct unseal **ret, struct error
 void unseal_free(struct unseal *u);
 DEFINE_CLEANUP(struct unseal *, unseal_free, unseal_freep)
 
-/* Adds one object and begins to fetch it. With `expected` (borrowed until finish), size and digest must be met.
- * A `speculative` object may be missing or broken as long as nobody expects it. *ret_index counts from 0 in order of
- * adding. */
+/* Adds one object and begins to fetch it. With `expected` (borrowed until unseal_finish()), it must have this size and
+ * digest. A `speculative` object may be missing or broken, as long as it is not expected. *ret_index: 0 for the object
+ * that was added first, then 1, and so on. */
 int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative,
                size_t *ret_index, struct error *e);
-/* The speculative file is this one; or (expected NULL) it is none of the model's: forget it. Before unseal_set_key().
- */
+/* Resolves the speculative file to `expected`; NULL drops it. Call before unseal_set_key(). */
 int unseal_expect(struct unseal *u, size_t index, const struct model_file *expected, struct error *e);
 
-/* Blocks until the header of a file has been read; it is borrowed, and still hostile. Not for a local source, which
- * reads nothing before it has the key. */
+/* Waits until the header of a file is read. The header is borrowed, and still hostile. Not for a local source, which
+ * reads nothing before it has the data key. */
 int unseal_wait_header(struct unseal *u, size_t index, const struct message_header **ret, struct error *e);
 
-/* Every file must carry the context and encrypted data key of `reference`; both are borrowed until the job is freed. */
+/* Every file must have the encryption context and encrypted data keys of `reference`. Both are borrowed until the job
+ * is freed. */
 void unseal_set_key(struct unseal *u, const struct secret *data_key, const struct message_header *reference);
 
 struct unseal_progress {
         uint64_t bytes, total; /* plaintext authenticated, and expected (0 while unknown) */
-        uint64_t fetched;      /* bytes of objects received, repeats included */
+        uint64_t fetched;      /* bytes of objects that were received, also again */
         unsigned retries;
 };
-/* Blocks until every file is whole and verified, or the first failure; calls `progress` (may be NULL) about 4 times a
- * second. */
+/* Waits until every file is complete and verified, or for the first failure. Calls `progress` (may be NULL) about 4
+ * times a second. */
 int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struct unseal_progress *p), void *userdata,
                   struct error *e);
 
-/* After finish: the private name in the directory, the size and the fs-verity digest. */
+/* After unseal_finish(): the private name in the directory, the size and the fs-verity digest. */
 void unseal_result(struct unseal *u, size_t index, const char **ret_name, uint64_t *ret_size,
                    uint8_t ret_digest[static VERITY_DIGEST]);
 void unseal_get_progress(struct unseal *u, struct unseal_progress *ret);

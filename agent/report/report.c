@@ -12,12 +12,12 @@
 
 struct report {
         char *path;
-        pthread_mutex_t lock; /* stages end on several threads */
+        pthread_mutex_t lock; /* several threads write to the report */
         json_object *root, *stages;
         int64_t began_ns;
 };
 
-/* Three decimals are what the clocks are worth. */
+/* With three decimals: the clocks are not more precise. */
 static json_object *number(double v) {
         char text[32];
 
@@ -78,7 +78,7 @@ void report_begin(struct report *r, const char *name) {
         pthread_mutex_unlock(&r->lock);
 }
 
-/* The one that has begun and not ended. */
+/* The stage of this name that has begun and not ended; NULL: none. */
 static json_object *find_stage(const struct report *r, const char *name) {
         for (size_t i = json_object_array_length(r->stages); i > 0; i--) {
                 json_object *stage = json_object_array_get_idx(r->stages, i - 1), *its;
@@ -174,7 +174,7 @@ static void journal_end(const struct report *r, const struct error *f) {
                                 "SEALBOOT_DURATION_USEC=%.0f", clock_ms_since(r->began_ns) * 1000, NULL);
 }
 
-/* VmHWM: ru_maxrss would include what the process was before its exec. */
+/* VmHWM, since ru_maxrss would include the memory of the process before its exec. */
 static int peak_memory_kib(int64_t *ret) {
         _cleanup_fclose_ FILE *f = fopen("/proc/self/status", "re");
         long long kib;

@@ -34,12 +34,12 @@ static int add(struct key_candidates *c, const char *arn, const struct message_d
         return 0;
 }
 
-/* All the ARNs by which this one may be asked for. */
+/* Adds each ARN that the key may be asked for by. */
 static int add_key(struct key_candidates *c, const struct message_data_key *key, const char *const *allowed,
                    size_t n_allowed, const char *region) {
         _cleanup_free_ char *near = NULL;
         bool matched = !allowed;
-        int r = 0;
+        int r;
 
         for (size_t i = 0; allowed && i < n_allowed; i++)
                 matched |= key_arn_related(allowed[i], key->info);
@@ -48,33 +48,39 @@ static int add_key(struct key_candidates *c, const struct message_data_key *key,
         /* No replica is in another partition. */
         if (region && key_arn_is_multi_region(key->info) && key_arn_may_be_in(key->info, region)) {
                 r = key_arn_in_region(key->info, region, &near);
-                if (r == 0)
-                        r = add(c, near, key);
+                if (r < 0)
+                        return r;
+                r = add(c, near, key);
+                if (r < 0)
+                        return r;
         }
-        for (size_t i = 0; r == 0 && allowed && i < n_allowed; i++)
-                if (key_arn_related(allowed[i], key->info))
-                        r = add(c, allowed[i], key);
-        return r < 0 ? r : add(c, key->info, key);
+        for (size_t i = 0; allowed && i < n_allowed; i++) {
+                if (!key_arn_related(allowed[i], key->info))
+                        continue;
+                r = add(c, allowed[i], key);
+                if (r < 0)
+                        return r;
+        }
+        return add(c, key->info, key);
+}
+
+/* Whether this is a key of AWS KMS whose name is an ARN. */
+static bool is_kms_key(const struct message_data_key *key) {
+        return streq(key->provider, "aws-kms") && strlen(key->info) == key->info_size && key_arn_valid(key->info);
 }
 
 int key_candidates_find(const struct message_header *h, const char *const *allowed, size_t n_allowed,
                         const char *region, struct key_candidates *ret, struct error *e) {
         _cleanup_key_candidates_ struct key_candidates c = { .context = h->context, .n_context = h->n_context };
-        int r = 0;
 
-        for (size_t i = 0; r == 0 && i < h->n_data_keys; i++) {
-                const struct message_data_key *key = &h->data_keys[i];
-
-                if (streq(key->provider, "aws-kms") && strlen(key->info) == key->info_size && key_arn_valid(key->info))
-                        r = add_key(&c, key, allowed, n_allowed, region);
-        }
-        if (r < 0)
-                return fail_oom(e);
+        for (size_t i = 0; i < h->n_data_keys; i++)
+                if (is_kms_key(&h->data_keys[i]) && add_key(&c, &h->data_keys[i], allowed, n_allowed, region) < 0)
+                        return fail_oom(e);
         *ret = TAKE_STRUCT(c);
         return 0;
 }
 
-/* Whether another key may have another answer. */
+/* Whether the failure may be of this key alone, so that asking another key makes sense. */
 static bool is_of_one_key(enum failure failure) {
         switch (failure) {
         case FAILURE_KMS_DENIED:
@@ -89,7 +95,7 @@ static bool is_of_one_key(enum failure failure) {
         }
 }
 
-/* What became of each, in as much room as the reason has. */
+/* One error of all: the reason has an equal share of room for each key. */
 static void summarize(const struct key_candidates *c, const char *subject, const struct error *errors,
                       struct error *e) {
         char left_out[64] = "";
@@ -121,7 +127,8 @@ int key_candidates_try(const struct key_candidates *c, const char *subject, key_
         if (!errors)
                 return fail_oom(e);
         if (c->n == 0)
-                return fail(e, FAILURE_KEY_NOT_PINNED, -ENOKEY, subject, "no KMS key may open it");
+                return fail(e, FAILURE_KEY_NOT_PINNED, -ENOKEY, subject,
+                            "it has no encrypted data key that may be used");
         for (size_t i = 0; i < c->n; i++) {
                 /* clang-format off */
                 const struct kms_ciphertext ciphertext = {

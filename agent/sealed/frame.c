@@ -128,24 +128,25 @@ int frame_head_check(const struct message_geometry *g, uint32_t index, const uin
 
         if ((final && reader_be32(&r, &mark) < 0) || reader_be32(&r, &seq) < 0 ||
             reader_copy(&r, iv, MESSAGE_IV_SIZE) < 0 || (final && reader_be32(&r, &length) < 0))
-                return fail(e, FAILURE_INTERNAL, -EIO, subject, "a frame head is too short");
+                return fail(e, FAILURE_INTERNAL, -EIO, subject, "it has a frame head that is too short");
         if (mark != MESSAGE_FINAL_MARK)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
-                            "has no final frame where its size puts it: truncated, or with trailing bytes");
+                            "it has no final frame where its size puts it: truncated, or with trailing bytes");
         if (!final && seq == MESSAGE_FINAL_MARK)
-                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has a final frame at position %u of %u",
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "it has a final frame at position %u of %u",
                             index + 1, g->n_frames);
         if (seq != index + 1)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
-                            "has frame %u at position %u: frames were moved or lost", seq, index + 1);
+                            "it has frame %u at position %u: frames were moved or lost", seq, index + 1);
         if (length != g->final_length)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
-                            "has a final frame of %u bytes, but its size leaves %u: truncated, or with trailing bytes",
+                            "it has a final frame of %u bytes, but its size leaves %u: truncated, or with trailing "
+                            "bytes",
                             length, g->final_length);
         frame_iv(seq, wanted);
         if (!any_iv && memcmp(iv, wanted, sizeof wanted) != 0)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
-                            "has an IV in frame %u that is not its sequence number", seq);
+                            "it has an IV in frame %u that is not its sequence number", seq);
         return 0;
 }
 
@@ -160,6 +161,31 @@ ssize_t frame_seal(struct frame_cipher *c, uint32_t seq, bool final, const void 
         return (ssize_t) (head + n + MESSAGE_TAG_SIZE);
 }
 
+/* Decrypts the frames of `body` one after another into `out`, which has room for the plaintext. */
+static int open_frames(struct frame_cipher *c, const struct message_geometry *g, struct reader *body, bool any_iv,
+                       const char *subject, uint8_t *out, struct error *e) {
+        for (uint32_t i = 0; i < g->n_frames; i++) {
+                uint32_t length = message_frame_plaintext(g, i);
+                bool final = message_frame_is_final(g, i);
+                const uint8_t *head, *ciphertext, *tag;
+                uint8_t iv[MESSAGE_IV_SIZE];
+                int r;
+
+                if (reader_bytes(body, final ? MESSAGE_FINAL_HEAD : MESSAGE_FRAME_HEAD, &head) < 0 ||
+                    reader_bytes(body, length, &ciphertext) < 0 || reader_bytes(body, MESSAGE_TAG_SIZE, &tag) < 0)
+                        return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "it is truncated in frame %u", i + 1);
+                r = frame_head_check(g, i, head, any_iv, iv, subject, e);
+                if (r < 0)
+                        return r;
+                if (frame_begin(c, i + 1, final, length, iv) < 0 || frame_update(c, out, ciphertext, length) < 0 ||
+                    frame_open(c, tag) < 0)
+                        return fail(e, FAILURE_AUTHENTICATION, -EBADMSG, subject,
+                                    "it was altered: the tag of frame %u of %u does not verify", i + 1, g->n_frames);
+                out += length;
+        }
+        return 0;
+}
+
 int message_open(const struct message_header *h, const uint8_t *object, size_t size, const struct secret *data_key,
                  bool any_iv, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e) {
         _cleanup_(frame_cipher_freep) struct frame_cipher *cipher = NULL;
@@ -167,40 +193,26 @@ int message_open(const struct message_header *h, const uint8_t *object, size_t s
         _cleanup_free_ uint8_t *out = NULL;
         struct message_geometry g;
         struct reader body;
-        size_t n = 0;
         int r;
 
         r = message_geometry(h, size, subject, &g, e);
-        if (r == 0)
-                r = message_file_key(h, data_key, subject, &key, e);
-        if (r == 0)
-                r = frame_cipher_new(false, &cipher, e);
-        if (r != 0)
+        if (r < 0)
+                return r;
+        r = message_file_key(h, data_key, subject, &key, e);
+        if (r < 0)
+                return r;
+        r = frame_cipher_new(false, &cipher, e);
+        if (r < 0)
                 return r;
         out = malloc(g.plaintext_size + 1);
         if (!out || frame_cipher_key(cipher, key, h->id) < 0)
                 return fail_oom(e);
         body = reader_over(object + h->size, size - h->size);
-        for (uint32_t i = 0; i < g.n_frames; i++) {
-                uint32_t length = message_frame_plaintext(&g, i);
-                bool final = message_frame_is_final(&g, i);
-                const uint8_t *head, *ciphertext, *tag;
-                uint8_t iv[MESSAGE_IV_SIZE];
-
-                if (reader_bytes(&body, final ? MESSAGE_FINAL_HEAD : MESSAGE_FRAME_HEAD, &head) < 0 ||
-                    reader_bytes(&body, length, &ciphertext) < 0 || reader_bytes(&body, MESSAGE_TAG_SIZE, &tag) < 0)
-                        return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "is truncated in frame %u", i + 1);
-                r = frame_head_check(&g, i, head, any_iv, iv, subject, e);
-                if (r < 0)
-                        return r;
-                if (frame_begin(cipher, i + 1, final, length, iv) < 0 ||
-                    frame_update(cipher, out + n, ciphertext, length) < 0 || frame_open(cipher, tag) < 0)
-                        return fail(e, FAILURE_AUTHENTICATION, -EBADMSG, subject,
-                                    "frame %u of %u was altered: its tag does not verify", i + 1, g.n_frames);
-                n += length;
-        }
-        out[n] = 0;
+        r = open_frames(cipher, &g, &body, any_iv, subject, out, e);
+        if (r < 0)
+                return r;
+        out[g.plaintext_size] = 0;
         *ret = TAKE(out);
-        *ret_n = n;
+        *ret_n = g.plaintext_size;
         return 0;
 }

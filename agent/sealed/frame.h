@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One frame after another through AES-256-GCM, streaming: begin, update as often as bytes come, finish. One cipher
- * context serves all frames of a connection; nothing is allocated per frame. In place is allowed (out == in). Source of
- * the AAD and IV rules: AWS Encryption SDK specification, data-format/message-body-aad.md. */
+/* Encrypts or decrypts frames with AES-256-GCM, as a stream: frame_begin(), frame_update() for each piece of bytes,
+ * then frame_open() or frame_close(). One cipher context serves all frames of a connection; nothing is allocated per
+ * frame. `out` may be `in`. Source of the AAD and IV rules: AWS Encryption SDK specification,
+ * data-format/message-body-aad.md. */
 
 #include "sealed/message.h"
 
@@ -13,31 +14,31 @@ int frame_cipher_new(bool encrypt, struct frame_cipher **ret, struct error *e);
 void frame_cipher_free(struct frame_cipher *c);
 DEFINE_CLEANUP(struct frame_cipher *, frame_cipher_free, frame_cipher_freep)
 
-/* The message whose frames follow. The key schedule is all that is kept of `file_key`. */
+/* Sets the message whose frames follow. Only the key schedule of `file_key` is kept. */
 int frame_cipher_key(struct frame_cipher *c, const struct secret *file_key, const uint8_t id[static MESSAGE_ID_SIZE]);
-/* -EIO from these means that OpenSSL failed, which is a defect, not an input. */
+/* These return -EIO if OpenSSL failed. Input alone cannot cause that. */
 int frame_begin(struct frame_cipher *c, uint32_t seq, bool final, uint32_t plaintext_size,
                 const uint8_t iv[static MESSAGE_IV_SIZE]);
 int frame_update(struct frame_cipher *c, void *out, const void *in, size_t n);
-/* Decrypting: -EBADMSG when the tag does not verify; what was put out is then worthless. */
+/* Ends a frame that is decrypted: -EBADMSG if the tag does not verify. The output must not be used then. */
 int frame_open(struct frame_cipher *c, const uint8_t tag[static MESSAGE_TAG_SIZE]);
 int frame_close(struct frame_cipher *c, uint8_t tag[static MESSAGE_TAG_SIZE]);
 
-/* The IV every Encryption SDK writes: the sequence number, padded with zeros on the left. */
+/* The IV that every Encryption SDK writes: the sequence number, with zeros on the left. */
 void frame_iv(uint32_t seq, uint8_t iv[static MESSAGE_IV_SIZE]);
 /* Writes the bytes before the ciphertext and returns their number: MESSAGE_FRAME_HEAD or MESSAGE_FINAL_HEAD. */
 size_t frame_head(uint8_t *out, uint32_t seq, bool final, uint32_t plaintext_size);
 
 /* Checks the head of frame `index` (from 0; MESSAGE_FRAME_HEAD bytes, or MESSAGE_FINAL_HEAD for the last one) against
- * the geometry: marker, sequence number, length, and that the IV is the sequence number unless `any_iv` (AWS's own test
- * vectors hold others, no SDK writes them). FAILURE_SEALED_FORMAT otherwise. */
+ * the geometry: marker, sequence number, length. The IV must be the sequence number unless `any_iv`: AWS's own test
+ * vectors have other IVs, though no SDK writes them. FAILURE_SEALED_FORMAT. */
 int frame_head_check(const struct message_geometry *g, uint32_t index, const uint8_t *head, bool any_iv,
                      uint8_t iv[static MESSAGE_IV_SIZE], const char *subject, struct error *e);
 
-/* Encrypts one whole frame, head and tag included; returns the bytes written to `out`, or -EIO. */
+/* Encrypts one whole frame, with its head and tag. Returns the number of bytes written to `out`, or -EIO. */
 ssize_t frame_seal(struct frame_cipher *c, uint32_t seq, bool final, const void *plaintext, uint32_t n, uint8_t *out);
 
-/* A small message (a manifest) that is wholly in memory: header, frames, geometry, everything checked. *ret has one NUL
- * after it. */
+/* Decrypts a small message, a manifest, that is in memory. Checks everything: header, geometry, frames. A NUL follows
+ * the plaintext. */
 int message_open(const struct message_header *h, const uint8_t *object, size_t size, const struct secret *data_key,
                  bool any_iv, const char *subject, uint8_t **ret, size_t *ret_n, struct error *e);

@@ -33,8 +33,8 @@ void message_header_free(struct message_header *h) {
         free(h);
 }
 
-/* ---- parsing: every helper returns -EBADMSG with e->reason set for bytes that can never become a header, and -EAGAIN
- * when the input ends too early. */
+/* ---- parsing: each function returns -EAGAIN if the input ends too early, and another error, with e filled, if no more
+ * bytes could make it a header */
 
 struct parse {
         struct reader r;
@@ -44,14 +44,14 @@ struct parse {
 
 static int malformed(struct parse *p, const char *what) {
         return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject,
-                    "the message header is malformed at byte %zu: %s", p->r.offset, what);
+                    "it has a malformed message header, at byte %zu: %s", p->r.offset, what);
 }
 
 static int counted_bytes(struct parse *p, const uint8_t **ret, uint16_t *ret_n) {
         return reader_be16(&p->r, ret_n) < 0 || reader_bytes(&p->r, *ret_n, ret) < 0 ? -EAGAIN : 0;
 }
 
-/* Bytes of a counted field, copied, with a NUL after them. */
+/* Copies the bytes of a counted field, and puts a NUL after them. */
 static int counted_copy(struct parse *p, char **ret, size_t *ret_n) {
         const uint8_t *bytes;
         uint16_t n;
@@ -73,11 +73,13 @@ static int counted_text(struct parse *p, char **ret) {
         int r;
 
         r = counted_copy(p, ret, &n);
-        if (r == 0 && strlen(*ret) != n)
+        if (r < 0)
+                return r;
+        if (strlen(*ret) != n)
                 return malformed(p, "a NUL character in text");
-        if (r == 0 && !utf8_valid(*ret, n))
+        if (!utf8_valid(*ret, n))
                 return malformed(p, "text that is not UTF-8");
-        return r;
+        return 0;
 }
 
 static int refuse_suite(struct parse *p, uint16_t suite) {
@@ -103,8 +105,8 @@ static int refuse_suite(struct parse *p, uint16_t suite) {
         default:
                 why = "no such suite is known";
         }
-        return fail(p->e, FAILURE_SUITE, -EOPNOTSUPP, p->subject,
-                    "algorithm suite 0x%04x is not accepted, only 0x%04x: %s", suite, MESSAGE_SUITE, why);
+        return fail(p->e, FAILURE_SUITE, -EOPNOTSUPP, p->subject, "it has algorithm suite 0x%04x instead of 0x%04x: %s",
+                    suite, MESSAGE_SUITE, why);
 }
 
 static int parse_version(struct parse *p) {
@@ -117,7 +119,7 @@ static int parse_version(struct parse *p) {
         if (version == VERSION_1) {
                 uint8_t type;
 
-                /* Format 1 is only ever used with suites that lack commitment, but 01 also starts many other files. */
+                /* No suite of format 1 has key commitment. Many other files begin with 01, too. */
                 if (reader_u8(&p->r, &type) < 0 || reader_be16(&p->r, &suite) < 0)
                         return -EAGAIN;
                 if (type == 0x80)
@@ -125,10 +127,11 @@ static int parse_version(struct parse *p) {
         }
         if (version != VERSION_2)
                 return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject,
-                            "is not a sealed file: it starts with byte %02x instead of message format version 02%s%s",
+                            "it is not a sealed file: it starts with byte %02x instead of message format version "
+                            "02%s%s",
                             version, what ? "; it is " : "", what ?: "");
         if (what)
-                return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject, "is %s", what);
+                return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject, "it is %s", what);
         if (reader_be16(&p->r, &suite) < 0)
                 return -EAGAIN;
         return suite == MESSAGE_SUITE ? 0 : refuse_suite(p, suite);
@@ -159,7 +162,7 @@ static int parse_context(struct parse *p, struct message_header *h) {
                 return 0;
         if (reader_left(&p->r) < size)
                 return -EAGAIN;
-        /* From here to the end of the section, bytes missing in it are malformed, however many more would follow. */
+        /* The section is complete: if bytes are missing in it, no more input can help. */
         p->r.size = p->r.offset + size;
         if (reader_be16(&p->r, &n) < 0 || n == 0)
                 return malformed(p, "an encryption context without entries");
@@ -199,10 +202,12 @@ static int parse_data_keys(struct parse *p, struct message_header *h) {
 
                 h->n_data_keys++;
                 r = counted_text(p, &k->provider);
-                if (r == 0)
-                        r = counted_copy(p, &k->info, &k->info_size);
-                if (r == 0)
-                        r = counted_copy(p, &ciphertext, &k->ciphertext_size);
+                if (r < 0)
+                        return r;
+                r = counted_copy(p, &k->info, &k->info_size);
+                if (r < 0)
+                        return r;
+                r = counted_copy(p, &ciphertext, &k->ciphertext_size);
                 if (r < 0)
                         return r;
                 k->ciphertext = (uint8_t *) ciphertext;
@@ -217,8 +222,10 @@ static int parse_rest(struct parse *p, struct message_header *h) {
                 return -EAGAIN;
         if (content == CONTENT_SINGLE)
                 return fail(p->e, FAILURE_SUITE, -EOPNOTSUPP, p->subject,
-                            "the body is not framed: nothing could be authenticated before the last byte; seal it with "
-                            "a frame length");
+                            "it has a body that is not framed: nothing of it could be authenticated before its last "
+                            "byte; "
+                            "seal "
+                            "it with a frame length");
         if (content != CONTENT_FRAMED)
                 return malformed(p, "an unknown content type");
         if (reader_be32(&p->r, &h->frame_length) < 0)
@@ -232,6 +239,23 @@ static int parse_rest(struct parse *p, struct message_header *h) {
                 return -EAGAIN;
         h->size = p->r.offset;
         return 0;
+}
+
+static int parse_header(struct parse *p, struct message_header *h) {
+        int r;
+
+        r = parse_version(p);
+        if (r < 0)
+                return r;
+        if (reader_copy(&p->r, h->id, sizeof h->id) < 0)
+                return -EAGAIN;
+        r = parse_context(p, h);
+        if (r < 0)
+                return r;
+        r = parse_data_keys(p, h);
+        if (r < 0)
+                return r;
+        return parse_rest(p, h);
 }
 
 static int keep_bytes(struct message_header *h, const uint8_t *data, struct error *e) {
@@ -251,22 +275,15 @@ int message_header_parse(const uint8_t *data, size_t size, const char *subject, 
         h = calloc(1, sizeof *h);
         if (!h)
                 return fail_oom(e);
-        r = parse_version(&p);
-        if (r == 0)
-                r = reader_copy(&p.r, h->id, sizeof h->id) < 0 ? -EAGAIN : 0;
-        if (r == 0)
-                r = parse_context(&p, h);
-        if (r == 0)
-                r = parse_data_keys(&p, h);
-        if (r == 0)
-                r = parse_rest(&p, h);
-        if (r == 0)
-                r = keep_bytes(h, data, e);
+        r = parse_header(&p, h);
         if (r == -EAGAIN && size >= MESSAGE_HEADER_MAX)
                 return malformed(&p, "longer than any header may be");
         if (r == -EAGAIN)
                 return fail(e, FAILURE_SEALED_FORMAT, -EAGAIN, subject,
-                            "is truncated inside the message header, after %zu bytes", size);
+                            "it is truncated inside the message header, after %zu bytes", size);
+        if (r < 0)
+                return r;
+        r = keep_bytes(h, data, e);
         if (r < 0)
                 return r;
         *ret = TAKE(h);
@@ -307,7 +324,7 @@ const char *message_header_context(const struct message_header *h, const char *k
 
 static int derive(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key, const char *info,
                   size_t info_size, uint8_t *out) {
-        /* The digest is fetched for its own sake: what OpenSSL keeps of it must not be in locked memory. */
+        /* Fetched here so that OpenSSL does not do it in locked memory, where it would keep the digest for good. */
         _cleanup_(md_freep) EVP_MD *md = EVP_MD_fetch(NULL, "SHA512", NULL);
         _cleanup_(kdf_freep) EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
         OSSL_PARAM params[] = {
@@ -332,7 +349,7 @@ static int derive(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret 
 
 static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key,
                        struct secret **ret_file_key, uint8_t commit_key[static MESSAGE_KEY_SIZE], struct error *e) {
-        /* The suite id comes first in the encryption key's info, in the message's byte order. */
+        /* The info of the file key begins with the suite, in the byte order of the message. */
         static const char key_info[] = {
                 MESSAGE_SUITE >> 8, MESSAGE_SUITE & 0xff, 'D', 'E', 'R', 'I', 'V', 'E', 'K', 'E', 'Y'
         };
@@ -351,7 +368,7 @@ static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct se
         return 0;
 }
 
-/* The header tag: GCM over no plaintext at all, IV zero. `tag` is made or checked. */
+/* The header tag: GCM without plaintext, with an IV of zeros. Makes `tag`, or checks it. */
 static int header_tag(const struct secret *key, const uint8_t *body, size_t size, bool make,
                       uint8_t tag[static MESSAGE_TAG_SIZE]) {
         _cleanup_(cipher_ctx_freep) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
@@ -383,13 +400,13 @@ int message_file_key(const struct message_header *h, const struct secret *data_k
                 return r;
         if (CRYPTO_memcmp(commit, h->commit_key, sizeof commit) != 0)
                 return fail(e, FAILURE_AUTHENTICATION, -EBADMSG, subject,
-                            "the key commitment does not match: it was sealed under another data key, or its header "
+                            "it does not match its key commitment: it was sealed under another data key, or its header "
                             "was altered");
         memcpy(tag, h->tag, sizeof tag);
         r = header_tag(key, h->bytes, h->body_size, false, tag);
         if (r == -EBADMSG)
                 return fail(e, FAILURE_AUTHENTICATION, r, subject,
-                            "the message header was altered: its tag does not verify");
+                            "it was altered: the tag of the message header does not verify");
         if (r < 0)
                 return fail(e, FAILURE_INTERNAL, r, subject, "AES-256-GCM: " SECRET_MEMORY_FULL);
         *ret = TAKE(key);
@@ -429,7 +446,7 @@ static size_t put_context(struct writer *w, const struct pair *context, size_t n
         return w->n - before;
 }
 
-/* Run twice: once to count, once to write. */
+/* Called twice: to count the bytes, and to write them. */
 static void put_body(struct writer *w, const uint8_t id[static MESSAGE_ID_SIZE], const struct pair *context,
                      size_t n_context, const struct message_data_key *keys, size_t n_keys, uint32_t frame_length,
                      const uint8_t commit[static MESSAGE_KEY_SIZE]) {
@@ -464,7 +481,7 @@ static int sorted_context(const struct pair *context, size_t n, struct pair **re
                 total += 4 + strlen(context[i].name) + strlen(context[i].value);
         if (total > UINT16_MAX)
                 return fail(e, FAILURE_CONTEXT, -E2BIG, "encryption context",
-                            "has %zu bytes; at most 65535 fit a message", total);
+                            "it has %zu bytes, and at most 65535 fit into a message", total);
         sorted = calloc(n + 1, sizeof *sorted);
         if (!sorted)
                 return fail_oom(e);
@@ -488,9 +505,9 @@ int message_header_new(const struct pair *context, size_t n_context, const struc
         for (size_t i = 0; i < n_data_keys; i++)
                 if (data_keys[i].info_size > UINT16_MAX || data_keys[i].ciphertext_size > UINT16_MAX)
                         return fail(e, FAILURE_SEALED_FORMAT, -E2BIG, "encrypted data key",
-                                    "does not fit a message: a field has more than 65535 bytes");
+                                    "it does not fit a message: a field has more than 65535 bytes");
         if (RAND_bytes(id, sizeof id) != 1)
-                return fail(e, FAILURE_INTERNAL, -EIO, "", "no random numbers");
+                return fail(e, FAILURE_INTERNAL, -EIO, "", "OpenSSL gave no random numbers");
         r = sorted_context(context, n_context, &sorted, e);
         if (r < 0)
                 return r;
@@ -505,7 +522,7 @@ int message_header_new(const struct pair *context, size_t n_context, const struc
         put_body(&w, id, sorted, n_context, data_keys, n_data_keys, frame_length, commit);
         if (header_tag(key, bytes, w.n, true, bytes + w.n) < 0)
                 return fail(e, FAILURE_INTERNAL, -EIO, "", "AES-256-GCM: " SECRET_MEMORY_FULL);
-        /* The parser makes the structure, and so proves each header we write readable. */
+        /* The parser makes the structure: this shows that the header can be read. */
         r = message_header_parse(bytes, w.n + MESSAGE_TAG_SIZE, "new header", ret, e);
         if (r < 0)
                 return r;
@@ -521,19 +538,20 @@ int message_geometry(const struct message_header *h, uint64_t object_size, const
 
         if (object_size < h->size + MESSAGE_FINAL_EXTRA)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
-                            "is truncated: %llu bytes cannot hold the header and a final frame",
+                            "it is truncated: %llu bytes cannot hold the header and a final frame",
                             (unsigned long long) object_size);
         body = object_size - h->size - MESSAGE_FINAL_EXTRA;
         regular = body / stride;
         rest = body % stride;
         if (rest > h->frame_length)
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
-                            "has %llu bytes, which no sequence of %u-byte frames has: truncated, or with trailing "
+                            "it has %llu bytes, which no sequence of %u-byte frames has: truncated, or with trailing "
                             "bytes",
                             (unsigned long long) object_size, h->frame_length);
-        /* FFFFFFFF marks the final frame, so no frame may have it as its number. */
+        /* FFFFFFFF marks the final frame, so it cannot be the sequence number of a frame. */
         if (regular + 1 >= MESSAGE_FINAL_MARK)
-                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject, "has more frames than can be numbered");
+                return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
+                            "it has more frames than there are sequence numbers");
         *ret = (struct message_geometry) {
                 .object_size = object_size,
                 .header_size = h->size,

@@ -12,7 +12,7 @@
  *   frame        u32 seq | IV 12 | ciphertext L | tag 16
  *   final frame  FFFFFFFF | u32 seq | IV 12 | u32 n | ciphertext n | tag 16, 0 <= n <= L
  *
- * Integers are big-endian. What is parsed here is hostile until message_file_key() has returned 0. */
+ * Integers are big-endian. A parsed header is hostile until message_file_key() has returned 0. */
 
 #include "basic/failure.h"
 #include "basic/pair.h"
@@ -28,9 +28,9 @@ enum {
         MESSAGE_FINAL_HEAD = 4 + 4 + MESSAGE_IV_SIZE + 4,
         MESSAGE_FRAME_EXTRA = MESSAGE_FRAME_HEAD + MESSAGE_TAG_SIZE,
         MESSAGE_FINAL_EXTRA = MESSAGE_FINAL_HEAD + MESSAGE_TAG_SIZE,
-        MESSAGE_FRAME_LENGTH = 1024 * 1024, /* what we write; we read any */
-        /* Far above what any SDK writes (one aws-kms key and a short context are 400 bytes); a cap for hostile headers.
-         */
+        MESSAGE_FRAME_LENGTH = 1024 * 1024, /* that seal writes; any other is read, too */
+        /* A limit for hostile headers. No SDK writes such long ones: one key of AWS KMS and a short context take 400
+         * bytes. */
         MESSAGE_HEADER_MAX = 64 * 1024,
 };
 
@@ -38,7 +38,7 @@ enum {
 
 struct message_data_key {
         char *provider; /* "aws-kms" */
-        char *info;     /* the key ARN for aws-kms; other providers put bytes here. One NUL after info_size bytes */
+        char *info;     /* of "aws-kms" the key ARN, of other providers any bytes; a NUL follows them */
         size_t info_size;
         uint8_t *ciphertext;
         size_t ciphertext_size;
@@ -53,48 +53,49 @@ struct message_header {
         uint32_t frame_length; /* >= 1 */
         uint8_t commit_key[MESSAGE_KEY_SIZE];
         uint8_t tag[MESSAGE_TAG_SIZE];
-        uint8_t *bytes;   /* body and tag as they stand in the object */
-        size_t body_size; /* of the body alone: what the tag authenticates */
-        size_t size;      /* body and tag */
+        uint8_t *bytes;   /* body and tag, as the object has them */
+        size_t body_size; /* of the body, which the tag authenticates */
+        size_t size;      /* of body and tag */
 };
 
-/* Where the frames of a message lie; known from the header and the object's size alone. */
+/* Where the frames of a message are. The header and the object's size suffice to know it. */
 struct message_geometry {
         uint64_t object_size;
         uint64_t header_size;
         uint64_t plaintext_size;
         uint32_t frame_length;
-        uint32_t n_frames;     /* the final frame included; >= 1 */
+        uint32_t n_frames;     /* with the final frame; >= 1 */
         uint32_t final_length; /* plaintext bytes of the final frame */
 };
 
-/* Parses a header at the start of `data`. -EAGAIN: a well-formed beginning, more bytes are needed (never once `size`
- * has reached MESSAGE_HEADER_MAX). Refuses other suites (FAILURE_SUITE), with the reason each is refused for, and
- * anything malformed (FAILURE_SEALED_FORMAT). The caller frees *ret. */
+/* Parses the header at the beginning of `data`. -EAGAIN: it is well-formed so far, and more bytes are needed; never if
+ * `size` has reached MESSAGE_HEADER_MAX. FAILURE_SUITE: another suite, with the reason why it is refused.
+ * FAILURE_SEALED_FORMAT: malformed. The caller frees *ret. */
 int message_header_parse(const uint8_t *data, size_t size, const char *subject, struct message_header **ret,
                          struct error *e);
 void message_header_free(struct message_header *h);
 DEFINE_CLEANUP(struct message_header *, message_header_free, message_header_freep)
 #define _cleanup_message_header_ _cleanup_(message_header_freep)
 
-/* Builds a new header: fresh message id, keys derived from `data_key`, tag made. Context and data keys are copied; the
+/* Builds a new header, with a new message id, keys derived from `data_key`, and the tag. Context and data keys are
+ * copied; the
  * context may come in any order but with distinct keys. *ret_file_key is the key its frames are encrypted under. */
 int message_header_new(const struct pair *context, size_t n_context, const struct message_data_key *data_keys,
                        size_t n_data_keys, uint32_t frame_length, const struct secret *data_key,
                        struct message_header **ret, struct secret **ret_file_key, struct error *e);
 
 bool message_header_same_context(const struct message_header *a, const struct message_header *b);
-/* True when both carry the same encryption context and encrypted data keys: one KMS call opens both. */
+/* Whether both have the same encryption context and the same encrypted data keys: one KMS call opens both. */
 bool message_header_same_key(const struct message_header *a, const struct message_header *b);
 /* The value of a context key, or NULL. */
 const char *message_header_context(const struct message_header *h, const char *key);
 
-/* Derives the file key, and proves it: the key commitment in constant time, then the header tag.
- * FAILURE_AUTHENTICATION when either does not match. */
+/* Derives the file key, and checks it: the key commitment, in constant time, then the header tag.
+ * FAILURE_AUTHENTICATION. */
 int message_file_key(const struct message_header *h, const struct secret *data_key, const char *subject,
                      struct secret **ret, struct error *e);
 
-/* Refuses sizes that no sequence of frames can have: truncated inside a frame, or with bytes after the final one. */
+/* Refuses a size that no sequence of frames has: the object is truncated, or has bytes after the final frame. */
 int message_geometry(const struct message_header *h, uint64_t object_size, const char *subject,
                      struct message_geometry *ret, struct error *e);
 /* Frames are numbered from 0 here; their sequence number in the message is index + 1. */

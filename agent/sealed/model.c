@@ -58,13 +58,14 @@ int model_add(struct model *m, const char *subject, const char *path, const char
         struct model_file f = { .size = size };
 
         if (problem)
-                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the path \"%.200s\" is refused: %s", path, problem);
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "it has the path \"%.200s\", which is refused: %s",
+                            path, problem);
         if (object_problem)
-                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the object \"%.200s\" is refused: %s", object,
-                            object_problem);
+                return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "it has the object \"%.200s\", which is refused: %s",
+                            object, object_problem);
         if (m->n_files >= MODEL_FILES_MAX)
-                return fail(e, FAILURE_MANIFEST, -E2BIG, subject, "has more than %d files", MODEL_FILES_MAX);
-        /* Grown by doubling: room is always the power of two that holds n_files. */
+                return fail(e, FAILURE_MANIFEST, -E2BIG, subject, "it has more than %d files", MODEL_FILES_MAX);
+        /* The array always has room for the next power of two: it is doubled when n_files reaches one. */
         if ((m->n_files & (m->n_files - 1)) == 0) {
                 struct model_file *larger = realloc(m->files, MAX_OF(2 * m->n_files, (size_t) 1) * sizeof *larger);
 
@@ -89,7 +90,8 @@ static int compare_paths(const void *a, const void *b) {
         return strcmp(((const struct model_file *) a)->path, ((const struct model_file *) b)->path);
 }
 
-/* "a" and "a/b" cannot both be files. Sorted, others may stand between them ("a.b"), so each directory is looked up. */
+/* "a" and "a/b" cannot both be files. Other paths may be sorted between them ("a.b"), so each directory is looked up.
+ */
 static bool is_directory_of_another(const struct model *m, const struct model_file *f) {
         char parent[MODEL_PATH_MAX + 1];
         char *slash;
@@ -111,12 +113,13 @@ int model_sort(struct model *m, const char *subject, struct error *e) {
         qsort(m->files, m->n_files, sizeof *m->files, compare_paths);
         for (size_t i = 1; i < m->n_files; i++)
                 if (streq(m->files[i - 1].path, m->files[i].path))
-                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the path \"%.200s\" stands in it twice",
+                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "it lists the path \"%.200s\" twice",
                                     m->files[i].path);
         for (size_t i = 0; i < m->n_files; i++)
                 if (is_directory_of_another(m, &m->files[i]))
                         return fail(e, FAILURE_MANIFEST, -EINVAL, subject,
-                                    "a directory of the path \"%.200s\" is a file, too", m->files[i].path);
+                                    "it has the path \"%.200s\", of which a directory is a file, too",
+                                    m->files[i].path);
         return 0;
 }
 
@@ -180,7 +183,7 @@ uint64_t model_size(const struct model *m) {
         return sum;
 }
 
-/* Bytewise sorted, all that lies in one directory stands together. */
+/* In bytewise order, the files of one directory follow each other. */
 size_t model_directories(const struct model *m) {
         size_t n = 0;
 
@@ -208,16 +211,16 @@ int model_single_name(const struct message_header *h, const char *subject, char 
 
         if (mark) {
                 fail(e, FAILURE_CONTEXT, -EINVAL, subject,
-                     "its encryption context has \"" MODEL_MARK_CONTEXT
-                     "\" = \"%.100s\": it is one object of a model with a manifest, not a model of its own",
+                     "it has \"" MODEL_MARK_CONTEXT "\" = \"%.100s\" in its encryption context: it is one object of a "
+                     "model with a manifest, not a model of its own",
                      mark);
                 fail_advice(e, single_advice);
                 return -EINVAL;
         }
         if (problem)
                 return fail(e, FAILURE_CONTEXT, -EINVAL, subject,
-                            "its encryption context has \"" MODEL_FILE_CONTEXT
-                            "\" = \"%.200s\", which is no file name: %s",
+                            "it has \"" MODEL_FILE_CONTEXT
+                            "\" = \"%.200s\" in its encryption context, which is no file name: %s",
                             name, problem);
         *ret = strdup(name);
         return *ret ? 0 : fail_oom(e);
@@ -229,8 +232,9 @@ int model_refuse_manifest(const char *text, size_t n, const char *subject, struc
         if (manifest_parse(text, n, subject, &m, NULL) < 0 || !m)
                 return 0;
         fail(e, FAILURE_CONTEXT, -EINVAL, subject,
-             "its encryption context does not have \"" MODEL_FILE_CONTEXT
-             "\", and it is the manifest of the model \"%.100s\" version \"%.100s\", not a model of its own",
+             "it has no \"" MODEL_FILE_CONTEXT
+             "\" in its encryption context, and is the manifest of the model \"%.100s\" "
+             "version \"%.100s\", not a model of its own",
              m->name, m->version);
         fail_advice(e, single_advice);
         return -EINVAL;
@@ -260,15 +264,16 @@ static int parse_file(struct model *m, json_object *o, size_t index, const char 
 
         snprintf(where, sizeof where, "files[%zu]", index);
         r = json_fields(o, fields, ELEMENTS(fields), FAILURE_MANIFEST, subject, where, e);
-        if (r == 0)
-                r = model_add(m, subject, json_text(path), json_text(object), (uint64_t) json_integer(size, 0), &f, e);
-        if (r != 0)
+        if (r < 0)
+                return r;
+        r = model_add(m, subject, json_text(path), json_text(object), (uint64_t) json_integer(size, 0), &f, e);
+        if (r < 0)
                 return r;
         snprintf(where, sizeof where, "files[%zu].digest", index);
         return parse_digest(json_text(digest), "sha256:", f->digest, VERITY_DIGEST, subject, where, e);
 }
 
-/* Each object is fetched once, under the file it is listed for. */
+/* An object is fetched once, for one file: no two files may have the same object. */
 static int compare_objects(const void *a, const void *b) {
         return strcmp(*(const char *const *) a, *(const char *const *) b);
 }
@@ -283,7 +288,7 @@ static int check_objects(const struct model *m, const char *subject, struct erro
         qsort(objects, m->n_files, sizeof *objects, compare_objects);
         for (size_t i = 1; i < m->n_files; i++)
                 if (streq(objects[i - 1], objects[i]))
-                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the object \"%.200s\" stands in it twice",
+                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "it lists the object \"%.200s\" twice",
                                     objects[i]);
         return 0;
 }
@@ -293,7 +298,8 @@ static int check_sum(const struct model *m, const char *subject, struct error *e
 
         for (size_t i = 0; i < m->n_files; i++)
                 if (__builtin_add_overflow(sum, m->files[i].size, &sum) || sum > INT64_MAX)
-                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject, "the sizes add up to more than any memory");
+                        return fail(e, FAILURE_MANIFEST, -EINVAL, subject,
+                                    "it has file sizes that add up to more than any memory");
         return 0;
 }
 
@@ -306,7 +312,7 @@ static int check_digest(struct model *m, const uint8_t claimed[static MODEL_DIGE
                 return r;
         if (memcmp(claimed, m->digest, MODEL_DIGEST) != 0)
                 return fail(e, FAILURE_MANIFEST, -EINVAL, subject,
-                            "its model digest is not that of the files it lists");
+                            "it has a model digest that is not that of the files it lists");
         return 0;
 }
 

@@ -59,11 +59,12 @@ static int check_context(const struct opening *o, const struct accepted *a, stru
 
                 if (!value)
                         return fail(e, FAILURE_CONTEXT, -EACCES, o->subject,
-                                    "its encryption context lacks \"%.100s\", which must be \"%.200s\"",
+                                    "it lacks \"%.100s\" in its encryption context, which must be \"%.200s\"",
                                     a->context[i].name, a->context[i].value);
                 if (!streq(value, a->context[i].value))
                         return fail(e, FAILURE_CONTEXT, -EACCES, o->subject,
-                                    "its encryption context has \"%.100s\" = \"%.200s\", which must be \"%.200s\"",
+                                    "it has \"%.100s\" = \"%.200s\" in its encryption context, which must be "
+                                    "\"%.200s\"",
                                     a->context[i].name, value, a->context[i].value);
         }
         return 0;
@@ -94,7 +95,7 @@ int accepted_digest(const struct accepted *a, const uint8_t digest[static MODEL_
                 return 0;
         hex_encode(digest, MODEL_DIGEST, hex);
         return fail(e, FAILURE_DIGEST, -EACCES, subject,
-                    "its model digest sha384:%s is not among the %zu that %s allows", hex, a->n_digests,
+                    "it has the model digest sha384:%s, which is not among the %zu that %s allows", hex, a->n_digests,
                     a->digests_name);
 }
 

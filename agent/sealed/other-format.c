@@ -11,7 +11,7 @@ static const struct {
 } formats[] = {
 #define AT(offset, bytes, what) \
         { offset, bytes, sizeof(bytes) - 1, what }
-        /* 02 04 78: the format's version and the suite. */
+        /* A sealed file begins with 02 04 78: the version of the format, and the suite. */
         AT(0, "AgR4", "the base64 text of a sealed file"),
         AT(0, "\"AgR4", "the base64 text of a sealed file, in quotes"),
         AT(0, "020478", "the hexadecimal text of a sealed file"),
@@ -41,8 +41,8 @@ static const struct {
 #undef AT
 };
 
-/* "SIZE;chunk-signature=..." or "SIZE" and a line's end, with the message behind it: an upload whose Content-Encoding,
- * aws-chunked, was stored with it. */
+/* Whether the body begins with "SIZE;chunk-signature=...", or with "SIZE", the end of a line and a message: S3 has then
+ * stored an upload with its Content-Encoding, aws-chunked. */
 static bool is_aws_chunked(const uint8_t *data, size_t size) {
         size_t n = 0;
 
@@ -52,7 +52,7 @@ static bool is_aws_chunked(const uint8_t *data, size_t size) {
                          (size - n >= 5 && memcmp(data + n, "\r\n\x02\x04\x78", 5) == 0));
 }
 
-/* Of a message's 32 random bytes half are beyond ASCII; a program that takes them for UTF-8 replaces these by U+FFFD.
+/* Half of the 32 random bytes of a message are not ASCII. A program that takes them for UTF-8 replaces them by U+FFFD.
  */
 static bool was_taken_for_text(const uint8_t *data, size_t size) {
         size_t n = 0;
@@ -63,7 +63,7 @@ static bool was_taken_for_text(const uint8_t *data, size_t size) {
 }
 
 const char *other_format(const uint8_t *data, size_t size) {
-        /* Behind these bytes comes a message's random id, where any other format's mark stands now and then. */
+        /* The random id of the message follows these bytes. By chance it may have the mark of another format. */
         if (size >= ID_START && memcmp(data, "\x02\x04\x78", ID_START) == 0)
                 return was_taken_for_text(data, size)
                                ? "a sealed file that was stored as text, which replaced its bytes beyond ASCII"

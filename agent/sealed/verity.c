@@ -11,7 +11,7 @@
 struct verity_hash {
         EVP_MD *md;
         EVP_MD_CTX *ctx;
-        struct leaves *leaves; /* NULL: one block after another */
+        struct leaves *leaves; /* NULL: OpenSSL hashes one block after another */
 };
 
 int verity_hash_new_portable(struct verity_hash **ret, struct error *e) {
@@ -50,8 +50,8 @@ void verity_hash_free(struct verity_hash *h) {
         free(h);
 }
 
-/* One block of n bytes, padded with zeros to 4096. A NULL type re-initialises the context without looking the digest up
- * again. */
+/* Hashes one block of n bytes, padded with zeros to 4096. EVP_DigestInit_ex() with NULL keeps the algorithm of the
+ * context: it need not be looked up again. */
 static int hash_block(struct verity_hash *h, const uint8_t *data, size_t n, uint8_t out[static VERITY_DIGEST]) {
         static const uint8_t zeros[VERITY_BLOCK];
 
@@ -81,15 +81,15 @@ int verity_leaves(struct verity_hash *h, const uint8_t *data, size_t n, uint8_t 
         return 0;
 }
 
-/* A group is 128 units, 64 MiB of data. Unit digests live in one lazily populated mapping, one page a group; the page
- * is given back to the kernel as soon as the group's own digest is known. */
+/* A group is 128 units: 64 MiB of data. The digests of its units fill one page of a mapping, which gets its pages when
+ * they are written to. The page goes back to the kernel as soon as the digest of the group is known. */
 struct verity_tree {
         uint64_t size, n_units, n_groups;
         uint8_t *units;
         uint8_t *groups;
         atomic_uint *done; /* units settled, for each group */
         atomic_uint_fast64_t groups_done;
-        uint8_t first_leaf[VERITY_DIGEST]; /* of a file of one block that leaf is the root */
+        uint8_t first_leaf[VERITY_DIGEST]; /* the root of a file of one block */
 };
 
 static uint64_t count_of(uint64_t n, uint64_t size) {
@@ -139,9 +139,9 @@ static int close_group(struct verity_tree *t, struct verity_hash *h, uint64_t gr
 
         if (hash_block(h, page, n_units * VERITY_DIGEST, t->groups + group * VERITY_DIGEST) < 0)
                 return -EIO;
-        /* The only group's page may still be read, for a file of a single unit. */
+        /* If there is one group only, root_hash() may still read its page. */
         if (t->n_groups > 1)
-                (void) madvise(page, VERITY_BLOCK, MADV_DONTNEED); /* where pages are larger, they stay */
+                (void) madvise(page, VERITY_BLOCK, MADV_DONTNEED); /* larger pages stay */
         return 0;
 }
 
@@ -164,7 +164,7 @@ int verity_tree_settle(struct verity_tree *t, struct verity_hash *h, uint64_t un
         return 0;
 }
 
-/* The levels above the groups: each round turns 128 digests into one, in place. */
+/* Hashes the levels above the groups, in place: each round turns 128 digests into one. */
 static int fold(struct verity_tree *t, struct verity_hash *h, uint8_t root[static VERITY_DIGEST]) {
         uint64_t n = t->n_groups;
 

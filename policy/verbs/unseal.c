@@ -112,7 +112,7 @@ static int read_manifest(struct command_unseal *c, struct error *e) {
         if (r < 0)
                 return place_advise(&c->place, r, e);
         if (n != size)
-                return fail(e, FAILURE_MANIFEST, -EFBIG, c->subject, "has %llu bytes, more than any manifest",
+                return fail(e, FAILURE_MANIFEST, -EFBIG, c->subject, "it has %llu bytes, more than any manifest",
                             (unsigned long long) size);
         return opening_begin_manifest(&c->opening, TAKE(manifest), n, c->subject, e);
 }
@@ -205,7 +205,7 @@ static int open_source(struct command_unseal *c, struct error *e) {
         if (!directory)
                 return fail_oom(e);
         c->source_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return c->source_fd < 0 ? fail(e, FAILURE_IO, -errno, directory, "cannot open: %m") : 0;
+        return c->source_fd < 0 ? fail(e, FAILURE_IO, -errno, directory, "it cannot be opened: %m") : 0;
 }
 
 static int start_pipeline(struct command_unseal *c, struct error *e) {
@@ -269,7 +269,8 @@ static void show_progress(void *userdata, const struct unseal_progress *p) {
         if (which > 0) {
                 struct error e = {};
 
-                fail(&e, FAILURE_STOPPED, -EINTR, c->subject, "stopped by signal %d (%s)", which, strsignal(which));
+                fail(&e, FAILURE_STOPPED, -EINTR, c->subject, "it was stopped by signal %d (%s)", which,
+                     strsignal(which));
                 fail_advice(&e, "Nothing was left behind; run it again.");
                 landing_free(c->landing);
                 _exit(command_failed(&e));

@@ -70,7 +70,7 @@ def test_small_files_take_up_whole_pages_and_no_more(boot, mounted):
     assert mounted.used()[0] == 200 * 15 * 4096
     boot.stack.control.tpm_reset()
     boot.stack.control.clear_audit()
-    boot.refused(57, "the model has 12000000 bytes and takes up 12288000", "the limit is the tmpfs (size=)",
+    boot.refused(57, "has 12000000 bytes and takes up 12288000", "the limit is the tmpfs (size=)",
                  **mounted(shipped(size="11m")))
     fetched = {e["key"] for e in boot.stack.control.audit(service="s3")}
     assert fetched <= {"many/manifest.sealed", "many/00000.sealed"}

@@ -123,7 +123,8 @@ static void test_second_publish_is_refused(void **state) {
         /* Somebody else has put a directory there since handoff_new() looked. */
         make_directory(p, HANDOFF_PUBLISHED, 0755);
         tree_write(p->root, HANDOFF_PUBLISHED "/theirs", "");
-        assert_refused(handoff_publish(h, &published, &e), &e, FAILURE_PUBLISH, "cannot publish: Directory not empty");
+        assert_refused(handoff_publish(h, &published, &e), &e, FAILURE_PUBLISH,
+                       "it cannot be published: Directory not empty");
         assert_null(published);
         assert_gone(p, HANDOFF_PUBLISHED "/model");
         handoff_free(TAKE(h));
@@ -256,7 +257,7 @@ static void test_places_that_are_refused(void **state) {
         assert_true(asprintf(&file, "%s/file", p->root) > 0);
         tree_write(p->root, "file", "");
         assert_refused(handoff_new("/dev/shm/there is no such directory", &h, &e), &e, FAILURE_PUBLISH,
-                       "cannot open the model directory: No such file or directory");
+                       "the model directory cannot be opened: No such file or directory");
         assert_refused(handoff_new(file, &h, &e), &e, FAILURE_PUBLISH, "Not a directory");
         assert_refused(handoff_new("/proc", &h, &e), &e, FAILURE_PUBLISH, "tmpfs");
         assert_string_equal(e.subject, "/proc");
@@ -278,7 +279,7 @@ static void test_directory_of_another_user(void **state) {
         r = handoff_new(p->root, &h, &e);
         if (root)
                 assert_int_equal(seteuid(0), 0);
-        assert_refused(r, &e, FAILURE_PUBLISH, "cannot create .unsealing: Permission denied");
+        assert_refused(r, &e, FAILURE_PUBLISH, ".unsealing cannot be made there: Permission denied");
 
         assert_int_equal(chmod(p->root, 0755), 0);
         leave_something(p);
@@ -289,7 +290,7 @@ static void test_directory_of_another_user(void **state) {
         if (root)
                 assert_int_equal(seteuid(0), 0);
         assert_int_equal(chmod(p->root, 0755), 0);
-        assert_refused(r, &e, FAILURE_PUBLISH, "cannot remove .unsealing");
+        assert_refused(r, &e, FAILURE_PUBLISH, ".unsealing of a killed run cannot be removed");
 }
 
 static void test_room(void **state) {

@@ -177,18 +177,18 @@ static void test_suites_are_refused_with_their_reason(void **state) {
                 uint8_t bytes[4];
                 const char *reason;
         } table[] = {
-                { { 2, 0x05, 0x78 }, "0x0578 is not accepted, only 0x0478: it is signed" },
-                { { 2, 0x03, 0x78 }, "0x0378 is not accepted, only 0x0478: it has no key commitment" },
-                { { 2, 0x04, 0x79 }, "0x0479 is not accepted, only 0x0478: no such suite" },
-                { { 1, 0x80, 0x00, 0x14 }, "0x0014 is not accepted, only 0x0478: it has no key commitment" },
-                { { 1, 0x80, 0x00, 0x46 }, "0x0046 is not accepted, only 0x0478: it has no key commitment" },
-                { { 1, 0x80, 0x00, 0x78 }, "0x0078 is not accepted, only 0x0478: it has no key commitment" },
-                { { 1, 0x80, 0x01, 0x14 }, "0x0114 is not accepted, only 0x0478: it has no key commitment" },
-                { { 1, 0x80, 0x01, 0x46 }, "0x0146 is not accepted, only 0x0478: it has no key commitment" },
-                { { 1, 0x80, 0x01, 0x78 }, "0x0178 is not accepted, only 0x0478: it has no key commitment" },
-                { { 1, 0x80, 0x02, 0x14 }, "0x0214 is not accepted, only 0x0478: it has no key commitment" },
-                { { 1, 0x80, 0x03, 0x46 }, "0x0346 is not accepted, only 0x0478: it has no key commitment" },
-                { { 1, 0x80, 0x03, 0x78 }, "0x0378 is not accepted, only 0x0478: it has no key commitment" },
+                { { 2, 0x05, 0x78 }, "0x0578 instead of 0x0478: it is signed" },
+                { { 2, 0x03, 0x78 }, "0x0378 instead of 0x0478: it has no key commitment" },
+                { { 2, 0x04, 0x79 }, "0x0479 instead of 0x0478: no such suite" },
+                { { 1, 0x80, 0x00, 0x14 }, "0x0014 instead of 0x0478: it has no key commitment" },
+                { { 1, 0x80, 0x00, 0x46 }, "0x0046 instead of 0x0478: it has no key commitment" },
+                { { 1, 0x80, 0x00, 0x78 }, "0x0078 instead of 0x0478: it has no key commitment" },
+                { { 1, 0x80, 0x01, 0x14 }, "0x0114 instead of 0x0478: it has no key commitment" },
+                { { 1, 0x80, 0x01, 0x46 }, "0x0146 instead of 0x0478: it has no key commitment" },
+                { { 1, 0x80, 0x01, 0x78 }, "0x0178 instead of 0x0478: it has no key commitment" },
+                { { 1, 0x80, 0x02, 0x14 }, "0x0214 instead of 0x0478: it has no key commitment" },
+                { { 1, 0x80, 0x03, 0x46 }, "0x0346 instead of 0x0478: it has no key commitment" },
+                { { 1, 0x80, 0x03, 0x78 }, "0x0378 instead of 0x0478: it has no key commitment" },
         };
 
         (void) state;
@@ -321,11 +321,11 @@ static void test_altered_headers_fail_as_such(void **state) {
                 size_t at;
                 const char *reason;
         } table[] = {
-                { FRAMED_AT + 5, "the key commitment does not match" }, /* the commitment itself */
-                { 3, "the key commitment does not match" },             /* message id: other keys come out */
-                { BODY, "the message header was altered" },             /* its tag */
-                { CONTEXT_AT + 13, "the message header was altered" },  /* "m" */
-                { KEYS_AT + 20, "the message header was altered" },     /* the data key's ciphertext */
+                { FRAMED_AT + 5, "does not match its key commitment" },            /* the commitment itself */
+                { 3, "does not match its key commitment" },                        /* message id: other keys come out */
+                { BODY, "was altered: the tag of the message header" },            /* its tag */
+                { CONTEXT_AT + 13, "was altered: the tag of the message header" }, /* "m" */
+                { KEYS_AT + 20, "was altered: the tag of the message header" },    /* the data key's ciphertext */
         };
 
         (void) state;
@@ -360,7 +360,8 @@ static void test_frames_out_of_place(void **state) {
         APPEND(&b, frame_2);
         APPEND(&b, frame_3);
         b.data[HEADER + 3] = b.data[HEADER + 15] = 1;
-        assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_AUTHENTICATION, "frame 1 of 3 was altered");
+        assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_AUTHENTICATION,
+                       "was altered: the tag of frame 1 of 3");
 
         b.n = HEADER; /* a final frame where another follows: the size puts the head of the last one elsewhere */
         APPEND(&b, frame_1);
@@ -384,7 +385,8 @@ static void test_iv_must_be_the_sequence_number(void **state) {
         b.data[HEADER + 4] = 0x80;
         assert_refused(open_bytes(&b, false, NULL, &e), &e, FAILURE_SEALED_FORMAT,
                        "an IV in frame 1 that is not its sequence number");
-        assert_refused(open_bytes(&b, true, NULL, &e), &e, FAILURE_AUTHENTICATION, "frame 1 of 3 was altered");
+        assert_refused(open_bytes(&b, true, NULL, &e), &e, FAILURE_AUTHENTICATION,
+                       "was altered: the tag of frame 1 of 3");
 }
 
 static void test_truncated_or_trailing(void **state) {

@@ -119,11 +119,11 @@ static void test_sorting(void **state) {
         for (size_t i = 0; i < ELEMENTS(expected); i++)
                 assert_string_equal(m->files[i].path, expected[i]);
         assert_int_equal(model_size(m), ELEMENTS(expected));
-        assert_refused(SORTED(NULL, &e, "a", "b", "a"), &e, FAILURE_MANIFEST, "\"a\" stands in it twice");
-        assert_refused(SORTED(NULL, &e, "a/b", "a"), &e, FAILURE_MANIFEST, "a directory of the path \"a/b\" is a file");
+        assert_refused(SORTED(NULL, &e, "a", "b", "a"), &e, FAILURE_MANIFEST, "lists the path \"a\" twice");
+        assert_refused(SORTED(NULL, &e, "a/b", "a"), &e, FAILURE_MANIFEST, "\"a/b\", of which a directory is a file");
         /* '-' and '.' sort between "a" and "a/b". */
         assert_refused(SORTED(NULL, &e, "a/b/c", "a.b", "a-b", "a"), &e, FAILURE_MANIFEST,
-                       "a directory of the path \"a/b/c\" is a file");
+                       "\"a/b/c\", of which a directory is a file");
 }
 
 static void test_too_many_files(void **state) {
@@ -240,7 +240,7 @@ static void test_manifests_refused(void **state) {
                 { MANIFEST(FILE_A ", " FILE_C) "{}", "not valid JSON" },
                 { MANIFEST(""), "expected a list of 1 to 10000 files" },
                 { MANIFEST("5"), "files[0] must be an object" },
-                { MANIFEST(FILE_A), "its model digest is not that of the files" },
+                { MANIFEST(FILE_A), "a model digest that is not that of the files" },
                 { "{\"sealboot\": 2, \"name\": \"m\", \"version\": \"1\", \"digest\": \"sha384:" DIGEST
                   "\", \"files\": [" FILE_A "]}",
                   "\"sealboot\" is 2" },
@@ -269,7 +269,7 @@ static void test_manifests_refused(void **state) {
                 { WITH("\"b\\nsha256:\"", "0", GOOD_DIGEST, "\"o\""), "control character" },
                 { WITH("\"b\\u0000c\"", "0", GOOD_DIGEST, "\"o\""), "NUL" },
                 { WITH("\"b\xff\"", "0", GOOD_DIGEST, "\"o\""), "not valid JSON" },
-                { WITH("\"a.gguf\"", "0", GOOD_DIGEST, "\"o\""), "\"a.gguf\" stands in it twice" },
+                { WITH("\"a.gguf\"", "0", GOOD_DIGEST, "\"o\""), "lists the path \"a.gguf\" twice" },
                 { WITH("\"a.gguf/b\"", "0", GOOD_DIGEST, "\"o\""), "is a file, too" },
                 { WITH("\"b/c\"", "-1", GOOD_DIGEST, "\"o\""), "\"files[1].size\" is -1" },
                 { WITH("\"b/c\"", "1.5", GOOD_DIGEST, "\"o\""), "\"files[1].size\" must be" },
@@ -277,12 +277,11 @@ static void test_manifests_refused(void **state) {
                 { WITH("\"b/c\"", "0", "\"sha256:22\"", "\"o\""), "\"files[1].digest\" must be sha256:" },
                 { WITH("\"b/c\"", "0", "\"sha384:" TWOS "\"", "\"o\""), "\"files[1].digest\" must be sha256:" },
                 { WITH("\"b/c\"", "0", "\"sha256:g" TWOS "\"", "\"o\""), "\"files[1].digest\" must be sha256:" },
-                { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"00000.sealed\""),
-                  "the object \"00000.sealed\" stands in it twice" },
+                { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"00000.sealed\""), "lists the object \"00000.sealed\" twice" },
                 { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"\""), "\"files[1].object\" is" },
                 { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"../o\""),
-                  "the object \"../o\" is refused: it has a part \"..\"" },
-                { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"/o\""), "the object \"/o\" is refused: it is absolute" },
+                  "the object \"../o\", which is refused: it has a part \"..\"" },
+                { WITH("\"b/c\"", "0", GOOD_DIGEST, "\"/o\""), "the object \"/o\", which is refused: it is absolute" },
         };
 
         (void) state;

@@ -158,7 +158,8 @@ static void test_refused(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                assert_refused(room_refused(fd, table[i].error, "s3://b/k", "write to the directory of the model", &e),
+                assert_refused(room_refused(fd, table[i].error, "s3://b/k",
+                                            "it cannot be written to the directory of the model", &e),
                                &e, FAILURE_SPACE, table[i].words);
                 assert_string_equal(e.subject, "s3://b/k");
         }
@@ -167,8 +168,8 @@ static void test_refused(void **state) {
         assert_int_equal(e.failure, FAILURE_NONE);
         /* An owner unseals onto a disk: no word of mount options. */
         disk = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        assert_refused(room_refused(disk, ENOSPC, "s3://b/k", "write there", &e), &e, FAILURE_SPACE,
-                       "cannot write there: No space left on device");
+        assert_refused(room_refused(disk, ENOSPC, "s3://b/k", "it cannot be written there", &e), &e, FAILURE_SPACE,
+                       "it cannot be written there: No space left on device");
         assert_non_null(strstr(e.advice, "Make room on the file system"));
 }
 
