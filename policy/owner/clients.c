@@ -7,15 +7,6 @@
 
 enum { UNREACHABLE_MS = 3000 };
 
-/* A variable that is empty counts as unset, as in the SDKs. */
-static const char *variable(const char *name, const char *fallback) {
-        const char *value = getenv(name);
-
-        if (value && value[0])
-                return value;
-        return fallback ? variable(fallback, NULL) : NULL;
-}
-
 /* The clients' errors name settings of the agent's configuration. For an owner each of them is a variable of the
  * environment, or the variable for all services. */
 static int in_variables(int r, struct error *e) {
@@ -32,7 +23,7 @@ static int in_variables(int r, struct error *e) {
         };
 
         for (size_t i = 0; r < 0 && e && i < ELEMENTS(settings); i++) {
-                const char *name = settings[i].names[variable(settings[i].names[0], NULL) ? 0 : 1];
+                const char *name = settings[i].names[environment_value(settings[i].names[0]) ? 0 : 1];
 
                 if (e->failure != FAILURE_CONFIG || !streq(e->subject, settings[i].subject))
                         continue;
@@ -46,7 +37,7 @@ static int in_variables(int r, struct error *e) {
 
 /* "true" or "false", by the names of the SDKs' settings. */
 static int flag(const char *name, bool *ret, struct error *e) {
-        const char *value = variable(name, NULL);
+        const char *value = environment_value(name);
 
         if (value && strcasecmp(value, "true") != 0 && strcasecmp(value, "false") != 0)
                 return fail(e, FAILURE_CONFIG, -EINVAL, name, "it is \"%s\", expected true or false", value);
@@ -65,20 +56,20 @@ static int choose_endpoints(struct endpoint_choice *ret_kms, struct endpoint_cho
         if (r < 0)
                 return r;
         *ret_kms = *ret_s3 = c;
-        ret_kms->url = variable("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL");
-        ret_s3->url = variable("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL");
+        ret_kms->url = environment_value("AWS_ENDPOINT_URL_KMS") ?: environment_value("AWS_ENDPOINT_URL");
+        ret_s3->url = environment_value("AWS_ENDPOINT_URL_S3") ?: environment_value("AWS_ENDPOINT_URL");
         return 0;
 }
 
 static int make_clients(struct owner *o, struct error *e) {
         const struct http_options http = {
-                .ca_bundle = variable("AWS_CA_BUNDLE", NULL),
+                .ca_bundle = environment_value("AWS_CA_BUNDLE"),
                 .unreachable_ms = UNREACHABLE_MS,
         };
         struct endpoint_choice kms, s3;
         int r;
 
-        o->region = variable("AWS_REGION", "AWS_DEFAULT_REGION");
+        o->region = environment_value("AWS_REGION") ?: environment_value("AWS_DEFAULT_REGION");
         r = choose_endpoints(&kms, &s3, e);
         if (r < 0)
                 return r;

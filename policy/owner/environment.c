@@ -8,7 +8,7 @@
 
 enum { MAX_PROFILE_FILE = 256 * 1024 };
 
-static const char *environment(const char *name) {
+const char *environment_value(const char *name) {
         const char *value = getenv(name);
 
         return value && value[0] ? value : NULL;
@@ -113,7 +113,7 @@ static void profile_read(char *text, const char *profile, struct profile *ret) {
 
 /* The file that a variable names, with "~/" for HOME as in the SDKs; else a file below HOME; NULL without HOME. */
 static int file_below_home(const char *variable, const char *name, char **ret, struct error *e) {
-        const char *file = environment(variable), *home = environment("HOME");
+        const char *file = environment_value(variable), *home = environment_value("HOME");
         bool tilde = file && strncmp(file, "~/", 2) == 0;
 
         *ret = NULL;
@@ -174,7 +174,7 @@ static void tell_of_config(const char *path, const char *profile, const char *ot
  * the first file. */
 static int from_profile(struct credentials **ret, struct error *e) {
         _cleanup_(credential_file_done) struct credential_file file = {}, config = {};
-        const char *profile = environment("AWS_PROFILE") ?: environment("AWS_DEFAULT_PROFILE") ?: "default";
+        const char *profile = environment_value("AWS_PROFILE") ?: environment_value("AWS_DEFAULT_PROFILE") ?: "default";
         struct profile p = {}, second = {};
         int r;
 
@@ -208,7 +208,7 @@ static bool has_space(const char *text) {
 }
 
 int credentials_from_environment(struct credential_source **ret, struct error *e) {
-        const char *id = environment("AWS_ACCESS_KEY_ID"), *key = environment("AWS_SECRET_ACCESS_KEY");
+        const char *id = environment_value("AWS_ACCESS_KEY_ID"), *key = environment_value("AWS_SECRET_ACCESS_KEY");
         _cleanup_credentials_ struct credentials *c = NULL;
         int r;
 
@@ -219,6 +219,7 @@ int credentials_from_environment(struct credential_source **ret, struct error *e
         if (id && (has_space(id) || has_space(key)))
                 return fail(e, FAILURE_CREDENTIALS, -EINVAL, "environment", "%s has a space or a line's end around it",
                             has_space(id) ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY");
-        r = id ? credentials_new(id, key, environment("AWS_SESSION_TOKEN"), INT64_MAX, &c, e) : from_profile(&c, e);
+        r = id ? credentials_new(id, key, environment_value("AWS_SESSION_TOKEN"), INT64_MAX, &c, e)
+               : from_profile(&c, e);
         return r < 0 ? r : credentials_fixed(c, ret, e);
 }

@@ -57,44 +57,94 @@ int place_subject(const struct place *p, const char *name, char **ret, struct er
         return n < 0 ? fail_oom(e) : 0;
 }
 
-static int read_local(const char *path, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size, struct error *e) {
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        _cleanup_free_ uint8_t *data = NULL;
-        struct stat st;
-        size_t n, got = 0;
+/* Exactly n bytes from `offset` on. */
+static int read_local_at(int fd, const char *path, uint64_t offset, void *data, size_t n, struct error *e) {
+        uint8_t *p = data;
 
-        if (fd < 0 || fstat(fd, &st) < 0)
+        while (n > 0) {
+                ssize_t got = pread(fd, p, n, (off_t) offset);
+
+                if (got < 0 && errno == EINTR)
+                        continue;
+                if (got < 0)
+                        return fail(e, FAILURE_IO, -errno, path, "it cannot be read: %m");
+                if (got == 0)
+                        return fail(e, FAILURE_IO, -ESTALE, path, "it has become shorter");
+                p += got;
+                offset += (uint64_t) got;
+                n -= (size_t) got;
+        }
+        return 0;
+}
+
+static int open_local(const char *path, int *ret, struct stat *ret_st, struct error *e) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+        if (fd < 0 || fstat(fd, ret_st) < 0)
                 return fail(e, FAILURE_IO, -errno, path, "it cannot be opened: %m");
-        if (!S_ISREG(st.st_mode))
+        if (!S_ISREG(ret_st->st_mode))
                 return fail(e, FAILURE_IO, -EINVAL, path, "it is not a file");
+        *ret = fd;
+        fd = -1;
+        return 0;
+}
+
+static int read_local(const char *path, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size, struct error *e) {
+        _cleanup_free_ uint8_t *data = NULL;
+        _cleanup_close_ int fd = -1;
+        struct stat st;
+        size_t n;
+        int r;
+
+        r = open_local(path, &fd, &st, e);
+        if (r < 0)
+                return r;
         n = (size_t) MIN_OF((uint64_t) st.st_size, (uint64_t) max);
         data = malloc(n + 1);
         if (!data)
                 return fail_oom(e);
-        while (got < n) {
-                ssize_t step = read(fd, data + got, n - got);
-
-                if (step < 0 && errno == EINTR)
-                        continue;
-                if (step < 0)
-                        return fail(e, FAILURE_IO, -errno, path, "it cannot be read: %m");
-                if (step == 0)
-                        return fail(e, FAILURE_IO, -ESTALE, path, "it has become shorter");
-                got += (size_t) step;
-        }
+        r = read_local_at(fd, path, 0, data, n, e);
+        if (r < 0)
+                return r;
         *ret = TAKE(data);
         *ret_n = n;
         *ret_size = (uint64_t) st.st_size;
         return 0;
 }
 
+/* Exactly n bytes, at least one, from `offset` on. `etag`: of the version that they must be of; NULL: of any. */
+static int read_s3_at(struct s3 *s3, const char *bucket, const char *key, const char *etag, uint64_t offset, void *data,
+                      size_t n, struct error *e) {
+        _cleanup_http_call_ struct http_call *call = NULL;
+        char range[64];
+        const struct pair headers[] = { { "if-match", etag }, { "range", range } };
+        struct s3_request request = { .method = "GET",
+                                      .bucket = bucket,
+                                      .key = key,
+                                      .headers = etag ? headers : headers + 1,
+                                      .n_headers = etag ? 2 : 1,
+                                      .max_answer = n };
+        const char *text;
+        size_t got;
+        int r;
+
+        snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long) offset,
+                 (unsigned long long) offset + n - 1);
+        r = s3_perform(s3, &request, &call, e);
+        if (r < 0)
+                return r;
+        text = http_call_text(call, &got);
+        if (got != n)
+                return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call), "S3 sent %zu bytes instead of %zu",
+                            got, n);
+        memcpy(data, text, n);
+        return 0;
+}
+
 static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n,
                    uint64_t *ret_size, struct error *e) {
-        _cleanup_http_call_ struct http_call *call = NULL;
+        _cleanup_free_ uint8_t *data = NULL;
         struct s3_head head;
-        char range[64];
-        uint8_t *copy;
-        char *text;
         size_t n;
         int r;
 
@@ -102,31 +152,13 @@ static int read_s3(struct s3 *s3, const char *bucket, const char *key, size_t ma
         if (r < 0)
                 return r;
         n = (size_t) MIN_OF(head.size, (uint64_t) max);
-        snprintf(range, sizeof range, "bytes=0-%zu", n - 1);
-        if (n > 0) {
-                const struct pair headers[] = { { "if-match", head.etag }, { "range", range } };
-                struct s3_request request = { .method = "GET",
-                                              .bucket = bucket,
-                                              .key = key,
-                                              .headers = headers,
-                                              .n_headers = ELEMENTS(headers),
-                                              .max_answer = n };
-                size_t got;
-
-                r = s3_perform(s3, &request, &call, e);
-                if (r < 0)
-                        return r;
-                text = http_call_text(call, &got);
-                if (got != n)
-                        return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call),
-                                    "S3 sent %zu bytes instead of %zu", got, n);
-        }
-        copy = malloc(n + 1);
-        if (!copy)
+        data = malloc(n + 1);
+        if (!data)
                 return fail_oom(e);
-        if (n > 0)
-                memcpy(copy, text, n);
-        *ret = copy;
+        r = n > 0 ? read_s3_at(s3, bucket, key, head.etag, 0, data, n, e) : 0;
+        if (r < 0)
+                return r;
+        *ret = TAKE(data);
         *ret_n = n;
         *ret_size = head.size;
         return 0;
@@ -161,55 +193,21 @@ int place_read(const struct place *p, struct owner *owner, const char *name, siz
                   : read_local(path, max, ret, ret_n, ret_size, e);
 }
 
-static int read_local_at(const char *path, uint64_t offset, void *data, size_t n, struct error *e) {
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        ssize_t got;
-
-        if (fd < 0)
-                return fail(e, FAILURE_IO, -errno, path, "it cannot be opened: %m");
-        do
-                got = pread(fd, data, n, (off_t) offset);
-        while (got < 0 && errno == EINTR);
-        if (got < 0)
-                return fail(e, FAILURE_IO, -errno, path, "it cannot be read: %m");
-        return (size_t) got == n ? 0 : fail(e, FAILURE_IO, -ESTALE, path, "it has become shorter");
-}
-
-static int read_s3_at(struct s3 *s3, const char *bucket, const char *key, uint64_t offset, void *data, size_t n,
-                      struct error *e) {
-        _cleanup_http_call_ struct http_call *call = NULL;
-        char range[64];
-        const struct pair header = { "range", range };
-        struct s3_request request = {
-                .method = "GET", .bucket = bucket, .key = key, .headers = &header, .n_headers = 1, .max_answer = n
-        };
-        const char *text;
-        size_t got;
-        int r;
-
-        snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long) offset,
-                 (unsigned long long) offset + n - 1);
-        r = s3_perform(s3, &request, &call, e);
-        if (r < 0)
-                return r;
-        text = http_call_text(call, &got);
-        if (got != n)
-                return fail(e, FAILURE_S3_ANSWER, -EBADMSG, http_call_subject(call), "S3 sent %zu bytes instead of %zu",
-                            got, n);
-        memcpy(data, text, n);
-        return 0;
-}
-
 int place_read_at(const struct place *p, struct owner *owner, const char *name, uint64_t offset, void *data, size_t n,
                   struct error *e) {
         _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int fd = -1;
+        struct stat st;
         struct s3 *s3;
         int r;
 
         r = find_in_place(p, owner, name, &path, &s3, e);
         if (r < 0)
                 return r;
-        return s3 ? read_s3_at(s3, p->bucket, path, offset, data, n, e) : read_local_at(path, offset, data, n, e);
+        if (s3)
+                return read_s3_at(s3, p->bucket, path, NULL, offset, data, n, e);
+        r = open_local(path, &fd, &st, e);
+        return r < 0 ? r : read_local_at(fd, path, offset, data, n, e);
 }
 
 int place_advise(const struct place *p, int r, struct error *e) {
