@@ -64,8 +64,8 @@ static const char upstreams[] =
         "    upstream sealboot_server {\n";
 
 #define MALFORMED \
-        "'{\"error\":{\"message\":\"the request is malformed, or its path is not spelled plainly, or it is not TLS, or " \
-        "the client certificate has expired\",\"type\":\"sealboot_gate\",\"code\":400}}'"
+        "'{\"error\":{\"message\":\"the request is malformed, or its path is not spelled plainly, or it is not TLS, " \
+        "or the client certificate has expired\",\"type\":\"sealboot_gate\",\"code\":400}}'"
 
 /* "listen ... http2" is understood by nginx 1.22; since 1.25.1 it is called old, and still understood. */
 static const char server[] =
@@ -137,8 +137,8 @@ static const char server[] =
         "        auth_request_set $sealboot_reason $upstream_http_x_sealboot_reason;\n"
         "        auth_request_set $sealboot_retry $upstream_http_x_sealboot_retry;\n"
         "\n"
-        "        # A request whose first line nginx cannot read has no path: it gets here by an internal redirect, and\n"
-        "        # ends at the comparison.\n"
+        "        # A request whose first line nginx cannot read has no path: it gets here by an internal redirect,\n"
+        "        # and ends at the comparison.\n"
         "        error_page 400 414 494 495 496 497 = /_sealboot_400;\n"
         "        if ($sealboot_plain = 0) {\n"
         "            return 400 " MALFORMED ";\n"
