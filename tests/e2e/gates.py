@@ -143,18 +143,12 @@ class Gate:
     def start_gate(self) -> subprocess.Popen:
         a, b = (fixed(s.fileno()) for s in self.sockets[:2])
         told = self.listen("notify", socket.SOCK_DGRAM) if not self.path("notify").exists() else self.sockets[2]
-        process = subprocess.Popen([
-            "bash", "-c", f"exec 3<&{a} 4<&{b} {a}<&- {b}<&-; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" \"$@\"",
-            self.program, "--directory", self.directory,
-            self.path("gate.json")
-        ],
-                                   pass_fds=(a, b),
-                                   stdin=subprocess.DEVNULL,
-                                   stderr=open(self.path("gate.log"), "ab"),
-                                   env={
-                                       "PATH": os.environ["PATH"],
-                                       "NOTIFY_SOCKET": str(self.path("notify"))
-                                   })
+        kept = {k: v for k, v in os.environ.items() if k == "PATH" or k.endswith("SAN_OPTIONS")}
+        variables = {**kept, "NOTIFY_SOCKET": str(self.path("notify"))}
+        move = f"exec 3<&{a} 4<&{b} {a}<&- {b}<&-; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" \"$@\""
+        process = subprocess.Popen(
+            ["bash", "-c", move, self.program, "--directory", self.directory, self.path("gate.json")], pass_fds=(a, b),
+            stdin=subprocess.DEVNULL, stderr=open(self.path("gate.log"), "ab"), env=variables)
         os.close(a)
         os.close(b)
         told.settimeout(20)
@@ -208,7 +202,9 @@ class Gate:
         self.upstream.server_close()
         for s in self.sockets:
             s.close()
+        log = self.path("gate.log").read_text()
         shutil.rmtree(self.directory)
+        assert "Sanitizer" not in log and "runtime error" not in log, log
 
     # --- clients
 

@@ -53,6 +53,19 @@ def gate(build, stack, images):
         g.__exit__()
 
 
+@pytest.fixture(scope="module")
+def for_anybody(build, stack):
+    """One that tests share which change nothing of it."""
+    with gates.Gate(build, stack.variables["TPM2TOOLS_TCTI"], {"callers": {"anybody": True}}) as g:
+        yield g
+
+
+@pytest.fixture(scope="module")
+def for_tokens(build, stack):
+    with gates.Gate(build, stack.variables["TPM2TOOLS_TCTI"], {"callers": TOKENS}) as g:
+        yield g
+
+
 def root_der(stack) -> bytes:
     pem = pathlib.Path(stack.variables["SEALBOOT_ATTESTATION_ROOT"]).read_bytes()
     return x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
@@ -102,8 +115,8 @@ def test_sealboot_verify_takes_it(stack, gate, sealboot, tmp_path):
     "?nonce=" + "0" * 16 + "&nonce=" + "0" * 16, "?once=" + "0" * 16, "?nonce", "?nonce=" + "0" * 16 + "&x=1",
     "?nonce=%00" + "0" * 16, "?nonce=" + "0" * 16 + "%20"
 ])
-def test_nonces_that_are_none(gate, query):
-    answer = gate().get(ATTESTATION + query)
+def test_nonces_that_are_none(for_anybody, query):
+    answer = for_anybody.get(ATTESTATION + query)
     assert answer.status == 400, answer
     assert "16 to 128 hex digits" in answer.json["error"]["message"]
 
@@ -295,11 +308,10 @@ def test_ready_made_lists(gate, server, paths):
     "/./", "/V1/models", "*", "https://x/slots", "http://127.0.0.1/_sealboot_authorize", "//slots", "/v1/models/",
     "/v1/models%3fx"
 ])
-def test_other_spellings_are_refused(gate, target):
-    g = gate()
-    answer = g.raw(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
+def test_other_spellings_are_refused(for_anybody, target):
+    answer = for_anybody.raw(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
     assert answer.split(b" ")[1] in (b"400", b"404"), answer
-    assert g.upstream.arrived == []
+    assert for_anybody.upstream.arrived == []
 
 
 def test_own_paths(gate):
@@ -519,11 +531,10 @@ def test_tokens(gate):
     b"Authorization: Bearer wrong\r\n Bearer secret-1", b"X: y\r\n\tAuthorization: Bearer secret-1",
     b"Connection: Authorization", b"Proxy-Authorization: Bearer secret-1"
 ])
-def test_headers_of_the_client_are_not_believed(gate, headers):
-    g = gate({"callers": TOKENS})
-    answer = g.raw(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n\r\n")
+def test_headers_of_the_client_are_not_believed(for_tokens, headers):
+    answer = for_tokens.raw(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n\r\n")
     assert answer.split(b" ")[1] in (b"400", b"401", b"403"), answer
-    assert g.upstream.arrived == []
+    assert for_tokens.upstream.arrived == []
 
 
 def test_a_body_does_not_reach_the_server_before_the_judgement(gate):
