@@ -216,8 +216,8 @@ static const struct {
         { 429, "429", "too many requests", "            add_header Retry-After 5 always;\n" },
         { 500, "500 503", "the gate cannot answer", "" },
         { 501, "501 505", "this is not understood", "" },
-        { 502, "502", "the inference server does not answer", "" },
-        { 504, "504", "the inference server did not answer in time", "" },
+        { 502, "502", "the server behind nginx does not answer", "" },
+        { 504, "504", "the server behind nginx did not answer in time", "" },
 };
 
 /* clang-format on */

@@ -543,6 +543,18 @@ def test_a_body_does_not_reach_the_server_before_the_judgement(gate):
     assert g.upstream.arrived == []
 
 
+def test_without_a_gate_nobody_is_let_through(gate):
+    g = gate()
+    g.gate.kill()
+    g.gate.wait()
+    g.path("gate.sock").unlink()
+    for ask in (lambda: g.get("/v1/models"), lambda: g.ask("POST", "/v1/completions", body=b"{}")):
+        answer = ask()
+        assert answer.status == 500 and answer.json["error"]["message"] == "the gate cannot answer", answer
+    assert g.get(ATTESTATION).status == 502
+    assert g.upstream.arrived == []
+
+
 def test_requests_per_minute(gate):
     g = gate({"callers": TOKENS, "limits": {"requests_per_minute": 2}})
     answers = [g.get("/v1/models", token="secret-1") for _ in range(3)]
