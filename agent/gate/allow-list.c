@@ -41,6 +41,10 @@ static const struct ready llama_server[] = {
         { "/index.html",          METHOD_GET },
         { "/bundle.js",           METHOD_GET },
         { "/bundle.css",          METHOD_GET },
+        { "/simplechat.js",       METHOD_GET }, /* Debian builds the older interface */
+        { "/simplechat.css",      METHOD_GET },
+        { "/datautils.mjs",       METHOD_GET },
+        { "/ui.mjs",              METHOD_GET },
         { "/favicon.ico",         METHOD_GET },
         { "/favicon.svg",         METHOD_GET },
         { "/_app/",               METHOD_GET },
