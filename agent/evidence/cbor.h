@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A strict pull reader for CBOR (RFC 8949) over the cursor of basic/reader.h, and the few items we write. (Not libcbor,
- * whose decoder takes what we must refuse, and, in 0.8 at least, refuses COSE's one-byte tag 18.)
+/* A strict reader for CBOR (RFC 8949) over the cursor of basic/reader.h, and a writer for the few items that we send.
+ * libcbor is not used: its decoder accepts input that must be refused here, and version 0.8 refuses COSE's one-byte
+ * tag 18.
  *
- * What is measured or signed never needs more than: definite lengths, integers of up to 64 bits, byte and text strings,
- * arrays, maps, tags, false, true and null, and one thing more: maps of indefinite length, because the payloads of
- * AWS's own attestation documents are such maps. All else (other indefinite lengths, floats, other simple values,
- * reserved heads) is -EBADMSG, and so is an item that ends after its bytes do. Nothing here allocates: strings are
- * borrowed from the input, and an array or map gives its count, which is never trusted to size anything: its items are
- * taken one by one.
+ * The reader accepts definite lengths, integers of up to 64 bits, byte and text strings, arrays, maps, tags, false,
+ * true and null. It also accepts maps of indefinite length, because the payloads of AWS's own attestation documents are
+ * such maps. Everything else is -EBADMSG: other indefinite lengths, floats, other simple values, reserved heads, and an
+ * item that is longer than the input. Nothing here allocates memory. Strings are borrowed from the input. The count of
+ * an array or map is the sender's claim, so that no memory may be sized by it: take the items one by one.
  *
  * Like the cursor's own reads, each call writes its output on success only, and on error leaves the cursor in its
  * place. */
@@ -69,6 +69,9 @@ struct cbor_field {
 };
 
 enum { CBOR_FIELDS_MAX = 32 };
+
+/* The tag of a COSE_Sign1 message (RFC 9052, section 4.2), which attestation documents may have or not. */
+enum { CBOR_TAG_COSE_SIGN1 = 18 };
 
 int cbor_take_fields(struct reader *r, const struct cbor_field *fields, size_t n, const char **ret_wrong) _must_check_;
 

@@ -26,7 +26,7 @@ struct measurement_log {
         char *record;
         size_t size;
         off_t end;
-        bool marked; /* by us: an earlier writer's mark is not ours to take away */
+        bool marked; /* by us; the mark of an earlier writer is left as it is */
 };
 
 void measurement_log_close(struct measurement_log *l) {
@@ -130,7 +130,7 @@ static int open_locked(struct measurement_log *l, struct error *e) {
                 errno = -r;
                 return fail(e, FAILURE_MEASURE, r, l->path, "cannot make the measurement log's directory: %m");
         }
-        /* Mode 0600, not for secrecy: who may open it could lock it. */
+        /* Mode 0600: any process that can open the log could lock it for ever. Its content is no secret. */
         l->fd = open(l->path, O_CREAT | O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK, 0600);
         if (l->fd < 0)
                 return fail(e, FAILURE_MEASURE, -errno, l->path, "cannot open the measurement log: %m");
@@ -196,7 +196,7 @@ static const char *text_at(json_object *o, const char *key) {
         return json_object_get_string(v);
 }
 
-/* What one record says, when it is about this PCR: its text's beginning and its type. */
+/* Whether the record is about this PCR; if so, the beginning of its text, and its type. */
 static bool explain_record(json_object *o, unsigned pcr, char *text, size_t size) {
         const char *string = NULL, *type = NULL;
         json_object *v;

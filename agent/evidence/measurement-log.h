@@ -6,13 +6,19 @@
  * replays that replays ours:
  *
  *   RS (0x1E), one JSON object, LF: an RFC 7464 sequence. No "recnum": readers number the records themselves.
- *   {"pcr": N, "digests": [{"hashAlg": "sha384", "digest": hex}, ...], "content_type": "systemd",
- *    "content": {"string": the text measured, "description": in words, "bootId": 32 hex digits, "timestamp":
- * CLOCK_BOOTTIME in microseconds, "eventType": "sealboot-model"}}
  *
- * "string" is there only when it hashes to the digests and is UTF-8 of at most 64 KiB. Writers hold an exclusive flock;
- * while one is between its TPM command and the end of its record the file's sticky bit is set, so that a log which
- * lacks a record, because its writer died, shows it. */
+ *   {"pcr": N,
+ *    "digests": [{"hashAlg": "sha384", "digest": hex}, ...],
+ *    "content_type": "systemd",
+ *    "content": {"string": the text that was measured,
+ *                "description": the same in words,
+ *                "bootId": 32 hex digits,
+ *                "timestamp": CLOCK_BOOTTIME in microseconds,
+ *                "eventType": "sealboot-model"}}
+ *
+ * "string" is there only when the digests are of it, and when it is UTF-8 of at most 64 KiB. Writers hold an exclusive
+ * flock. Between its TPM command and the end of its record, a writer sets the file's sticky bit: when the writer dies
+ * there, the bit stays and tells that a record is missing. */
 
 #include "basic/failure.h"
 
@@ -32,19 +38,20 @@ struct measured_digest {
 
 struct measurement_log;
 
-/* All of the work that comes before the TPM command: opens (or creates, mode 0600, with its directory) and locks the
- * log, composes the record, claims the space for it and marks the file unfinished. `text` may be NULL. FAILURE_MEASURE.
- */
+/* Does everything that can fail before the TPM command is sent: opens the log (or creates it, mode 0600, with its
+ * directory), locks it, composes the record, reserves space for it and marks the file as unfinished. `text` may be
+ * NULL. FAILURE_MEASURE. */
 int measurement_log_begin(const char *path, unsigned pcr, const struct measured_digest *digests, size_t n_digests,
                           const struct measurement *what, const void *text, size_t text_size,
                           struct measurement_log **ret, struct error *e);
-/* The PCR was extended: appends the record and takes the mark away. */
+/* Call when the PCR was extended: appends the record and removes the mark. */
 int measurement_log_commit(struct measurement_log *l, struct error *e);
-/* The PCR was not extended: takes the mark away. Without either call the mark stays. */
+/* Call when the PCR was not extended: removes the mark. Without either call the mark stays. */
 void measurement_log_abort(struct measurement_log *l);
 void measurement_log_close(struct measurement_log *l);
 DEFINE_CLEANUP(struct measurement_log *, measurement_log_close, measurement_log_closep)
 
-/* Says in `text` who extended the PCR, by the log: "machine-id:... (machine-id), ...". What is not well-formed is
- * passed over. Returns how many records name the PCR; 0 and an empty text when none does or there is no log. */
+/* Writes into `text` what the log's records of this PCR say: "\"machine-id:...\" (machine-id), ...". Skips records that
+ * are not well-formed. Returns how many records name the PCR; 0, and an empty text, when none does or there is no log.
+ */
 size_t measurement_log_explain(const char *path, unsigned pcr, char *text, size_t size);

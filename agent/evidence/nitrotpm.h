@@ -25,18 +25,18 @@ struct attestation_request {
 
 /* A fresh document: COSE_Sign1 as the NitroTPM gave it, not verified, malloc'ed.
  *
- * Callers on one machine take turns (within the busy wait of tpm_open; FAILURE_TPM_BUSY beyond it), so whatever is
- * found in our range of indices was left behind by a client that was killed, and is removed first. The index is
- * undefined again on every path; SIGHUP, SIGINT, SIGTERM and the like are held back until it is, in the calling thread:
- * a program with several threads blocks them in all others. Where /dev/tpmrm0 does not pass the vendor command on,
- * /dev/tpm0 is used.
+ * Callers on one machine take turns, within the busy wait of tpm_open(); then FAILURE_TPM_BUSY. An index in our range
+ * was therefore left behind by a client that was killed, and is removed first. The index is undefined again on every
+ * path. Until then signals such as SIGHUP, SIGINT and SIGTERM are held back in the calling thread; a program with
+ * several threads blocks them in the others itself. Where /dev/tpmrm0 does not pass the vendor command on, /dev/tpm0 is
+ * used.
  *
- * FAILURE_ATTESTATION when the answer is an error (quoted), no document, or the TPM no NitroTPM; FAILURE_USAGE when a
- * field is too long; FAILURE_TPM. */
+ * FAILURE_ATTESTATION when the answer is an error (quoted) or no document, or when the TPM is no NitroTPM;
+ * FAILURE_USAGE when a field is too long; FAILURE_TPM. */
 int nitrotpm_attest(struct tpm *t, const struct attestation_request *request, uint8_t **ret_document, size_t *ret_size,
                     struct error *e);
 
-/* Removes the indices of ours that are there. Only for whoever knows that no other client is at work. */
+/* Removes every index of our range. Call this only where no other client can be at work. */
 int nitrotpm_clear_leftover(struct tpm *t, size_t *ret_cleared, struct error *e);
 
 /* The CBOR of request and answer, for tests and fuzzing. The answer is one item; what follows it is padding. */

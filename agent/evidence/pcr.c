@@ -95,7 +95,7 @@ static int copy_digest(struct tpm *t, const struct pcr_algorithm *bank, const TP
         return 0;
 }
 
-/* One TPM2_PCR_Read, which gives as many of the PCRs as it likes. */
+/* One TPM2_PCR_Read. The TPM decides how many of the PCRs it returns. */
 static int read_some(struct tpm *t, const struct pcr_algorithm *bank, uint32_t mask,
                      uint8_t values[static PCR_COUNT][PCR_DIGEST_MAX], uint32_t *ret_got, uint32_t *ret_counter,
                      struct error *e) {
@@ -139,7 +139,7 @@ int tpm_pcr_read(struct tpm *t, TPM2_ALG_ID bank, uint32_t mask, uint8_t values[
                 if (left != mask && counter != first_counter) {
                         if (++attempts == READ_ATTEMPTS)
                                 return fail(e, FAILURE_TPM, -EAGAIN, tpm_name(t),
-                                            "the PCRs changed all the while they were read");
+                                            "the PCRs changed each time that they were read");
                         left = mask;
                         continue;
                 }
@@ -292,7 +292,7 @@ static TSS2_RC extend(struct tpm *t, unsigned pcr, const struct pcr_changes *c) 
                 values.digests[i].hashAlg = c->banks[i].algorithm->id;
                 memcpy(&values.digests[i].digest, c->banks[i].digest, c->banks[i].algorithm->size);
         }
-        /* A command that was put off was not carried out: sent again, it still extends once. */
+        /* The TPM did not carry out a command that it put off, so that sending it again extends the PCR once. */
         TPM_PATIENTLY(t, rc,
                       Esys_PCR_Extend(tpm_esys(t), ESYS_TR_PCR0 + pcr, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
                                       &values));
@@ -359,8 +359,8 @@ static int measure(struct tpm *t, unsigned pcr, const void *text, size_t n, cons
         }
         rc = extend(t, pcr, &c);
         if (rc != TSS2_RC_SUCCESS) {
-                /* The TPM's own refusal means that nothing happened; after a lost answer nobody knows, and the mark
-                 * stays. */
+                /* When the TPM itself refused, the PCR was not extended. When the answer was lost, it may have been:
+                 * then the mark stays. */
                 if (l && (rc & TSS2_RC_LAYER_MASK) == TSS2_TPM_RC_LAYER)
                         measurement_log_abort(l);
                 return tpm_fail(e, FAILURE_MEASURE, t, "TPM2_PCR_Extend", rc);

@@ -8,11 +8,13 @@
 /* The device to try next when this one does not pass a command on; NULL when there is none. */
 const char *tpm_fallback(const struct tpm *t);
 
-/* After a lost connection, which leaves ESYS unusable. On error only tpm_close() or tpm_reconnect() may follow. */
+/* Connects anew: ESYS cannot be used after a connection was lost. On error only tpm_close() or tpm_reconnect() may
+ * follow.
+ */
 int tpm_reconnect(struct tpm *t, struct error *e);
 
-/* A TPM may answer a command with a warning that it was not carried out, and can be later. Repeats it until it was,
- * or tpm_busy_wait_ms() have passed: `rc = (call)`. */
+/* A TPM may answer with a warning that it did not carry out the command, and that it can do so later. Repeats
+ * `rc = (call)` until the TPM gives another answer, or until tpm_busy_wait_ms() have passed. */
 #define TPM_PATIENTLY(t, rc, call) \
         do { \
                 struct tpm_patience _patience = { .tpm = (t) }; \

@@ -11,8 +11,8 @@
 
 struct tpm;
 
-/* Silences the library, unless TSS2_LOG is set: the errors here carry what it would print. It reads that from the
- * environment only, so a program calls this before it starts threads. */
+/* Keeps the library from printing, unless TSS2_LOG is set: the errors here say the same. The library reads its log
+ * level from the environment alone, so a program calls this before it starts threads. */
 void tpm_quiet(void);
 
 /* `tcti` is a TCTI string as in tpm2-tools ("device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321"). NULL: the
@@ -38,8 +38,8 @@ unsigned tpm_busy_wait_ms(const struct tpm *t);
 /* From then on, `tell` is called once for each command that the TPM puts off, with its answer in words. */
 void tpm_on_wait(struct tpm *t, void (*tell)(const char *why));
 
-/* A number the TPM tells about itself (TPM2_CAP_TPM_PROPERTIES), such as TPM2_PT_NV_BUFFER_MAX; `absent` if it does
- * not. */
+/* One of the TPM's properties (TPM2_CAP_TPM_PROPERTIES), such as TPM2_PT_NV_BUFFER_MAX; `absent` if the TPM does not
+ * have it. */
 int tpm_property(struct tpm *t, TPM2_PT property, uint32_t absent, uint32_t *ret, struct error *e);
 
 /* fail() for a TSS response code, which is decoded; returns -EIO. `command` is the command's name in the specification.

@@ -26,7 +26,7 @@ static int open_device(const char *path) {
         return fd < 0 ? -errno : fd;
 }
 
-/* Nobody but `user` and root must be able to make files there. */
+/* Refuses a directory in which others than `user` and root can create files. */
 static int open_directory(const char *path, uid_t user) {
         struct stat st;
         int fd;
@@ -41,8 +41,8 @@ static int open_directory(const char *path, uid_t user) {
         return fd;
 }
 
-/* A name that no two TCTI strings share unless they are long or odd: then more callers take turns, and no harm is
- * done. */
+/* Two TCTI strings that are long or hold unusual characters may get the same name. Their callers then take turns, too,
+ * which does no harm. */
 static void name_lock(const char *tcti, char name[static NAME_MAX_BYTES]) {
         int n = snprintf(name, NAME_MAX_BYTES, "turn-%s", tcti);
 
@@ -51,7 +51,7 @@ static void name_lock(const char *tcti, char name[static NAME_MAX_BYTES]) {
                         name[i] = '-';
 }
 
-/* Made by root in the directory of another user, it becomes that user's. An existing file is taken as it is. */
+/* A file that root creates in the directory of another user is given to that user. An existing file is not changed. */
 static int open_lock(int directory, const char *name) {
         struct stat st;
         int fd;
@@ -96,8 +96,8 @@ int turn_take(const char *tpm, unsigned wait_ms, int *ret, struct error *e) {
 
         if (fd == -ENOMEM)
                 return fail_oom(e);
-        /* A device that only one process may open, or one whose manager the caller may not use; or no place for a
-         * lock. */
+        /* The device can be opened by one process alone, or the caller may not use its resource manager, or there is no
+         * directory for a lock. */
         if (fd < 0) {
                 *ret = -1;
                 return 0;

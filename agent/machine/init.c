@@ -7,10 +7,10 @@
  * credential, no file system of another disk. It starts no shell and no other program. When it cannot go on, it says so
  * on the console and powers the machine off.
  *
- *   /modules/NN-NAME.ko   loaded in the order of their names; nothing else in there is
- *   /root.verity          text: "OFFSET\n" (bytes from the partition's start to the superblock), then a dm-verity table
- *                         (Linux, Documentation/admin-guide/device-mapper/verity.rst), with @ in the place of each
- * device /root.superblock      the superblock, 512 bytes (cryptsetup, "DMVerity": on-disk format 1) */
+ *   /modules/NN-NAME.ko   loaded in the order of their names; other names are ignored
+ *   /root.verity          text: "OFFSET\n" (bytes from the partition's start to the superblock), then a dm-verity
+ *                         table (Linux, Documentation/admin-guide/device-mapper/verity.rst) with @ for each device
+ *   /root.superblock      the superblock, 512 bytes (cryptsetup, "DMVerity": on-disk format 1) */
 
 #include <fcntl.h>
 #include <limits.h>
@@ -31,7 +31,7 @@ static void pause_ms(long ms) {
         nanosleep(&(struct timespec) { ms / 1000, ms % 1000 * 1000000 }, NULL);
 }
 
-/* Powers off: an instance that cannot boot must not idle, and a reboot would change nothing. */
+/* Powers off: an instance that cannot boot must not run on, and a reboot would fail in the same way. */
 static _Noreturn void give_up(const char *what, int error) {
         fprintf(stderr, "sealboot-init: %s: %s\nsealboot-init: this image cannot boot here; powering off\n", what,
                 strerror(-error));
@@ -61,7 +61,8 @@ static int load_module(const char *path) {
         return syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-/* A module that this machine has no device for may refuse; what is missing in the end shows when the root is opened. */
+/* A module may refuse to load where this machine has no device for it. If a module that is needed fails, the root
+ * cannot be opened, and that is reported. */
 static int load_modules(void) {
         struct dirent **names;
         int n = scandir("/modules", &names, NULL, alphasort);
@@ -78,7 +79,7 @@ static int load_modules(void) {
                         r = load_module(path);
                         if (r < 0)
                                 fprintf(stderr, "sealboot-init: %s: %s\n", path, strerror(-r));
-                        unlink(path); /* its memory is of no more use */
+                        unlink(path); /* frees the memory that the file takes */
                 }
                 free(names[i]);
         }
@@ -86,8 +87,8 @@ static int load_modules(void) {
         return 0;
 }
 
-/* The first partition that carries the image's superblock. One that only copies it fails at the first block read, by
- * its hash. */
+/* Finds the first partition that has the image's superblock. On a partition with a copy of the superblock but with
+ * other data, the hash of the first block that is read does not match, so that the boot ends there. */
 static int find_root(const struct verity_root *v, char *ret, size_t size) {
         for (int tries = ROOT_SECONDS * 10; tries > 0; tries--) {
                 _cleanup_closedir_ DIR *d = opendir("/sys/class/block");
@@ -118,7 +119,7 @@ static int open_root(void) {
         return mount(mapped, "/root", "erofs", MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0 ? -errno : 0;
 }
 
-/* The root's own systemd finds these mounted and keeps them. What it writes outside of them has no place to go. */
+/* The root's systemd finds these file systems mounted and keeps them. The root itself is read-only. */
 static void hand_over(void) {
         static const char *const moved[] = { "/dev", "/proc", "/sys", "/run" };
         char program[] = "/usr/lib/systemd/systemd", path[] = "PATH=/usr/bin:/usr/sbin", terminal[] = "TERM=dumb",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sealboot-lockdown: the images' last act of booting before the agent asks for the key. From here on the kernel takes
- * no more code, and nothing is written to a volume.
+/* sealboot-lockdown: the last step of an image's boot before the agent asks for the key. Afterwards the kernel loads no
+ * more code, and nothing can be written to a volume.
  *
  *   sealboot-lockdown                 checks the kernel's lockdown, closes every device, then the loading of modules
  *   sealboot-lockdown --device NODE   closes one device: udev calls it for each that appears later
@@ -24,7 +24,8 @@ static int complain(const char *what, const char *why) {
         return -EIO;
 }
 
-/* NVMe's character devices pass commands on to the volume, past the read-only flag of its block device. */
+/* NVMe's character devices pass commands on to the volume: the read-only flag of its block device does not stop them.
+ */
 static bool passes_commands(const char *name) {
         unsigned a, b;
         int n = 0;
@@ -35,7 +36,7 @@ static bool passes_commands(const char *name) {
         return sscanf(name, "nvme%u%n", &a, &n) == 1 && n > 0 && name[n] == '\0';
 }
 
-/* A block device becomes read-only. A device that is gone by now, or has no medium, needs no closing. */
+/* Makes a block device read-only. Ignores a device that has gone away or has no medium. */
 static int close_device(const char *node) {
         const char *name = strrchr(node, '/') ? strrchr(node, '/') + 1 : node;
         _cleanup_close_ int fd = -1;
@@ -54,7 +55,7 @@ static int close_device(const char *node) {
         return ioctl(fd, BLKROSET, &on) < 0 ? complain(node, strerror(errno)) : 0;
 }
 
-/* Every one, even when one fails. */
+/* Closes every device, even when one fails. */
 static int close_devices(void) {
         _cleanup_closedir_ DIR *d = opendir("/dev");
         struct dirent *entry;

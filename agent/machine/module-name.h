@@ -4,9 +4,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Is this a name that the build gives a kernel module of the initrd: "NN-NAME.ko"? Behind the initrd, the stub has the
- * kernel unpack files of the ESP, which end in .cred or .raw, by the names that they have there; that the firmware lets
- * none of these hold a slash, and so none get out of /.extra, is not what the initrd relies on. */
+/* Whether the build gave a kernel module of the initrd this name: "NN-NAME.ko". The stub adds files of the ESP to the
+ * initrd, under the names that they have there; these names end in .cred or .raw. They should stay in /.extra, because
+ * no name on the ESP can hold a slash, but the initrd does not rely on that. */
 static inline bool is_module_name(const char *name) {
         static const char digits[] = "0123456789";
         size_t n = strlen(name);

@@ -23,12 +23,12 @@ struct verity_root {
 int verity_root_read(struct verity_root *ret, const char *description, const char *superblock);
 void verity_root_done(struct verity_root *v);
 
-/* Does this device carry the image's superblock, byte for byte? */
+/* Whether this device has the image's superblock, byte for byte. */
 bool verity_root_is(const struct verity_root *v, const char *device);
 
 /* The table with MAJOR:MINOR in the place of each @. -ENOBUFS: it does not fit. */
 int verity_root_table(const struct verity_root *v, unsigned major, unsigned minor, char *ret, size_t size);
 
-/* Opens the device read-only under dm-verity; ret is the path of the mapped device. Nothing is read from it but by its
- * hash. */
+/* Opens the device read-only under dm-verity; ret is the path of the mapped device. Each block is compared with its
+ * hash when it is read. */
 int verity_root_open(const struct verity_root *v, const char *device, char *ret, size_t size);

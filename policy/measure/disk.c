@@ -89,7 +89,7 @@ static int find_esp(const struct disk *disk, uint32_t block, const struct gpt *g
                     first > last || last >= blocks)
                         return bad(disk, e, "the EFI system partition reaches beyond the disk: it is cut short");
                 if (found)
-                        return bad(disk, e, "has two EFI system partitions, and firmware may boot from either");
+                        return bad(disk, e, "it has two EFI system partitions, and firmware may boot from either");
                 found = true;
                 *ret_start = first * block;
                 *ret_size = (last - first + 1) * block;
@@ -112,7 +112,7 @@ static int open_esp(const struct disk *disk, struct fat *ret, struct error *e) {
                 k = find_esp(disk, blocks[i], &gpt, &start, &size, e);
                 return k < 0 ? k : fat_open(disk, start, size, ret, e);
         }
-        fail(e, FAILURE_UKI, -EBADMSG, disk->subject, "has no GUID partition table");
+        fail(e, FAILURE_UKI, -EBADMSG, disk->subject, "it has no GUID partition table");
         fail_advice(e, "Give a raw disk image (convert others first: qemu-img convert -O raw), or the UKI itself.");
         return -EBADMSG;
 }
@@ -166,7 +166,7 @@ static int walk(const struct fat *fat, const char *const names[], size_t n, stru
         return 0;
 }
 
-/* The stub passes over names that start with a dot, and those beyond ASCII. */
+/* The stub ignores names that start with a dot, and names with characters beyond ASCII. */
 static bool has_suffix(const struct fat_entry *entry, const char *suffix) {
         size_t n = strlen(entry->name), m = strlen(suffix);
 
@@ -185,11 +185,11 @@ static int add_addon(const struct fat *fat, const char *path, const struct fat_e
         int k;
 
         if (b->n_addons >= ADDONS_MAX)
-                return bad(fat->disk, e, "has more than 64 addons");
+                return bad(fat->disk, e, "it has more than 64 addons");
         for (size_t i = 0; i < b->n_addons; i++)
                 left -= b->addons[i].size;
         if (entry->size > left)
-                return bad(fat->disk, e, "has files that together are larger than the EFI system partition");
+                return bad(fat->disk, e, "its files are together larger than the EFI system partition");
         larger = reallocarray(b->addons, b->n_addons + 1, sizeof *larger);
         if (!larger)
                 return fail_oom(e);
@@ -302,7 +302,7 @@ static int choose_image(const struct fat *fat, const struct fat_entry *boot, con
                 if (k < 0)
                         return k;
                 if (found) {
-                        fail(e, FAILURE_UKI, -EINVAL, fat->disk->subject, "boots on x86-64 and on arm64");
+                        fail(e, FAILURE_UKI, -EINVAL, fat->disk->subject, "it boots on x86-64 and on arm64");
                         fail_advice(e, "Say which one to measure: --arch=x64 or --arch=aa64.");
                         return -EINVAL;
                 }
@@ -358,6 +358,6 @@ int disk_open_boot(const char *path, const char *name, struct disk_boot *ret, st
                 return fail(e, FAILURE_IO, -errno, path, "cannot open: %m");
         size = lseek(fd, 0, SEEK_END); /* a block device has a size too */
         if (size < 0)
-                return fail(e, FAILURE_IO, -errno, path, "is neither a file nor a disk: %m");
+                return fail(e, FAILURE_IO, -errno, path, "it is neither a file nor a disk: %m");
         return disk_find_boot(&(struct disk) { .fd = fd, .size = (uint64_t) size, .subject = path }, name, ret, e);
 }

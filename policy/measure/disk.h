@@ -5,9 +5,9 @@
  * partition of its GUID partition table (UEFI 2.10, 3.5.1.1 and 5.3), with the addons systemd's stub would load beside
  * it: \loader\addons\*.addon.efi, then \EFI\BOOT\BOOT*.EFI.extra.d\*.addon.efi, each sorted by name.
  *
- * What else the stub takes from there it measures as a cpio archive of its own making (systemd-stub(7)), which is not
- * predicted: *.cred into PCR12, *.raw into PCR13 or PCR12, beside the image and in \loader\credentials and
- * \loader\extensions. A disk with any of these is refused. */
+ * The stub also takes *.cred and *.raw files, from beside the image and from \loader\credentials and
+ * \loader\extensions. It packs them into a cpio archive and measures that into PCR12 or PCR13 (systemd-stub(7)). This
+ * is not predicted: a disk with such a file is refused. */
 
 #include "measure/fat.h"
 

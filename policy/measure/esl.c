@@ -40,7 +40,7 @@ static enum esl_type type_of(const uint8_t guid[static GUID_SIZE]) {
         return ESL_OTHER;
 }
 
-/* What people hand over instead of a signature list, by its first bytes. */
+/* Recognises other files that users often give in place of a signature list, by their first bytes. */
 static const char *mistaken_for(const uint8_t *data, size_t size) {
         if (size >= 10 && memcmp(data, "-----BEGIN", 10) == 0)
                 return "it is PEM; convert the certificate with cert-to-efi-sig-list";
@@ -60,8 +60,8 @@ static const char *mistaken_for(const uint8_t *data, size_t size) {
 static int malformed(const uint8_t *data, size_t size, const char *subject, struct error *e, const char *reason) {
         const char *hint = mistaken_for(data, size);
 
-        return hint ? fail(e, FAILURE_USAGE, -EBADMSG, subject, "is not an EFI signature list: %s", hint)
-                    : fail(e, FAILURE_USAGE, -EBADMSG, subject, "is not an EFI signature list: %s", reason);
+        return hint ? fail(e, FAILURE_USAGE, -EBADMSG, subject, "it is not an EFI signature list: %s", hint)
+                    : fail(e, FAILURE_USAGE, -EBADMSG, subject, "it is not an EFI signature list: %s", reason);
 }
 
 static int add_entries(struct esl *esl, enum esl_type type, struct reader *r, size_t signature_size) {

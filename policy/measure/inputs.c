@@ -33,7 +33,7 @@ int parse_pcr2(const char *text, uint8_t ret[static SHA384_SIZE], struct error *
                             text, 2 * SHA384_SIZE);
         if (memcmp(value, zeros, sizeof zeros) == 0) {
                 fail(e, FAILURE_USAGE, -EINVAL, "--pcr2",
-                     "is zero, which no firmware leaves PCR2 at: it measures a separator");
+                     "it is zero, which no firmware leaves PCR2 at: it measures a separator");
                 fail_advice(e, "Take PCR2 from an attestation document of an instance of that type (`sealboot verify "
                                "--json`), or from its event log (`sealboot replay`), once you know what was loaded "
                                "there.");
@@ -139,10 +139,10 @@ static int load_keys(struct inputs *i, struct error *e) {
         keys->enabled = i->secure_boot > 0 || (i->secure_boot == 0 && keys->size[KEY_PK] > 0);
         if (keys->enabled && keys->size[KEY_PK] == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--secure-boot",
-                            "cannot be on without a platform key: give --PK");
+                            "it cannot be on without a platform key: give --PK");
         if (i->secure_boot == 0 && keys->size[KEY_PK] == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "--PK",
-                            "is missing: give all key lists that are enrolled, or --secure-boot=off");
+                            "it is missing: give all key lists that are enrolled, or --secure-boot=off");
         i->boot.keys = keys;
         return 0;
 }
@@ -182,7 +182,7 @@ static int load_disk(struct inputs *i, struct error *e) {
                 return k;
         if (!pe_section(&image->pe, ".linux")) {
                 fail(e, FAILURE_UKI, -ENOTSUP, image->path,
-                     "is not a UKI: what it starts in turn cannot be told from the disk");
+                     "it is not a UKI: what it starts in turn cannot be told from the disk");
                 fail_advice(e, "Give the images in load order instead: the boot loader, then the UKI it starts.");
                 return -ENOTSUP;
         }
@@ -213,7 +213,8 @@ int inputs_load(struct inputs *i, struct error *e) {
         int k;
 
         if (i->disk && i->n_image_paths > 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "--disk", "brings its own image: give either a disk or images");
+                return fail(e, FAILURE_USAGE, -EINVAL, "--disk",
+                            "it brings its own image: give either a disk or images");
         if (!i->disk && i->n_image_paths == 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "", "no image given");
         if (i->disk) {

@@ -32,20 +32,20 @@ static int parse_coff(struct pe *pe, struct reader *r, struct headers *h, struct
         uint32_t offset, signature;
 
         if (reader_le16(r, &dos) < 0 || dos != 0x5a4d)
-                return bad(pe, e, "is not a PE image: it does not start with \"MZ\"");
+                return bad(pe, e, "it is not a PE image: it does not start with \"MZ\"");
         if (reader_seek(r, DOS_PE_OFFSET) < 0 || reader_le32(r, &offset) < 0 || reader_seek(r, offset) < 0 ||
             reader_le32(r, &signature) < 0 || signature != 0x4550)
-                return bad(pe, e, "is not a PE image: the PE signature is missing");
+                return bad(pe, e, "it is not a PE image: the PE signature is missing");
         if (reader_le16(r, &pe->machine) < 0 || reader_le16(r, &h->n_sections) < 0 || reader_skip(r, 12) < 0 ||
             reader_le16(r, &h->optional_size) < 0 || reader_le16(r, &characteristics) < 0)
-                return bad(pe, e, "is cut short in its COFF header");
+                return bad(pe, e, "it is cut short in its COFF header");
         if (pe->machine != PE_MACHINE_X64 && pe->machine != PE_MACHINE_ARM64)
                 return fail(e, FAILURE_UKI, -EBADMSG, pe->subject,
-                            "is for machine type 0x%04x; only x86-64 (0x8664) and arm64 (0xaa64) have a NitroTPM",
+                            "it is for machine type 0x%04x; only x86-64 (0x8664) and arm64 (0xaa64) have a NitroTPM",
                             pe->machine);
         h->optional = r->offset;
         if (reader_le16(r, &magic) < 0 || magic != OPTIONAL_MAGIC_PE32_PLUS)
-                return bad(pe, e, "is not a PE32+ image");
+                return bad(pe, e, "it is not a PE32+ image");
         h->sections = h->optional + h->optional_size;
         return 0;
 }
@@ -56,42 +56,42 @@ static int parse_optional(struct pe *pe, struct reader *r, struct headers *h, st
         if (h->optional_size < OPTIONAL_DIRECTORIES + 4 || reader_seek(r, h->optional + OPTIONAL_HEADERS_SIZE) < 0 ||
             reader_le32(r, &headers_size) < 0 || reader_seek(r, h->optional + OPTIONAL_DIRECTORIES) < 0 ||
             reader_le32(r, &h->n_directories) < 0)
-                return bad(pe, e, "has an optional header that is too short");
+                return bad(pe, e, "it has an optional header that is too short");
         if (h->n_directories > DIRECTORIES_MAX || h->optional_size < OPTIONAL_DIRECTORIES + 4 + 8 * h->n_directories)
-                return bad(pe, e, "has more data directories than its optional header has room for");
+                return bad(pe, e, "it has more data directories than its optional header has room for");
         pe->headers_size = headers_size;
         pe->checksum_offset = h->optional + OPTIONAL_CHECKSUM;
         if (h->n_directories <= DIRECTORY_CERTIFICATES)
                 return 0;
         pe->directory_offset = h->optional + OPTIONAL_DIRECTORIES + 4 + 8 * DIRECTORY_CERTIFICATES;
         if (reader_seek(r, pe->directory_offset) < 0 || reader_le32(r, &offset) < 0 || reader_le32(r, &size) < 0)
-                return bad(pe, e, "is cut short in its data directories");
+                return bad(pe, e, "it is cut short in its data directories");
         pe->certificates_offset = size ? offset : 0;
         pe->certificates_size = size;
         /* Firmware hashes everything but the last `size` bytes: anywhere else the digest would cover the signature. */
         if (size && (offset > pe->size || size != pe->size - offset))
-                return bad(pe, e, "has an attribute certificate table that does not end where the file ends");
+                return bad(pe, e, "it has an attribute certificate table that does not end where the file ends");
         return 0;
 }
 
 static int parse_sections(struct pe *pe, struct reader *r, const struct headers *h, struct error *e) {
         if (h->n_sections == 0 || h->n_sections > PE_SECTIONS_MAX)
-                return fail(e, FAILURE_UKI, -EBADMSG, pe->subject, "has %u sections; expected 1 to %d", h->n_sections,
-                            PE_SECTIONS_MAX);
+                return fail(e, FAILURE_UKI, -EBADMSG, pe->subject, "it has %u sections; expected 1 to %d",
+                            h->n_sections, PE_SECTIONS_MAX);
         if (reader_seek(r, h->sections) < 0 || reader_left(r) < (size_t) h->n_sections * SECTION_HEADER_SIZE)
-                return bad(pe, e, "is cut short in its section table");
+                return bad(pe, e, "it is cut short in its section table");
         for (size_t i = 0; i < h->n_sections; i++) {
                 struct pe_section *s = &pe->sections[i];
 
                 if (reader_copy(r, s->name, 8) < 0 || reader_le32(r, &s->virtual_size) < 0 ||
                     reader_le32(r, &s->virtual_address) < 0 || reader_le32(r, &s->raw_size) < 0 ||
                     reader_le32(r, &s->raw_offset) < 0 || reader_skip(r, 16) < 0)
-                        return bad(pe, e, "is cut short in its section table");
+                        return bad(pe, e, "it is cut short in its section table");
                 s->name[8] = 0;
         }
         pe->n_sections = h->n_sections;
         if (pe->headers_size < r->offset || pe->headers_size > pe->size)
-                return bad(pe, e, "has a SizeOfHeaders that does not fit its headers or the file");
+                return bad(pe, e, "it has a SizeOfHeaders that does not fit its headers or the file");
         return 0;
 }
 
@@ -112,14 +112,14 @@ static size_t sections_in_file(const struct pe *pe, struct pe_section *out) {
         return n;
 }
 
-/* An image whose parts overlap is hashed differently by different tools, and no linker makes one. */
+/* No linker writes an image whose parts overlap, and tools differ in how they hash one. */
 static int check_layout(const struct pe *pe, struct error *e) {
         struct pe_section sorted[PE_SECTIONS_MAX] = {};
         size_t n = sections_in_file(pe, sorted), end = pe->headers_size;
         size_t limit = pe->size - pe->certificates_size;
 
         if (pe->headers_size > limit)
-                return bad(pe, e, "has an attribute certificate table inside its headers");
+                return bad(pe, e, "it has an attribute certificate table inside its headers");
         for (size_t i = 0; i < n; i++) {
                 if (sorted[i].raw_offset < end)
                         return fail(e, FAILURE_UKI, -EBADMSG, pe->subject, "section %.8s overlaps what comes before it",
@@ -141,7 +141,7 @@ int pe_parse(const void *data, size_t size, const char *subject, struct pe *ret,
         int k;
 
         if (size > PE_FILE_MAX)
-                return bad(&pe, e, "is larger than 1 GiB");
+                return bad(&pe, e, "it is larger than 1 GiB");
         k = parse_coff(&pe, &r, &h, e);
         if (k < 0)
                 return k;
@@ -165,7 +165,7 @@ static const char *machine_name(uint16_t machine) {
 int pe_check_machine(const struct pe *pe, uint16_t machine, struct error *e) {
         if (pe->machine == machine)
                 return 0;
-        return fail(e, FAILURE_UKI, -EINVAL, pe->subject, "is for %s, where %s is started: it will not boot",
+        return fail(e, FAILURE_UKI, -EINVAL, pe->subject, "it is for %s, where %s is started: it will not boot",
                     machine_name(pe->machine), machine_name(machine));
 }
 
@@ -231,7 +231,7 @@ static bool hash_image(const struct hashing *h) {
                 ok = ok && hash_range(h, sorted[i].raw_offset, (size_t) sorted[i].raw_offset + sorted[i].raw_size);
                 sum += sorted[i].raw_size;
         }
-        /* The specification's SUM_OF_BYTES_HASHED is used as an offset, gaps between sections or not. */
+        /* The specification uses SUM_OF_BYTES_HASHED as an offset, even where there are gaps between sections. */
         return ok && hash_range(h, sum, pe->size - pe->certificates_size);
 }
 
@@ -258,10 +258,10 @@ int pe_next_signature(const struct pe *pe, size_t *offset, const uint8_t **ret, 
         if (reader_seek(&r, *offset) < 0 || reader_le32(&r, &length) < 0 || reader_le16(&r, &revision) < 0 ||
             reader_le16(&r, &type) < 0 || length <= CERTIFICATE_HEADER ||
             reader_bytes(&r, length - CERTIFICATE_HEADER, ret) < 0)
-                return bad(pe, e, "has a malformed attribute certificate table");
+                return bad(pe, e, "it has a malformed attribute certificate table");
         if (revision != CERTIFICATE_REVISION_2 || type != CERTIFICATE_PKCS_SIGNED_DATA)
                 return fail(e, FAILURE_UKI, -EBADMSG, pe->subject,
-                            "has a signature of type 0x%04x, revision 0x%04x; only Authenticode (0x0002, 0x0200) is "
+                            "it has a signature of type 0x%04x, revision 0x%04x; only Authenticode (0x0002, 0x0200) is "
                             "read",
                             type, revision);
         *ret_n = length - CERTIFICATE_HEADER;

@@ -170,7 +170,7 @@ static int add_command_line(struct prediction *p, const char *text, const char *
         if (!line[0])
                 return 0;
         if (to_utf16(line, &wide, &n) < 0)
-                return fail(e, FAILURE_UKI, -EILSEQ, "command line", "is not UTF-8 text");
+                return fail(e, FAILURE_UKI, -EILSEQ, "command line", "it is not UTF-8 text");
         return prediction_add_data(p, PCR_COMMAND_LINE, EV_IPL, wide, n, why, e, "\"%s\" (UTF-16, with its NUL)", line);
 }
 
@@ -202,7 +202,7 @@ static int add_passed(struct prediction *p, const struct predicted_boot *boot, s
         }
         if (passed[0] == '@')
                 return fail(e, FAILURE_USAGE, -EINVAL, passed,
-                            "selects a profile of the UKI, which is measured in ways that are not predicted");
+                            "it selects a profile of the UKI, which is measured in ways that are not predicted");
         if (loader) {
                 r = add_command_line(p, passed, "systemd-boot measures the command line that it passes", e);
                 if (r < 0)
@@ -219,8 +219,9 @@ static int check_addon(const struct pe *addon, struct error *e) {
         for (size_t i = 0; i < ELEMENTS(unpredicted); i++)
                 if (pe_section(addon, unpredicted[i]))
                         return fail(e, FAILURE_UKI, -ENOTSUP, addon->subject, "%s",
-                                    i == 0 ? "is a UKI, not an addon: it has a .linux section"
-                                           : "has more than a command line; what that adds to PCR12 is not predicted");
+                                    i == 0 ? "it is a UKI, not an addon: it has a .linux section"
+                                           : "it has more than a command line; what that adds to PCR12 is not "
+                                             "predicted");
         return 0;
 }
 
@@ -307,7 +308,7 @@ static int add_attempts(struct prediction *p, const struct predicted_boot *boot,
 
 static int unknown_stub(const struct pe *uki, struct error *e) {
         fail(e, FAILURE_UKI, -ENOTSUP, uki->subject,
-             "has a .linux section, but its stub does not tell its version (no .sdmagic section of systemd-stub)");
+             "it has a .linux section, but its stub does not tell its version (no .sdmagic section of systemd-stub)");
         fail_advice(e, "Whether firmware measures the kernel depends on it. Give --stub-version=N: the systemd version "
                        "the stub is from; 251 for a stub of your own that starts the kernel with LoadImage(), 258 for "
                        "one that starts it itself.");
@@ -321,8 +322,9 @@ static int add_uki(struct prediction *p, const struct predicted_boot *boot, size
         int r;
 
         if (version && boot->stub_version && version != boot->stub_version)
-                return fail(e, FAILURE_USAGE, -EINVAL, "--stub-version", "is %u, but the stub of %s says that it is %u",
-                            boot->stub_version, uki->subject, version);
+                return fail(e, FAILURE_USAGE, -EINVAL, "--stub-version",
+                            "it is %u, but the stub of %s says that it is %u", boot->stub_version, uki->subject,
+                            version);
         version = version ?: boot->stub_version;
         if (version == 0)
                 return unknown_stub(uki, e);
@@ -367,8 +369,9 @@ static int check_machines(const struct predicted_boot *boot, struct error *e) {
 /* Only a UKI's stub is known to measure into PCR12 which command line it gives to the kernel. */
 static int not_a_uki(const struct predicted_boot *boot, struct error *e) {
         fail(e, FAILURE_UKI, -ENOTSUP, boot->n_images ? boot->images[boot->n_images - 1].path : "",
-             "is not a UKI (it has no .linux section), and is the last image to be started: it takes no addons, what "
-             "it starts in turn is not known, nor that PCR12 would tell of a command line");
+             "it is not a UKI (it has no .linux section), and it is the last image to be started: it takes no addons, "
+             "what "
+             "it starts is not known, and PCR12 may not cover its command line");
         fail_advice(e, "Give the images in load order, the UKI last. A kernel without a UKI's stub cannot be bound by "
                        "PCR4 and PCR12: build a UKI of it (ukify).");
         return -ENOTSUP;

@@ -52,12 +52,12 @@ struct predicted_boot {
         unsigned stub_version;    /* for images whose stub does not tell; 0: unknown */
 };
 
-/* FAILURE_UKI when the boot would fail or cannot be predicted; the advice says what to give. */
+/* FAILURE_UKI when the boot would fail or cannot be predicted. */
 int predict(const struct predicted_boot *boot, struct prediction *ret, struct error *e);
 
-/* Not predicted as a PCR value, because which sections are measured in which order depends on the stub: the SHA-384
- * digests of the sections of a UKI, as events of PCR11 in the form the stub logs them (the name, then the content).
- * Tells which section differs. */
+/* The SHA-384 digests of a UKI's sections, as events of PCR11 in the form in which the stub logs them: the name, then
+ * the content. They serve to find out which section differs. The value of PCR11 is not predicted, because the stub
+ * decides which sections it measures, and in which order. */
 int predict_sections(const struct pe *uki, struct prediction *ret, struct error *e);
 
 /* The PCR values the events of the boot lead to: PCR2 (or the value that was given for it), PCR3, PCR4, PCR12 and,

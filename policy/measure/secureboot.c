@@ -113,7 +113,7 @@ static bool is_indirect_data(const ASN1_OBJECT *type) {
         return type && OBJ_length(type) == sizeof oid && memcmp(OBJ_get0_data(type), oid, sizeof oid) == 0;
 }
 
-/* 0 and a signature; -EBADMSG for one that says nothing about this image, which firmware passes over as well. */
+/* 0 and a signature; -EBADMSG for a signature that is not of this image. Firmware ignores such a signature as well. */
 static int signature_open(struct digests *digests, const uint8_t *der, size_t size, struct signature *ret,
                           struct error *e) {
         _cleanup_(signature_done) struct signature s = {};
@@ -165,9 +165,9 @@ static bool chains_to(const struct signature *s, X509 *anchor) {
                PKCS7_verify(s->pkcs7, NULL, store, content, NULL, PKCS7_BINARY) == 1;
 }
 
-/* Whether an entry of dbx holds the hash of this certificate's to-be-signed part, whatever its revocation time: a
- * signature with a trusted time stamp from before then would still pass in firmware, but is not one to build a policy
- * on. */
+/* Whether an entry of dbx holds the hash of this certificate's to-be-signed part. The entry's revocation time is
+ * ignored: firmware still accepts a signature with a trusted time stamp from before that time, but a policy should not
+ * rely on it. */
 static bool certificate_hash_listed(X509 *x, const struct esl *dbx) {
         uint8_t *tbs = NULL, digest[EVP_MAX_MD_SIZE];
         int size = i2d_re_X509_tbs(x, &tbs);
@@ -248,7 +248,7 @@ static int signed_authority(const struct pe *pe, const struct esl *db, const str
                 _cleanup_(signature_done) struct signature s = {};
 
                 if (++n > SIGNATURES_MAX) {
-                        fail(e, FAILURE_UKI, -E2BIG, pe->subject, "has more than %d signatures", SIGNATURES_MAX);
+                        fail(e, FAILURE_UKI, -E2BIG, pe->subject, "it has more than %d signatures", SIGNATURES_MAX);
                         fail_advice(e,
                                     "Sign it anew, without those it does not need (sbattach --remove takes them off).");
                         return -E2BIG;

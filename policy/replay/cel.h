@@ -7,11 +7,14 @@
  *   {"recnum": 3, "pcr": 11, "digests": [{"hashAlg": "sha256", "digest": "<hex>"}, ...], "content_type": "systemd",
  *    "content": {"eventType": "phase", "string": "enter-initrd", ...}}
  *
- * recnum is optional; where it is given it must count up. An unfinished last record (its writer was interrupted) is
- * refused like any other damage. What is well-formed and not known is no damage: a record without "pcr" ("nv_index" and
- * "nvIndexName" in those that systemd from version 259 on writes of its NV indexes) is kept as `elsewhere`, an unknown
- * content_type is shown by its name, and a PCR for which a record has only digests of unknown algorithms, or a firmware
- * event of unknown type, has no known value. */
+ * recnum is optional; where it is given it must count up. An unfinished last record, whose writer was interrupted, is
+ * refused like any other damage. A record that is well-formed but not known is no damage:
+ *
+ *   - a record without "pcr" is kept as `elsewhere`; systemd from version 259 on writes such records, with "nv_index"
+ * and "nvIndexName", of its NV indexes;
+ *   - an unknown content_type is shown by its name;
+ *   - a PCR has no known value after a record that has only digests of unknown algorithms, or a firmware event of
+ * unknown type. */
 
 #include "replay/log.h"
 

@@ -94,8 +94,8 @@ static int add_events(struct comparisons *c, const struct replayed *r, const str
 static int need_sha384(const struct replayed *r, const char *subject, struct error *e) {
         if (streq(r->replay.bank->name, "sha384"))
                 return 0;
-        return fail(e, FAILURE_USAGE, -EINVAL, subject, "is of the SHA-384 bank, and the logs are replayed in %s",
-                    r->replay.bank->name);
+        return fail(e, FAILURE_USAGE, -EINVAL, subject,
+                    "its values are of the SHA-384 bank, and the logs are replayed in %s", r->replay.bank->name);
 }
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
@@ -114,7 +114,7 @@ static int add_reference(struct comparisons *c, const struct replayed *r, const 
                         continue;
                 if (pcr >= PCR_COUNT)
                         return fail(e, FAILURE_USAGE, -EINVAL, subject,
-                                    "holds PCR%u, which no TPM has: is it an enclave's?", pcr);
+                                    "it holds PCR%u, which no TPM has: is it the reference of an enclave?", pcr);
                 k = add_value(c, r, side, pcr, reference->pcr[pcr], VALUE_EXPECTED, e);
                 if (k < 0)
                         return k;
@@ -158,7 +158,8 @@ int compare_with_document(struct comparisons *c, const struct replayed *r, const
         if (k < 0)
                 return k;
         if (document->kind != DOCUMENT_NITROTPM)
-                return fail(e, FAILURE_DOCUMENT, -EINVAL, path, "is of a Nitro Enclave: its PCRs are not a TPM's");
+                return fail(e, FAILURE_DOCUMENT, -EINVAL, path,
+                            "it is the document of a Nitro Enclave, whose PCRs are not those of a TPM");
         for (unsigned pcr = 0; pcr < PCR_COUNT; pcr++) {
                 if (!document->pcr[pcr])
                         continue;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a firmware event says, in words. The events of a log are not authenticated, and not measured themselves for
- * every type: the words help a person, the digests decide. Returns malloc'ed printable text; NULL when out of memory.
- */
+/* What a firmware event says, in words. These words are for a person; a comparison uses the digests alone, because the
+ * data of an event is not authenticated, and not every type of event has a digest of its data. Returns malloc'ed
+ * printable text; NULL when out of memory. */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -28,7 +28,7 @@ static int cut_short(const char *subject, const struct reader *r, size_t number,
 
 static int parse_algorithms(struct reader *r, const char *subject, struct format *f, struct error *e) {
         if (reader_le32(r, &f->n) < 0 || f->n == 0 || f->n > ALGORITHMS_MAX)
-                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "names no digest algorithms, or more than %d",
+                return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "it names no digest algorithms, or more than %d",
                             ALGORITHMS_MAX);
         for (size_t i = 0; i < f->n; i++) {
                 struct algorithm *a = &f->algorithms[i];
@@ -39,11 +39,11 @@ static int parse_algorithms(struct reader *r, const char *subject, struct format
                 a->known = pcr_algorithm(a->id);
                 if (a->size == 0 || (a->known && a->known->size != a->size))
                         return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject,
-                                    "says that digests of algorithm 0x%04x have %u bytes", a->id, a->size);
+                                    "it says that digests of algorithm 0x%04x have %u bytes", a->id, a->size);
                 for (size_t j = 0; j < i; j++)
                         if (f->algorithms[j].id == a->id)
                                 return fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject,
-                                            "names digest algorithm 0x%04x twice", a->id);
+                                            "it names digest algorithm 0x%04x twice", a->id);
         }
         return 0;
 }
@@ -62,7 +62,7 @@ static int parse_header(struct reader *r, const char *subject, struct format *f,
         if (pcr != 0 || type != EV_NO_ACTION || reader_copy(&event, found, sizeof found) < 0 ||
             memcmp(found, signature, sizeof found) != 0) {
                 fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject,
-                     "is not a crypto-agile event log: it does not start with \"%s\"", signature);
+                     "it is not a crypto-agile event log: it does not start with \"%s\"", signature);
                 fail_advice(e, "A log with SHA-1 digests only cannot be compared with the SHA-384 bank; give "
                                "/sys/kernel/security/tpm0/binary_bios_measurements of a TPM 2.0.");
                 return -EBADMSG;
@@ -188,7 +188,7 @@ int eventlog_parse(const void *data, size_t size, const char *subject, struct ev
 
         k = parse_header(&r, subject, &f, e);
         if (k == 0 && !any_known(&f))
-                k = fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "has no digests of an algorithm we know");
+                k = fail(e, FAILURE_EVENT_LOG, -EBADMSG, subject, "it has no digests of an algorithm we know");
         while (k == 0 && reader_left(&r) > 0 && (r.offset < filling || reader_left(&r) < FILLING_MIN))
                 k = parse_event(&r, subject, &f, &l, e);
         if (k < 0)

@@ -18,7 +18,7 @@ int event_log_add(struct event_log *l, struct log_event *event, const char *subj
         int k = 0;
 
         if (l->n >= LOG_EVENTS_MAX)
-                k = fail(e, FAILURE_EVENT_LOG, -E2BIG, subject, "has more than %d events", LOG_EVENTS_MAX);
+                k = fail(e, FAILURE_EVENT_LOG, -E2BIG, subject, "it has more than %d events", LOG_EVENTS_MAX);
         else if (!event->type_name || !event->text)
                 k = fail_oom(e);
         else if ((l->n & (l->n - 1)) == 0) {

@@ -33,8 +33,7 @@ struct log_event {
         char *text;      /* what was measured, in printable words, by what the log says */
         enum text_is text_is;
         bool extended;  /* false: only noted (EV_NO_ACTION), or `elsewhere` */
-        bool elsewhere; /* a record that names no PCR, such as those of systemd's NV indexes: of nothing replayed here
-                         */
+        bool elsewhere; /* a record of no PCR, such as those of systemd's NV indexes; it is not replayed */
         size_t n_digests;
         struct log_digest digests[PCR_BANKS_MAX];
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Which events tell that the firmware ran before the image, or was told to run, code that is neither its own nor the
- * image's:
+/* Findings about the boot in its log: events by which the firmware ran code before the image that is neither its own
+ * nor the image's, or was told to run such code.
  *
  *   EV_EFI_BOOT_SERVICES_DRIVER,     in PCR2: an option ROM, or a driver that Driver#### names
  *   EV_EFI_RUNTIME_SERVICES_DRIVER
@@ -14,7 +14,7 @@
 
 #include "replay/log.h"
 
-/* What the event tells of that, in words; NULL: nothing. */
+/* The finding of this event, in words; NULL: none. */
 const char *event_outside(const struct log_event *event);
 
 /* Whether the event is of a UEFI driver from outside the firmware. */

@@ -276,7 +276,7 @@ static int compare_one(struct session *s, const char *option, int (*compare)(str
         if (r < 0 || s->comparisons.n > before)
                 return r;
         /* An empty comparison must not count as success. */
-        fail(e, FAILURE_USAGE, -EINVAL, option, "compares nothing: it has none of the PCRs asked for");
+        fail(e, FAILURE_USAGE, -EINVAL, option, "it compares nothing: the other side has none of the PCRs asked for");
         fail_advice(e, "Give --pcr a PCR that it has a value for, or leave --pcr out.");
         return -EINVAL;
 }

@@ -37,7 +37,7 @@ static int read_value(const char *text, uint8_t **ret, size_t *ret_n, struct err
         if (!value)
                 return fail_oom(e);
         if (strlen(text) % 2 != 0 || hex_decode(text, value, n) < 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, text, "is neither hex digits nor @FILE");
+                return fail(e, FAILURE_USAGE, -EINVAL, text, "it is neither hex digits nor @FILE");
         *ret = TAKE(value);
         *ret_n = n;
         return 0;

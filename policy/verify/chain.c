@@ -32,7 +32,7 @@ EVP_PKEY *chain_key(const struct chain *c) {
         return X509_get0_pubkey(c->certificate[0]);
 }
 
-/* "certificate 2 of 5 (CN)": a person finds it with that, in openssl's output too. */
+/* "certificate 2 of 5 (CN)": enough to find it in openssl's output. */
 static const char *name_of(const struct chain *c, size_t i, char buffer[static 192]) {
         char cn[128] = "no common name";
 
@@ -97,7 +97,7 @@ static bool is_p384(EVP_PKEY *key) {
                streq(group, SN_secp384r1);
 }
 
-/* Key usage bits are UINT32_MAX when the extension is absent, which for these certificates is no licence. */
+/* OpenSSL sets every key usage bit when the extension is absent. Here an absent extension allows nothing. */
 static bool may(X509 *x, uint32_t usage) {
         return X509_get_extension_flags(x) & EXFLAG_KUSAGE && X509_get_key_usage(x) & usage;
 }
@@ -140,7 +140,8 @@ static int check_link(const struct chain *c, size_t i, const char *source, struc
         return 0;
 }
 
-/* What the checks above do not name: critical extensions nobody here knows, name constraints, proxies. */
+/* OpenSSL's own checks find what those above do not look for: unknown critical extensions, name constraints, proxies.
+ */
 static int check_rfc5280(const struct chain *c, const char *source, struct error *e) {
         _cleanup_(X509_STORE_freep) X509_STORE *store = X509_STORE_new();
         _cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
@@ -213,7 +214,7 @@ int chain_valid_at(const struct chain *c, const char *source, int64_t at, struct
         struct tm tm;
 
         if (!gmtime_r(&t, &tm) || strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, source, "%lld is no time", (long long) at);
+                return fail(e, FAILURE_USAGE, -EINVAL, source, "%lld is not a time", (long long) at);
         for (size_t i = 0; i < c->n; i++) {
                 const ASN1_TIME *from = X509_get0_notBefore(c->certificate[i]),
                                 *to = X509_get0_notAfter(c->certificate[i]);
@@ -262,10 +263,11 @@ int root_from_pem(const char *pem, size_t size, const char *source, uint8_t ret[
                 return fail_oom(e);
         x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
         if (!x)
-                return fail(e, FAILURE_USAGE, -EINVAL, source, "holds no certificate in PEM");
+                return fail(e, FAILURE_USAGE, -EINVAL, source, "it holds no certificate in PEM");
         second = PEM_read_bio_X509(bio, NULL, NULL, NULL);
         if (second)
-                return fail(e, FAILURE_USAGE, -EINVAL, source, "holds more than one certificate; give the root alone");
+                return fail(e, FAILURE_USAGE, -EINVAL, source,
+                            "it holds more than one certificate; give the root alone");
         if (X509_digest(x, EVP_sha256(), ret, &n) != 1 || n != ROOT_FINGERPRINT_SIZE)
                 return fail_oom(e);
         return 0;

@@ -2,12 +2,12 @@
 #pragma once
 
 /* The certificates of an attestation document: certificate, then cabundle backwards, up to a pinned root (AWS,
- * "Verifying the root of trust"; RFC 5280, section 6). There is one path and it is the one presented: nothing is
- * searched for or reordered.
+ * "Verifying the root of trust"; RFC 5280, section 6). The path is the one that the document presents: no certificate
+ * is searched for, and none is put into another place.
  *
- * Every key is P-384 and every signature ecdsa-with-SHA384. Every issuer says so (basicConstraints CA, keyCertSign) and
- * keeps its path length; the leaf is no CA. AWS publishes revocation lists but not for the last two links, which live
- * hours, and they are not consulted here. */
+ * Every key is on P-384, and every signature is ecdsa-with-SHA384. Every issuer is marked as a CA (basicConstraints,
+ * keyCertSign) and keeps its path length; the leaf is no CA. Revocation lists are not read: AWS publishes none for the
+ * last two certificates, which are valid for hours. */
 
 #include <openssl/x509.h>
 
@@ -26,14 +26,14 @@ struct chain {
         size_t n;
 };
 
-/* Builds and verifies the chain at no particular time. FAILURE_DOCUMENT, -EBADMSG. */
+/* Builds and verifies the chain without regard to the time. FAILURE_DOCUMENT, -EBADMSG. */
 int chain_build(const struct document *d, const char *source, const uint8_t root[static ROOT_FINGERPRINT_SIZE],
                 struct chain *ret, struct error *e);
 
 /* Every certificate is within its validity at this time (seconds since 1970). FAILURE_DOCUMENT, -EKEYEXPIRED. */
 int chain_valid_at(const struct chain *c, const char *source, int64_t at, struct error *e);
 
-/* All of it, in one: chain, validity at this time, signature. */
+/* Verifies chain, validity at this time, and signature. */
 int document_authenticate(const struct document *d, const char *source,
                           const uint8_t root[static ROOT_FINGERPRINT_SIZE], int64_t at, struct error *e);
 

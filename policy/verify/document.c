@@ -7,7 +7,6 @@
 #include "evidence/cbor.h"
 
 enum {
-        COSE_SIGN1_TAG = 18,
         COSE_HEADER_ALG = 1,
         COSE_ES384 = -35,
         ATTRIBUTE_MAX = 1024, /* certificates, public_key, user_data, nonce */
@@ -332,7 +331,7 @@ static int parse_message(struct parse *p, struct document *d) {
         if (r < 0)
                 return r;
         if (item.kind == CBOR_TAG) {
-                if (item.value != COSE_SIGN1_TAG)
+                if (item.value != CBOR_TAG_COSE_SIGN1)
                         return refuse(p, "has CBOR tag %llu, expected 18 (COSE_Sign1) or none",
                                       (unsigned long long) item.value);
                 r = next(p, &item);

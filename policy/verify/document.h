@@ -5,15 +5,17 @@
  * CBOR map (AWS, "Cryptographic attestation", and the published nitro_enclaves documents).
  *
  *     [18(]  [ h'a1013822' = {1: -35}, {}, payload, signature (r || s, 96 bytes) ]  [)]
- *     payload: { module_id, digest "SHA384", timestamp (ms), nitrotpm_pcrs | pcrs: {index: 48 bytes}, certificate
- * (DER), cabundle [root, ..., issuing] (DER), public_key, user_data, nonce: bytes | null }
  *
- * Two readers must never see two documents in the same bytes. So every length is definite and in its shortest form,
- * every key is known and there once, every value has its type and size, and nothing follows. One thing is allowed
- * because AWS sends it: the payload map alone may be of indefinite length.
+ *     payload: { module_id, digest "SHA384", timestamp (ms), nitrotpm_pcrs | pcrs: {index: 48 bytes},
+ *                certificate (DER), cabundle [root, ..., issuing] (DER),
+ *                public_key, user_data, nonce: bytes | null }
  *
- * Parsing proves nothing: until chain.h and document_signature() have said so, every value is whatever the sender
- * wrote. */
+ * Two readers must never read two different documents from the same bytes. Therefore every length is definite and in
+ * its shortest form, every key is known and occurs once, every value has the right type and size, and nothing follows.
+ * There is one exception, because AWS sends it: the payload map may be of indefinite length.
+ *
+ * Parsing proves nothing. Before chain.h and document_signature() have succeeded, every value is what the sender wrote.
+ */
 
 #include <openssl/evp.h>
 
@@ -31,7 +33,8 @@ enum document_kind {
         DOCUMENT_ENCLAVE,  /* pcrs: 0 image, 1 kernel, 2 application, 3 role, 4 instance id, 8 signer */
 };
 
-/* Borrowed bytes. data is NULL when the document has none (absent or null), which is not the same as empty. */
+/* Borrowed bytes. data is NULL when the document does not have the field, or has null in it; an empty field is not
+ * NULL. */
 struct bytes {
         const uint8_t *data;
         size_t size;

@@ -119,7 +119,7 @@ static int parse_set(json_object *o, char *source, struct references *to, struct
         int k;
 
         if (!measurements)
-                k = fail(e, FAILURE_USAGE, -EINVAL, source, "has no \"Measurements\" object");
+                k = fail(e, FAILURE_USAGE, -EINVAL, source, "it has no \"Measurements\" object");
         else
                 k = parse_measurements(measurements, &r, e);
         if (k == 0 && json_object_object_get_ex(o, "SecureBoot", &secure_boot)) {
@@ -178,7 +178,7 @@ int references_parse(struct references *to, const char *text, size_t size, const
         array = json_object_is_type(o, json_type_array);
         sets = array ? json_object_array_length(o) : 1;
         if (sets == 0 || sets > REFERENCE_SETS_MAX)
-                return fail(e, FAILURE_USAGE, -EINVAL, source, "holds %zu sets; expected 1 to %d", sets,
+                return fail(e, FAILURE_USAGE, -EINVAL, source, "it holds %zu sets; expected 1 to %d", sets,
                             REFERENCE_SETS_MAX);
         for (size_t i = 0; i < sets; i++) {
                 char *name = NULL;

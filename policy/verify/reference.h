@@ -10,8 +10,8 @@
  *
  * A file holds one such object, or an array of them: several accepted images, as during a rolling update. Beside
  * "Measurements", "SecureBoot": true or false says for which state PCR7 was computed; `sealboot measure` writes it,
- * other tools do not. Other keys there say more about an image and are ignored; a key inside "Measurements" that is not
- * known is refused, because a value that nobody compares would pass for one that was compared. */
+ * other tools do not. Other keys there are ignored. An unknown PCR inside "Measurements" is refused: it would not be
+ * compared, and the user would believe that it was. */
 
 #include "basic/json.h"
 #include "evidence/registers.h"
@@ -43,15 +43,15 @@ static inline bool reference_has(const struct reference *r, unsigned pcr) {
         return pcr < PCR_COUNT_MAX && (r->present & (UINT32_C(1) << pcr)) != 0;
 }
 
-/* Whose measurements these are: only a NitroTPM has PCR7 and PCR9 to PCR15, and an enclave always has one of 0, 1, 2, 3
- * and 8. */
+/* Whether these are the measurements of a NitroTPM: only a NitroTPM has PCR7 and PCR9 to PCR15, and an enclave always
+ * has one of PCR0, 1, 2, 3 and 8. */
 static inline bool reference_is_nitrotpm(const struct reference *r) {
         return (r->present & 0xfe80) != 0 || (r->present & 0x010f) == 0;
 }
 
-/* What PCR4 does not cover: PCR2 tells of a UEFI driver from outside the firmware, which runs before the image and may
- * change it in memory after it was measured; PCR12 tells of an appended command line. PCR7 can stand in for both where
- * it is the value of Secure Boot on. Whether a NitroTPM set has PCR4, but neither `pcr` (2 or 12) nor that. */
+/* Whether the set has PCR4 of a NitroTPM but lacks `pcr`, which is PCR2 or PCR12. PCR4 does not cover what these two
+ * do: a UEFI driver from outside the firmware, which runs before the image and can change it in memory after it was
+ * measured (PCR2), and an appended command line (PCR12). A PCR7 of Secure Boot on replaces both. */
 static inline bool reference_lacks(const struct reference *r, unsigned pcr, bool secure_boot) {
         return reference_is_nitrotpm(r) && reference_has(r, PCR_IMAGE) && !reference_has(r, pcr) &&
                !(secure_boot && reference_has(r, PCR_SECURE_BOOT));

@@ -3,14 +3,14 @@
 #define SEALBOOT_VERIFY_H
 
 /* clang-format off */
-/* Verify attestation documents of NitroTPM and AWS Nitro Enclaves in a service of your own: KMS is not the only one who
- * may want to know what booted before it answers.
+/* Verify attestation documents of NitroTPM and AWS Nitro Enclaves in a service of your own, as AWS KMS does before it
+ * releases a key: the service learns what the instance booted before it answers.
  *
  *     struct sealboot_verifier *v = sealboot_verifier_new();
  *
- *     sealboot_verifier_expect_nonce(v, nonce, sizeof nonce);        // yours: without it, it may be a replay
+ *     sealboot_verifier_expect_nonce(v, nonce, sizeof nonce);        // fresh: else it may be a replay
  *     sealboot_verifier_add_reference(v, json, strlen(json), "v7");  // as `sealboot measure` writes it
- *     sealboot_verifier_require_whole_reference(v, 1);               // and nothing less
+ *     sealboot_verifier_require_whole_reference(v, 1);               // refuse a partial reference
  *     if (sealboot_verifier_run(v, document, size) == 0)
  *             key = sealboot_verifier_public_key(v, &key_size);      // that instance alone holds its private half
  *     else

@@ -49,7 +49,7 @@ struct expected {
 struct sealboot_verifier {
         uint8_t root[ROOT_FINGERPRINT_SIZE];
         int64_t time, max_age;
-        bool whole; /* a set that does not cover all of the boot is refused */
+        bool whole; /* refuse a reference that does not cover all of the boot */
         bool tls;   /* of this run: the document is for `user_data`'s TLS key, and for nothing else */
         struct expected nonce, user_data, public_key;
         struct references references;
@@ -137,14 +137,14 @@ int sealboot_verifier_set_root(struct sealboot_verifier *v, const char *pem, siz
 
 int sealboot_verifier_set_time(struct sealboot_verifier *v, int64_t seconds) {
         if (seconds < SEALBOOT_TIME_DOCUMENT)
-                return invalid(v, "time", "is before 1970");
+                return invalid(v, "time", "it is before 1970");
         v->time = seconds;
         return 0;
 }
 
 int sealboot_verifier_set_max_age(struct sealboot_verifier *v, int64_t seconds) {
         if (seconds < 0)
-                return invalid(v, "max age", "is negative");
+                return invalid(v, "max age", "it is negative");
         v->max_age = seconds;
         return 0;
 }
@@ -193,7 +193,7 @@ int sealboot_verifier_add_model_digest(struct sealboot_verifier *v, const uint8_
         return 0;
 }
 
-/* The first part: is this a document that the root vouches for? Returns what run() returns. */
+/* The first part: whether the root vouches for the document. Returns what sealboot_verifier_run() returns. */
 static int authenticate(struct sealboot_verifier *v, size_t size) {
         _cleanup_chain_ struct chain chain = {};
         int64_t signed_at;
@@ -325,7 +325,8 @@ static void check_debug_mode(struct sealboot_verifier *v) {
                 set(v, CHECK_DEBUG_MODE, SEALBOOT_PASSED, "PCR0 is not zero, so the enclave is not in debug mode");
 }
 
-/* "": nothing, as of an enclave, whose PCR2 is of the application, and of an emulator without firmware. */
+/* Empty where PCR2 says nothing of drivers: an enclave measures its application there, and an emulator may have no
+ * firmware. */
 static const char *what_pcr2_says(const struct document *d) {
         const uint8_t *pcr = d->pcr[PCR_DRIVERS];
         uint8_t alone[SHA384_SIZE];
@@ -380,8 +381,8 @@ static bool insists_on(const struct sealboot_verifier *v, const struct reference
         return v->whole && reference_lacks(r, pcr, says_secure_boot(r));
 }
 
-/* The first set that the document meets, one that covers the boot rather than one that does not; or NULL with the
- * differences in words. */
+/* The first set that the document meets. A set that covers all of the boot is preferred to one that does not. NULL: the
+ * document meets none, and *ret_differences says why. */
 static const struct reference *find_reference(struct sealboot_verifier *v, char **ret_differences) {
         const struct reference *met = NULL;
         size_t size;
@@ -443,7 +444,7 @@ static const char *why_not_compared(const struct sealboot_verifier *v, const str
         return text;
 }
 
-/* Of a NitroTPM: what PCR4 does not cover, by the PCR that tells of it. */
+/* For a NitroTPM: whether the PCR was compared that covers what PCR4 does not. */
 static void check_beside_pcr4(struct sealboot_verifier *v, enum check check, unsigned pcr, const struct reference *met,
                               const char *uncovered, const char *found) {
         char why[REASON_MAX];
@@ -483,7 +484,8 @@ static void check_command_line(struct sealboot_verifier *v, const struct referen
                                                                   : "; it is not zero: something was added");
 }
 
-/* A driver that is not the firmware's runs before the image, and may change it in memory after it was measured. */
+/* A driver from outside the firmware runs before the image, and can change the image in memory after it was measured.
+ */
 static void check_drivers(struct sealboot_verifier *v, const struct reference *met) {
         if (v->document.kind == DOCUMENT_ENCLAVE)
                 set(v, CHECK_DRIVERS, SEALBOOT_NOT_CHECKED, "does not apply to an enclave, which has no UEFI firmware");
@@ -538,7 +540,7 @@ static int run(struct sealboot_verifier *v, const void *document, size_t size) {
 
         reset(v);
         if (v->max_age >= 0 && v->time == SEALBOOT_TIME_DOCUMENT)
-                return invalid(v, "max age", "has no meaning at the document's own time");
+                return invalid(v, "max age", "it has no meaning at the document's own time");
         v->copy = malloc(MIN_OF(size, (size_t) DOCUMENT_MAX + 1) + 1);
         if (!v->copy)
                 return answer(v, fail_oom(&v->error));
@@ -570,22 +572,22 @@ int sealboot_verifier_run(struct sealboot_verifier *v, const void *document, siz
         return run(v, document, size);
 }
 
-/* What would leave a gap that the caller of sealboot_verify_tls() cannot see in its answer. */
+/* Refuses settings with which a document would pass that proves less than sealboot_verify_tls() promises. */
 static int check_tls_arguments(struct sealboot_verifier *v, size_t key_size, const void *nonce, size_t nonce_size) {
         if (v->nonce.set || v->user_data.set || v->public_key.set)
                 return invalid(v, "expectation",
                                "sealboot_verify_tls() itself says what nonce, user data and public "
                                "key must be");
         if (v->references.n == 0)
-                return invalid(v, "reference", "there is none, and without one any instance of anybody passes");
+                return invalid(v, "reference", "there is none, and without one every instance of every owner passes");
         if (key_size == 0 || key_size > SEALBOOT_TLS_KEY_MAX)
-                return invalid(v, "TLS key", "is not a SubjectPublicKeyInfo in DER of at most 1024 bytes");
+                return invalid(v, "TLS key", "it is not a SubjectPublicKeyInfo in DER of at most 1024 bytes");
         if (v->time == SEALBOOT_TIME_DOCUMENT)
                 return invalid(v, "time", "the document's own time proves nothing about freshness");
         if (nonce && nonce_size < SEALBOOT_TLS_NONCE_MIN)
-                return invalid(v, "nonce", "is shorter than 8 bytes: it could have been guessed");
+                return invalid(v, "nonce", "it is shorter than 8 bytes: it could have been guessed");
         if (!nonce && v->max_age < 0)
-                return invalid(v, "max age", "is needed where there is no nonce: the document may be an old one");
+                return invalid(v, "max age", "it is needed where there is no nonce: the document may be an old one");
         return 0;
 }
 
@@ -595,10 +597,13 @@ int sealboot_verify_tls(struct sealboot_verifier *v, const void *document, size_
 
         reset(v);
         r = check_tls_arguments(v, key_size, nonce, nonce_size);
-        if (r == 0 && nonce)
-                r = expect(v, &v->nonce, "nonce", nonce, nonce_size);
         if (r < 0)
                 return r;
+        if (nonce) {
+                r = expect(v, &v->nonce, "nonce", nonce, nonce_size);
+                if (r < 0)
+                        return r;
+        }
         tls_user_data(key, key_size, v->user_data.data);
         v->tls = true;
         r = run(v, document, size);

@@ -168,11 +168,11 @@ static void test_files_that_overlap(void **state _unused_) {
                 if (addon == 5)
                         assert_ok(find(disk, n, &boot, &e), &e);
                 else
-                        assert_refused(find(disk, n, &boot, &e), &e, FAILURE_UKI, "together are larger");
+                        assert_refused(find(disk, n, &boot, &e), &e, FAILURE_UKI, "are together larger");
         }
         put(disk, BOOT_DIRECTORY + 28, 702, 4);
         put(disk, ADDON_DIRECTORY + 32 + 28, VOLUME_ROOM, 4);
-        assert_refused(find(disk, n, &(struct disk_boot) {}, &e), &e, FAILURE_UKI, "together are larger");
+        assert_refused(find(disk, n, &(struct disk_boot) {}, &e), &e, FAILURE_UKI, "are together larger");
 }
 
 /* What the stub would measure and we do not predict. */

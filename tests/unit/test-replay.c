@@ -437,9 +437,9 @@ static void test_what_cannot_be_compared_is_refused(void **state _unused_) {
         assert_refused(compare_with_reference(&c, &r, "given", &enclave, &e), &e, FAILURE_USAGE,
                        "holds PCR24, which no TPM has");
         assert_refused(compare_with_reference(&c, &other, "given", &enclave, &e), &e, FAILURE_USAGE,
-                       "is of the SHA-384 bank, and the logs are replayed in sha256");
+                       "its values are of the SHA-384 bank, and the logs are replayed in sha256");
         assert_refused(compare_with_document(&c, &r, "d", &(struct document) { .kind = DOCUMENT_ENCLAVE }, &e), &e,
-                       FAILURE_DOCUMENT, "is of a Nitro Enclave");
+                       FAILURE_DOCUMENT, "is the document of a Nitro Enclave");
         assert_int_equal(c.n, 0);
 }
 
