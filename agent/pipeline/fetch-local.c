@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The local source: sealed objects in a directory, for the owner who opens his own model. It waits for the key and then
- * reads parts as the S3 source does. */
+/* The local source: sealed objects in a directory, for an owner who unseals a model. It waits for the data key, and
+ * then reads parts as the S3 source does. */
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -58,7 +58,7 @@ static int read_part(struct part *p, uint8_t *buffer) {
         return part_finish(p);
 }
 
-/* Blocks until there is a part and the key to open it with; false at the end. */
+/* Waits until there is a part, and the data key to open it with. False: there will be no more parts. */
 static bool wait_for_part(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uint32_t *ret_end) {
         while (!job_stopped(u)) {
                 if (atomic_load_explicit(&u->has_key, memory_order_acquire)) {
@@ -69,7 +69,7 @@ static bool wait_for_part(struct unseal *u, struct file **ret_file, uint32_t *re
                 }
                 pthread_mutex_lock(&u->lock);
                 if (!job_stopped(u)) {
-                        /* Wake-ups are hints here: one may come between the look and the wait. */
+                        /* A wake-up may come before the wait begins: do not wait long. */
                         struct timespec until = clock_condition_deadline(20);
 
                         pthread_cond_timedwait(&u->changed, &u->lock, &until);

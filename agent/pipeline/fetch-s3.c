@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* The S3 source: each worker thread drives its share of the connections with one curl_multi. A slot is one connection
- * and the part on it. A slot whose part came before the key waits with it, so what is fetched ahead is one part a
- * connection. */
+ * and the part on it. Before the data key is known, a slot waits with its complete part: at most one part for each
+ * connection is fetched ahead. */
 
 #include <curl/curl.h>
 #include <sched.h>
@@ -12,22 +12,22 @@
 #include "pipeline/part.h"
 
 enum {
-        /* To begin with: an instance's network grows with its CPUs. tuning.h goes on from there. */
+        /* The first number of connections, since larger instances have faster networks. tuning.h changes it then. */
         CONNECTIONS_FEWEST = 8,
         CONNECTIONS_PER_WORKER = 4,
         CONNECTIONS_MAX = 128,
-        RECEIVE_BUFFER = 256 * 1024, /* what curl reads at once; TLS hands out records of 16 KiB in any case */
+        RECEIVE_BUFFER = 256 * 1024, /* curl reads as much at once; with TLS, records of 16 KiB */
         POLL_MS = 1000,
-        /* Between being told that bytes are there and reading them: so that more are, on more connections. Reading at
-         * once costs a tenth to a fifth more CPU time, in calls that bring a few kilobytes each. */
+        /* The wait between the arrival of bytes and reading them: more bytes arrive, on more connections. Without it,
+         * each read brings a few kilobytes, which costs a tenth to a fifth more CPU time. */
         GATHER_US = 200,
 };
 
-/* AES-128 costs a quarter less than AES-256 here, and what it protects is sealed already. */
+/* AES-128 costs a quarter less than AES-256, and suffices: the bytes are sealed already. */
 #define TLS_1_2_CIPHERS "ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20"
 #define TLS_1_3_CIPHERS "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
-/* A range that fails now and then is S3's normal; from this many failures on without progress it is worth a word. */
+/* With S3, a range fails now and then. A message is shown after this many failures without progress. */
 enum { ATTEMPTS_TOLD = 3 };
 static const struct retry_policy range_policy = { .deadline_ms = 60 * 1000, .base_ms = 50, .cap_ms = 5000 };
 
@@ -39,12 +39,13 @@ struct slot {
         CURL *easy;
         struct http_call *call;
         struct retry retry;
-        bool refresh;     /* credentials, on the next attempt */
-        int64_t again_ns; /* SLOT_BACKOFF: when */
-        uint64_t reached; /* when this attempt began */
+        bool refresh;     /* the next attempt needs new credentials */
+        int64_t again_ns; /* SLOT_BACKOFF: the time of the next attempt */
+        uint64_t reached; /* part_reached() when this attempt began */
 };
 
-struct lane { /* what one worker thread has */
+/* One worker thread's own. */
+struct lane {
         struct unseal *job;
         CURLM *multi;
         struct verity_hash *hash;
@@ -64,7 +65,7 @@ static void slot_cancel(struct lane *l, struct slot *s) {
         slot_release(s);
 }
 
-/* Ends the part with an error: the job's, or its file's alone. */
+/* Ends the part with an error of its file. */
 static void slot_fail(struct slot *s, int r, const struct error *e) {
         job_file_fail(s->part.file, r, e);
         slot_release(s);
@@ -102,7 +103,7 @@ static int slot_transfer(struct lane *l, struct slot *s, struct error *e) {
                 return r;
         s->reached = part_reached(&s->part);
         s->refresh = false;
-        /* A libcurl without OpenSSL may not take these; its own choice is safe, too. */
+        /* A libcurl without OpenSSL may refuse these lists. Its own choice is safe, too. */
         (void) curl_easy_setopt(s->easy, CURLOPT_SSL_CIPHER_LIST, TLS_1_2_CIPHERS);
         (void) curl_easy_setopt(s->easy, CURLOPT_TLS13_CIPHERS, TLS_1_3_CIPHERS);
         if (curl_easy_setopt(s->easy, CURLOPT_WRITEFUNCTION, on_body) != CURLE_OK ||
@@ -124,7 +125,7 @@ static void slot_begin(struct lane *l, struct slot *s) {
                 slot_fail(s, r, &e);
 }
 
-/* Slots are made when there is something for them to do: most jobs never need all. */
+/* Makes what a slot needs, when it gets its first part: most jobs do not use all slots. */
 static int slot_ready(struct lane *l, struct slot *s, struct error *e) {
         int r;
 
@@ -138,7 +139,7 @@ static int slot_ready(struct lane *l, struct slot *s, struct error *e) {
         return r;
 }
 
-/* False: nothing to take now. */
+/* False: there is no part to take now. */
 static bool slot_take(struct lane *l, struct slot *s) {
         struct error e = { 0 };
         uint32_t first, end;
@@ -177,8 +178,8 @@ static void slot_retry(struct slot *s, bool refresh, struct error *why) {
         struct unseal *u = s->part.file->job;
         unsigned wait_ms;
 
-        /* The deadline is for standing still: it runs from the first break, and from each that whole frames came
-         * before. */
+        /* The deadline is for transfers without progress: it begins again after each transfer that brought whole
+         * frames. */
         part_rewind(&s->part);
         if (s->retry.attempts == 0 || part_reached(&s->part) > s->reached)
                 retry_begin(&s->retry, &range_policy);
@@ -206,7 +207,7 @@ static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
                 slot_release(s);
         else if (s->part.error.failure != FAILURE_NONE)
                 slot_fail(s, -EBADMSG, &s->part.error);
-        else if (part_full(&s->part)) /* a first request asks for more than its part turns out to be */
+        else if (part_full(&s->part)) /* a first request asks for more than its part */
                 slot_finish(s);
         else if (verdict == HTTP_OK) {
                 fail(&e, FAILURE_SEALED_FORMAT, -EBADMSG, f->subject, "it is truncated: it ends inside %s",
@@ -218,8 +219,9 @@ static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
                 slot_retry(s, verdict == HTTP_REFRESH, &e);
 }
 
-/* Gives every slot that can go on something to do; says how long the lane may sleep, and whether anything is left at
- * all. */
+/* Gives each slot that can go on something to do. *ret_sleep_ms: how long the lane may sleep. False: nothing is left to
+ * do.
+ */
 static bool lane_advance(struct lane *l, int *ret_sleep_ms) {
         size_t open = atomic_load_explicit(&l->job->connections, memory_order_relaxed) / l->job->n_lanes;
         bool busy = false, running = false, has_key = atomic_load_explicit(&l->job->has_key, memory_order_acquire);
@@ -360,7 +362,7 @@ int fetch_s3_start(struct unseal *u, struct error *e) {
         unsigned fixed = u->options.connections, workers = fetch_workers(&u->options), lane_slots;
         int r;
 
-        /* A worker without a connection would have nothing to do. */
+        /* Each worker needs a connection. */
         workers = fixed > 0 ? MIN_OF(workers, fixed) : workers;
         u->n_lanes = workers;
         u->max_connections = fixed ?: MAX_OF((unsigned) CONNECTIONS_MAX, workers);

@@ -7,7 +7,7 @@
 
 #include "pipeline/room.h"
 
-enum { POPULATE_STEP = 4 * 1024 * 1024 }; /* mapped for that long, it counts as our memory */
+enum { POPULATE_STEP = 4 * 1024 * 1024 }; /* while it is mapped, it counts as memory of this process */
 
 /* ---- failing */
 
@@ -50,7 +50,7 @@ void job_file_drop(struct file *f) {
         u->wake(u);
         if (f->n_parts > 0 || f->fd < 0)
                 return;
-        /* With the descriptor the pages stay, should this fail, until the file goes: when the job ends. */
+        /* If this fails, the pages stay until the job closes the file. */
         if (ftruncate(f->fd, 0) == 0) {
                 close(f->fd);
                 f->fd = -1;
@@ -70,7 +70,7 @@ bool job_take(struct unseal *u, struct file **ret_file, uint32_t *ret_first, uin
         pthread_mutex_lock(&u->lock);
         while (u->first_busy < u->n_files && !wants_parts(u->files[u->first_busy]))
                 u->first_busy++;
-        /* While a dropped file is still written to, its pages may be those that the others need. */
+        /* While workers still write to a dropped file, the other files may need its pages: hand nothing out. */
         for (size_t i = u->first_busy; i < u->n_files && !found && u->n_leaving == 0; i++) {
                 struct file *f = u->files[i];
 
@@ -102,7 +102,7 @@ void job_release(struct file *f) {
         f->n_parts--;
         if (f->state == FILE_DROPPED) {
                 f->job->n_leaving--;
-                job_file_drop(f); /* with what it came to have meanwhile */
+                job_file_drop(f); /* again, for what the file got since it was dropped */
         }
         pthread_mutex_unlock(&f->job->lock);
 }
@@ -139,8 +139,8 @@ static void *map_unpopulated(struct unseal *u, size_t *ret_size) {
         return NULL;
 }
 
-/* Before the key comes there is time, and a page that is there and cleared costs a write less later. What fails here is
- * told by that write. */
+/* While the data key is awaited there is time: a page that is allocated and cleared now makes a later write cheaper. If
+ * it fails, that write reports it. */
 bool job_populate(struct unseal *u) {
         size_t size;
         void *p;
@@ -207,14 +207,14 @@ static int create_private(struct file *f, uint64_t size, struct error *e) {
                 return fail(e, FAILURE_PUBLISH, r, f->name, "no file can be made in the directory of the model: %s",
                             strerror(-r));
         }
-        /* The size comes first: tmpfs with huge=within_size looks at it when it picks the size of a page. */
+        /* The size is set first: with huge=within_size, tmpfs chooses the size of a page by it. */
         if (ftruncate(f->fd, (off_t) size) < 0)
                 return fail(e, FAILURE_SPACE, -errno, f->name, "it cannot get room for %llu bytes: %m",
                             (unsigned long long) size);
         return 0;
 }
 
-/* Parts end where hash units do, whenever whole frames can. */
+/* Makes a part end where a hash unit ends, if whole frames allow it. */
 static uint32_t align_frames(uint32_t frame_length, uint32_t n) {
         uint32_t per_unit;
 
@@ -241,10 +241,12 @@ static int prepare(struct file *f, struct error *e) {
         int r;
 
         r = reserve(f, size, e);
-        if (r == 0)
-                r = create_private(f, size, e);
-        if (r == 0)
-                r = verity_tree_new(size, &f->tree, e);
+        if (r < 0)
+                return r;
+        r = create_private(f, size, e);
+        if (r < 0)
+                return r;
+        r = verity_tree_new(size, &f->tree, e);
         if (r < 0)
                 return r;
         f->straddled = calloc(verity_tree_units(f->tree) + 1, sizeof *f->straddled);
@@ -263,14 +265,15 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
         int r;
 
         r = message_geometry(header, size, f->subject, &f->geometry, e);
-        if (r == 0)
-                r = prepare(f, e);
+        if (r < 0)
+                return r;
+        r = prepare(f, e);
         if (r < 0)
                 return r;
         snprintf(f->etag, sizeof f->etag, "%s", etag ?: "");
         end = frames_covered(&f->geometry, covered);
         pthread_mutex_lock(&u->lock);
-        /* What is expected may have been told, or the file dropped, meanwhile. */
+        /* Meanwhile unseal_expect() may have said what is expected, or dropped the file. */
         r = job_check_size(f, f->expected, e);
         if (r == 0) {
                 f->header = header;
@@ -285,7 +288,7 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
         return r;
 }
 
-/* All files of a model share one data key, so that a boot asks KMS once. */
+/* All files of a model must have one data key, so that a boot asks KMS once. */
 static int fail_mixed(const struct file *f, struct error *e) {
         if (message_header_same_context(f->header, f->job->reference)) {
                 fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,

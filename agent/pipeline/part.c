@@ -31,7 +31,8 @@ static uint64_t unit_end(const struct file *f, uint64_t unit) {
         return MIN_OF((unit + 1) * VERITY_UNIT, f->geometry.plaintext_size);
 }
 
-/* A unit that lies in this part alone is hashed here, from the chunk; others by whoever completes them. */
+/* Whether the unit is in this part alone. Then it is hashed from the chunk; a unit of several parts is hashed by the
+ * part that completes it. */
 static bool unit_is_ours(const struct part *p, uint64_t unit) {
         return unit * VERITY_UNIT >= plaintext_offset(p->file, p->first) &&
                unit_end(p->file, unit) <= plaintext_offset(p->file, p->end);
@@ -87,9 +88,9 @@ void part_range(const struct part *p, uint64_t *ret_first, uint64_t *ret_last) {
 
 /* ---- the chunk */
 
-/* With the file's descriptor, not through a mapping: a write needs no page fault and no zeroed page, and a full tmpfs
- * is an error here instead of a SIGBUS. Measured at six tenths of the CPU that a mapping takes, on huge pages and on 4
- * KiB ones (tests/bench/README.md). */
+/* Writes by the descriptor, not through a mapping: a write needs no page fault and no zeroed page, and a full tmpfs is
+ * an error instead of a SIGBUS. It takes six tenths of the CPU time of a mapping, with huge pages and with 4 KiB pages
+ * (tests/bench/README.md). */
 static int write_chunk(struct part *p, const uint8_t *data, size_t n, uint64_t offset) {
         while (n > 0) {
                 ssize_t put = pwrite(p->file->fd, data, n, (off_t) offset);
@@ -128,8 +129,8 @@ static int read_chunk(struct part *p, uint8_t *data, size_t n, uint64_t offset) 
         return 0;
 }
 
-/* The leaves of [base, position), which the chunk holds and which begins a unit of ours or goes on with one. A unit
- * that is settled stays as it is: after a break its bytes may come again, and are not authentic yet. */
+/* Hashes the leaves of [base, position), which is in the chunk, if they are of a unit that is in this part alone. A
+ * settled unit is left alone: after a failed transfer its bytes may arrive again, and those are not authentic yet. */
 static int hash_chunk(struct part *p, uint64_t base) {
         uint64_t unit = base / VERITY_UNIT;
 
@@ -163,7 +164,7 @@ static int flush(struct part *p) {
         return 0;
 }
 
-/* Units whose last byte is authentic and hashed. */
+/* Settles the units whose last byte is authentic and hashed. */
 static int settle(struct part *p) {
         uint64_t units = verity_tree_units(p->file->tree);
 
@@ -217,13 +218,13 @@ static int end_frame(struct part *p, const uint8_t tag[static MESSAGE_TAG_SIZE])
                 r = flush(p);
         if (r == 0)
                 r = settle(p);
-        /* Only where a unit begins can its leaves be hashed anew. */
+        /* The leaves of a unit can be hashed again only from its beginning. */
         if (p->position % VERITY_UNIT == 0)
                 p->checkpoint = p->frame;
         return r;
 }
 
-/* `data` may be where the bytes go already. */
+/* `data` may be the bytes' own place in the chunk. */
 static int move_bytes(struct part *p, const uint8_t *data, size_t n) {
         uint8_t *to = p->chunk + p->position % CHUNK;
 
@@ -240,7 +241,7 @@ static size_t next_move(const struct part *p) {
         return MIN_OF((size_t) p->left, CHUNK - (size_t) (p->position % CHUNK));
 }
 
-/* The frames that came before the key lie in the file as ciphertext: decrypt them there. */
+/* Decrypts the frames that arrived before the data key: the file has their ciphertext. */
 static int decrypt_raw(struct part *p) {
         uint32_t n = p->n_raw;
         int r;
@@ -269,7 +270,7 @@ static int decrypt_raw(struct part *p) {
         return 0;
 }
 
-/* ---- feeding: each step takes some of the bytes and returns how many, or a negative errno */
+/* ---- feeding: each function takes some of the bytes, and returns how many, or a negative errno */
 
 static ssize_t feed_header(struct part *p, const uint8_t *data, size_t n, uint64_t object_size, uint64_t covered,
                            const char *etag) {
@@ -289,7 +290,7 @@ static ssize_t feed_header(struct part *p, const uint8_t *data, size_t n, uint64
         r = job_open_file(p->file, h, object_size, covered, etag, &end, &p->error);
         if (r < 0)
                 return r;
-        h = NULL;
+        TAKE(h); /* the file has it now */
         r = open_frames(p, 0, end);
         return r < 0 ? r : (ssize_t) used;
 }
@@ -399,7 +400,9 @@ static int hash_straddled(struct part *p, uint64_t unit) {
         return 0;
 }
 
-/* Units that part boundaries cut: every part adds its share; the one that completes a unit reads it back. */
+/* For a unit of several parts: each part adds its share, and the part that completes the unit reads it back and hashes
+ * it.
+ */
 static int count_straddled(struct part *p, uint64_t unit, uint64_t start, uint64_t end) {
         uint64_t unit_start = unit * VERITY_UNIT;
         unsigned share = (unsigned) (MIN_OF(end, unit_end(p->file, unit)) - MAX_OF(start, unit_start));
@@ -441,7 +444,7 @@ void part_rewind(struct part *p) {
                 return;
         p->phase = PART_HEAD;
         if (p->n_raw > 0) {
-                /* Ciphertext is kept as it came: only the frame that was cut off comes again. */
+                /* Complete frames are kept as ciphertext: only the frame that was cut off must arrive again. */
                 p->position = plaintext_offset(p->file, p->frame);
                 p->flushed = MIN_OF(p->flushed, p->position);
         } else {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The owner's end of the pipeline: what the thread that began a job does with it. */
+/* The interface of the pipeline: what the thread that began a job does with it. */
 
 #include "pipeline/unseal.h"
 
