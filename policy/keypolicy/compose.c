@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keypolicy/compose.h"
 
-#include "aws/key-arn.h"
 #include "basic/encode.h"
 #include "keypolicy/condition-key.h"
 #include "keypolicy/key-policy.h"
 #include "keypolicy/lint.h"
+#include "keypolicy/policy-json.h"
 #include "keypolicy/principal.h"
 
 #define OPEN_MODELS "OpenModels"
@@ -24,54 +24,6 @@ static const char *const release_actions[] = { "kms:Decrypt" };
 /* These give plaintext away and carry no document: nobody needs them for this key. */
 static const char *const unattested_actions[] = { "kms:CreateGrant", "kms:ReEncryptFrom" };
 
-/* json-c takes ownership of what is added. It reports that memory is exhausted by NULL, which all of these pass on. */
-
-static void add(json_object *to, const char *key, json_object *value) {
-        json_object_object_add(to, key, value);
-}
-
-static void add_text(json_object *to, const char *key, const char *value) {
-        add(to, key, json_object_new_string(value));
-}
-
-static json_object *list(const char *const *items, size_t n) {
-        json_object *o;
-
-        if (n == 1)
-                return json_object_new_string(items[0]);
-        o = json_object_new_array();
-        for (size_t i = 0; i < n; i++)
-                json_object_array_add(o, json_object_new_string(items[i]));
-        return o;
-}
-
-static json_object *new_document(json_object **ret_statements) {
-        json_object *o = json_object_new_object();
-
-        *ret_statements = json_object_new_array();
-        add_text(o, "Version", "2012-10-17");
-        add(o, "Statement", *ret_statements);
-        return o;
-}
-
-/* Resource is "*", which in a key policy is the key, until another is added. */
-static json_object *add_statement(json_object *statements, const char *sid, const char *effect,
-                                  const struct names *principals, const char *const *actions, size_t n_actions) {
-        json_object *s = json_object_new_object(), *who;
-
-        json_object_array_add(statements, s);
-        add_text(s, "Sid", sid);
-        add_text(s, "Effect", effect);
-        if (principals) {
-                who = json_object_new_object();
-                add(who, "AWS", list(principals->items, principals->n));
-                add(s, "Principal", who);
-        }
-        add(s, "Action", list(actions, n_actions));
-        add_text(s, "Resource", "*");
-        return s;
-}
-
 static json_object *image_conditions(const struct reference *image, bool one_shot) {
         bool nitrotpm = reference_is_nitrotpm(image);
         char hex[2 * SHA384_SIZE + 1], key[ATTESTATION_KEY_SIZE];
@@ -85,11 +37,11 @@ static json_object *image_conditions(const struct reference *image, bool one_sho
                         snprintf(key, sizeof key, ATTESTATION_KEY "ImageSha384");
                 else
                         attestation_key_name(nitrotpm, i, key);
-                add_text(o, key, hex);
+                policy_add_text(o, key, hex);
         }
         if (one_shot) {
                 hex_encode((const uint8_t[SHA384_SIZE]) {}, SHA384_SIZE, hex);
-                add_text(o, ATTESTATION_KEY "NitroTPMPCR15", hex);
+                policy_add_text(o, ATTESTATION_KEY "NitroTPMPCR15", hex);
         }
         return o;
 }
@@ -110,13 +62,13 @@ static int context_conditions(const struct composition *c, json_object **ret, st
                         return fail_oom(e);
                 if (json_object_object_get_ex(o, key, NULL))
                         return fail(e, FAILURE_USAGE, -EINVAL, name, "it is listed twice in the encryption context");
-                add_text(o, key, equals + 1);
+                policy_add_text(o, key, equals + 1);
         }
         *ret = TAKE(o);
         return 0;
 }
 
-static int check_principals(const struct names *names, const char *what, struct error *e) {
+int names_check(const struct names *names, const char *what, struct error *e) {
         for (size_t i = 0; i < names->n; i++)
                 if (strpbrk(names->items[i], "*?"))
                         return fail(e, FAILURE_POLICY, -EINVAL, names->items[i],
@@ -215,7 +167,7 @@ static int check_composition(const struct composition *c, struct error *e) {
                 return fail(e, FAILURE_USAGE, -EINVAL, "key policy",
                             "no --admin was given: nobody could manage the key");
         for (size_t i = 0; i < ELEMENTS(callers); i++) {
-                r = check_principals(callers[i].names, callers[i].what, e);
+                r = names_check(callers[i].names, callers[i].what, e);
                 if (r < 0)
                         return r;
         }
@@ -250,7 +202,7 @@ static void accept_value(json_object *accepted, const char *key, json_object *va
 
         if (!json_object_object_get_ex(accepted, key, &values)) {
                 values = json_object_new_array();
-                add(accepted, key, values);
+                policy_add(accepted, key, values);
         }
         for (size_t i = 0; i < json_object_array_length(values); i++)
                 if (json_object_equal(json_object_array_get_idx(values, i), value))
@@ -289,17 +241,17 @@ static void add_denial(const struct composition *c, json_object *statements, con
         json_object_object_foreach(accepted, name, values) {
                 bool one = json_object_array_length(values) == 1;
 
-                add(differs, name, json_object_get(one ? json_object_array_get_idx(values, 0) : values));
+                policy_add(differs, name, json_object_get(one ? json_object_array_get_idx(values, 0) : values));
         }
-        add(condition, "StringNotEqualsIgnoreCase", differs);
+        policy_add(condition, "StringNotEqualsIgnoreCase", differs);
         if (c->openers.n > 0) {
                 others = json_object_new_object();
-                add(others, "aws:PrincipalArn", list(c->openers.items, c->openers.n));
-                add(condition, "ArnNotEquals", others);
+                policy_add(others, "aws:PrincipalArn", policy_list(c->openers.items, c->openers.n));
+                policy_add(condition, "ArnNotEquals", others);
         }
         snprintf(sid, sizeof sid, "DenyUnless%s", key + strlen(ATTESTATION_KEY));
-        s = add_statement(statements, sid, "Deny", &everyone, release_actions, ELEMENTS(release_actions));
-        add(s, "Condition", condition);
+        s = policy_add_statement(statements, sid, "Deny", &everyone, release_actions, ELEMENTS(release_actions));
+        policy_add(s, "Condition", condition);
 }
 
 /* A Deny overrides every Allow and every grant, so that no mistake in another statement and no earlier grant opens the
@@ -312,14 +264,15 @@ static void add_denials(const struct composition *c, json_object *statements, js
         const char *anyone = "*";
         const struct names everyone = { &anyone, 1 };
 
-        add_statement(statements, "DenyGrants", "Deny", &everyone, unattested_actions, ELEMENTS(unattested_actions));
+        policy_add_statement(statements, "DenyGrants", "Deny", &everyone, unattested_actions,
+                             ELEMENTS(unattested_actions));
         for (size_t i = 0; i < json_object_array_length(images); i++) {
                 json_object_object_foreach(json_object_array_get_idx(images, i), key, value) {
                         json_object *accepted;
 
                         if (json_object_object_get_ex(seen, key, NULL))
                                 continue;
-                        add(seen, key, json_object_get(value));
+                        policy_add(seen, key, json_object_get(value));
                         accepted = accepted_values(images, key);
                         if (!is_among(written, accepted))
                                 add_denial(c, statements, key, accepted);
@@ -386,27 +339,28 @@ static void add_releases(const struct composition *c, json_object *statements, j
 
         for (size_t i = 0; i < c->images.n; i++) {
                 snprintf(sid, sizeof sid, "ReleaseToImage%zu", i + 1);
-                s = add_statement(statements, sid, "Allow", &c->principals, release_actions, ELEMENTS(release_actions));
+                s = policy_add_statement(statements, sid, "Allow", &c->principals, release_actions,
+                                         ELEMENTS(release_actions));
                 condition = json_object_new_object();
                 image = image_conditions(&c->images.items[i], c->one_shot);
-                add(condition, "StringEqualsIgnoreCase", image);
+                policy_add(condition, "StringEqualsIgnoreCase", image);
                 json_object_array_add(images, json_object_get(image));
                 if (c->context.n > 0)
-                        add(condition, "StringEquals", json_object_get(context));
-                add(s, "Condition", condition);
+                        policy_add(condition, "StringEquals", json_object_get(context));
+                policy_add(s, "Condition", condition);
         }
 }
 
 static void add_openers(const struct composition *c, json_object *statements, json_object *context) {
-        json_object *s = add_statement(statements, OPEN_MODELS, "Allow", &c->openers, release_actions,
-                                       ELEMENTS(release_actions));
+        json_object *s = policy_add_statement(statements, OPEN_MODELS, "Allow", &c->openers, release_actions,
+                                              ELEMENTS(release_actions));
         json_object *condition;
 
         if (c->context.n == 0)
                 return;
         condition = json_object_new_object();
-        add(condition, "StringEquals", json_object_get(context));
-        add(s, "Condition", condition);
+        policy_add(condition, "StringEquals", json_object_get(context));
+        policy_add(s, "Condition", condition);
 }
 
 int compose_key_policy(const struct composition *c, json_object **ret, struct error *e) {
@@ -420,10 +374,11 @@ int compose_key_policy(const struct composition *c, json_object **ret, struct er
         r = context_conditions(c, &context, e);
         if (r < 0)
                 return r;
-        o = new_document(&statements);
-        add_statement(statements, "AdministerKey", "Allow", &c->admins, admin_actions, ELEMENTS(admin_actions));
+        o = policy_new(&statements);
+        policy_add_statement(statements, "AdministerKey", "Allow", &c->admins, admin_actions, ELEMENTS(admin_actions));
         if (c->sealers.n > 0)
-                add_statement(statements, "SealModels", "Allow", &c->sealers, sealer_actions, ELEMENTS(sealer_actions));
+                policy_add_statement(statements, "SealModels", "Allow", &c->sealers, sealer_actions,
+                                     ELEMENTS(sealer_actions));
         if (c->openers.n > 0)
                 add_openers(c, statements, context);
         add_releases(c, statements, context, images);
@@ -433,89 +388,5 @@ int compose_key_policy(const struct composition *c, json_object **ret, struct er
         if (r < 0)
                 return r;
         *ret = TAKE(o);
-        return 0;
-}
-
-/* The objects below the prefix. A prefix without a slash at its end may also be an object itself, but does not stand
- * for other names that begin like it. */
-static int list_objects(const struct composition *c, json_object **ret, struct error *e) {
-        const char *arn = c->key ?: c->principals.n > 0 ? c->principals.items[0] : "";
-        const char *partition = strncmp(arn, "arn:", 4) == 0 ? arn + 4 : "aws";
-        _cleanup_free_ char *one = NULL, *below = NULL;
-        const char *both[2];
-        size_t n;
-
-        if (!c->bucket)
-                return fail(e, FAILURE_USAGE, -EINVAL, "policy", "no --model s3://BUCKET/PREFIX/ was given");
-        if (strpbrk(c->bucket, "*?") || (c->prefix && strpbrk(c->prefix, "*?$")))
-                return fail(e, FAILURE_USAGE, -EINVAL, c->prefix ?: c->bucket,
-                            "it holds a character that S3 policies read as a wildcard");
-        if (asprintf(&one, "arn:%.*s:s3:::%s/%s", (int) strcspn(partition, ":"), partition, c->bucket,
-                     c->prefix ?: "") < 0) {
-                one = NULL;
-                return fail_oom(e);
-        }
-        n = strlen(one);
-        if (asprintf(&below, "%s%s*", one, one[n - 1] == '/' ? "" : "/") < 0) {
-                below = NULL;
-                return fail_oom(e);
-        }
-        both[0] = below;
-        both[1] = one;
-        *ret = list(both, one[n - 1] == '/' ? 1 : 2);
-        return 0;
-}
-
-int compose_role_policy(const struct composition *c, json_object **ret, struct error *e) {
-        static const char *const get[] = { "s3:GetObject" };
-        _cleanup_json_ json_object *read = NULL;
-        json_object *o, *statements, *s;
-        int r;
-
-        if (!c->key)
-                return fail(e, FAILURE_USAGE, -EINVAL, "role policy",
-                            "no --key was given: the ARN of the KMS key that the models are sealed under");
-        if (!key_arn_valid(c->key))
-                return fail(e, FAILURE_USAGE, -EINVAL, c->key, "it is not the ARN of a KMS key");
-        r = list_objects(c, &read, e);
-        if (r < 0)
-                return r;
-        o = new_document(&statements);
-        s = add_statement(statements, "UnsealModels", "Allow", NULL, release_actions, ELEMENTS(release_actions));
-        add_text(s, "Resource", c->key);
-        s = add_statement(statements, "ReadSealedModels", "Allow", NULL, get, ELEMENTS(get));
-        add(s, "Resource", TAKE(read));
-        *ret = o;
-        return 0;
-}
-
-int compose_bucket_policy(const struct composition *c, json_object **ret, struct error *e) {
-        static const char *const get[] = { "s3:GetObject" }, *const all[] = { "s3:*" };
-        const char *anyone = "*";
-        const struct names everyone = { &anyone, 1 };
-        json_object *o, *statements, *s, *condition, *insecure;
-        _cleanup_json_ json_object *read = NULL;
-        int r;
-
-        if (c->principals.n == 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "bucket policy",
-                            "no --principal was given: the role of the instances that read the bucket");
-        r = check_principals(&c->principals, "principal", e);
-        if (r < 0)
-                return r;
-        r = list_objects(c, &read, e);
-        if (r < 0)
-                return r;
-        o = new_document(&statements);
-        s = add_statement(statements, "ReadSealedModels", "Allow", &c->principals, get, ELEMENTS(get));
-        add(s, "Resource", json_object_get(read));
-        s = add_statement(statements, "DenyPlainHttp", "Deny", &everyone, all, ELEMENTS(all));
-        add(s, "Resource", TAKE(read));
-        condition = json_object_new_object();
-        insecure = json_object_new_object();
-        add_text(insecure, "aws:SecureTransport", "false");
-        add(condition, "Bool", insecure);
-        add(s, "Condition", condition);
-        *ret = o;
         return 0;
 }

@@ -27,6 +27,9 @@ struct composition {
         bool allow_unattested;       /* leave out the Deny for everyone but the accepted images */
 };
 
+/* FAILURE_POLICY for a principal with a wildcard. `what`: "administrator", for the error. */
+int names_check(const struct names *names, const char *what, struct error *e);
+
 /* Whether PCR7 stands in for PCR2, PCR4 or PCR12, which it can only with Secure Boot on. */
 bool reference_needs_secure_boot(const struct reference *r);
 
