@@ -168,6 +168,12 @@ void exchange_leave(struct exchange *x) {
 
 /* --- The server's side */
 
+void exchange_limit(struct exchange *x, size_t room) {
+        pthread_mutex_lock(&x->lock);
+        x->room = room;
+        pthread_mutex_unlock(&x->lock);
+}
+
 ssize_t exchange_take(struct exchange *x, void *to, size_t n) {
         ssize_t r;
 

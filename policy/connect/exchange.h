@@ -98,6 +98,9 @@ void exchange_leave(struct exchange *x);
 
 /* --- The server's side */
 
+/* How much each pipe holds at most. */
+void exchange_limit(struct exchange *x, size_t room);
+
 /* How many bytes; 0: the end of the body; -EAGAIN: none yet; -ECANCELED: the client has left. */
 ssize_t exchange_take(struct exchange *x, void *to, size_t n);
 /* Takes the answer over. */

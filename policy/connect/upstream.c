@@ -312,7 +312,7 @@ static void on_ended(struct channel *c, struct exchange *x, bool again, void *ow
 
 static void begin_exchange(struct upstream *u, struct exchange *x) {
         u->n_exchanges++;
-        x->room = MAX_OF((size_t) PIPE_MIN, MIN_OF((size_t) PIPE_MAX, PIPES_BYTES / u->n_exchanges));
+        exchange_limit(x, MAX_OF((size_t) PIPE_MIN, MIN_OF((size_t) PIPE_MAX, PIPES_BYTES / u->n_exchanges)));
         watch_client(u, x);
         enqueue(u, x);
 }
