@@ -3,11 +3,13 @@
 can do to its disk."""
 
 import base64
+import hashlib
 import json
 import os
 import pathlib
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -29,6 +31,9 @@ BOOT = 900  # seconds; emulation on a busy machine
 DATE = "1795000000"
 ZEROS = "00" * 48
 KEEP = SOURCE / "tests/vm/report-keep"
+TOKEN = "a-token-of-the-tests"
+GATE = {"callers": {"tokens": [{"name": "tests", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}]},
+        "paths": {"server": "llama-server"}, "upstream": "unix:/run/sealboot-upstream/server.sock"}
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +72,9 @@ def image(configuration, overlay, tmp_path_factory):
     if not (output / "SHA256SUMS").exists():
         output.mkdir(parents=True, exist_ok=True)
         (output / "agent.json").write_text(json.dumps(configuration))
-        subprocess.run([SOURCE / "kiwi/build", "--config", output / "agent.json", "--overlay", overlay, "--keep", KEEP,
-                        "--output", output, "--date", DATE], check=True)
+        (output / "gate.json").write_text(json.dumps(GATE))
+        subprocess.run([SOURCE / "kiwi/build", "--config", output / "agent.json", "--gate", output / "gate.json",
+                        "--overlay", overlay, "--keep", KEEP, "--output", output, "--date", DATE], check=True)
     return output
 
 
@@ -111,7 +117,7 @@ class Instance(Machine):
         forwards = "".join(f",guestfwd=tcp:{ip}:{port}-cmd:socat - TCP:{endpoints[name].split('//')[1]}"
                            for name, (ip, port) in (("imds", IMDS), ("kms", KMS), ("s3", S3)))
         user = (f"user,id=user,net=169.254.0.0/16,host=169.254.0.2,dns=169.254.0.3,restrict=on,"
-                f"hostfwd=tcp:127.0.0.1:{self.port}-:8080{forwards}")
+                f"hostfwd=tcp:127.0.0.1:{self.port}-:443{forwards}")
         super().__init__(directory, disk, tpm=stack.directory / "qemu-tpm.socket", memory=2048, **options, extra=[
             *(network.qemu(user) if network else ["-netdev", user]),
             # No option ROM: the firmware would load and measure it, and EC2's interfaces have none.
@@ -131,16 +137,19 @@ class Instance(Machine):
         return self.report_file.read_text(errors="replace") if self.report_file.exists() else ""
 
     def ask(self, path, body, seconds=300):
-        """What the inference server answers, once it does."""
-        answer = None
+        """What the inference server answers, once it does, through nginx and the gate. The server is not verified."""
+        answer, unverified = None, ssl.create_default_context()
+        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}),
+                                             urllib.request.HTTPSHandler(context=unverified))
 
         def look():
             nonlocal answer
-            request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(body).encode(),
-                                             {"Content-Type": "application/json"})
+            request = urllib.request.Request(
+                f"https://127.0.0.1:{self.port}{path}", json.dumps(body).encode(),
+                {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"})
             try:
-                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request,
-                                                                                       timeout=120) as response:
+                with opener.open(request, timeout=120) as response:
                     answer = json.load(response)
             except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
                 time.sleep(1)

@@ -20,7 +20,7 @@ import recipe
 import uki
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
-INFERENCE_PORT = 8080
+INFERENCE_PORT = 443
 
 # One each: a second .cmdline or .profile would be another boot than the one that is audited.
 SECTIONS = {
@@ -51,7 +51,7 @@ TERMINAL = re.compile(
 GENERATOR_FOLDERS = [f"{folder}/systemd/{kind}-generators" for folder in ("usr/lib", "usr/local/lib", "etc")
                      for kind in ("system", "user", "system-environment")]
 # What some unit wants: the recipe's own, then the distribution's.
-OURS = {"sealboot-agent.service", "sealboot-firewall.service", "sealboot-lockdown.service", "sealboot-model.target"}
+OURS = {"sealboot-agent.service", "sealboot-nginx.service", "sealboot-firewall.service", "sealboot-lockdown.service", "sealboot-model.target"}
 INFERENCE = {"llama-proxy.socket", "llama-proxy.service", "llama-server.service", "inference-proxy.socket",
              "inference-proxy.service", "vllm.service", "ollama.service"}
 SYSTEM = {"chronyd.service", "tmp.mount"} | {
@@ -349,7 +349,7 @@ class Guest:
                 or protocol.startswith("raw") and user == "systemd-network"
             if not (local or client or protocol.startswith("tcp") and port == INFERENCE_PORT):
                 others.append(f"{protocol} {address.hex()} {port} {user}")
-        return judge(found and not others, f"nothing listens but the inference server's port {INFERENCE_PORT}",
+        return judge(found and not others, f"nothing listens but nginx on port {INFERENCE_PORT}",
                      f"listening: {others or 'no list'}")
 
     def check_consoles(self):

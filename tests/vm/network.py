@@ -13,7 +13,7 @@ NAME, DOMAIN = "operator-host", "operator.example"
 DNS, NTP = "169.254.0.53", "169.254.0.123"
 METADATA = "169.254.169.254"
 RDNSS = "fec0::53"
-SERVED = 8080  # the port that the image serves: answers go to whoever asked
+SERVED = 443  # the port that the image serves: answers go to whoever asked
 DHCP_END, DHCP_PAD = 255, 0
 
 

@@ -23,7 +23,7 @@ UNITS = "usr/lib/systemd/system/"
 # write.
 MADE = re.compile(
     r"""
-    etc/(passwd|shadow|group|gshadow) | etc/sealboot/agent\.json | usr/bin/sealboot-agent
+    etc/(passwd|shadow|group|gshadow) | etc/sealboot/((agent|gate)\.json | nginx\.conf) | usr/bin/sealboot-(agent|gate)
     | usr/lib/sealboot/sealboot-lockdown | usr/lib/modules/[^/]+/modules\.[a-z.]+
     """, re.VERBOSE)
 MERGED = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
@@ -66,15 +66,17 @@ def files(profile="debian", overlays=()):
     units = SOURCE / "units"
     said = under(KIWI / "root")
     said |= {
-        UNITS + "sealboot-agent.service": (units / "sealboot-agent.service.in").read_bytes().replace(
-            b"@bindir@", b"/usr/bin"),
+        **{UNITS + f"sealboot-{name}.service": (units / f"sealboot-{name}.service.in").read_bytes().replace(
+            b"@bindir@", b"/usr/bin") for name in ("agent", "gate")},
         "usr/lib/sysusers.d/sealboot.conf": (units / "sysusers.conf").read_bytes(),
         "usr/lib/tmpfiles.d/sealboot.conf": (units / "tmpfiles.conf").read_bytes(),
         "usr/lib/udev/rules.d/60-sealboot.rules": (units / "udev.rules").read_bytes(),
         "usr/share/sealboot/amazon-roots.pem": (units / "amazon-roots.pem").read_bytes(),
     }
     said |= {
-        UNITS + name: (units / name).read_bytes() for name in ("run-sealboot-model.mount", "sealboot-model.target")
+        UNITS + name: (units / name).read_bytes() for name in (
+            "run-sealboot-model.mount", "sealboot-model.target", "sealboot-gate.socket", "sealboot-nginx.service",
+            "sealboot-nginx.socket")
     }
     if profile == "debian":
         said |= {UNITS + name: data for name, data in under(units / "examples").items() if name.startswith("llama-")}

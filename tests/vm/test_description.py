@@ -170,7 +170,7 @@ while [ $# -gt 0 ]; do
                         while read -r name; do
                         [ -z "$name" ] || install -D -m 644 /dev/null "$root/$name"
                 done
-                ldd /build/recipe/usr/bin/sealboot-agent /build/recipe/usr/lib/sealboot/sealboot-lockdown |
+                ldd /build/recipe/usr/bin/sealboot-{agent,gate} /build/recipe/usr/lib/sealboot/sealboot-lockdown |
                         grep -o '/[^ ]*[.]so[^ ]*' | sort -u |
                         while read -r library; do install -D -m 755 "$library" "$root/usr/lib64/${library##*/}"; done
                 ln -s usr/lib64 $root/lib64
@@ -228,6 +228,7 @@ def built(directory, key, configuration=PINNED):
     for name in ("kiwi-ng", "rpm"):
         (directory / "bin" / name).chmod(0o755)
     (directory / "agent.json").write_text(json.dumps(configuration))
+    (directory / "gate.json").write_text((SOURCE / "units/gate.json.example").read_text())
     (directory / "an image").mkdir()
     (directory / "an image/sealboot.raw.pcr_measurements.json").write_text("of an earlier build that was signed")
     in_amazon = [
@@ -237,7 +238,8 @@ def built(directory, key, configuration=PINNED):
     subprocess.run([*in_amazon, f"KEY={key}", "bash", "-euc", MODULES], check=True)
     return subprocess.run([
         *in_amazon, "PATH=/output/bin:/usr/sbin:/usr/bin:/sbin:/bin", "/tree/kiwi/build", "--profile", "al2023",
-        "--profile", "nvidia", "--config", "/output/agent.json", "--output", "/output/an image", "--date", "1"
+        "--profile", "nvidia", "--config", "/output/agent.json", "--gate", "/output/gate.json",
+        "--output", "/output/an image", "--date", "1"
     ], capture_output=True, text=True, check=False)
 
 
@@ -253,6 +255,7 @@ def test_product_is_built_by_the_machines_own_tools(tmp_path):
     assert {
         "usr/bin/sealboot-agent", "usr/lib/systemd/system/sealboot-agent.service",
         "usr/lib/systemd/system/vllm.service", "usr/lib/sealboot/sealboot-lockdown", "etc/sealboot/agent.json",
+        "usr/bin/sealboot-gate", "usr/lib/systemd/system/sealboot-nginx.service", "etc/sealboot/nginx.conf",
         "usr/sbin/chronyd", "usr/lib/tmpfiles.d/chrony.conf"
     } <= set(names)
     assert "usr/bin/unasked" not in names
@@ -325,7 +328,7 @@ def test_files_that_differ_are_the_inference_servers_units_and_the_clock():
     }
     assert files("root-debian") == {
         units + name
-        for name in ("llama-proxy.socket.d/image.conf", "run-sealboot-model.mount.d/image.conf",
+        for name in ("run-sealboot-model.mount.d/image.conf",
                      "multi-user.target.wants/llama-server.service", "sockets.target.wants/llama-proxy.socket",
                      "sysinit.target.wants/systemd-timesyncd.service")
     }

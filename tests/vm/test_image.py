@@ -24,7 +24,7 @@ import promised
 import recipe
 import uki
 from firmware import SYSTEMD, store, utf16, variable
-from instance import (BOOT, DATE, KEEP, PROMPTS, ZEROS, Instance, assert_denied, assert_serves, changed_esp, corrupt,
+from instance import (BOOT, DATE, GATE, KEEP, PROMPTS, ZEROS, Instance, assert_denied, assert_serves, changed_esp, corrupt,
                       injections, references)
 from instance import configuration, image, key, model, overlay, released, stack  # noqa: F401 (fixtures)
 from isolation import FAIL, PASS, PROMISES, audit
@@ -336,7 +336,7 @@ FAULTS = [
     ("an opened firewall", lambda r: r.edit("usr/lib/sealboot/firewall.nft", "policy drop", "policy accept"),
      {"settings", "files"}),
     ("a rule more in the firewall",
-     lambda r: r.edit("usr/lib/sealboot/firewall.nft", "tcp dport 8080 accept", "tcp dport { 22, 8080 } accept"),
+     lambda r: r.edit("usr/lib/sealboot/firewall.nft", "tcp dport 443 accept", "tcp dport { 22, 443 } accept"),
      {"files"}),
     ("DHCP that names the clock", lambda r: r.edit(NETWORK, "UseNTP=no", "UseNTP=yes"), {"settings", "files"}),
     ("a line again, with another value", lambda r: r.edit(NETWORK, r"\Z", "[DHCPv4]\nUseNTP=yes\n"),
@@ -545,6 +545,7 @@ def test_a_second_build_is_byte_identical(image, configuration, overlay, tmp_pat
     volume, contents = tmp_path / "volume", tmp_path / "contents"
     contents.mkdir()
     (contents / "agent.json").write_text(json.dumps(configuration))
+    (contents / "gate.json").write_text(json.dumps(GATE))
     shutil.copytree(overlay, contents / "overlay", symlinks=True)
     subprocess.run([
         SOURCE / "kiwi/chroot", "--bind", tmp_path, "forky", SOURCE / "kiwi/packages", "mkfs.ext4", "-q", "-d",
@@ -563,7 +564,7 @@ def test_a_second_build_is_byte_identical(image, configuration, overlay, tmp_pat
         for directory in run tmp; do mount -t tmpfs tmpfs /host/$directory; done
         mount --bind /mnt /host/mnt
         echo "clock $(date +%s) $(hostname) $(uname -r)"
-        cd /; chroot /host env PATH=$PATH SEALBOOT_CACHE={cache} {SOURCE}/kiwi/build --config /mnt/agent.json \
+        cd /; chroot /host env PATH=$PATH SEALBOOT_CACHE={cache} {SOURCE}/kiwi/build --config /mnt/agent.json --gate /mnt/gate.json \
             --overlay /mnt/overlay --keep {KEEP} --output /mnt/somewhere/else --date {DATE}
         cat /mnt/somewhere/else/SHA256SUMS"""
     began = time.time()

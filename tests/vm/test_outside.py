@@ -375,7 +375,7 @@ def running(guest):
 def listening(guest):
     """PROTOCOL ADDRESS:PORT of each socket."""
     found = {f"{protocol} {address.hex()}:{port}" for protocol, address, port, _ in guest.sockets()}
-    assert any(s.endswith(":8080") for s in found)
+    assert any(s.endswith(":443") for s in found)
     return found
 
 
