@@ -123,6 +123,11 @@ NEGATIVES = [
     ('{ systemd.services.systemd-confext.enable = force true; }', 'systemd.services."systemd-confext"'),
     ("{ services.sealboot.inferenceServices.other = 8080; }",
      "only one of them can have: llama-cpp = 8080, other = 8080"),
+    ('{ services.sealboot.inferenceServices.other = 8443; }', "names none of the inferenceServices"),
+    ('{ services.sealboot.gate.upstream = "127.0.0.1:8080"; }', "names none of the inferenceServices"),
+    ('{ services.sealboot.gate.port = 8443; }', "sealboot-nginx.socket and the firewall have 443"),
+    ("{ systemd.services.sealboot-nginx.serviceConfig.PrivateUsers = nixpkgs.lib.mkOverride 1 true; }",
+     "PrivateUsers of sealboot-nginx"),
     ('{ services.sealboot.settings.keys = force [ ]; services.sealboot.keys = force [ ]; }', "pins no KMS key"),
     ('{ services.sealboot.settings.discovery = true; }', "discovery contradicts"),
     ('{ services.sealboot.settings.workers = "4"; }', "not of type"),
@@ -232,6 +237,12 @@ def built_image():
     image = json.loads(built_from("raw-image"))
     assert configuration_of(image) == {"keys": [KEY], "encryption_context": {"model": "example"}, "measure": "model"}
     assert configuration_of(image) == json.loads(built_from("agent-config"))
+    gate = json.loads(pathlib.Path(image["etc"]["sealboot/gate.json"]["source"]).read_text())
+    assert gate["upstream"] == "unix:/run/sealboot-upstream/llama-cpp.sock" and gate["paths"] == {"server": "llama-server"}
+    assert json.loads(
+        pathlib.Path(image["etc"]["sealboot/nginx.conf"]["source"]).read_text().removeprefix("# of\n")) == gate
+    start = image["services"]["sealboot-nginx"]["serviceConfig"]["ExecStart"]
+    assert start[0] == "" and re.fullmatch(r"/nix/store/\S+/bin/nginx -e stderr -c /etc/sealboot/nginx.conf", start[1])
     assert image["writable"] == []
     assert image["partitions"]["00-esp"]["Format"] == "vfat"
     services = image["services"]
@@ -256,7 +267,7 @@ def built_image():
     a_failed_boot_ends_the_machine(services)
     the_server_is_confined(services, image["sockets"])
     the_rules_are_checked_without_their_users(**image["firewall"])
-    the_firewall_lets_in(image["firewall"]["ruleset"], "8080")
+    the_firewall_lets_in(image["firewall"]["ruleset"], "443")
 
 
 def the_door_is_shut_before_the_key(services):
@@ -382,7 +393,7 @@ def the_server_is_confined(services, sockets):
     wanted = lines_of("llama-proxy.service")
     wanted.pop("ExecStart")
     assert proxy["serviceConfig"] == {key: values if values[1:] else values[0] for key, values in wanted.items()}
-    assert sockets == {"llama-cpp-proxy": ["8080"]}
+    assert sockets == {"llama-cpp-proxy": ["/run/sealboot-upstream/llama-cpp.sock"]}
 
 
 def nft(ruleset):
@@ -394,8 +405,7 @@ def the_rules_are_checked_without_their_users(ruleset, preCheckRuleset):
     """NixOS runs the script beside a copy of the rules, then nft on the copy, in a sandbox without the image's
     users."""
     shared = (HERE / "../kiwi/root/usr/lib/sealboot/firewall.nft").read_text()
-    assert ruleset.startswith(shared.replace("tcp dport 8080 accept",
-                                             "tcp dport { 8080 } accept")) and 'skuid "' in ruleset
+    assert ruleset.startswith(shared) and 'skuid "' in ruleset
     with tempfile.TemporaryDirectory() as directory:
         rules = pathlib.Path(directory, "ruleset.conf")
         rules.write_text(ruleset)
@@ -419,12 +429,16 @@ def the_firewall_lets_in(ruleset, ports):
 def any_port_is_reachable():
     image = image_of("let port = nixpkgs.lib.mkForce 9000; in "
                      "{ services.llama-cpp.port = port; services.sealboot.inferenceServices.llama-cpp = port; }")
-    assert image["sockets"] == {"llama-cpp-proxy": ["9000"]}
+    assert image["sockets"] == {"llama-cpp-proxy": ["/run/sealboot-upstream/llama-cpp.sock"]}
     assert image["services"]["llama-cpp-proxy"]["serviceConfig"]["ExecStart"].endswith(" 127.0.0.1:9000")
-    the_firewall_lets_in(image["firewall"]["ruleset"], "9000")
-    image = image_of("{ services.sealboot.inferenceServices.other = 8443; }")
-    assert image["sockets"] == {"llama-cpp-proxy": ["8080"], "other-proxy": ["8443"]}
-    the_firewall_lets_in(image["firewall"]["ruleset"], "{ 8080, 8443 }")
+    the_firewall_lets_in(image["firewall"]["ruleset"], "443")
+    image = image_of("{ services.sealboot.inferenceServices.other = 8443; "
+                     'services.sealboot.gate.upstream = "unix:/run/sealboot-upstream/other.sock"; }')
+    assert image["sockets"] == {
+        f"{name}-proxy": [f"/run/sealboot-upstream/{name}.sock"] for name in ("llama-cpp", "other")
+    }
+    assert json.loads(pathlib.Path(image["etc"]["sealboot/gate.json"]["source"]).read_text())["upstream"].endswith("/other.sock")
+    the_firewall_lets_in(image["firewall"]["ruleset"], "443")
     the_firewall_lets_in(
         image_of("{ services.sealboot.inferenceServices = nixpkgs.lib.mkForce { }; }")["firewall"]["ruleset"], "")
 

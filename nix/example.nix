@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What an image of one's own says: which key may release a model, and who serves it.
+# What an image of one's own says: which key may release a model, who serves it, and to whom.
 { pkgs, ... }:
 {
   services.sealboot = {
@@ -7,6 +7,10 @@
     keys = [ "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab" ];
     encryptionContext.model = "example";
     inferenceServices.llama-cpp = 8080;
+    gate = {
+      callers.tokens = [ { name = "app"; sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; } ];
+      paths.server = "llama-server";
+    };
   };
   services.llama-cpp = {
     enable = true;

@@ -19,7 +19,7 @@ let
   # The agent asks for no key before these have succeeded.
   doors = [ "nftables.service" "sealboot-lockdown.service" ];
   agent = config.systemd.services.sealboot-agent;
-  sealed = [ "sealboot-agent" ] ++ lib.attrNames cfg.inferenceServices;
+  sealed = [ "sealboot-agent" "sealboot-gate" "sealboot-nginx" ] ++ lib.attrNames cfg.inferenceServices;
   withUsers = lib.filter (name: (config.systemd.services.${name}.serviceConfig.PrivateUsers or false) != false) sealed;
   writable = lib.filterAttrs
     (_: fs: fs.fsType != "tmpfs" && (lib.elem "rw" fs.options || !lib.elem "ro" fs.options)) config.fileSystems;

@@ -82,6 +82,18 @@ let
     ${cfg.package}/bin/sealboot-agent --config $out --check-config
   '';
 
+  # The gate's: it judges who may send requests to the model, and which. nginx does what follows from it.
+  served = cfg.inferenceServices != { };
+  upstream = name: "/run/sealboot-upstream/${name}.sock";
+  gate = lib.optionalAttrs (lib.length (lib.attrNames cfg.inferenceServices) == 1)
+    { upstream = "unix:${upstream (lib.head (lib.attrNames cfg.inferenceServices))}"; } // cfg.gate;
+  checkedGate = pkgs.runCommand "gate.json" { configuration = builtins.toJSON gate; } ''
+    printf '%s\n' "$configuration" >$out
+    ${cfg.package}/bin/sealboot-gate --check-config $out
+  '';
+  nginxConfiguration = pkgs.runCommand "nginx.conf" { }
+    "${cfg.package}/bin/sealboot-gate --nginx-configuration ${checkedGate} >$out";
+
   # The memory file system is the unit's own, but for its size, and never swapped where the kernel can promise that.
   mount = lib.mapAttrs (_: lib.last) (import ./settings.nix (lib.readFile ../units/run-sealboot-model.mount));
   mountOptions = lib.filter builtins.isString (builtins.split "," mount.Options);
@@ -112,11 +124,13 @@ let
       };
     };
   };
-  socket = name: port: {
+  socket = name: _: {
     "${name}-proxy" = {
       description = "Requests to ${name}";
       wantedBy = [ "sockets.target" ];
-      listenStreams = [ (toString port) ];
+      listenStreams = [ (upstream name) ];
+      # For nginx alone, which ends TLS and asks the gate.
+      socketConfig = { SocketMode = "0660"; SocketGroup = "sealboot-nginx"; };
     };
   };
   ports = lib.attrValues cfg.inferenceServices;
@@ -178,8 +192,22 @@ in
       example = { llama-cpp = 8080; };
       description = ''
         Services that start only after the model is published, and may read it, each with the TCP port it serves on
-        127.0.0.1. They have no other network, device or writable path; `NAME-proxy.socket` carries requests to the port in,
-        and an attestable image's firewall lets that port in, and no other. No two services can have the same port.
+        127.0.0.1. They have no other network, device or writable path. `NAME-proxy.socket`, which only nginx can connect to,
+        carries requests to the port in. No two services can have the same port.
+      '';
+    };
+    gate = mkOption {
+      type = (pkgs.formats.json { }).type;
+      default = { };
+      example = {
+        callers.tokens = [ { name = "app"; sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; } ];
+        paths.server = "llama-server";
+      };
+      description = ''
+        The gate's whole measured configuration, /etc/sealboot/gate.json, by the names of sealboot-gate(8): who may send
+        requests to the model on port 443, and which. Needed where there are inferenceServices. `upstream` is the one service,
+        or says which: `unix:/run/sealboot-upstream/NAME.sock`. The build runs `sealboot-gate --check-config` on it, and goes
+        no further if the gate refuses.
       '';
     };
   } // lib.mapAttrs (_: name: known.${name}) short;
@@ -199,6 +227,14 @@ in
         message = "services.sealboot.inferenceServices: these have one port, which only one of them can have: ${
           lib.concatStringsSep ", " (lib.attrValues (lib.mapAttrs (name: port: "${name} = ${toString port}") taken))}";
       }
+      {
+        assertion = !served || lib.elem (gate.upstream or null) (map (name: "unix:${upstream name}") (lib.attrNames cfg.inferenceServices));
+        message = "services.sealboot.gate.upstream names none of the inferenceServices: expected unix:/run/sealboot-upstream/NAME.sock";
+      }
+      {
+        assertion = (gate.port or 443) == 443;
+        message = "services.sealboot.gate.port: sealboot-nginx.socket and the firewall have 443";
+      }
     ];
 
     services.sealboot.settings = lib.concatMapAttrs
@@ -207,10 +243,19 @@ in
         in lib.optionalAttrs (value != null) { ${name} = value; })
       short;
 
-    environment.etc."sealboot/agent.json".source = checked;
+    environment.etc = {
+      "sealboot/agent.json".source = checked;
+    } // lib.optionalAttrs served {
+      "sealboot/gate.json".source = checkedGate;
+      "sealboot/nginx.conf".source = nginxConfiguration;
+    };
     users.groups.sealboot = { };
     users.groups.tss = { };
     users.users.sealboot = { isSystemUser = true; group = "sealboot"; extraGroups = [ "tss" ]; };
+    users.groups.sealboot-gate = { };
+    users.groups.sealboot-nginx = { };
+    users.users.sealboot-gate = { isSystemUser = true; group = "sealboot-gate"; };
+    users.users.sealboot-nginx = { isSystemUser = true; group = "sealboot-nginx"; };
 
     services.udev.packages = [ cfg.package ];
     systemd.packages = [ cfg.package ];
@@ -227,6 +272,12 @@ in
     systemd.services = lib.mkMerge [
       (lib.concatMapAttrs server cfg.inferenceServices)
       { sealboot-agent.wantedBy = [ "sealboot-model.target" ]; }
+      (mkIf served {
+        sealboot-nginx = {
+          wantedBy = [ "multi-user.target" ];
+          serviceConfig.ExecStart = [ "" "${pkgs.nginx}/bin/nginx -e stderr -c /etc/sealboot/nginx.conf" ];
+        };
+      })
       (mkIf (cfg.failureAction != "none") {
         sealboot-agent.onFailure = [ "sealboot-failed.service" ];
         sealboot-failed = failed;

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-# The image's network: a firewall that lets in the ports of the inference services, and a DHCP client that believes little.
+# The image's network: a firewall that lets in requests for the model alone, and a DHCP client that believes little.
 { config, lib, ... }:
 let
-  # kiwi's rules, said once for both images, but for the ports.
+  # kiwi's rules, said once for both images. Where nothing is served, nothing comes in.
   shared = lib.readFile ../kiwi/root/usr/lib/sealboot/firewall.nft;
-  way = "tcp dport 8080 accept\n";
-  ports = lib.concatStringsSep ", " (map toString (lib.unique (lib.attrValues config.services.sealboot.inferenceServices)));
-  ways = lib.optionalString (ports != "") "tcp dport { ${ports} } accept\n";
+  way = "\n                tcp dport 443 accept\n";
   once = lib.length (builtins.split way shared) == 3;
   ruleset =
-    if !once then throw "kiwi's firewall.nft does not have one rule '${way}', which nix/network.nix replaces"
-    else lib.replaceStrings [ way ] [ ways ] shared;
+    if !once then throw "kiwi's firewall.nft does not have the one rule that nix/network.nix takes out: ${way}"
+    else if config.services.sealboot.inferenceServices == { } then lib.replaceStrings [ way ] [ "\n" ] shared
+    else shared;
 in
 {
   networking.useNetworkd = true;

@@ -5,13 +5,13 @@ let
   make = name: text: run name { } text;
   run = name: environment: text: derivation (environment // { inherit name system; builder = "/bin/sh"; args = [ "-c" text ]; });
   names = [ "meson" "ninja" "pkg-config" "curl" "json_c" "libmicrohttpd" "openssl" "tpm2-tss" "intel-ipsec-mb" "sbsigntool" "mtools" "util-linux"
-    "bash" "coreutils" "cpio" "zstd" "python3" "awscli2" "coldsnap" ];
+    "bash" "coreutils" "cpio" "zstd" "python3" "nginx" "awscli2" "coldsnap" ];
   self = lib.genAttrs names (name: make name "echo ${name} > $out") // {
     inherit system lib;
     systemd = make "systemd" "echo systemd > $out" // { inherit (self) util-linux; };
     runtimeShell = "${self.bash}/bin/bash";
     stdenv.hostPlatform = { inherit system; isx86_64 = system == "x86_64-linux"; };
-    # sealboot, whose agent here refuses every configuration that holds the word "refuse", as the real one says it.
+    # sealboot, whose agent and gate here refuse every configuration that holds the word "refuse", as the real ones say it.
     stdenv.mkDerivation = attributes: run "${attributes.pname}-${attributes.version}" { inherit (attributes) src; } ''
       PATH=/usr/bin:/bin
       mkdir -p $out/bin
@@ -22,7 +22,16 @@ let
       [ "$1 $3" = "--config --check-config" ] || exit 2
       ! grep -q refuse "$2" || { echo "sealboot-agent: $2: the measured configuration is not valid" >&2; exit 10; }
       END
-      chmod +x $out/bin/sealboot-agent
+      cat >$out/bin/sealboot-gate <<'END'
+      #!/bin/sh
+      PATH=/usr/bin:/bin
+      case $1 in
+      --check-config) ! grep -q refuse "$2" || { echo "sealboot-gate: $2: the measured configuration is not valid" >&2; exit 10; } ;;
+      --nginx-configuration) echo "# of"; cat "$2" ;;
+      *) exit 2 ;;
+      esac
+      END
+      chmod +x $out/bin/sealboot-agent $out/bin/sealboot-gate
     '';
     linuxPackages.kernel.version = "6.12.58";
     formats.json = { }: { type = lib.types.anything; };
