@@ -127,10 +127,11 @@ let
   socket = name: _: {
     "${name}-proxy" = {
       description = "Requests to ${name}";
+      after = [ "systemd-tmpfiles-setup.service" ];
       wantedBy = [ "sockets.target" ];
       listenStreams = [ (upstream name) ];
       # For nginx alone, which ends TLS and asks the gate.
-      socketConfig = { SocketMode = "0660"; SocketGroup = "sealboot-nginx"; };
+      socketConfig = { SocketUser = "sealboot-nginx"; SocketMode = "0600"; };
     };
   };
   ports = lib.attrValues cfg.inferenceServices;

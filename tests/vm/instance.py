@@ -33,7 +33,7 @@ ZEROS = "00" * 48
 KEEP = SOURCE / "tests/vm/report-keep"
 TOKEN = "a-token-of-the-tests"
 GATE = {"callers": {"tokens": [{"name": "tests", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}]},
-        "paths": {"server": "llama-server"}, "upstream": "unix:/run/sealboot-upstream/server.sock"}
+        "paths": {"server": "llama-server"}, "upstream": "unix:/run/sealboot-upstream/llama-server.sock"}
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +183,16 @@ def assert_serves(instance, report, guest, sealed):
     answer = instance.ask("/completion", {"prompt": "a", "n_predict": 4})
     assert answer["tokens_predicted"] >= 1 and answer["stop"] is True
     assert report.pcrs["sha384"][15] == sealed_pcr15(sealed)
+
+
+def assert_proven(instance, image, stack, sealed, sealboot):
+    """A consumer outside verifies the image and the model before anything is sent, and refuses another model."""
+    common = ["connect", "--check", "--root", stack.directory / "attestation-root.pem", "--reference",
+              image / "pcr_measurements.json"]
+    url = f"https://127.0.0.1:{instance.port}"
+    sealboot(*common, "--model-digest", sealed["digest"], url)
+    with pytest.raises(AssertionError, match="PCR15"):
+        sealboot(*common, "--model-digest", "sha384:" + "ab" * 48, url)
 
 
 def sealed_pcr15(sealed):

@@ -24,8 +24,8 @@ import promised
 import recipe
 import uki
 from firmware import SYSTEMD, store, utf16, variable
-from instance import (BOOT, DATE, GATE, KEEP, PROMPTS, ZEROS, Instance, assert_denied, assert_serves, changed_esp, corrupt,
-                      injections, references)
+from instance import (BOOT, DATE, GATE, KEEP, PROMPTS, ZEROS, Instance, assert_denied, assert_proven, assert_serves,
+                      changed_esp, corrupt, injections, references)
 from instance import configuration, image, key, model, overlay, released, stack  # noqa: F401 (fixtures)
 from isolation import FAIL, PASS, PROMISES, audit
 from machine import SOURCE, STUBS, opened_image, script, wait_until
@@ -44,6 +44,7 @@ def test_boots_to_a_served_answer(image, stack, model, released, sealboot, tmp_p
         assert report.pcrs["sha384"][7] == without_secure_boot["PCR7"]
         assert report.pcrs["sha384"][12] == reference["PCR12"] == ZEROS
         assert_serves(instance, report, guest, model)
+        assert_proven(instance, image, stack, model, sealboot)
         record_property("ready_seconds", int(guest.fact("agent-ready")) / 1e6)
         record_property("boot_report", guest.fact("boot-report"))
         record_property("startup", guest.fact("startup"))
