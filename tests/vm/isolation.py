@@ -51,7 +51,8 @@ TERMINAL = re.compile(
 GENERATOR_FOLDERS = [f"{folder}/systemd/{kind}-generators" for folder in ("usr/lib", "usr/local/lib", "etc")
                      for kind in ("system", "user", "system-environment")]
 # What some unit wants: the recipe's own, then the distribution's.
-OURS = {"sealboot-agent.service", "sealboot-nginx.service", "sealboot-firewall.service", "sealboot-lockdown.service", "sealboot-model.target"}
+OURS = {"sealboot-agent.service", "sealboot-firewall.service", "sealboot-lockdown.service", "sealboot-model.target",
+        "sealboot-nginx.service"}
 INFERENCE = {"llama-proxy.socket", "llama-proxy.service", "llama-server.service", "inference-proxy.socket",
              "inference-proxy.service", "vllm.service", "ollama.service"}
 SYSTEM = {"chronyd.service", "tmp.mount"} | {
@@ -62,7 +63,8 @@ SYSTEM = {"chronyd.service", "tmp.mount"} | {
                  "tmpfiles-setup-dev.service", "tmpfiles-setup.service", "udev-trigger.service", "udevd-control.socket",
                  "udevd-kernel.socket", "udevd.service")
 }
-# What runs without being wanted by a link: by a unit's own Wants= or Requires=, by the agent's failure, by the mounts of the initrd.
+# What runs without being wanted by a link: by a unit's own Wants= or Requires=, by the agent's failure, by the mounts of
+# the initrd.
 ACTIVATED = {
     "systemd-udev-settle.service", "-.mount", "run-sealboot-model.mount", "var.mount", r"etc-machine\x2did.mount",
     "sealboot-power-off.timer", "sealboot-power-off.service", "sealboot-gate.service", "sealboot-gate.socket",

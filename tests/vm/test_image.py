@@ -170,6 +170,12 @@ def opened(image, overlay):
         yield it
 
 
+def test_nginx_does_what_gate_json_says(opened):
+    printed = subprocess.run([os.environ["SEALBOOT_BUILD"] + "/agent/gate/sealboot-gate", "--nginx-configuration",
+                              "--root", opened.root], capture_output=True, text=True, check=True).stdout
+    assert printed and opened.path("etc/sealboot/nginx.conf").read_text() == printed
+
+
 def unsound(image):
     return {name for name, verdict, _ in audit(image) if verdict != PASS}
 
@@ -565,8 +571,8 @@ def test_a_second_build_is_byte_identical(image, configuration, overlay, tmp_pat
         for directory in run tmp; do mount -t tmpfs tmpfs /host/$directory; done
         mount --bind /mnt /host/mnt
         echo "clock $(date +%s) $(hostname) $(uname -r)"
-        cd /; chroot /host env PATH=$PATH SEALBOOT_CACHE={cache} {SOURCE}/kiwi/build --config /mnt/agent.json --gate /mnt/gate.json \
-            --overlay /mnt/overlay --keep {KEEP} --output /mnt/somewhere/else --date {DATE}
+        cd /; chroot /host env PATH=$PATH SEALBOOT_CACHE={cache} {SOURCE}/kiwi/build --config /mnt/agent.json \
+            --gate /mnt/gate.json --overlay /mnt/overlay --keep {KEEP} --output /mnt/somewhere/else --date {DATE}
         cat /mnt/somewhere/else/SHA256SUMS"""
     began = time.time()
     done = subprocess.run([SOURCE / "kiwi/uml", "--clock", "3600", "--hostname", "another", "--bind", "/:/host", volume,
