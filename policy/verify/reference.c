@@ -113,31 +113,36 @@ static json_object *find_measurements(json_object *o) {
         return NULL;
 }
 
-static int parse_set(json_object *o, char *source, struct references *to, struct error *e) {
-        struct reference r = { .source = source }, *larger;
+static int read_set(json_object *o, struct reference *r, struct error *e) {
         json_object *measurements = find_measurements(o), *secure_boot;
         int k;
 
         if (!measurements)
-                k = fail(e, FAILURE_USAGE, -EINVAL, source, "it has no \"Measurements\" object");
-        else
-                k = parse_measurements(measurements, &r, e);
-        if (k == 0 && json_object_object_get_ex(o, "SecureBoot", &secure_boot)) {
-                r.secure_boot = json_object_get_boolean(secure_boot) ? SECURE_BOOT_ON : SECURE_BOOT_OFF;
-                if (!json_object_is_type(secure_boot, json_type_boolean))
-                        k = fail(e, FAILURE_USAGE, -EINVAL, source, "\"SecureBoot\" is neither true nor false");
-        }
-        if (k == 0) {
-                larger = reallocarray(to->items, to->n + 1, sizeof *larger);
-                if (larger) {
-                        larger[to->n++] = r;
-                        to->items = larger;
-                        return 0;
-                }
-                k = fail_oom(e);
-        }
-        reference_clear(&r);
-        return k;
+                return fail(e, FAILURE_USAGE, -EINVAL, r->source, "it has no \"Measurements\" object");
+        k = parse_measurements(measurements, r, e);
+        if (k < 0 || !json_object_object_get_ex(o, "SecureBoot", &secure_boot))
+                return k;
+        if (!json_object_is_type(secure_boot, json_type_boolean))
+                return fail(e, FAILURE_USAGE, -EINVAL, r->source, "\"SecureBoot\" is neither true nor false");
+        r->secure_boot = json_object_get_boolean(secure_boot) ? SECURE_BOOT_ON : SECURE_BOOT_OFF;
+        return 0;
+}
+
+/* Takes `source`, also on failure. */
+static int parse_set(json_object *o, char *source, struct references *to, struct error *e) {
+        _cleanup_(reference_clear) struct reference r = { .source = source };
+        struct reference *larger;
+        int k;
+
+        k = read_set(o, &r, e);
+        if (k < 0)
+                return k;
+        larger = reallocarray(to->items, to->n + 1, sizeof *larger);
+        if (!larger)
+                return fail_oom(e);
+        to->items = larger;
+        to->items[to->n++] = TAKE_STRUCT(r);
+        return 0;
 }
 
 /* Undoes the appends of a text that turned out to be wrong further on. */
