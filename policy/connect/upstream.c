@@ -95,6 +95,16 @@ void upstream_submit(struct upstream *u, struct exchange *x) {
 
 /* --- Clients that leave while nothing is sent to them: their sockets tell */
 
+/* The descriptor is the other thread's, which closes it after the client has left. So it is used under the lock alone,
+ * and while the client is there. */
+static bool lock_client(struct exchange *x) {
+        pthread_mutex_lock(&x->lock);
+        if (x->client && x->client_fd >= 0)
+                return true;
+        pthread_mutex_unlock(&x->lock);
+        return false;
+}
+
 static void watch_client(struct upstream *u, struct exchange *x) {
         struct epoll_event event = { .events = EPOLLRDHUP | EPOLLET,
                                      .data.u64 = channel_tag(TAG_CLIENT, x->client_fd) };
@@ -113,8 +123,11 @@ static void watch_client(struct upstream *u, struct exchange *x) {
                 u->n_clients = n;
         }
         u->clients[fd] = x;
+        if (!lock_client(x))
+                return;
         if (epoll_ctl(u->epoll, EPOLL_CTL_ADD, x->client_fd, &event) < 0 && errno == EEXIST)
                 epoll_ctl(u->epoll, EPOLL_CTL_MOD, x->client_fd, &event);
+        pthread_mutex_unlock(&x->lock);
 }
 
 static void unwatch_client(struct upstream *u, struct exchange *x) {
@@ -123,8 +136,10 @@ static void unwatch_client(struct upstream *u, struct exchange *x) {
         if (x->client_fd < 0 || fd >= u->n_clients || u->clients[fd] != x)
                 return;
         u->clients[fd] = NULL;
-        if (!exchange_left(x))
-                epoll_ctl(u->epoll, EPOLL_CTL_DEL, x->client_fd, NULL);
+        if (!lock_client(x))
+                return;
+        epoll_ctl(u->epoll, EPOLL_CTL_DEL, x->client_fd, NULL);
+        pthread_mutex_unlock(&x->lock);
 }
 
 /* --- Exchanges */
@@ -361,9 +376,14 @@ static void see_woken(struct upstream *u) {
 /* The client's socket has an end. With more behind it unread, as of a next request, the client is still there. */
 static void see_client(struct upstream *u, int fd) {
         struct exchange *x = (size_t) fd < u->n_clients ? u->clients[fd] : NULL;
+        bool ended;
         char byte;
 
-        if (!x || exchange_left(x) || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+        if (!x || !lock_client(x))
+                return;
+        ended = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+        pthread_mutex_unlock(&x->lock);
+        if (!ended)
                 return;
         exchange_break(x);
         if (x->stage == EXCHANGE_RUNNING)
@@ -401,14 +421,14 @@ static void care_for(struct upstream *u, struct channel *c) {
         struct instances *s = u->site.instances;
         double idle = clock_seconds_since(channel_used_ns(c)),
                limit = (double) MAX_OF(instances_max_age(s), IDLE_SECONDS);
-        bool accepted = instances_accept(s, channel_key(c)), free_now = channel_busy(c) == 0;
+        bool accepted = instances_accept(s, channel_key(c)), free_now = channel_busy(c) == 0, old, unused;
 
         if (channel_state(c) != CHANNEL_READY)
                 return;
-        if (free_now && (!accepted || idle > limit || (!channel_is_multiplexed(c) && idle > IDLE_SECONDS)))
-                channel_close(c); /* the next one proves itself */
-        else if (channel_evidence_ns(c) != INT64_MAX && clock_seconds_since(channel_evidence_ns(c)) > EVIDENCE_SECONDS)
-                channel_close(c);
+        old = channel_evidence_ns(c) != INT64_MAX && clock_seconds_since(channel_evidence_ns(c)) > EVIDENCE_SECONDS;
+        unused = free_now && (!accepted || idle > limit || (!channel_is_multiplexed(c) && idle > IDLE_SECONDS));
+        if (old || unused)
+                channel_close(c); /* the next one proves itself, and is shown the newest evidence */
         else if ((!accepted || instances_due(s, channel_key(c))) && (free_now || channel_is_multiplexed(c)) &&
                  !is_asked_for(u, channel_key(c)))
                 channel_attest(c);

@@ -235,7 +235,7 @@ static int serve(const struct arguments *a, const struct channel_site *site, str
         struct upstream *u = NULL;
         struct local *local = NULL;
         sigset_t signals;
-        uint16_t port;
+        uint16_t port = 0;
         int fd = -1, r;
 
         r = listen_parse(a->listen ?: "127.0.0.1:8000", &address, e);
