@@ -63,8 +63,8 @@ SYSTEM = {"chronyd.service", "tmp.mount"} | {
                  "tmpfiles-setup-dev.service", "tmpfiles-setup.service", "udev-trigger.service", "udevd-control.socket",
                  "udevd-kernel.socket", "udevd.service")
 }
-# What runs without being wanted by a link: by a unit's own Wants= or Requires=, by the agent's failure, by the mounts of
-# the initrd.
+# What runs without being wanted by a link: by a unit's own Wants= or Requires=, by the agent's failure, by the mounts
+# of the initrd.
 ACTIVATED = {
     "systemd-udev-settle.service", "-.mount", "run-sealboot-model.mount", "var.mount", r"etc-machine\x2did.mount",
     "sealboot-power-off.timer", "sealboot-power-off.service", "sealboot-gate.service", "sealboot-gate.socket",
