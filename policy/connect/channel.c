@@ -407,6 +407,13 @@ size_t channel_busy(const struct channel *c) {
         return c->n_transfers + (c->asking && !c->multiplexed);
 }
 
+bool channel_is_held(const struct channel *c) {
+        for (size_t i = 0; i < c->n_transfers; i++)
+                if (c->transfers[i]->held)
+                        return true;
+        return false;
+}
+
 int64_t channel_used_ns(const struct channel *c) {
         return c->used_ns;
 }

@@ -48,6 +48,10 @@ enum channel_state channel_state(const struct channel *c);
 bool channel_is_multiplexed(const struct channel *c); /* HTTP/2 */
 /* Exchanges under way; and, on HTTP/1.1, the question under way, which has the connection. */
 size_t channel_busy(const struct channel *c);
+/* Whether a client does not take its answer as fast as it comes. On HTTP/2 libcurl announces a window of megabytes for
+ * each stream, and other streams of the connection make it read, and keep, what the slow client has no room for. So
+ * such a channel gets no more streams. */
+bool channel_is_held(const struct channel *c);
 int64_t channel_used_ns(const struct channel *c);
 const uint8_t *channel_key(const struct channel *c);
 bool channel_is_asking(const struct channel *c);      /* for evidence, at first or anew */

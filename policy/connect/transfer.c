@@ -105,7 +105,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata) {
         n *= size;
         r = exchange_give(t->x, data, n);
         if (r == -EAGAIN) {
-                t->paused = true;
+                t->paused = t->held = true;
                 return CURL_WRITEFUNC_PAUSE;
         }
         return r < 0 ? 0 : n;
@@ -241,7 +241,7 @@ void transfer_free(struct transfer *t) {
 void transfer_continue(struct transfer *t) {
         if (!t->paused)
                 return;
-        t->paused = false; /* a callback that still has to wait sets it again */
+        t->paused = t->held = false; /* a callback that still has to wait sets it again */
         curl_easy_pause(t->easy, CURLPAUSE_CONT);
 }
 

@@ -19,6 +19,7 @@ struct transfer {
         bool requested; /* libcurl has begun to send */
         bool rejected;  /* the connection's key was not accepted */
         bool paused;
+        bool held;         /* the client does not take its answer as fast as the server sends it */
         const char *fault; /* of the answer */
         char error[CURL_ERROR_SIZE];
 };

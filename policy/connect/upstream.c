@@ -196,7 +196,7 @@ static void fail_waiting(struct upstream *u, int status, const char *code, const
 static bool takes_more(struct upstream *u, const struct channel *c) {
         size_t limit = channel_is_multiplexed(c) ? STREAMS_MAX : 1;
 
-        return channel_state(c) == CHANNEL_READY && channel_busy(c) < limit &&
+        return channel_state(c) == CHANNEL_READY && channel_busy(c) < limit && !channel_is_held(c) &&
                instances_accept(u->site.instances, channel_key(c));
 }
 

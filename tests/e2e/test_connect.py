@@ -626,10 +626,10 @@ def test_a_slow_reader_holds_up_nobody_on_http_2(connect, world, tmp_path):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             s.sendall(b"GET /bytes?n=300000000 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             time.sleep(1)
-            for _ in range(3):
+            for _ in range(30):
                 began = time.monotonic()
                 assert c.get("/who").text == "a"
-                assert time.monotonic() - began < 1
+                assert time.monotonic() - began < 2
             assert c.is_small()
             size = 0
             while size < 300000000:
