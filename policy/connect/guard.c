@@ -60,5 +60,8 @@ const char *guard_refuses(const struct guard_headers *h) {
                 return "a web page of another origin sent the request";
         if (h->fetch_site && !streq(h->fetch_site, "same-origin") && !streq(h->fetch_site, "none"))
                 return "a page of another site sent the request. To open it in a browser, type the address";
+        /* A service worker stays in the browser, and would see the prompts to the next server on this address. */
+        if (h->worker)
+                return "service workers are not passed on: they would outlive this server";
         return NULL;
 }

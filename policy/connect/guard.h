@@ -12,6 +12,7 @@ struct guard_headers {
         const char *host;       /* NULL: the request has none */
         const char *origin;     /* likewise */
         const char *fetch_site; /* Sec-Fetch-Site */
+        bool worker;            /* Service-Worker is there: the browser would install the answer as one */
         bool repeated;          /* one of these is there twice */
 };
 

@@ -9,8 +9,10 @@ static const char *const of_each_hop[] = {
         "trailer",    "transfer-encoding", "upgrade",          "http2-settings",     "content-length",      NULL,
 };
 
-/* Host is the server's own. A server behind the channel sees requests of no other origin: guard.h has refused them. */
-static const char *const not_up[] = { "host", "expect", "origin", "referer", "sec-fetch-site", NULL };
+/* Host is the server's own. A server behind the channel sees requests of no other origin: guard.h has refused them.
+ * Browsers keep one set of cookies for all ports of an address: a cookie here comes from another program of this
+ * machine, and may be a login there. */
+static const char *const not_up[] = { "host", "expect", "origin", "referer", "sec-fetch-site", "cookie", NULL };
 
 /* What would lead a browser around the channel, tell others of it, or reach beyond it into what else the browser keeps
  * for this machine. Location is looked at by itself. */
@@ -24,6 +26,10 @@ static const char *const not_down[] = {
         "reporting-endpoints",
         "nel",
         "service-worker-allowed",
+        "set-cookie",
+        /* local.c sets its own. One of the server could name an address for reports. */
+        "content-security-policy",
+        "content-security-policy-report-only",
         NULL,
 };
 

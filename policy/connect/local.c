@@ -20,6 +20,13 @@ enum {
 
 #define PAGE "/.well-known/sealboot/"
 
+/* A page of the server runs in the consumer's browser, which can reach every host: an image in an answer of the model,
+ * whose address holds the prompt, would carry the prompt away. The policy lets a page load from, and send to, this
+ * address alone. */
+#define SERVER_SECURITY_POLICY \
+        "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; " \
+        "form-action 'self'; frame-ancestors 'self'"
+
 struct local {
         struct MHD_Daemon *daemon;
         struct upstream *upstream;
@@ -173,7 +180,8 @@ static enum MHD_Result look_at_field(void *userdata, enum MHD_ValueKind kind, co
         } else if (strcasecmp(name, "Sec-Fetch-Site") == 0) {
                 g->headers.fetch_site = value ?: "";
                 g->sites++;
-        }
+        } else if (strcasecmp(name, "Service-Worker") == 0)
+                g->headers.worker = true;
         return MHD_YES;
 }
 
@@ -304,7 +312,9 @@ static enum MHD_Result send_answer(struct MHD_Connection *c, struct exchange *x)
                 return MHD_NO;
         for (size_t i = 0; i < a->n_headers; i++)
                 MHD_add_response_header(response, a->headers[i].name, a->headers[i].value);
-        r = MHD_queue_response(c, (unsigned) a->status, response);
+        r = MHD_add_response_header(response, "Content-Security-Policy", SERVER_SECURITY_POLICY);
+        if (r == MHD_YES)
+                r = MHD_queue_response(c, (unsigned) a->status, response);
         MHD_destroy_response(response);
         return r;
 }

@@ -161,16 +161,22 @@ def test_headers_of_one_hop_stay_behind(connect, world):
     with world.server() as server:
         server.answer = lambda r: (200, {"Connection": "x-secret", "X-Secret": "1", "X-Open": "2",
                                          "Alt-Svc": 'h3=":443"', "Access-Control-Allow-Origin": "*",
+                                         "Set-Cookie": "a=b", "Content-Security-Policy":
+                                         "default-src *; report-uri https://evil.example/",
                                          "Content-Type": "text/plain"}, b"ok") \
             if r.path == "/h" else None
         c = connect(server)
         answer = c.get("/h", Connection="X-Mine", X_Mine="1", X_Yours="2", Proxy_Authorization="Basic x",
-                       Upgrade="websocket", Referer="http://127.0.0.1/x", Authorization="Bearer client")
+                       Upgrade="websocket", Referer="http://127.0.0.1/x", Authorization="Bearer client",
+                       Cookie="session-of-another-program=1")
         assert answer.text == "ok" and answer.getheader("X-Open") == "2"
         assert not {"X-Secret", "Alt-Svc", "Access-Control-Allow-Origin"} & set(answer.headers)
+        assert "Set-Cookie" not in answer.headers
+        policy, = answer.headers.get_all("Content-Security-Policy")
+        assert policy.startswith("default-src 'self' ") and "evil" not in policy
         sent = server.prompts[-1].headers
         assert sent["x-yours"] == "2" and sent["authorization"] == "Bearer client"
-        assert not {"x-mine", "proxy-authorization", "upgrade", "referer", "connection"} & set(sent)
+        assert not {"x-mine", "proxy-authorization", "upgrade", "referer", "connection", "cookie"} & set(sent)
 
 
 def test_a_token_takes_the_place_of_the_clients_own(connect, world, tmp_path):
@@ -280,7 +286,8 @@ def test_an_answer_that_breaks_off_is_not_whole(connect, world):
 
 @pytest.mark.parametrize(
     "headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"},
-                {"Sec-Fetch-Site": "cross-site"}, {"Host": "evil.example:80", "Origin": "http://evil.example:80"}],
+                {"Sec-Fetch-Site": "cross-site"}, {"Host": "evil.example:80", "Origin": "http://evil.example:80"},
+                {"Sec-Fetch-Site": "same-origin", "Service-Worker": "script"}],
     ids=str)
 def test_web_pages_of_others_are_refused(connect, world, headers):
     with world.server() as server:

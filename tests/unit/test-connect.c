@@ -75,6 +75,7 @@ static void test_guard(void **state _unused_) {
                 { { .host = "127.0.0.1:8000", .fetch_site = "same-site" }, "another site" },
                 { { .host = "127.0.0.1:8000", .fetch_site = "" }, "another site" },
                 { { .host = "127.0.0.1:8000", .repeated = true }, "twice" },
+                { { .host = "127.0.0.1:8000", .fetch_site = "same-origin", .worker = true }, "service worker" },
         };
 
         for (size_t i = 0; i < ELEMENTS(table); i++) {
@@ -105,6 +106,10 @@ static void test_headers(void **state _unused_) {
                 { "Location", NULL, true, false },
                 { "Alt-Svc", NULL, true, false },
                 { "Refresh", NULL, true, false },
+                { "Cookie", NULL, false, true },
+                { "Set-Cookie", NULL, true, false },
+                { "Content-Security-Policy", NULL, true, false },
+                { "Content-Security-Policy-Report-Only", NULL, true, false },
                 { "Strict-Transport-Security", NULL, true, false },
                 { "Access-Control-Allow-Origin", NULL, true, false },
                 { "X-Mine", "close, x-mine", false, false },
