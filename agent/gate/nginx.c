@@ -42,16 +42,21 @@ static const char head[] =
         "        default \"\";\n"
         "        \"~^(?<sealboot_before_query>[^?]+)\" $sealboot_before_query;\n"
         "    }\n"
+        "    # One machine has all the IPv6 addresses of its network of 64 bits, so these count as one.\n"
+        "    map $binary_remote_addr $sealboot_address {\n"
+        "        default $binary_remote_addr;\n"
+        "        \"~^(?s)(?<sealboot_network>.{8}).{8}$\" $sealboot_network;\n"
+        "    }\n"
         "    # A document without a nonce is a copy of one that the gate keeps, and is not counted.\n"
         "    map $args $sealboot_asker {\n"
-        "        default $binary_remote_addr;\n"
+        "        default $sealboot_address;\n"
         "        \"\" \"\";\n"
         "    }\n"
         "    limit_req_zone $sealboot_asker zone=attestations:4m rate=%2$ur/m;\n"
         "    limit_req_status 429;\n";
 
 static const char connections[] =
-        "    limit_conn_zone $binary_remote_addr zone=addresses:4m;\n"
+        "    limit_conn_zone $sealboot_address zone=addresses:4m;\n"
         "    limit_conn addresses %u;\n"
         "    limit_conn_status 429;\n";
 

@@ -144,6 +144,35 @@ def test_one_address_cannot_use_up_what_all_share(gate):
     assert [g.get(ATTESTATION).status for _ in range(6)] == [200] * 6
 
 
+class BehindProxy(gates.Gate):
+    """The consumer's address is what the PROXY protocol says, so that a test has many."""
+    def nginx_configuration(self) -> str:
+        said = "set_real_ip_from 127.0.0.1; real_ip_header proxy_protocol; server_name _;"
+        return super().nginx_configuration().replace("http2 default_server;", "http2 default_server proxy_protocol;") \
+            .replace("server_name _;", said)
+
+    def ask(self, address: str) -> int:
+        with socket.create_connection(("127.0.0.1", self.port), 20) as plain:
+            kind, other = ("TCP6", "::1") if ":" in address else ("TCP4", "127.0.0.1")
+            plain.sendall(f"PROXY {kind} {address} {other} 1024 443\r\n".encode())
+            with self.context().wrap_socket(plain) as s:
+                s.sendall(f"GET {ATTESTATION}?nonce={os.urandom(8).hex()} HTTP/1.0\r\n\r\n".encode())
+                return int(s.makefile("rb").readline().split()[1])
+
+
+@pytest.mark.parametrize("addresses, last", [
+    (["2001:db8:0:1::1", "2001:db8:0:1:a:b:c:d", "2001:db8:0:1:a0a:a0a:a0a:a0a"], 429),
+    (["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2::1"], 200),
+    (["192.0.2.1", "192.0.2.1", "192.0.2.1"], 429),
+    (["192.0.2.1", "192.0.2.1", "192.0.2.2"], 200),
+])
+def test_what_counts_as_one_address(build, stack, images, addresses, last):
+    images()
+    config = {"callers": {"anybody": True}, "ipv6": False, "limits": {"attestations_per_minute_and_address": 1}}
+    with BehindProxy(build, stack.variables["TPM2TOOLS_TCTI"], config) as g:
+        assert [g.ask(address) for address in addresses] == [200, 200, last]
+
+
 def test_a_tpm_that_fails(stack, gate):
     g = gate()
     stack.control.fault("rc", service="tpm", operation="NV_Write", rc=0x101)
