@@ -3,18 +3,12 @@
 
 #include <endian.h>
 #include <limits.h>
-#include <openssl/evp.h>
 
 #include "basic/reader.h"
+#include "sealed/frame-cipher.h"
 
 static const char regular_text[] = "AWSKMSEncryptionClient Frame";
 static const char final_text[] = "AWSKMSEncryptionClient Final Frame";
-
-struct frame_cipher {
-        EVP_CIPHER_CTX *ctx;
-        uint8_t id[MESSAGE_ID_SIZE];
-        bool encrypt;
-};
 
 int frame_cipher_new(bool encrypt, struct frame_cipher **ret, struct error *e) {
         _cleanup_(frame_cipher_freep) struct frame_cipher *c = calloc(1, sizeof *c);
@@ -22,7 +16,6 @@ int frame_cipher_new(bool encrypt, struct frame_cipher **ret, struct error *e) {
 
         if (!c)
                 return fail_oom(e);
-        c->encrypt = encrypt;
         c->ctx = EVP_CIPHER_CTX_new();
         r = c->ctx ? secret_cipher(c->ctx, "AES-256-GCM", encrypt) : -ENOMEM;
         if (r < 0)
@@ -86,37 +79,9 @@ int frame_open(struct frame_cipher *c, const uint8_t tag[static MESSAGE_TAG_SIZE
         return EVP_CipherFinal_ex(c->ctx, none, &n) == 1 ? 0 : -EBADMSG;
 }
 
-int frame_close(struct frame_cipher *c, uint8_t tag[static MESSAGE_TAG_SIZE]) {
-        uint8_t none[1];
-        int n;
-
-        if (EVP_CipherFinal_ex(c->ctx, none, &n) != 1 ||
-            EVP_CIPHER_CTX_ctrl(c->ctx, EVP_CTRL_AEAD_GET_TAG, MESSAGE_TAG_SIZE, tag) != 1)
-                return -EIO;
-        return 0;
-}
-
 void frame_iv(uint32_t seq, uint8_t iv[static MESSAGE_IV_SIZE]) {
         memset(iv, 0, MESSAGE_IV_SIZE - 4);
         memcpy(iv + MESSAGE_IV_SIZE - 4, &(uint32_t) { htobe32(seq) }, 4);
-}
-
-static size_t put_u32(uint8_t *out, uint32_t v) {
-        memcpy(out, &(uint32_t) { htobe32(v) }, 4);
-        return 4;
-}
-
-size_t frame_head(uint8_t *out, uint32_t seq, bool final, uint32_t plaintext_size) {
-        size_t n = 0;
-
-        if (final)
-                n += put_u32(out + n, MESSAGE_FINAL_MARK);
-        n += put_u32(out + n, seq);
-        frame_iv(seq, out + n);
-        n += MESSAGE_IV_SIZE;
-        if (final)
-                n += put_u32(out + n, plaintext_size);
-        return n;
 }
 
 int frame_head_check(const struct message_geometry *g, uint32_t index, const uint8_t *head, bool any_iv,
@@ -148,17 +113,6 @@ int frame_head_check(const struct message_geometry *g, uint32_t index, const uin
                 return fail(e, FAILURE_SEALED_FORMAT, -EBADMSG, subject,
                             "it has an IV in frame %u that is not its sequence number", seq);
         return 0;
-}
-
-ssize_t frame_seal(struct frame_cipher *c, uint32_t seq, bool final, const void *plaintext, uint32_t n, uint8_t *out) {
-        uint8_t iv[MESSAGE_IV_SIZE];
-        size_t head = frame_head(out, seq, final, n);
-
-        frame_iv(seq, iv);
-        if (frame_begin(c, seq, final, n, iv) < 0 || frame_update(c, out + head, plaintext, n) < 0 ||
-            frame_close(c, out + head + n) < 0)
-                return -EIO;
-        return (ssize_t) (head + n + MESSAGE_TAG_SIZE);
 }
 
 /* Decrypts the frames of `body` one after another into `out`, which has room for the plaintext. */

@@ -2,9 +2,9 @@
 #pragma once
 
 /* Encrypts or decrypts frames with AES-256-GCM, as a stream: frame_begin(), frame_update() for each piece of bytes,
- * then frame_open() or frame_close(). One cipher context serves all frames of a connection; nothing is allocated per
- * frame. `out` may be `in`. Source of the AAD and IV rules: AWS Encryption SDK specification,
- * data-format/message-body-aad.md. */
+ * then frame_open(), or frame_close() of policy/owner/frame-write.h. One cipher context serves all frames of a
+ * connection; nothing is allocated per frame. `out` may be `in`. Source of the AAD and IV rules: AWS Encryption SDK
+ * specification, data-format/message-body-aad.md. */
 
 #include "sealed/message.h"
 
@@ -22,21 +22,15 @@ int frame_begin(struct frame_cipher *c, uint32_t seq, bool final, uint32_t plain
 int frame_update(struct frame_cipher *c, void *out, const void *in, size_t n);
 /* Ends a frame that is decrypted: -EBADMSG if the tag does not verify. The output must not be used then. */
 int frame_open(struct frame_cipher *c, const uint8_t tag[static MESSAGE_TAG_SIZE]);
-int frame_close(struct frame_cipher *c, uint8_t tag[static MESSAGE_TAG_SIZE]);
 
 /* The IV that every Encryption SDK writes: the sequence number, with zeros on the left. */
 void frame_iv(uint32_t seq, uint8_t iv[static MESSAGE_IV_SIZE]);
-/* Writes the bytes before the ciphertext and returns their number: MESSAGE_FRAME_HEAD or MESSAGE_FINAL_HEAD. */
-size_t frame_head(uint8_t *out, uint32_t seq, bool final, uint32_t plaintext_size);
 
 /* Checks the head of frame `index` (from 0; MESSAGE_FRAME_HEAD bytes, or MESSAGE_FINAL_HEAD for the last one) against
  * the geometry: marker, sequence number, length. The IV must be the sequence number unless `any_iv`: AWS's own test
  * vectors have other IVs, though no SDK writes them. FAILURE_SEALED_FORMAT. */
 int frame_head_check(const struct message_geometry *g, uint32_t index, const uint8_t *head, bool any_iv,
                      uint8_t iv[static MESSAGE_IV_SIZE], const char *subject, struct error *e);
-
-/* Encrypts one whole frame, with its head and tag. Returns the number of bytes written to `out`, or -EIO. */
-ssize_t frame_seal(struct frame_cipher *c, uint32_t seq, bool final, const void *plaintext, uint32_t n, uint8_t *out);
 
 /* Decrypts a small message, a manifest, that is in memory. Checks everything: header, geometry, frames. A NUL follows
  * the plaintext. */

@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sealed/message.h"
 
-#include <endian.h>
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/kdf.h>
-#include <openssl/params.h>
-#include <openssl/rand.h>
 
 #include "basic/reader.h"
 #include "basic/utf8.h"
+#include "sealed/message-key.h"
 #include "sealed/other-format.h"
 
-enum { VERSION_1 = 0x01, VERSION_2 = 0x02, CONTENT_SINGLE = 0x01, CONTENT_FRAMED = 0x02 };
-
-DEFINE_CLEANUP(EVP_KDF *, EVP_KDF_free, kdf_freep)
-DEFINE_CLEANUP(EVP_MD *, EVP_MD_free, md_freep)
-DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free, cipher_ctx_freep)
+enum { VERSION_1 = 0x01, CONTENT_SINGLE = 0x01 };
 
 void message_header_free(struct message_header *h) {
         if (!h)
@@ -125,7 +116,7 @@ static int parse_version(struct parse *p) {
                 if (type == 0x80)
                         return refuse_suite(p, suite);
         }
-        if (version != VERSION_2)
+        if (version != MESSAGE_VERSION)
                 return fail(p->e, FAILURE_SEALED_FORMAT, -EBADMSG, p->subject,
                             "it is not a sealed file: it starts with byte %02x instead of message format version "
                             "02%s%s",
@@ -226,7 +217,7 @@ static int parse_rest(struct parse *p, struct message_header *h) {
                             "byte; "
                             "seal "
                             "it with a frame length");
-        if (content != CONTENT_FRAMED)
+        if (content != MESSAGE_FRAMED)
                 return malformed(p, "an unknown content type");
         if (reader_be32(&p->r, &h->frame_length) < 0)
                 return -EAGAIN;
@@ -322,211 +313,37 @@ const char *message_header_context(const struct message_header *h, const char *k
 
 /* ---- keys */
 
-static int derive(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key, const char *info,
-                  size_t info_size, uint8_t *out) {
-        /* Fetched here so that OpenSSL does not do it in locked memory, where it would keep the digest for good. */
-        _cleanup_(md_freep) EVP_MD *md = EVP_MD_fetch(NULL, "SHA512", NULL);
-        _cleanup_(kdf_freep) EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-        OSSL_PARAM params[] = {
-                OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *) "SHA512", 0),
-                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, data_key->data, data_key->size),
-                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *) id, MESSAGE_ID_SIZE),
-                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *) info, info_size),
-                OSSL_PARAM_construct_end(),
-        };
-        EVP_KDF_CTX *ctx;
-        bool ok;
-
-        if (!md || !kdf)
-                return -EIO;
-        secret_memory_begin();
-        ctx = EVP_KDF_CTX_new(kdf);
-        ok = ctx && EVP_KDF_derive(ctx, out, MESSAGE_KEY_SIZE, params) == 1;
-        EVP_KDF_CTX_free(ctx);
-        secret_memory_end();
-        return ok ? 0 : -ENOMEM;
-}
-
-static int derive_both(const uint8_t id[static MESSAGE_ID_SIZE], const struct secret *data_key,
-                       struct secret **ret_file_key, uint8_t commit_key[static MESSAGE_KEY_SIZE], struct error *e) {
-        /* The info of the file key begins with the suite, in the byte order of the message. */
-        static const char key_info[] = {
-                MESSAGE_SUITE >> 8, MESSAGE_SUITE & 0xff, 'D', 'E', 'R', 'I', 'V', 'E', 'K', 'E', 'Y'
-        };
-        static const char commit_info[] = { 'C', 'O', 'M', 'M', 'I', 'T', 'K', 'E', 'Y' };
-        _cleanup_secret_ struct secret *key = NULL;
-
-        if (data_key->size != DATA_KEY_SIZE)
-                return fail(e, FAILURE_SEALED_FORMAT, -EINVAL, "", "the data key has %zu bytes instead of 32",
-                            data_key->size);
-        if (secret_new(MESSAGE_KEY_SIZE, &key) < 0)
-                return fail_oom(e);
-        if (derive(id, data_key, key_info, sizeof key_info, key->data) < 0 ||
-            derive(id, data_key, commit_info, sizeof commit_info, commit_key) < 0)
-                return fail(e, FAILURE_INTERNAL, -EIO, "", "HKDF-SHA512: " SECRET_MEMORY_FULL);
-        *ret_file_key = TAKE(key);
-        return 0;
-}
-
-/* The header tag: GCM without plaintext, with an IV of zeros. Makes `tag`, or checks it. */
-static int header_tag(const struct secret *key, const uint8_t *body, size_t size, bool make,
-                      uint8_t tag[static MESSAGE_TAG_SIZE]) {
+static int check_tag(const struct message_header *h, const struct secret *key) {
         _cleanup_(cipher_ctx_freep) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-        static const uint8_t iv[MESSAGE_IV_SIZE];
         uint8_t none[1];
         int n;
 
-        if (!ctx || secret_cipher(ctx, "AES-256-GCM", make) < 0 ||
-            EVP_CipherInit_ex(ctx, NULL, NULL, key->data, iv, -1) != 1 ||
-            EVP_CipherUpdate(ctx, NULL, &n, body, (int) size) != 1)
+        if (!ctx || message_header_cipher(ctx, false, key, h->bytes, h->body_size) < 0 ||
+            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, MESSAGE_TAG_SIZE, (void *) h->tag) != 1)
                 return -EIO;
-        if (!make && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, MESSAGE_TAG_SIZE, tag) != 1)
-                return -EIO;
-        if (EVP_CipherFinal_ex(ctx, none, &n) != 1)
-                return make ? -EIO : -EBADMSG;
-        if (make && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, MESSAGE_TAG_SIZE, tag) != 1)
-                return -EIO;
-        return 0;
+        return EVP_CipherFinal_ex(ctx, none, &n) == 1 ? 0 : -EBADMSG;
 }
 
 int message_file_key(const struct message_header *h, const struct secret *data_key, const char *subject,
                      struct secret **ret, struct error *e) {
         _cleanup_secret_ struct secret *key = NULL;
-        uint8_t commit[MESSAGE_KEY_SIZE], tag[MESSAGE_TAG_SIZE];
+        uint8_t commit[MESSAGE_KEY_SIZE];
         int r;
 
-        r = derive_both(h->id, data_key, &key, commit, e);
+        r = message_keys_derive(h->id, data_key, &key, commit, e);
         if (r < 0)
                 return r;
         if (CRYPTO_memcmp(commit, h->commit_key, sizeof commit) != 0)
                 return fail(e, FAILURE_AUTHENTICATION, -EBADMSG, subject,
                             "it does not match its key commitment: it was sealed under another data key, or its header "
                             "was altered");
-        memcpy(tag, h->tag, sizeof tag);
-        r = header_tag(key, h->bytes, h->body_size, false, tag);
+        r = check_tag(h, key);
         if (r == -EBADMSG)
                 return fail(e, FAILURE_AUTHENTICATION, r, subject,
                             "it was altered: the tag of the message header does not verify");
         if (r < 0)
                 return fail(e, FAILURE_INTERNAL, r, subject, "AES-256-GCM: " SECRET_MEMORY_FULL);
         *ret = TAKE(key);
-        return 0;
-}
-
-/* ---- building */
-
-struct writer {
-        uint8_t *p;
-        size_t n;
-};
-
-static void put(struct writer *w, const void *data, size_t n) {
-        if (w->p && n > 0)
-                memcpy(w->p + w->n, data, n);
-        w->n += n;
-}
-
-static void put_u16(struct writer *w, size_t v) {
-        put(w, &(uint16_t) { htobe16((uint16_t) v) }, 2);
-}
-
-static void put_counted(struct writer *w, const void *data, size_t n) {
-        put_u16(w, n);
-        put(w, data, n);
-}
-
-static size_t put_context(struct writer *w, const struct pair *context, size_t n) {
-        size_t before = w->n;
-
-        put_u16(w, n);
-        for (size_t i = 0; i < n; i++) {
-                put_counted(w, context[i].name, strlen(context[i].name));
-                put_counted(w, context[i].value, strlen(context[i].value));
-        }
-        return w->n - before;
-}
-
-/* Called twice: to count the bytes, and to write them. */
-static void put_body(struct writer *w, const uint8_t id[static MESSAGE_ID_SIZE], const struct pair *context,
-                     size_t n_context, const struct message_data_key *keys, size_t n_keys, uint32_t frame_length,
-                     const uint8_t commit[static MESSAGE_KEY_SIZE]) {
-        struct writer count = { 0 };
-
-        put(w, &(uint8_t) { VERSION_2 }, 1);
-        put_u16(w, MESSAGE_SUITE);
-        put(w, id, MESSAGE_ID_SIZE);
-        put_u16(w, n_context > 0 ? put_context(&count, context, n_context) : 0);
-        if (n_context > 0)
-                put_context(w, context, n_context);
-        put_u16(w, n_keys);
-        for (size_t i = 0; i < n_keys; i++) {
-                put_counted(w, keys[i].provider, strlen(keys[i].provider));
-                put_counted(w, keys[i].info, keys[i].info_size);
-                put_counted(w, keys[i].ciphertext, keys[i].ciphertext_size);
-        }
-        put(w, &(uint8_t) { CONTENT_FRAMED }, 1);
-        put(w, &(uint32_t) { htobe32(frame_length) }, 4);
-        put(w, commit, MESSAGE_KEY_SIZE);
-}
-
-static int compare_pairs(const void *a, const void *b) {
-        return strcmp(((const struct pair *) a)->name, ((const struct pair *) b)->name);
-}
-
-static int sorted_context(const struct pair *context, size_t n, struct pair **ret, struct error *e) {
-        struct pair *sorted;
-        size_t total = 2;
-
-        for (size_t i = 0; i < n; i++)
-                total += 4 + strlen(context[i].name) + strlen(context[i].value);
-        if (total > UINT16_MAX)
-                return fail(e, FAILURE_CONTEXT, -E2BIG, "encryption context",
-                            "it has %zu bytes, and at most 65535 fit into a message", total);
-        sorted = calloc(n + 1, sizeof *sorted);
-        if (!sorted)
-                return fail_oom(e);
-        if (n > 0)
-                memcpy(sorted, context, n * sizeof *sorted);
-        qsort(sorted, n, sizeof *sorted, compare_pairs);
-        *ret = sorted;
-        return 0;
-}
-
-int message_header_new(const struct pair *context, size_t n_context, const struct message_data_key *data_keys,
-                       size_t n_data_keys, uint32_t frame_length, const struct secret *data_key,
-                       struct message_header **ret, struct secret **ret_file_key, struct error *e) {
-        _cleanup_free_ struct pair *sorted = NULL;
-        _cleanup_secret_ struct secret *key = NULL;
-        _cleanup_free_ uint8_t *bytes = NULL;
-        uint8_t id[MESSAGE_ID_SIZE], commit[MESSAGE_KEY_SIZE];
-        struct writer w = { 0 };
-        int r;
-
-        for (size_t i = 0; i < n_data_keys; i++)
-                if (data_keys[i].info_size > UINT16_MAX || data_keys[i].ciphertext_size > UINT16_MAX)
-                        return fail(e, FAILURE_SEALED_FORMAT, -E2BIG, "encrypted data key",
-                                    "it does not fit a message: a field has more than 65535 bytes");
-        if (RAND_bytes(id, sizeof id) != 1)
-                return fail(e, FAILURE_INTERNAL, -EIO, "", "OpenSSL gave no random numbers");
-        r = sorted_context(context, n_context, &sorted, e);
-        if (r < 0)
-                return r;
-        r = derive_both(id, data_key, &key, commit, e);
-        if (r < 0)
-                return r;
-        put_body(&w, id, sorted, n_context, data_keys, n_data_keys, frame_length, commit);
-        bytes = malloc(w.n + MESSAGE_TAG_SIZE);
-        if (!bytes)
-                return fail_oom(e);
-        w = (struct writer) { .p = bytes };
-        put_body(&w, id, sorted, n_context, data_keys, n_data_keys, frame_length, commit);
-        if (header_tag(key, bytes, w.n, true, bytes + w.n) < 0)
-                return fail(e, FAILURE_INTERNAL, -EIO, "", "AES-256-GCM: " SECRET_MEMORY_FULL);
-        /* The parser makes the structure: this shows that the header can be read. */
-        r = message_header_parse(bytes, w.n + MESSAGE_TAG_SIZE, "new header", ret, e);
-        if (r < 0)
-                return r;
-        *ret_file_key = TAKE(key);
         return 0;
 }
 
@@ -569,10 +386,4 @@ uint64_t message_frame_offset(const struct message_geometry *g, uint32_t index) 
 
 uint32_t message_frame_plaintext(const struct message_geometry *g, uint32_t index) {
         return message_frame_is_final(g, index) ? g->final_length : g->frame_length;
-}
-
-uint64_t message_object_size(size_t header_size, uint32_t frame_length, uint64_t plaintext_size) {
-        uint64_t regular = plaintext_size > 0 ? (plaintext_size - 1) / frame_length : 0;
-
-        return header_size + regular * MESSAGE_FRAME_EXTRA + MESSAGE_FINAL_EXTRA + plaintext_size;
 }

@@ -19,7 +19,9 @@
 #include "basic/secret.h"
 
 enum {
+        MESSAGE_VERSION = 0x02,
         MESSAGE_SUITE = 0x0478,
+        MESSAGE_FRAMED = 0x02, /* content type */
         MESSAGE_ID_SIZE = 32,
         MESSAGE_KEY_SIZE = 32, /* file key, commit key */
         MESSAGE_IV_SIZE = 12,
@@ -77,13 +79,6 @@ void message_header_free(struct message_header *h);
 DEFINE_CLEANUP(struct message_header *, message_header_free, message_header_freep)
 #define _cleanup_message_header_ _cleanup_(message_header_freep)
 
-/* Builds a new header, with a new message id, keys derived from `data_key`, and the tag. Context and data keys are
- * copied; the
- * context may come in any order but with distinct keys. *ret_file_key is the key its frames are encrypted under. */
-int message_header_new(const struct pair *context, size_t n_context, const struct message_data_key *data_keys,
-                       size_t n_data_keys, uint32_t frame_length, const struct secret *data_key,
-                       struct message_header **ret, struct secret **ret_file_key, struct error *e);
-
 bool message_header_same_context(const struct message_header *a, const struct message_header *b);
 /* Whether both have the same encryption context and the same encrypted data keys: one KMS call opens both. */
 bool message_header_same_key(const struct message_header *a, const struct message_header *b);
@@ -104,5 +99,3 @@ uint32_t message_frame_plaintext(const struct message_geometry *g, uint32_t inde
 static inline bool message_frame_is_final(const struct message_geometry *g, uint32_t index) {
         return index == g->n_frames - 1;
 }
-/* The size of the object that `plaintext_size` bytes are sealed into. */
-uint64_t message_object_size(size_t header_size, uint32_t frame_length, uint64_t plaintext_size);

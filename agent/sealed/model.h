@@ -85,8 +85,6 @@ int model_refuse_manifest(const char *text, size_t n, const char *subject, struc
 
 /* Parses a manifest and checks all of it, with its model digest. */
 int manifest_parse(const char *text, size_t n, const char *subject, struct model **ret, struct error *e);
-/* The caller frees *ret. */
-int manifest_write(const struct model *m, char **ret, struct error *e);
 
 /* The name that `sealboot seal` gives to the object of file `index`. The agent fetches the first object by this name
  * before it can read the manifest. A manifest may give other names to its objects: then the boot takes longer. */

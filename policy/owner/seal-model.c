@@ -2,6 +2,8 @@
 #include "owner/seal-model.h"
 
 #include "owner/digest.h"
+#include "owner/manifest-write.h"
+#include "owner/message-write.h"
 #include "owner/parallel.h"
 #include "owner/s3-write.h"
 #include "owner/sink.h"

@@ -2,7 +2,8 @@
 #include "owner/seal.h"
 
 #include "owner/digest.h"
-#include "sealed/frame.h"
+#include "owner/frame-write.h"
+#include "owner/message-write.h"
 
 struct sealer {
         struct frame_cipher *cipher;

@@ -19,9 +19,10 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "owner/frame-write.h"
+#include "owner/message-write.h"
 #include "pipeline/unseal.h"
 #include "recipient/recipient.h"
-#include "sealed/frame.h"
 
 enum { CHUNK = 128 * 1024, RECORD = 16 * 1024, CONNECTIONS = 16, RANGE = 8 * 1024 * 1024, KEYS = 8 };
 

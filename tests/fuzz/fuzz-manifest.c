@@ -2,7 +2,7 @@
 
 /* A manifest. What is accepted must be writable, and read back as the same model. */
 
-#include "sealed/model.h"
+#include "owner/manifest-write.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

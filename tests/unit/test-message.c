@@ -4,7 +4,8 @@
 #include "basic/encode.h"
 #include "basic/file.h"
 #include "basic/secret.h"
-#include "sealed/frame.h"
+#include "owner/frame-write.h"
+#include "owner/message-write.h"
 
 /* One message, made by another implementation (HKDF and AES-GCM of python3-cryptography): data key 40..5f, message id
  * 00..1f, frame length 16, 40 bytes of plaintext. */

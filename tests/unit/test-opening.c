@@ -4,7 +4,9 @@
 
 #include "unit.h"
 
-#include "sealed/frame.h"
+#include "owner/frame-write.h"
+#include "owner/manifest-write.h"
+#include "owner/message-write.h"
 #include "sealed/opening.h"
 
 #define KEY "arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555"

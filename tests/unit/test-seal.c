@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "owner/message-write.h"
 #include "owner/progress.h"
 #include "owner/s3-write.h"
 #include "owner/seal.h"

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 
 #include "basic/file.h"
+#include "owner/frame-write.h"
+#include "owner/message-write.h"
 #include "pipeline/part.h"
 
 /* ---- objects to open */
