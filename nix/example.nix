@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What an image of one's own says: which key may release a model, who serves it, and to whom.
+# An example image. It names the key that may release a model, the server that runs the model, and the callers.
 { pkgs, ... }:
 {
   services.sealboot = {
@@ -8,7 +8,9 @@
     encryptionContext.model = "example";
     inferenceServices.llama-cpp = 8080;
     gate = {
-      callers.tokens = [ { name = "app"; sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; } ];
+      callers.tokens = [
+        { name = "app"; sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; }
+      ];
       paths.server = "llama-server";
     };
   };

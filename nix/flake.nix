@@ -10,26 +10,28 @@
       forAllSystems = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ];
       build = system: nixpkgs.legacyPackages.${system}.callPackage ./package.nix { };
 
-      # An image of one's own: mkImage "x86_64-linux" [ { services.sealboot.keys = [ ... ]; } ]
+      # Builds an image from the given modules: mkImage "x86_64-linux" [ { services.sealboot.keys = [ ... ]; } ]
       mkImage = system: modules: lib.nixosSystem {
         inherit system;
         modules = [ ./image.nix { services.sealboot.package = lib.mkDefault (build system); } ] ++ modules;
       };
       example = system: mkImage system [ ./example.nix ];
 
-      # Tools for machines outside the image; keys and credentials stay there, never in the store.
+      # Tools that run outside the image. Keys and credentials stay on that machine: none is copied into the Nix store.
       app = system: name: text:
         let pkgs = nixpkgs.legacyPackages.${system};
         in {
           type = "app";
           program = "${pkgs.writeShellApplication {
             inherit name text;
-            runtimeInputs = [ (build system) pkgs.bash pkgs.openssl pkgs.sbsigntool pkgs.mtools pkgs.util-linux pkgs.python3
-              pkgs.python3Packages.virt-firmware pkgs.awscli2 pkgs.coldsnap ];
+            runtimeInputs = [
+              (build system) pkgs.bash pkgs.openssl pkgs.sbsigntool pkgs.mtools pkgs.util-linux pkgs.python3
+              pkgs.python3Packages.virt-firmware pkgs.awscli2 pkgs.coldsnap
+            ];
           }}/bin/${name}";
         };
     in
-    # First of all: is the whole tree here?
+    # Fails first, with advice, if the tree around nix/ is missing.
     builtins.seq (import ./tree.nix) {
       lib = { inherit mkImage; };
       nixosModules = { sealboot = ./module.nix; image = ./image.nix; default = ./module.nix; };
@@ -37,7 +39,7 @@
 
       packages = forAllSystems (system: rec {
         sealboot = build system;
-        # The measured configuration, once the agent has found nothing in it that a boot would refuse.
+        # The measured configuration. Its build fails if `sealboot-agent --check-config` refuses it.
         agent-config = (example system).config.environment.etc."sealboot/agent.json".source;
         raw-image = (example system).config.system.build.finalImage;
         pcr-measurements = (example system).config.system.build.pcrMeasurements;

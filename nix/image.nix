@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-# An attestable image: one UKI, /usr and the store under dm-verity, everything else in memory, and no way in.
+# An attestable image: one UKI, /usr and the store protected by dm-verity, all other files in memory, and no login.
 { config, lib, options, pkgs, modulesPath, ... }:
 let
   inherit (config.image.repart.verityStore) partitionIds;
   loader = { x86_64-linux = "BOOTX64.EFI"; aarch64-linux = "BOOTAA64.EFI"; }.${pkgs.stdenv.hostPlatform.system};
   cfg = config.services.sealboot;
 
-  # Said once, for kiwi's image and this one.
+  # Files that the kiwi image and this image share.
   kiwi = ../kiwi/root/usr/lib;
   shared = name: { source = kiwi + "/${name}"; };
   rules = lib.replaceStrings [ "/usr/lib/sealboot/" ] [ "${cfg.package}/lib/sealboot/" ]
     (lib.readFile (kiwi + "/udev/rules.d/99-sealboot-read-only.rules"));
   lockdown = "${cfg.package}/lib/sealboot/sealboot-lockdown";
 
-  # Options that nixpkgs has had for less long than nixos-25.11, or will have, are only said where they are.
+  # Sets an option only if this nixpkgs has it. Some options are newer than nixos-25.11.
   only = path: value: lib.optionalAttrs (lib.hasAttrByPath path options) (lib.setAttrByPath path value);
 
-  # The agent asks for no key before these have succeeded.
+  # The agent requests no data key before these units have succeeded.
   doors = [ "nftables.service" "sealboot-lockdown.service" ];
   agent = config.systemd.services.sealboot-agent;
   sealed = [ "sealboot-agent" "sealboot-gate" "sealboot-nginx" ] ++ lib.attrNames cfg.inferenceServices;
@@ -24,7 +24,7 @@ let
   writable = lib.filterAttrs
     (_: fs: fs.fsType != "tmpfs" && (lib.elem "rw" fs.options || !lib.elem "ro" fs.options)) config.fileSystems;
   surplus = lib.filter (name: !lib.elem name [ "/" "/usr" "/nix/store" ]) (lib.attrNames config.fileSystems);
-  # NixOS itself may say "!" of root: no password has this hash.
+  # NixOS itself sets root's hash to "!". No password has a hash that begins with "!" or "*".
   opens = hash: hash != null && builtins.match "[!*].*" hash == null;
   withPassword = lib.filterAttrs
     (_: user: user.password != null || user.initialPassword != null || opens user.hashedPassword
@@ -35,7 +35,8 @@ let
     "getty@" "serial-getty@" "autovt@" "console-getty" "container-getty@" "debug-shell" "emergency" "rescue" "user@"
     "systemd-logind" "linger-users" "systemd-sysext" "systemd-confext"
     "systemd-pcrmachine" "systemd-pcrfs@" "systemd-pcrfs-root"
-    "systemd-random-seed" "systemd-boot-random-seed" "systemd-pstore" "systemd-hibernate" "systemd-udev-load-credentials"
+    "systemd-random-seed" "systemd-boot-random-seed" "systemd-pstore" "systemd-hibernate"
+    "systemd-udev-load-credentials"
   ];
   generators = import ./generators.nix;
   needed = [ "nftables" "sealboot-lockdown" "sealboot-agent" ];
@@ -44,7 +45,8 @@ in
   imports = [
     "${modulesPath}/image/repart.nix"
     "${modulesPath}/profiles/minimal.nix"
-    # No perl: /etc is an overlay of erofs, systemd makes the users. The profile has the build look for perl in the closure.
+    # No perl: /etc is an overlay of erofs, and systemd creates the users. With this profile the build fails if perl is
+    # in the closure.
     "${modulesPath}/profiles/perlless.nix"
     ./module.nix
     ./kernel.nix
@@ -76,14 +78,14 @@ in
       boot.loader.grub.enable = false;
       swapDevices = [ ];
 
-      # No script activates the system: a program of NixOS' does.
+      # A program of NixOS activates the system, instead of a script.
       system.nixos-init.enable = true;
       system.etc.overlay = { enable = true; mutable = false; };
       system.switch.enable = false;
       system.disableInstallerTools = true;
-      # /usr cannot be written, and nothing here asks for /usr/bin/env.
+      # NixOS cannot create /usr/bin/env, because /usr is read-only. Nothing in the image needs it.
       environment.usrbinenv = null;
-      # The root holds what its units name, and no more.
+      # The root contains only the programs that its units name.
       environment.defaultPackages = lib.mkForce [ ];
       nix.enable = false;
       boot.bcache.enable = false;
@@ -112,15 +114,15 @@ in
       systemd.generators = lib.genAttrs generators (_: "/dev/null");
       systemd.services = lib.mkMerge [
         (lib.genAttrs masked (_: { enable = false; }))
-        # The kernel gives no user namespace, to root neither: with it, PrivateUsers= fails. What it would add is small here:
-        # these units have no capability, gain none, and may make no namespace.
+        # The kernel allows no user namespace, not even to root, and so PrivateUsers= would fail. PrivateUsers= would
+        # protect little here: these units have no capabilities, cannot gain any, and may not create namespaces.
         (lib.genAttrs sealed (_: { serviceConfig.PrivateUsers = lib.mkForce false; }))
         {
           sealboot-agent = { requires = doors; after = doors; };
           sealboot-lockdown = {
             description = "Take no more code into the kernel, write to no device";
             wantedBy = [ "multi-user.target" ];
-            # Every module that a device or the firewall needs is loaded by then.
+            # After these units, every module that a device or the firewall needs is loaded.
             wants = [ "systemd-udev-settle.service" "network-online.target" ];
             requires = [ "nftables.service" ];
             after = [
@@ -165,7 +167,8 @@ in
         }
         {
           assertion = surplus == [ ];
-          message = "nothing mounts these file systems: the image reads no fstab (say systemd.mounts): ${toString surplus}";
+          message = "nothing mounts these file systems: the image reads no fstab (say systemd.mounts): "
+            + toString surplus;
         }
         {
           assertion = !lib.hasInfix "/usr/" rules;

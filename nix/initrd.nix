@@ -12,7 +12,7 @@ in
     {
       boot.initrd = {
         includeDefaultModules = false;
-        # Forced, since NixOS adds efivarfs, which this kernel has not.
+        # Forced, because NixOS adds efivarfs, which this kernel does not have.
         availableKernelModules = lib.mkForce
           [ "nvme" "dm_mod" "dm_verity" "erofs" "overlay" "loop" "autofs" "virtio_blk" "virtio_pci" ];
         kernelModules = [ "dm_mod" "dm_verity" ];
@@ -22,19 +22,21 @@ in
         enable = true;
         emergencyAccess = false;
         suppressedUnits = [
-          "debug-shell.service" "rescue.service" "rescue.target" "ctrl-alt-del.target" "kexec.target" "systemd-kexec.service"
-          "systemd-ask-password-console.path" "systemd-ask-password-console.service" "systemd-hibernate-resume.service"
-          "systemd-fsck@.service" "systemd-bsod.service" "rpcbind.target" "syslog.socket"
+          "debug-shell.service" "rescue.service" "rescue.target" "ctrl-alt-del.target" "kexec.target"
+          "systemd-kexec.service" "systemd-ask-password-console.path" "systemd-ask-password-console.service"
+          "systemd-hibernate-resume.service" "systemd-fsck@.service" "systemd-bsod.service" "rpcbind.target"
+          "syslog.socket"
         ];
         suppressedStorePaths = map (name: "${package}/lib/systemd/${name}")
           (map (generator: "system-generators/${generator}") (import ./generators.nix) ++ [
-            "systemd-sulogin-shell" "systemd-sysroot-fstab-check" "systemd-hibernate-resume" "systemd-makefs" "systemd-fsck"
-            "systemd-bsod"
+            "systemd-sulogin-shell" "systemd-sysroot-fstab-check" "systemd-hibernate-resume" "systemd-makefs"
+            "systemd-fsck" "systemd-bsod"
           ])
         ++ [ "${package.util-linux}/bin/sulogin" ];
-        # Without the generator that reads fstab, and more from the command line, the mounts are units.
+        # The initrd lacks systemd-fstab-generator, which also takes mounts from the command line: the mounts are units.
         mounts = [
-          ({ where = "/sysroot"; what = "tmpfs"; type = "tmpfs"; options = mounted "/"; } // before "initrd-root-fs.target")
+          ({ where = "/sysroot"; what = "tmpfs"; type = "tmpfs"; options = mounted "/"; }
+            // before "initrd-root-fs.target")
           ({ where = "/sysroot/usr"; what = fileSystems."/usr".device; type = "erofs"; options = mounted "/usr"; }
             // before "initrd-fs.target")
           ({
@@ -43,9 +45,9 @@ in
           } // before "initrd-fs.target")
         ];
         services = {
-          # It would read the root's fstab; its second line is what ends the initrd.
+          # NixOS' first command would read the root's fstab: it is dropped. The second command ends the initrd.
           initrd-parse-etc.serviceConfig.ExecStart = [ "" "systemctl --no-block start initrd-cleanup.service" ];
-          # emergency.target wants a service of this name: here it gives no shell, it ends the machine.
+          # emergency.target starts a service of this name. Here the service gives no shell: it powers the machine off.
           emergency.serviceConfig = {
             ExecStartPre = [ "" ];
             ExecStart = [ "" "-/bin/echo sealboot: the initrd failed" "/bin/systemctl --force poweroff" ];
@@ -56,7 +58,7 @@ in
         contents."/etc/lvm/lvm.conf".text = import ./lvm.nix;
       };
 
-      # What the options promise of the initrd is looked up in the initrd.
+      # The build checks that the built initrd has what the options above promise.
       system.checks = [
         (pkgs.runCommand "initrd-audit" { nativeBuildInputs = [ pkgs.cpio pkgs.zstd ]; } ''
           zstd -dc ${config.system.build.initialRamdisk}/initrd | cpio -t --quiet >list
@@ -72,7 +74,7 @@ in
         }
       ];
     }
-    # An internal option of nixpkgs: where there is none, the audit finds the shell.
+    # This option is internal to nixpkgs and may be missing. Then the audit refuses an initrd that has a shell.
     (lib.optionalAttrs (lib.hasAttrByPath [ "boot" "initrd" "systemd" "shell" "enable" ] options) {
       boot.initrd.systemd.shell.enable = false;
     })

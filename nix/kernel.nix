@@ -7,50 +7,55 @@ let
     "panic=10"
     "oops=panic"
     "lockdown=confidentiality"
-    # No EFI variable is read: no PCR tells of one, and systemd before 258 takes more command line from SystemdOptions.
+    # The kernel reads no EFI variable, because no PCR measures them: systemd before 258 takes additional command line
+    # from the variable SystemdOptions.
     "efi=noruntime"
     "nohibernate"
-    # Keys on the serial console give no orders; this early, since sysctl.d comes late.
+    # SysRq keys on the serial console do nothing. Set here too, because sysctl.d is applied late.
     "sysctl.kernel.sysrq=0"
-    # verityStore protects /usr: the root's option of this name would do nothing.
+    # verityStore protects /usr, not the root: systemd.verity_root_options= would do nothing.
     "systemd.verity_usr_options=panic-on-corruption"
     "systemd.gpt_auto=no"
-    # Credentials from SMBIOS or fw_cfg add units without changing a PCR.
+    # Credentials from SMBIOS or fw_cfg can add units without changing a PCR.
     "systemd.import_credentials=no"
     "systemd.getty_auto=no"
     "systemd.swap=no"
   ];
   shown = [ "console=ttyS0,115200n8" "quiet" "systemd.show_status=no" ];
-  # What NixOS adds by itself, and the NVIDIA driver's own parameters. lockdown needs no place in lsm=: it is early.
+  # Parameters that NixOS adds, and the NVIDIA driver's. lsm= need not name lockdown, because that is an early LSM.
   harmless = [
     "root=fstab" "loglevel=[0-7]" "lsm=[a-z,]+" "audit=[01]" "audit_backlog_limit=[0-9]+" "nvidia[a-z_-]*[.][^ \"]+"
   ];
   known = p: lib.elem p (parameters ++ shown) || lib.any (h: builtins.match h p != null) harmless;
   unknown = lib.filter (p: !known p) config.boot.kernelParams;
 
-  # kiwi's, said once for both images, and what its file does not say. A name that begins with - may be missing in the kernel.
-  shared = lib.mapAttrs (_: lib.last) (import ./settings.nix (lib.readFile ../kiwi/root/usr/lib/sysctl.d/90-sealboot.conf));
+  # The sysctls that the kiwi image and this image share, and those that the shared file does not set. A name that
+  # begins with - may be missing in the kernel.
+  shared = lib.mapAttrs (_: lib.last)
+    (import ./settings.nix (lib.readFile ../kiwi/root/usr/lib/sysctl.d/90-sealboot.conf));
   own = {
     "kernel.sysrq" = "0";
     "kernel.printk" = "1 4 1 4";
-    # A panic by a diagnostic interrupt would print the registers of whatever ran.
+    # A panic caused by a diagnostic interrupt would print the registers of the code that was running.
     "kernel.unknown_nmi_panic" = "0";
     "kernel.io_uring_disabled" = "2";
-    # No unit of the image has a user namespace (see image.nix), so that no process needs to make one.
+    # No unit of the image has a user namespace (see image.nix), so no process needs to create one.
     "user.max_user_namespaces" = "0";
   };
   bare = lib.replaceStrings [ "-" ] [ "" ];
-  x86Only = [ "kernel.unknown_nmi_panic" "kernel.panic_on_unrecovered_nmi" "kernel.panic_on_io_nmi" "kernel.nmi_watchdog" ];
+  x86Only = [
+    "kernel.unknown_nmi_panic" "kernel.panic_on_unrecovered_nmi" "kernel.panic_on_io_nmi" "kernel.nmi_watchdog"
+  ];
   spelled = name: if !isX86 && lib.elem name x86Only then "-${name}" else name;
   said = lib.filterAttrs (name: _: !shared ? "-${name}") own // shared;
   sysctl = lib.concatMapAttrs (name: value: { ${spelled name} = value; }) said;
   given = config.boot.kernel.sysctl;
-  # sysctl.d reads / as . and takes the last of several spellings.
+  # sysctl.d reads / as . and takes the last of several spellings, so another spelling could replace a value.
+  respelled = name: !sysctl ? ${name} && lib.elem (bare name) (map bare (lib.attrNames sysctl));
   loose = lib.filter (name: toString (given.${name} or null) != sysctl.${name}) (lib.attrNames sysctl)
-    ++ lib.filter (name: lib.hasInfix "/" name || !sysctl ? ${name} && lib.elem (bare name) (map bare (lib.attrNames sysctl)))
-      (lib.attrNames given);
+    ++ lib.filter (name: lib.hasInfix "/" name || respelled name) (lib.attrNames given);
 
-  # Options that not every kernel has are optional.
+  # Optional, because not every kernel has these options.
   without = lib.genAttrs [
     "EFI_VARS" "EFI_VARS_PSTORE" "EFI_BOOTLOADER_CONTROL" "EFI_CAPSULE_LOADER" "EFI_TEST" "EFI_CUSTOM_SSDT_OVERLAYS"
     "EFI_RUNTIME_MAP" "EFI_RCI2_TABLE" "RTC_DRV_EFI" "MAGIC_SYSRQ_SERIAL"
@@ -65,7 +70,7 @@ let
       };
     }
     {
-      # What efi=noruntime says, and nothing left that would ask.
+      # Sets efi=noruntime at build time, too, and removes the code that would read EFI variables.
       name = "sealboot-no-efi-variables";
       patch = null;
       structuredExtraConfig = lib.mapAttrs (_: lib.mkForce) ({
@@ -83,7 +88,8 @@ in
   boot.kernel.sysctl = sysctl;
   boot.kernelPatches = patches;
 
-  # Without EFI's services such a machine may have no clock until the network's: the agent waits for that.
+  # Without the EFI runtime services an aarch64 machine may have no correct clock before it has the network's time. The
+  # agent waits for that time.
   systemd.additionalUpstreamSystemUnits = lib.optional (!isX86) "systemd-time-wait-sync.service";
   systemd.services = lib.mkIf (!isX86) {
     systemd-time-wait-sync = { wantedBy = [ "time-sync.target" ]; serviceConfig.TimeoutStartSec = 90; };
@@ -91,16 +97,22 @@ in
   };
 
   assertions = [
-    { assertion = unknown == [ ]; message = "a way in, for all that is known here: kernel parameters ${toString unknown}"; }
+    {
+      assertion = unknown == [ ];
+      message = "a way in, for all that is known here: kernel parameters ${toString unknown}";
+    }
     { assertion = loose == [ ]; message = "not what the image promises: sysctl ${toString loose}"; }
     {
       assertion = missing == [ ];
-      message = "nixpkgs' kernel has no lockdown, and reads EFI variables; boot.kernelPatches lacks ${toString missing}";
+      message = "nixpkgs' kernel has no lockdown, and reads EFI variables; boot.kernelPatches lacks "
+        + toString missing;
     }
     {
       assertion = !lib.elem "efivarfs" modules;
       message = "EFI variables change no PCR: efivarfs among the kernel modules";
     }
   ]
-  ++ map (p: { assertion = lib.elem p config.boot.kernelParams; message = "the kernel command line lacks ${p}"; }) parameters;
+  ++ map
+    (p: { assertion = lib.elem p config.boot.kernelParams; message = "the kernel command line lacks ${p}"; })
+    parameters;
 }

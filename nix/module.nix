@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# services.sealboot: the agent and its measured configuration. What an image must be besides is in image.nix.
+# services.sealboot: the agent and its measured configuration. image.nix sets what an image needs besides.
 { config, lib, pkgs, ... }:
 let
   inherit (lib) mkEnableOption mkIf mkOption types;
@@ -11,7 +11,8 @@ let
   key = type: description: mkOption { inherit description; type = types.nullOr type; default = null; };
   endpoint = name: key (types.strMatching "https?://.+") "URL of ${name}; by default AWS's in the Region.";
   known = {
-    keys = key (types.listOf arn) "ARNs of the KMS keys a model may be sealed under. Measured: changing them changes PCR4.";
+    keys = key (types.listOf arn)
+      "ARNs of the KMS keys a model may be sealed under. Measured: changing them changes PCR4.";
     discovery = key types.bool "Whether to accept models sealed under any key, instead of those pinned in `keys`.";
     encryption_context = key (types.attrsOf types.str) "Pairs that the encryption context of a sealed model must have.";
     model_digests = key (types.listOf (types.strMatching "sha384:[0-9a-f]{96}")) ''
@@ -19,8 +20,10 @@ let
       None means any model that the keys release.
     '';
     model = key (types.strMatching "s3://.+") "The model to load when user data names none.";
-    measure = key (types.enum [ "model" "sha384" ])
-      "What PCR15 is extended with: `model`, the model digest, or `sha384`, the SHA-384 of a model that is a single file.";
+    measure = key (types.enum [ "model" "sha384" ]) (
+      "What PCR15 is extended with: `model`, the model digest, or `sha384`, "
+      + "the SHA-384 of a model that is a single file."
+    );
     region = key (types.strMatching "[a-z0-9-]+") "AWS Region; by default the instance's.";
     endpoints = mkOption {
       type = types.submodule {
@@ -53,7 +56,7 @@ let
     allow_any_iv = key types.bool
       "Whether to accept frames whose IV is not their sequence number, as other encryptors may write.";
   };
-  # What may be said outside `settings`, too, by a Nix name.
+  # The settings that can also be set outside `settings`, each by its Nix name.
   short = {
     keys = "keys";
     discovery = "discovery";
@@ -76,17 +79,18 @@ let
   said = lib.filterAttrs (_: value: value != null && value != { } && value != [ ] && value != false);
   saidBelow = settings: said (settings // { endpoints = said settings.endpoints; });
   configuration = saidBelow cfg.settings;
-  # The agent itself reads the file before anything that holds it can be built, and says what a boot would refuse.
+  # The build runs the agent on the file, so that a file that the agent would refuse at boot fails the build.
   checked = pkgs.runCommand "agent.json" { configuration = builtins.toJSON configuration; } ''
     printf '%s\n' "$configuration" >$out
     ${cfg.package}/bin/sealboot-agent --config $out --check-config
   '';
 
-  # The gate's: it judges who may send requests to the model, and which. nginx does what follows from it.
+  # The gate's configuration: who may send requests to the model, and which. The gate generates nginx's configuration
+  # from it.
   served = cfg.inferenceServices != { };
   upstream = name: "/run/sealboot-upstream/${name}.sock";
-  gate = lib.optionalAttrs (lib.length (lib.attrNames cfg.inferenceServices) == 1)
-    { upstream = "unix:${upstream (lib.head (lib.attrNames cfg.inferenceServices))}"; } // cfg.gate;
+  upstreams = map (name: "unix:${upstream name}") (lib.attrNames cfg.inferenceServices);
+  gate = lib.optionalAttrs (lib.length upstreams == 1) { upstream = lib.head upstreams; } // cfg.gate;
   checkedGate = pkgs.runCommand "gate.json" { configuration = builtins.toJSON gate; } ''
     printf '%s\n' "$configuration" >$out
     ${cfg.package}/bin/sealboot-gate --check-config $out
@@ -94,14 +98,15 @@ let
   nginxConfiguration = pkgs.runCommand "nginx.conf" { }
     "${cfg.package}/bin/sealboot-gate --nginx-configuration ${checkedGate} >$out";
 
-  # The memory file system is the unit's own, but for its size, and never swapped where the kernel can promise that.
+  # The memory file system has the options of units/run-sealboot-model.mount, except for its size, and noswap if the
+  # kernel knows that option.
   mount = lib.mapAttrs (_: lib.last) (import ./settings.nix (lib.readFile ../units/run-sealboot-model.mount));
   mountOptions = lib.filter builtins.isString (builtins.split "," mount.Options);
   knowsNoswap = lib.versionAtLeast config.boot.kernelPackages.kernel.version "6.4";
   options = map (o: if lib.hasPrefix "size=" o then "size=${cfg.modelSize}" else o) mountOptions
     ++ lib.optional (knowsNoswap && !lib.elem "noswap" mountOptions) "noswap";
 
-  # Inference servers are confined as units/examples confines llama.cpp's, by the same lines.
+  # Inference servers are confined by the lines with which units/examples confines llama.cpp's server.
   serviceOf = file: import ./settings.nix (lib.last (builtins.split "\\[Service]" (lib.readFile file)));
   adding = [ "SupplementaryGroups" "DeviceAllow" "ReadOnlyPaths" "TemporaryFileSystem" "BindReadOnlyPaths" ];
   words = lib.mapAttrs (_: values: if lib.length values == 1 then lib.head values else values);
@@ -111,8 +116,10 @@ let
     ${name} = {
       requires = [ "sealboot-model.target" ];
       after = [ "sealboot-model.target" ];
-      # A GPU's libraries are in /run on NixOS.
-      serviceConfig = confinement // { BindReadOnlyPaths = confinement.BindReadOnlyPaths ++ [ "-/run/opengl-driver" ]; };
+      # On NixOS a GPU's libraries are in /run.
+      serviceConfig = confinement // {
+        BindReadOnlyPaths = confinement.BindReadOnlyPaths ++ [ "-/run/opengl-driver" ];
+      };
     };
     "${name}-proxy" = rec {
       description = "Carry requests into the network namespace of ${name}";
@@ -130,14 +137,15 @@ let
       after = [ "systemd-tmpfiles-setup.service" ];
       wantedBy = [ "sockets.target" ];
       listenStreams = [ (upstream name) ];
-      # For nginx alone, which ends TLS and asks the gate.
+      # Only nginx may connect, which terminates TLS and asks the gate.
       socketConfig = { SocketUser = "sealboot-nginx"; SocketMode = "0600"; };
     };
   };
   ports = lib.attrValues cfg.inferenceServices;
   taken = lib.filterAttrs (_: port: lib.length (lib.filter (p: p == port) ports) > 1) cfg.inferenceServices;
 
-  # Starts when the agent failed, or what the agent requires. The console has the reason before the machine is gone.
+  # Starts when the agent, or a unit that the agent requires, has failed. The console shows the reason before the
+  # machine stops.
   failed = {
     description = "End a machine that has no model";
     unitConfig = { SuccessAction = cfg.failureAction; FailureAction = cfg.failureAction; };
@@ -159,7 +167,8 @@ in
     package = mkOption {
       type = types.package;
       default = pkgs.sealboot or (pkgs.callPackage ./package.nix { });
-      defaultText = lib.literalExpression "pkgs.sealboot, or else sealboot built from the tree that this module lies in";
+      defaultText = lib.literalExpression
+        "pkgs.sealboot, or else sealboot built from the tree that this module lies in";
       description = "The sealboot package.";
     };
     settings = mkOption {
@@ -170,8 +179,9 @@ in
       default = { };
       example = { lifecycle_hook = { group = "models"; name = "model-published"; }; };
       description = ''
-        The whole measured configuration, /etc/sealboot/agent.json, by the names of sealboot-agent(8). What is not said is
-        left to the agent. The build runs `sealboot-agent --check-config` on it, and goes no further if the agent refuses.
+        The whole measured configuration, /etc/sealboot/agent.json, by the names of sealboot-agent(8). What is not said
+        is left to the agent. The build runs `sealboot-agent --check-config` on it, and goes no further if the agent
+        refuses.
       '';
     };
     modelSize = mkOption {
@@ -183,8 +193,9 @@ in
       type = types.enum [ "none" "poweroff" "poweroff-force" "reboot" "reboot-force" ];
       default = "none";
       description = ''
-        What the machine does, after it said so on the console, when the agent or a unit that the agent requires has failed:
-        see FailureAction= in systemd.unit(5). An attestable image says `poweroff-force`, so that a GPU does not idle.
+        What the machine does, after it said so on the console, when the agent or a unit that the agent requires has
+        failed: see FailureAction= in systemd.unit(5). An attestable image says `poweroff-force`, so that a GPU does not
+        idle.
       '';
     };
     inferenceServices = mkOption {
@@ -193,22 +204,24 @@ in
       example = { llama-cpp = 8080; };
       description = ''
         Services that start only after the model is published, and may read it, each with the TCP port it serves on
-        127.0.0.1. They have no other network, device or writable path. `NAME-proxy.socket`, which only nginx can connect to,
-        carries requests to the port in. No two services can have the same port.
+        127.0.0.1. They have no other network, device or writable path. `NAME-proxy.socket`, which only nginx can
+        connect to, carries requests to the port in. No two services can have the same port.
       '';
     };
     gate = mkOption {
       type = (pkgs.formats.json { }).type;
       default = { };
       example = {
-        callers.tokens = [ { name = "app"; sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; } ];
+        callers.tokens = [
+          { name = "app"; sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; }
+        ];
         paths.server = "llama-server";
       };
       description = ''
         The gate's whole measured configuration, /etc/sealboot/gate.json, by the names of sealboot-gate(8): who may send
-        requests to the model on port 443, and which. Needed where there are inferenceServices. `upstream` is the one service,
-        or says which: `unix:/run/sealboot-upstream/NAME.sock`. The build runs `sealboot-gate --check-config` on it, and goes
-        no further if the gate refuses.
+        requests to the model on port 443, and which. Needed where there are inferenceServices. `upstream` is the one
+        service, or says which: `unix:/run/sealboot-upstream/NAME.sock`. The build runs `sealboot-gate --check-config`
+        on it, and goes no further if the gate refuses.
       '';
     };
   } // lib.mapAttrs (_: name: known.${name}) short;
@@ -229,8 +242,9 @@ in
           lib.concatStringsSep ", " (lib.attrValues (lib.mapAttrs (name: port: "${name} = ${toString port}") taken))}";
       }
       {
-        assertion = !served || lib.elem (gate.upstream or null) (map (name: "unix:${upstream name}") (lib.attrNames cfg.inferenceServices));
-        message = "services.sealboot.gate.upstream names none of the inferenceServices: expected unix:/run/sealboot-upstream/NAME.sock";
+        assertion = !served || lib.elem (gate.upstream or null) upstreams;
+        message = "services.sealboot.gate.upstream names none of the inferenceServices: "
+          + "expected unix:/run/sealboot-upstream/NAME.sock";
       }
       {
         assertion = (gate.port or 443) == 443;

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# The image's network: a firewall that lets in requests for the model alone, and a DHCP client that believes little.
+# The image's network: a firewall that accepts only requests to the model, and a DHCP client that accepts little.
 { config, lib, ... }:
 let
-  # kiwi's rules, said once for both images. Where nothing is served, nothing comes in.
+  # The rules that the kiwi image and this image share. An image without an inference service does not accept port 443.
   shared = lib.readFile ../kiwi/root/usr/lib/sealboot/firewall.nft;
   way = "\n                tcp dport 443 accept\n";
   once = lib.length (builtins.split way shared) == 3;
@@ -13,12 +13,12 @@ let
 in
 {
   networking.useNetworkd = true;
-  # NixOS' own network would take whatever DHCP says.
+  # NixOS' own network configuration would accept all that DHCP offers.
   networking.useDHCP = false;
   systemd.network.wait-online.anyInterface = true;
-  # The operator of the instance is its DHCP server and router. The image takes addresses, the gateway and the resolver from
-  # them, which it needs to reach KMS and S3; those prove themselves by TLS. It takes no time server, host name, search domain
-  # or other route.
+  # The operator of the instance controls its DHCP server and router. The image accepts addresses, the gateway and the
+  # resolver from them, because it needs these to reach KMS and S3; TLS authenticates KMS and S3. The image accepts no
+  # time server, host name, search domain or other route.
   environment.etc."systemd/network/80-sealboot.network".text = ''
     [Match]
     Type=ether
@@ -62,13 +62,13 @@ in
   networking.firewall.enable = false;
   networking.nftables.enable = true;
   networking.nftables.ruleset = ruleset;
-  # The build checks the rules where the image's users do not exist.
+  # The build checks the rules on a machine that does not have the image's users.
   networking.nftables.preCheckRuleset = "sed -E -i 's/skuid \"[^\"]+\"/skuid 0/' ruleset.conf";
   systemd.services.nftables = {
     requiredBy = [ "systemd-networkd.service" ];
-    # The rules name users, whom a unit makes.
+    # The rules name users that systemd-sysusers creates.
     after = [ "systemd-sysusers.service" ];
-    # NixOS would open the firewall on the way down.
+    # NixOS' command would open the firewall at shutdown.
     serviceConfig.ExecStop = lib.mkForce [ ];
   };
 

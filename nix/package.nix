@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# sealboot from this tree: the agent and its units for the image, the `sealboot` command for everybody else.
+# Builds sealboot from this tree: the agent and its units for the image, and the `sealboot` command for other machines.
 { lib, stdenv, meson, ninja, pkg-config, curl, json_c, libmicrohttpd, openssl, systemd, tpm2-tss, intel-ipsec-mb
 , source ? import ./tree.nix
 }:
@@ -9,7 +9,8 @@ stdenv.mkDerivation {
   src = source;
   strictDeps = true;
   nativeBuildInputs = [ meson ninja pkg-config ];
-  buildInputs = [ curl json_c libmicrohttpd openssl systemd tpm2-tss ] ++ lib.optional stdenv.hostPlatform.isx86_64 intel-ipsec-mb;
+  buildInputs = [ curl json_c libmicrohttpd openssl systemd tpm2-tss ]
+    ++ lib.optional stdenv.hostPlatform.isx86_64 intel-ipsec-mb;
   mesonFlags = [ "-Dtests=false" ];
   meta = {
     description = "Run sealed models on attestable AMIs";

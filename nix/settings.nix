@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# { KEY = [ VALUE ... ]; } of the lines KEY=VALUE in a text: what units and sysctls say elsewhere in the tree holds here too.
+# Reads the lines KEY=VALUE of a text as { KEY = [ VALUE ... ]; }. The recipe takes settings from the tree's units and
+# sysctl files in this way, instead of repeating them.
 text:
 builtins.zipAttrsWith (_: values: values) (builtins.concatMap
   (line:

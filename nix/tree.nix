@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# The tree around this directory, or an error that says how to have it: a release tarball has no git, and then Nix takes
-# `./nix` for the whole flake and copies nothing else.
+# The tree around this directory, or an error that says how to name it. An unpacked release tarball is no git
+# repository, and for such a tree Nix takes `./nix` for the whole flake and copies nothing else.
 if builtins.pathExists ../meson.build then ../.
 else
   throw ''

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# As much of nixpkgs' module system as the recipe uses, so that its options, assertions and outputs are evaluated, with
-# types, where nixpkgs cannot be reached. $NIXPKGS_LIB names the real one where it can: nix/check then uses that instead.
+# The part of nixpkgs' module system that the recipe uses. With it nix/check evaluates the recipe's options, types,
+# assertions and outputs without nixpkgs. If $NIXPKGS_LIB names nixpkgs' own lib, nix/check uses that instead.
 let
   inherit (builtins)
-    all any attrNames attrValues concatMap concatStringsSep elem elemAt filter foldl' head isAttrs isBool isFunction isInt
-    isList isString length listToAttrs map mapAttrs match removeAttrs substring stringLength sort lessThan toJSON typeOf;
+    all any attrNames attrValues concatLists concatMap concatStringsSep elem elemAt filter foldl' head isAttrs isBool
+    isFunction isInt isList isString length listToAttrs map mapAttrs match removeAttrs substring stringLength tail
+    toJSON typeOf;
   show = concatStringsSep ".";
   isType = type: value: isAttrs value && value._type or null == type;
   unique = foldl' (seen: x: if elem x seen then seen else seen ++ [ x ]) [ ];
@@ -14,14 +15,14 @@ let
   mkOverride = priority: content: { _type = "override"; inherit priority content; };
   mkOption = attributes: attributes // { _type = "option"; };
 
-  # Conditions travel down to the options, since a name must be known before a condition can be evaluated.
+  # Moves conditions down to the options, because the options' names must be known before a condition is evaluated.
   push = value:
     if isType "merge" value then concatMap push value.contents
     else if isType "if" value then map (mapAttrs (_: mkIf value.condition)) (push value.content)
     else if isType "override" value then map (mapAttrs (_: mkOverride value.priority)) (push value.content)
     else [ value ];
 
-  # The definitions that hold, as { priority, value }.
+  # The definitions whose conditions hold, as { priority, value }.
   settle = value:
     if isType "merge" value then concatMap settle value.contents
     else if isType "if" value then (if value.condition then settle value.content else [ ])
@@ -41,7 +42,8 @@ let
 
   evaluate = path: free: options: definitions:
     if isType "option" options then
-      resolve path options.type (if options ? default then [ { priority = 1500; value = options.default; } ] else [ ]) definitions
+      let default = if options ? default then [ { priority = 1500; value = options.default; } ] else [ ];
+      in resolve path options.type default definitions
     else
       let
         defined = concatMap push definitions;
@@ -62,9 +64,13 @@ let
       arguments = specialArgs // { inherit lib; config = result; options = declared; };
       load = module:
         let
-          value = if isFunction module then module arguments else if isAttrs module then module else load' (import module);
-          load' = m: if isFunction m then m arguments else m;
-          full = if value ? config || value ? options then value else { imports = value.imports or [ ]; config = removeAttrs value [ "imports" "freeformType" ]; freeformType = value.freeformType or null; };
+          content = if isFunction module || isAttrs module then module else import module;
+          value = if isFunction content then content arguments else content;
+          full = if value ? config || value ? options then value else {
+            imports = value.imports or [ ];
+            config = removeAttrs value [ "imports" "freeformType" ];
+            freeformType = value.freeformType or null;
+          };
         in
         concatMap load (full.imports or [ ]) ++ [ full ];
       loaded = concatMap load modules;
@@ -88,24 +94,45 @@ let
     addCheck = type: check: type // { check = v: type.check v && check v; };
     unspecified = anything;
     raw = plain "raw value" (_: true);
-    anything = { name = "anything"; check = _: true; merge = path: values: if all isAttrs values && !(any (v: v ? outPath) values) then foldl' (a: b: a // b) { } values else if all isList values then builtins.concatLists values else one path values; };
+    anything = {
+      name = "anything";
+      check = _: true;
+      merge = path: values:
+        if all isAttrs values && !(any (v: v ? outPath) values) then foldl' (a: b: a // b) { } values
+        else if all isList values then concatLists values
+        else one path values;
+    };
     lines = str // { merge = _: concatStringsSep "\n"; };
     port = ints.between 0 65535;
-    # As NixOS joins what several modules say of one line of a unit: lists add up, else all must agree.
+    # Merges the definitions of one line of a unit as NixOS does: lists are concatenated, other values must be equal.
     unitOption = {
-      name = "unit option"; check = _: true;
-      merge = path: values: if any isList values then concatMap (v: if isList v then v else [ v ]) values else one path values;
+      name = "unit option";
+      check = _: true;
+      merge = path: values:
+        if any isList values then concatMap (v: if isList v then v else [ v ]) values
+        else one path values;
     };
     enum = values: plain "one of ${toJSON values}" (v: elem v values);
     strMatching = pattern: plain "string matching the pattern ${pattern}" (v: isString v && match pattern v != null);
-    ints.between = low: high: plain "integer between ${toString low} and ${toString high}" (v: isInt v && v >= low && v <= high);
+    ints.between = low: high:
+      plain "integer between ${toString low} and ${toString high}" (v: isInt v && v >= low && v <= high);
     ints.positive = plain "positive integer" (v: isInt v && v > 0);
-    nullOr = type: { name = "null or ${type.name}"; check = v: v == null || type.check v; merge = path: values: if all (v: v == null) values then null else type.merge path values; };
+    nullOr = type: {
+      name = "null or ${type.name}";
+      check = v: v == null || type.check v;
+      merge = path: values: if all (v: v == null) values then null else type.merge path values;
+    };
     oneOf = choices: plain (concatStringsSep " or " (map (t: t.name) choices)) (v: any (t: t.check v) choices);
     either = a: b: oneOf [ a b ];
-    listOf = type: { name = "list of ${type.name}"; check = isList; merge = path: values: map (v: resolve path type [ ] [ v ]) (filter (v: settle v != [ ]) (builtins.concatLists values)); };
+    listOf = type: {
+      name = "list of ${type.name}";
+      check = isList;
+      merge = path: values:
+        map (v: resolve path type [ ] [ v ]) (filter (v: settle v != [ ]) (concatLists values));
+    };
     attrsOf = type: {
-      name = "attribute set of ${type.name}"; check = isAttrs;
+      name = "attribute set of ${type.name}";
+      check = isAttrs;
       merge = path: values:
         let
           defined = concatMap push values;
@@ -116,15 +143,18 @@ let
     };
     lazyAttrsOf = attrsOf;
     submodule = module: {
-      name = "submodule"; check = v: isAttrs v || isFunction v;
-      merge = path: values: (evalModules { modules = [ module ] ++ map (v: if isFunction v then v else { config = v; }) values; prefix = path; }).config;
+      name = "submodule";
+      check = v: isAttrs v || isFunction v;
+      merge = path: values:
+        let modules = [ module ] ++ map (v: if isFunction v then v else { config = v; }) values;
+        in (evalModules { inherit modules; prefix = path; }).config;
     };
   };
 
   genAttrs = names: f: listToAttrs (map (name: { inherit name; value = f name; }) names);
   lib = {
-    inherit all any attrNames attrValues concatMap concatStringsSep elem elemAt filter foldl' genAttrs head length mapAttrs
-      evalModules mkIf mkMerge mkOverride mkOption types unique;
+    inherit all any attrNames attrValues concatMap concatStringsSep elem elemAt filter foldl' genAttrs head length
+      mapAttrs evalModules mkIf mkMerge mkOverride mkOption types unique;
     inherit (builtins) readFile replaceStrings toJSON hasAttr;
     inherit (builtins) match listToAttrs;
     kernel = {
@@ -133,8 +163,11 @@ let
       freeform = x: { freeform = x; optional = false; };
       option = x: x // { optional = true; };
     };
-    hasAttrByPath = path: set: path == [ ] || isAttrs set && set ? ${head path} && lib.hasAttrByPath (builtins.tail path) set.${head path};
-    setAttrByPath = path: value: if path == [ ] then value else { ${head path} = lib.setAttrByPath (builtins.tail path) value; };
+    hasAttrByPath = path: set:
+      path == [ ]
+      || isAttrs set && set ? ${head path} && lib.hasAttrByPath (tail path) set.${head path};
+    setAttrByPath = path: value:
+      if path == [ ] then value else { ${head path} = lib.setAttrByPath (tail path) value; };
     optionalString = condition: text: if condition then text else "";
     versionAtLeast = a: b: builtins.compareVersions a b >= 0;
     last = list: elemAt list (length list - 1);
@@ -147,7 +180,8 @@ let
     optionalAttrs = condition: values: if condition then values else { };
     hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;
     hasInfix = infix: text: builtins.length (builtins.split infix text) > 1;
-    filterAttrs = keep: set: listToAttrs (concatMap (name: if keep name set.${name} then [ { inherit name; value = set.${name}; } ] else [ ]) (attrNames set));
+    filterAttrs = keep: set:
+      removeAttrs set (filter (name: !(keep name set.${name})) (attrNames set));
     literalExpression = text: { _type = "literalExpression"; inherit text; };
     getExe' = package: program: "${package}/bin/${program}";
     makeBinPath = packages: concatStringsSep ":" (map (p: "${p}/bin") packages);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# The NixOS options that the recipe may use, with the types NixOS gives them: any other name, or type, fails the evaluation.
-# Each group says which file of nixpkgs' nixos/modules it was read in, and at which revision of nixpkgs.
+# The NixOS options that the recipe may use, with the types NixOS gives them. Any other name or type fails the
+# evaluation. Each group names the file of nixpkgs' nixos/modules that it was read in, and the revision of nixpkgs.
 { config, lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;
@@ -20,7 +20,13 @@ let
   unit = {
     description = option types.str "";
     enable = enabled;
-    wantedBy = strings; requiredBy = strings; wants = strings; requires = strings; after = strings; before = strings; onFailure = strings;
+    wantedBy = strings;
+    requiredBy = strings;
+    wants = strings;
+    requires = strings;
+    after = strings;
+    before = strings;
+    onFailure = strings;
     unitConfig = section;
   };
   services = several (unit // {
@@ -29,9 +35,18 @@ let
     serviceConfig = option (types.addCheck (types.attrsOf unitOption) (s: !builtins.isList (s.Type or ""))) { };
   });
   mounts = option (types.listOf (types.submodule {
-    options = unit // { where = mkOption { type = types.str; }; what = mkOption { type = types.str; }; type = option types.str ""; options = option types.str ""; };
+    options = unit // {
+      where = mkOption { type = types.str; };
+      what = mkOption { type = types.str; };
+      type = option types.str "";
+      options = option types.str "";
+    };
   })) [ ];
-  files = option (types.attrsOf (types.submodule { options = { text = null' types.lines; source = null' types.path; mode = option types.str "symlink"; }; })) { };
+  files = several {
+    text = null' types.lines;
+    source = null' types.path;
+    mode = option types.str "symlink";
+  };
 in
 {
   options = {
@@ -41,7 +56,8 @@ in
       enableContainers = enable; # virtualisation/nixos-containers.nix @ 00ef614eae76
       kexec.enable = enabled; # system/boot/kexec.nix @ 1181bb22b6c4
       loader.grub.enable = enabled; # as profiles/perlless.nix @ f62af3e37eb8 sets it
-      # system/boot/kernel.nix @ 8a2b0a70a705; at later revisions the modules are sets, too, and lists are taken as before
+      # system/boot/kernel.nix @ 8a2b0a70a705; at later revisions the modules can also be sets, and lists are still
+      # accepted
       initrd = {
         availableKernelModules = strings;
         kernelModules = strings;
@@ -62,20 +78,24 @@ in
       kernelParams = strings;
       kernelPatches = option (types.listOf types.attrs) [ ];
       kernelPackages = option types.raw pkgs.linuxPackages;
-      kernel.sysctl = option (types.attrsOf (types.nullOr (types.oneOf [ types.bool types.int types.str ]))) { }; # config/sysctl.nix @ 05924f714f31
+      # config/sysctl.nix @ 05924f714f31
+      kernel.sysctl = option (types.attrsOf (types.nullOr (types.oneOf [ types.bool types.int types.str ]))) { };
     };
     console.enable = enabled; # config/console.nix @ 027e1595812a
     environment = {
       etc = files; # system/etc/etc.nix @ 05924f714f31
       corePackages = option (types.listOf types.package) [ ]; # this and the next: config/system-path.nix @ 0354e8b747c8
       defaultPackages = option (types.listOf types.package) [ ];
-      usrbinenv = option (types.nullOr types.path) "/usr/bin/env"; # system/activation/activation-script.nix @ 04da25cd20da
+      # system/activation/activation-script.nix @ 04da25cd20da
+      usrbinenv = option (types.nullOr types.path) "/usr/bin/env";
       createUsrBinEnv = enabled; # as system/activation/nixos-init.nix @ 036e02bd13be reads it
     };
     # tasks/filesystems.nix @ 0148e16d1446
-    fileSystems = option (types.attrsOf (types.submodule {
-      options = { device = null' types.str; fsType = option types.str "auto"; options = option (types.listOf types.str) [ "defaults" ]; };
-    })) { };
+    fileSystems = several {
+      device = null' types.str;
+      fsType = option types.str "auto";
+      options = option (types.listOf types.str) [ "defaults" ];
+    };
     # image/repart.nix @ 013635633ffe, image/repart-verity-store.nix @ 1b592cdeb46e
     image.repart = {
       name = mkOption { type = types.str; };
@@ -83,7 +103,11 @@ in
       verityStore = {
         inherit enable;
         ukiPath = option types.str "/EFI/Linux/uki.efi";
-        partitionIds = { esp = option types.str "00-esp"; store-verity = option types.str "10-store-verity"; store = option types.str "20-store"; };
+        partitionIds = {
+          esp = option types.str "00-esp";
+          store-verity = option types.str "10-store-verity";
+          store = option types.str "20-store";
+        };
       };
       partitions = option (types.attrsOf (types.submodule {
         options.repartConfig = option (types.attrsOf (types.oneOf [ types.str types.int types.bool ])) { };
@@ -114,7 +138,12 @@ in
       cloud-init.enable = enable; # services/system/cloud-init.nix @ 05924f714f31
       getty.autologinUser = null' types.str; # services/ttys/getty.nix @ 087472b1e523
       # services/misc/llama-cpp.nix @ 0d1c6dbeeef1
-      llama-cpp = { inherit enable; host = option types.str "127.0.0.1"; port = option types.port 8080; model = null' types.path; };
+      llama-cpp = {
+        inherit enable;
+        host = option types.str "127.0.0.1";
+        port = option types.port 8080;
+        model = null' types.path;
+      };
       openssh.enable = enable; # services/networking/ssh/sshd.nix @ 00976b194fe3
       timesyncd.servers = null' (types.listOf types.str); # this and the next: system/boot/timesyncd.nix @ 0861e45c3a68
       timesyncd.fallbackServers = null' (types.listOf types.str);
@@ -124,7 +153,8 @@ in
     swapDevices = option (types.listOf types.anything) [ ]; # config/swap.nix @ 03a362fe87d4
     system = {
       activationScripts = option (types.attrsOf types.str) { }; # system/activation/activation-script.nix @ 04da25cd20da
-      build = option (types.lazyAttrsOf types.unspecified) { }; # this and the next two: system/activation/top-level.nix @ 01502f439c6a
+      # this and the next two: system/activation/top-level.nix @ 01502f439c6a
+      build = option (types.lazyAttrsOf types.unspecified) { };
       checks = option (types.listOf types.package) [ ];
       forbiddenDependenciesRegexes = strings;
       disableInstallerTools = enable; # installer/tools/tools.nix @ 00630c27001d
@@ -173,9 +203,10 @@ in
 
   config = {
     users.users.root.initialHashedPassword = lib.mkDefault "!";
-    # What NixOS says by itself, so that the recipe's word is seen to win, or to agree.
+    # Values that NixOS sets, so that the check sees whether the recipe's values replace them or agree with them.
     boot.kernelParams = [ "root=fstab" "loglevel=4" "lsm=landlock,yama,bpf" ];
-    boot.initrd.availableKernelModules = [ "autofs" "efivarfs" ] ++ lib.optional config.boot.initrd.includeDefaultModules "ahci";
+    boot.initrd.availableKernelModules = [ "autofs" "efivarfs" ]
+      ++ lib.optional config.boot.initrd.includeDefaultModules "ahci";
     boot.kernel.sysctl = {
       "kernel.core_pattern" = lib.mkIf (!config.systemd.coredump.enable) (lib.mkDefault "core");
       "kernel.kptr_restrict" = lib.mkDefault 1;
@@ -188,12 +219,18 @@ in
     systemd.network.networks = lib.mkIf config.networking.useDHCP { "99-ethernet-default-dhcp".DHCP = "yes"; };
     systemd.services.nftables = lib.mkIf config.networking.nftables.enable {
       before = [ "network-pre.target" ];
-      serviceConfig = { Type = "oneshot"; RemainAfterExit = true; ExecStart = "nft -f"; ExecStop = "nft flush ruleset"; };
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = "nft -f";
+        ExecStop = "nft flush ruleset";
+      };
     };
     systemd.services.llama-cpp = lib.mkIf config.services.llama-cpp.enable {
       wantedBy = [ "multi-user.target" ];
       serviceConfig = {
-        ExecStart = "llama-server --host ${config.services.llama-cpp.host} --port ${toString config.services.llama-cpp.port}";
+        ExecStart =
+          let inherit (config.services.llama-cpp) host port; in "llama-server --host ${host} --port ${toString port}";
         PrivateDevices = false;
         PrivateTmp = true;
         PrivateUsers = true;
@@ -205,13 +242,19 @@ in
     system.build =
       let
         failed = map (a: a.message) (lib.filter (a: !a.assertion) config.assertions);
-        unitsOf = lib.mapAttrs (_: s: { inherit (s) after requires wants wantedBy requiredBy onFailure unitConfig serviceConfig; path = map toString s.path; });
+        unitsOf = lib.mapAttrs (_: s: {
+          inherit (s) after requires wants wantedBy requiredBy onFailure unitConfig serviceConfig;
+          path = map toString s.path;
+        });
+        sources = lib.filter (source: source != null) (map (f: f.source) (lib.attrValues config.environment.etc));
+        written = f: f.fsType != "tmpfs" && !(lib.elem "ro" f.options);
         file = f: if f.text != null then { inherit (f) text mode; } else { source = toString f.source; };
       in
       rec {
         initialRamdisk = pkgs.runCommand "initrd" { } "echo > $out";
-        toplevel = if failed != [ ] then throw (lib.concatStringsSep "\n" ([ "Failed assertions:" ] ++ failed)) else pkgs.runCommand "toplevel"
-          { etc = map (f: f.source) (lib.filter (f: f.source != null) (lib.attrValues config.environment.etc)); } "echo > $out";
+        toplevel =
+          if failed != [ ] then throw (lib.concatStringsSep "\n" ([ "Failed assertions:" ] ++ failed))
+          else pkgs.runCommand "toplevel" { etc = sources; } "echo > $out";
         finalImage = pkgs.runCommand "image" {
           inherit toplevel;
           description = builtins.toJSON {
@@ -231,16 +274,19 @@ in
               modules = config.boot.initrd.availableKernelModules;
               inherit (config.boot.initrd.systemd) suppressedUnits suppressedStorePaths;
               shell = config.boot.initrd.systemd.shell.enable;
-              mounts = map (m: { inherit (m) where what type options requiredBy before; }) config.boot.initrd.systemd.mounts;
+              mounts = map
+                (m: { inherit (m) where what type options requiredBy before; })
+                config.boot.initrd.systemd.mounts;
               services = unitsOf config.boot.initrd.systemd.services;
               contents = lib.mapAttrs (_: file) config.boot.initrd.systemd.contents;
             };
-            packages = map toString (config.environment.corePackages ++ config.environment.defaultPackages ++ config.system.fsPackages);
+            packages = map toString
+              (config.environment.corePackages ++ config.environment.defaultPackages ++ config.system.fsPackages);
             wrappers = config.security.enableWrappers;
             audit = map (check: lib.elemAt check.args 1) config.system.checks;
             forbidden = config.system.forbiddenDependenciesRegexes;
             off = lib.attrNames (lib.filterAttrs (_: s: !s.enable) config.systemd.services);
-            writable = lib.attrNames (lib.filterAttrs (_: f: f.fsType != "tmpfs" && !(lib.elem "ro" f.options)) config.fileSystems);
+            writable = lib.attrNames (lib.filterAttrs (_: written) config.fileSystems);
           };
         } "printf %s \"$description\" > $out";
       };

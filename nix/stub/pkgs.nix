@@ -3,15 +3,22 @@
 { lib, system }:
 let
   make = name: text: run name { } text;
-  run = name: environment: text: derivation (environment // { inherit name system; builder = "/bin/sh"; args = [ "-c" text ]; });
-  names = [ "meson" "ninja" "pkg-config" "curl" "json_c" "libmicrohttpd" "openssl" "tpm2-tss" "intel-ipsec-mb" "sbsigntool" "mtools" "util-linux"
-    "bash" "coreutils" "cpio" "zstd" "python3" "nginx" "awscli2" "coldsnap" ];
+  run = name: environment: text: derivation (environment // {
+    inherit name system;
+    builder = "/bin/sh";
+    args = [ "-c" text ];
+  });
+  names = [
+    "meson" "ninja" "pkg-config" "curl" "json_c" "libmicrohttpd" "openssl" "tpm2-tss" "intel-ipsec-mb" "sbsigntool"
+    "mtools" "util-linux" "bash" "coreutils" "cpio" "zstd" "python3" "nginx" "awscli2" "coldsnap"
+  ];
   self = lib.genAttrs names (name: make name "echo ${name} > $out") // {
     inherit system lib;
     systemd = make "systemd" "echo systemd > $out" // { inherit (self) util-linux; };
     runtimeShell = "${self.bash}/bin/bash";
     stdenv.hostPlatform = { inherit system; isx86_64 = system == "x86_64-linux"; };
-    # sealboot, whose agent and gate here refuse every configuration that holds the word "refuse", as the real ones say it.
+    # A fake sealboot. Its agent and gate refuse every configuration that has the word "refuse", with the messages of
+    # the real programs.
     stdenv.mkDerivation = attributes: run "${attributes.pname}-${attributes.version}" { inherit (attributes) src; } ''
       PATH=/usr/bin:/bin
       mkdir -p $out/bin
@@ -26,7 +33,9 @@ let
       #!/bin/sh
       PATH=/usr/bin:/bin
       case $1 in
-      --check-config) ! grep -q refuse "$2" || { echo "sealboot-gate: $2: the measured configuration is not valid" >&2; exit 10; } ;;
+      --check-config)
+        ! grep -q refuse "$2" || { echo "sealboot-gate: $2: the measured configuration is not valid" >&2; exit 10; }
+        ;;
       --nginx-configuration) echo "# of"; cat "$2" ;;
       *) exit 2 ;;
       esac
@@ -37,7 +46,8 @@ let
     formats.json = { }: { type = lib.types.anything; };
     python3Packages.virt-firmware = make "virt-firmware" "echo > $out";
     runCommand = run;
-    writeShellApplication = { name, text, runtimeInputs }: make name "echo '${text}' > $out; echo ${toString runtimeInputs} >> $out";
+    writeShellApplication = { name, text, runtimeInputs }:
+      make name "echo '${text}' > $out; echo ${toString runtimeInputs} >> $out";
     callPackage = file: arguments:
       let f = import file; in f (builtins.intersectAttrs (builtins.functionArgs f) self // arguments);
   };
