@@ -416,6 +416,18 @@ static bool is_asked_for(const struct upstream *u, const uint8_t key[static KEY_
         return false;
 }
 
+/* Whoever holds this key was refused on another channel: what this one still sends and receives ends, too. */
+static void cut_refused(struct upstream *u, struct channel *c) {
+        char reason[INSTANCE_REASON_MAX];
+        struct error e;
+
+        if (!instances_refused(u->site.instances, channel_key(c), reason, sizeof reason))
+                return;
+        fail(&e, FAILURE_MISMATCH, -EKEYREJECTED, u->site.server->url, "%s", reason);
+        channel_close(c);
+        channel_cut(c, &e);
+}
+
 /* Keys that are in use are attested anew before they are too old, and unused channels are closed. */
 static void care_for(struct upstream *u, struct channel *c) {
         struct instances *s = u->site.instances;
@@ -450,8 +462,10 @@ static void tick(struct upstream *u) {
                 return;
         u->tick_ns = clock_deadline_ns(TICK_MS);
         for (size_t i = 0; i < CHANNELS_MAX; i++)
-                if (u->channels[i])
+                if (u->channels[i]) {
+                        cut_refused(u, u->channels[i]);
                         care_for(u, u->channels[i]);
+                }
         count_channels(u, &opening, &ready, &all);
         if (ready > 0) /* others serve, and the instances that failed may have come back */
                 u->failures = u->refusals = 0;

@@ -778,6 +778,18 @@ def test_an_instance_that_changes_is_cut(connect, world, tmp_path):
         assert not c.status()["verified"]
 
 
+def test_an_instance_that_changes_is_cut_on_every_connection(connect, world):
+    """On HTTP/1.1 a stream has its connection to itself: another connection finds out."""
+    with world.server() as server:
+        c = connect(server, "--max-age", "2")
+        threading.Timer(1, lambda: server.values.update({15: os.urandom(48)})).start()
+        threading.Timer(3, c.ask).start()
+        began = time.monotonic()
+        with pytest.raises(http.client.IncompleteRead):
+            c.get("/stream?n=20&ms=500")
+        assert time.monotonic() - began < 8 and not c.status()["verified"]
+
+
 def test_without_new_evidence_nothing_is_sent(connect, world):
     with world.server() as server:
         c = connect(server, "--max-age", "2")
