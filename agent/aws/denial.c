@@ -12,13 +12,6 @@ static const struct {
         { "VPC endpoint policy", DENIAL_VPC_ENDPOINT },       { "VPCE policy", DENIAL_VPC_ENDPOINT },
 };
 
-const char *denial_kind_name(enum denial_kind kind) {
-        for (size_t i = 0; i < ELEMENTS(kinds); i++)
-                if (kinds[i].kind == kind)
-                        return kinds[i].words;
-        return "";
-}
-
 /* The word behind `before`, up to a space, or up to the closing quote: S3 quotes resources, whose names may have
  * spaces. Returns what follows it, or `message` where there is none. */
 static const char *take_word(const char *message, const char *before, char *ret, size_t room) {

@@ -30,9 +30,6 @@ struct denial {
 /* False when the message is no such text. */
 bool denial_parse(const char *message, struct denial *ret);
 
-/* "VPC endpoint policy": the message's own words; "" for DENIAL_UNNAMED. */
-const char *denial_kind_name(enum denial_kind kind);
-
 /* What to do about it: one or two sentences about the kind of policy that refused, and no other. "" for
  * DENIAL_UNNAMED. `resource_policy` is what the service calls its resource-based policy: "key policy". */
 void denial_advice(const struct denial *d, const char *resource_policy, char *ret, size_t n);

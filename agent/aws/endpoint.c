@@ -26,23 +26,16 @@ const struct partition *partition_of(const char *region) {
         return p;
 }
 
-static bool is_below(const char *host, const char *suffix) {
-        size_t n = strlen(host), m = strlen(suffix);
-
-        return n > m && host[n - m - 1] == '.' && streq(host + n - m, suffix);
-}
-
-bool endpoint_is_aws(const char *host) {
-        for (size_t i = 0; i < ELEMENTS(partitions); i++)
-                if (is_below(host, partitions[i].suffix) || is_below(host, partitions[i].dualstack_suffix))
-                        return true;
-        return false;
+const struct partition *partition_at(size_t i) {
+        return i < ELEMENTS(partitions) ? &partitions[i] : NULL;
 }
 
 const struct partition *partition_named(const char *name, size_t n) {
-        for (size_t i = 0; i < ELEMENTS(partitions); i++)
-                if (strlen(partitions[i].name) == n && memcmp(partitions[i].name, name, n) == 0)
-                        return &partitions[i];
+        const struct partition *p;
+
+        for (size_t i = 0; (p = partition_at(i)); i++)
+                if (strlen(p->name) == n && memcmp(p->name, name, n) == 0)
+                        return p;
         return NULL;
 }
 

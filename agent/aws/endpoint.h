@@ -41,8 +41,8 @@ struct partition {
 /* Never NULL: a Region that no prefix fits is taken for one of "aws", as the SDKs do. */
 const struct partition *partition_of(const char *region);
 
-/* Whether a host's name is below the suffix of one of the partitions. */
-bool endpoint_is_aws(const char *host);
+/* The partitions one by one: i from 0; NULL behind the last. */
+const struct partition *partition_at(size_t i);
 
 /* By its name in ARNs; NULL: none that this program knows. */
 const struct partition *partition_named(const char *name, size_t n);

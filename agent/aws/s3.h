@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* How a boot reads from S3: heads of objects, small objects whole, and ranges of one version of an object, for a
- * curl_multi of the caller. (policy/owner/s3-write.h adds what an owner does.) Requests are signed, bodies are not
- * (UNSIGNED-PAYLOAD): TLS protects them on the way, and sealed files authenticate themselves.
+/* How a boot reads from S3: small objects whole, and ranges of one version of an object, for a curl_multi of the
+ * caller. (policy/owner has s3-head.h and s3-write.h for owners.) Requests are signed, bodies are not (UNSIGNED-
+ * PAYLOAD): TLS protects them on the way, and sealed files authenticate themselves.
  * Failures: S3_DENIED, S3_NOT_FOUND (also: wrong region), S3_UNAVAILABLE, S3_CHANGED, S3_ANSWER, CLOCK, CREDENTIALS,
  * NETWORK, with S3's own words and its request id.
  * Source: Amazon S3 API Reference; RFC 9110 (Range, Content-Range, ETag). */
@@ -28,8 +28,8 @@ struct s3_head {
         uint64_t size;
         char etag[S3_ETAG_SIZE]; /* with its quotes */
 };
-/* S3's answer to a HEAD has no body, so a refusal's reason is fetched by a GET of one byte. */
-int s3_head(struct s3 *s3, const char *bucket, const char *key, struct s3_head *ret, struct error *e);
+/* Reads the headers of an answer to a GET or HEAD of a whole object. Not HTTP_OK: S3_ANSWER. */
+enum http_verdict s3_read_head(struct http_call *call, struct s3_head *ret, struct error *e);
 
 /* The whole object, of at most `max` bytes (else S3_ANSWER), with a NUL after it; ret_head may be NULL. */
 int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n,
@@ -64,7 +64,7 @@ int s3_parse_content_range(const char *text, uint64_t *ret_first, uint64_t *ret_
 /* A strong entity tag with its quotes. */
 bool s3_etag_valid(const char *text);
 
-/* One signed request with retries, for what policy/owner/s3-write.h adds. */
+/* One signed request with retries, for what policy/owner adds. */
 struct s3_request {
         const char *method, *bucket, *key; /* key "" or NULL: the bucket itself */
         const char *query;                 /* encoded: "list-type=2&prefix=a%2Fb"; NULL: none */

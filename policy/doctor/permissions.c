@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "doctor/examination.h"
 
+/* The kinds of policies, in the words of AWS. */
+static const char *const kind_names[] = {
+        [DENIAL_UNNAMED] = "policy",
+        [DENIAL_IDENTITY] = "identity-based policy",
+        [DENIAL_RESOURCE] = "resource-based policy",
+        [DENIAL_BOUNDARY] = "permissions boundary",
+        [DENIAL_SESSION] = "session policy",
+        [DENIAL_SERVICE_CONTROL] = "service control policy",
+        [DENIAL_RESOURCE_CONTROL] = "resource control policy",
+        [DENIAL_VPC_ENDPOINT] = "VPC endpoint policy",
+};
+
 /* The account of a key's ARN, the part behind its fourth colon; "" when there is none. */
 static const char *account_of(const char *arn) {
         for (unsigned colons = 0; colons < 4; colons++) {
@@ -57,6 +69,6 @@ int examine_permissions(struct examination *x) {
                 return 0; /* the remarks on the key policy give the reason */
         denial_advice(d, "key policy", advice, sizeof advice);
         return remark(x, "permissions", REMARK_PROBLEM, advice, "KMS says that it was %s %s%s%s that refused",
-                      d->kind == DENIAL_IDENTITY ? "an" : "a", denial_kind_name(d->kind), d->policy[0] ? ", " : "",
+                      d->kind == DENIAL_IDENTITY ? "an" : "a", kind_names[d->kind], d->policy[0] ? ", " : "",
                       d->policy);
 }

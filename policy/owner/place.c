@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "owner/remote-name.h"
+#include "owner/s3-head.h"
 
 enum { HEAD_FIRST = 4096 };
 

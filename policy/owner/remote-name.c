@@ -85,12 +85,27 @@ static bool advise_endpoint(const char *host, char advice[static REMOTE_NAME_ADV
                    host[n] && host[n + 1] ? path : "");
 }
 
+static bool is_below(const char *host, const char *suffix) {
+        size_t n = strlen(host), m = strlen(suffix);
+
+        return n > m && host[n - m - 1] == '.' && streq(host + n - m, suffix);
+}
+
+static bool is_host_of_aws(const char *host) {
+        const struct partition *p;
+
+        for (size_t i = 0; (p = partition_at(i)); i++)
+                if (is_below(host, p->suffix) || is_below(host, p->dualstack_suffix))
+                        return true;
+        return false;
+}
+
 /* A host below the suffix of a partition, of which one label is S3's. */
 static bool is_endpoint(const char *text) {
         char host[256];
 
         snprintf(host, sizeof host, "%.*s", (int) strcspn(text, "/:"), text);
-        return endpoint_is_aws(host) &&
+        return is_host_of_aws(host) &&
                (starts(host, "s3.") || starts(host, "s3-") || strstr(host, ".s3.") || strstr(host, ".s3-"));
 }
 

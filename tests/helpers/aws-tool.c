@@ -26,6 +26,7 @@
 #include "basic/file.h"
 #include "owner/environment.h"
 #include "owner/kms-write.h"
+#include "owner/s3-head.h"
 #include "owner/s3-write.h"
 
 enum { FILE_MAX = 256 * 1024 * 1024 };

@@ -5,6 +5,7 @@
 #include "aws/service.h"
 #include "canned.h"
 #include "owner/environment.h"
+#include "owner/s3-head.h"
 #include "owner/s3-write.h"
 
 #define ERROR_BODY(code) \
