@@ -2,8 +2,8 @@
 #pragma once
 
 /* How a boot reads from S3: small objects whole, and ranges of one version of an object, for a curl_multi of the
- * caller. (policy/owner has s3-head.h and s3-write.h for owners.) Requests are signed, bodies are not (UNSIGNED-
- * PAYLOAD): TLS protects them on the way, and sealed files authenticate themselves.
+ * caller. (policy/owner has s3-head.h and s3-write.h for owners.) Requests are signed, bodies are not
+ * (UNSIGNED-PAYLOAD): TLS protects them on the way, and sealed files authenticate themselves.
  * Failures: S3_DENIED, S3_NOT_FOUND (also: wrong region), S3_UNAVAILABLE, S3_CHANGED, S3_ANSWER, CLOCK, CREDENTIALS,
  * NETWORK, with S3's own words and its request id.
  * Source: Amazon S3 API Reference; RFC 9110 (Range, Content-Range, ETag). */
