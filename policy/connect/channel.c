@@ -143,6 +143,17 @@ void channel_abort(struct channel *c, struct exchange *x) {
         c->site->ended(c, x, false, c->site->owner);
 }
 
+/* libcurl has read all that was at hand. */
+static void deliver(struct channel *c) {
+        for (size_t i = 0; i < c->n_transfers; i++) {
+                struct transfer *t = c->transfers[i];
+
+                if (t->gave)
+                        exchange_deliver(t->x);
+                t->gave = false;
+        }
+}
+
 void channel_wake(struct channel *c, struct exchange *x) {
         struct transfer *t = x->transfer;
 
@@ -152,6 +163,7 @@ void channel_wake(struct channel *c, struct exchange *x) {
                 channel_abort(c, x);
         else
                 transfer_continue(t);
+        deliver(c);
 }
 
 /* --- Questions */
@@ -372,6 +384,7 @@ void channel_event(struct channel *c, int fd, uint32_t events) {
 
         curl_multi_socket_action(c->multi, fd, what, &running);
         take_ends(c);
+        deliver(c);
 }
 
 int64_t channel_deadline_ns(const struct channel *c) {
@@ -386,6 +399,7 @@ void channel_time(struct channel *c) {
                 curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
         }
         take_ends(c);
+        deliver(c);
         if (c->ask_ns != INT64_MAX && clock_has_passed(c->ask_ns)) {
                 c->ask_ns = INT64_MAX;
                 if (c->state == CHANNEL_READY)

@@ -200,7 +200,6 @@ void exchange_begin_answer(struct exchange *x, struct answer *answer) {
         if (!x->answered) {
                 x->answer = TAKE_STRUCT(*answer);
                 x->answered = true;
-                resume(x);
         }
         pthread_mutex_unlock(&x->lock);
         answer_done(answer);
@@ -217,10 +216,15 @@ int exchange_give(struct exchange *x, const void *data, size_t n) {
                 r = -EAGAIN;
         } else
                 r = pipe_put(&x->down, data, n);
-        if (r == 0)
-                resume(x);
         pthread_mutex_unlock(&x->lock);
         return r;
+}
+
+void exchange_deliver(struct exchange *x) {
+        pthread_mutex_lock(&x->lock);
+        if (x->answered)
+                resume(x);
+        pthread_mutex_unlock(&x->lock);
 }
 
 static void finish(struct exchange *x, enum exchange_end end) {

@@ -107,6 +107,9 @@ ssize_t exchange_take(struct exchange *x, void *to, size_t n);
 void exchange_begin_answer(struct exchange *x, struct answer *answer);
 /* 0; -EAGAIN: full, nothing was taken; -ECANCELED: the client has left; -ENOMEM. */
 int exchange_give(struct exchange *x, const void *data, size_t n);
+/* Tells the client of what has come since. Call it when nothing more is at hand: telling is what costs most, since it
+ * wakes the other thread. */
+void exchange_deliver(struct exchange *x);
 /* Whole or broken. Without an answer, or after the end, it does nothing. */
 void exchange_finish(struct exchange *x, enum exchange_end end);
 /* Answers in the server's place, with a JSON text that clients of OpenAI's API show; or breaks the answer off. */

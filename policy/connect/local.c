@@ -15,7 +15,9 @@ enum {
         CONNECTIONS_MAX = 4096,
         CONNECTION_MEMORY = 24 * 1024, /* of which a request's head may fill two thirds */
         IDLE_SECONDS = 300,
+        HELD_MAX = 32 * 1024, /* of a request that is sent when it is whole */
         BLOCK = 16 * 1024,
+        LARGE_BLOCK = 64 * 1024, /* of an answer that is larger than this; a stream does not say how large it is */
 };
 
 #define PAGE "/.well-known/sealboot/"
@@ -38,6 +40,7 @@ struct local {
 struct call {
         char *target;
         bool begun;
+        bool held; /* the exchange is submitted when its request is whole */
         struct exchange *x;
 };
 
@@ -276,8 +279,18 @@ static enum MHD_Result begin(struct local *l, struct MHD_Connection *c, struct c
         info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
         if (info)
                 call->x->client_fd = info->connect_fd;
-        upstream_submit(l->upstream, call->x);
+        call->held = length > 0 && length <= HELD_MAX;
+        if (!call->held)
+                upstream_submit(l->upstream, call->x);
         return MHD_YES;
+}
+
+/* A small request goes to the other thread in one piece, which wakes that thread once. And on HTTP/2, libcurl 7.88
+ * loses an answer that comes before libcurl has sent the end of the request: there is next to no time left for that. */
+static void release(struct local *l, struct call *call) {
+        if (call->held)
+                upstream_submit(l->upstream, call->x);
+        call->held = false;
 }
 
 static ssize_t read_answer(void *userdata, uint64_t position, char *to, size_t n) {
@@ -307,7 +320,8 @@ static enum MHD_Result send_answer(struct MHD_Connection *c, struct exchange *x)
         if ((has_no_body(x->method, a->status) && a->length <= 0) || length == 0)
                 response = MHD_create_response_from_buffer(0, (void *) "", MHD_RESPMEM_PERSISTENT);
         else
-                response = MHD_create_response_from_callback(length, BLOCK, read_answer, x, leave_answer);
+                response = MHD_create_response_from_callback(length, a->length > LARGE_BLOCK ? LARGE_BLOCK : BLOCK,
+                                                             read_answer, x, leave_answer);
         if (!response)
                 return MHD_NO;
         for (size_t i = 0; i < a->n_headers; i++)
@@ -336,9 +350,12 @@ static enum MHD_Result answer(void *userdata, struct MHD_Connection *c, const ch
                 return MHD_NO;
         if (*size > 0) {
                 *size -= exchange_put(call->x, data, *size);
+                if (*size > 0) /* less room than the request needs */
+                        release(l, call);
                 return MHD_YES;
         }
         exchange_end_request(call->x);
+        release(l, call);
         return exchange_answered(call->x) ? send_answer(c, call->x) : MHD_YES;
 }
 
@@ -364,6 +381,8 @@ static void end_call(void *userdata, struct MHD_Connection *c, void **state, enu
         if (call->x) {
                 exchange_leave(call->x);
                 exchange_drop(call->x);
+                if (call->held) /* the server's side never saw it */
+                        exchange_drop(call->x);
         }
         free(call->target);
         free(call);

@@ -11,6 +11,11 @@ static int make_room(struct pipe *p, size_t n) {
                 return -ENOMEM;
         if (p->begin + p->size + n <= p->room)
                 return 0;
+        if (p->size + n <= p->room) {
+                memmove(p->data, p->data + p->begin, p->size);
+                p->begin = 0;
+                return 0;
+        }
         while (room < p->size + n)
                 room *= 2;
         data = malloc(room);

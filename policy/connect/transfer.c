@@ -71,6 +71,7 @@ static int end_of_head(struct transfer *t) {
                 return -EPERM;
         drop_named(&t->answer, t->connection);
         exchange_begin_answer(t->x, &t->answer);
+        t->gave = true;
         return 0;
 }
 
@@ -104,6 +105,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata) {
 
         n *= size;
         r = exchange_give(t->x, data, n);
+        t->gave = true;
         if (r == -EAGAIN) {
                 t->paused = t->held = true;
                 return CURL_WRITEFUNC_PAUSE;

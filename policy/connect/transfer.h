@@ -20,6 +20,7 @@ struct transfer {
         bool rejected;  /* the connection's key was not accepted */
         bool paused;
         bool held;         /* the client does not take its answer as fast as the server sends it */
+        bool gave;         /* the exchange has something that its client was not told of */
         const char *fault; /* of the answer */
         char error[CURL_ERROR_SIZE];
 };

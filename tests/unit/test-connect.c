@@ -451,12 +451,17 @@ static void test_an_exchange_slows_both_sides(void **state _unused_) {
         assert_false(exchange_answered(x));
         assert_int_equal(calls.suspended, 2);
         exchange_begin_answer(x, &answer);
+        assert_int_equal(calls.resumed, 1);
+        exchange_deliver(x);
         assert_int_equal(calls.resumed, 2);
         assert_int_equal(exchange_read(x, sink, sizeof sink), 0);
         assert_int_equal(calls.suspended, 3);
         for (given = 0; exchange_give(x, block, sizeof block) == 0;)
                 given += sizeof block;
         assert_int_equal(given, x->room);
+        assert_int_equal(calls.resumed, 2);
+        exchange_deliver(x);
+        exchange_deliver(x);
         assert_int_equal(calls.resumed, 3);
         calls.woken = 0;
         assert_int_equal(exchange_read(x, sink, 1), 1);
