@@ -171,7 +171,7 @@ class Server:
 
     async def exchange(self, reader, writer) -> bool:
         line = (await reader.readline()).decode("latin-1").split()
-        if len(line) != 3:
+        if len(line) != 3 or not line[2].startswith("HTTP/"):  # such as the first bytes of TLS, which are random
             return False
         headers = {}
         while (header := await reader.readline()) not in (b"\r\n", b""):
