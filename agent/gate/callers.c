@@ -179,7 +179,7 @@ static void put_name(char to[static 80], const char *name, const char *detail, s
 static void put_reason(char to[static 400], const char *text) {
         size_t n = 0;
 
-        for (; text[n] && n < 399; n++)
+        for (; n < 399 && text[n]; n++)
                 to[n] = text[n] < ' ' || text[n] > '~' || text[n] == '"' || text[n] == '\\' ? '\'' : text[n];
         to[n] = '\0';
 }

@@ -232,15 +232,16 @@ static const struct {
 static void print_answers(FILE *f) {
         for (size_t i = 0; i < ELEMENTS(answers); i++)
                 fprintf(f,
-                        "        error_page %1$s = @answer%2$u;\n"
-                        "        location @answer%2$u {\n"
+                        "        error_page %s = @answer%u;\n"
+                        "        location @answer%u {\n"
                         "            internal;\n"
                         "            auth_request off;\n"
-                        "%4$s"
-                        "            return %2$u "
-                        "'{\"error\":{\"message\":\"%3$s\",\"type\":\"sealboot_gate\",\"code\":%2$u}}';\n"
+                        "%s"
+                        "            return %u "
+                        "'{\"error\":{\"message\":\"%s\",\"type\":\"sealboot_gate\",\"code\":%u}}';\n"
                         "        }\n",
-                        answers[i].pages, answers[i].status, answers[i].message, answers[i].before);
+                        answers[i].pages, answers[i].status, answers[i].status, answers[i].before, answers[i].status,
+                        answers[i].message, answers[i].status);
 }
 
 /* For a location "/x/" that is passed on, nginx answers "/x" with a redirect, unless there is a location for it. */
