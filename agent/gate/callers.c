@@ -177,10 +177,10 @@ static void put_name(char to[static 80], const char *name, const char *detail, s
 }
 
 static void put_reason(char to[static 400], const char *text) {
-        size_t n = 0;
+        size_t n = MIN_OF(strlen(text), (size_t) 399);
 
-        for (; n < 399 && text[n]; n++)
-                to[n] = text[n] < ' ' || text[n] > '~' || text[n] == '"' || text[n] == '\\' ? '\'' : text[n];
+        for (size_t i = 0; i < n; i++)
+                to[i] = text[i] < ' ' || text[i] > '~' || text[i] == '"' || text[i] == '\\' ? '\'' : text[i];
         to[n] = '\0';
 }
 
