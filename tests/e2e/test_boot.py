@@ -175,11 +175,12 @@ def test_what_only_an_owner_does_is_not_compiled_for_the_agent(build):
 
 
 def test_rooms_of_aws_have_no_circle():
-    """The headers of agent/aws, each by those that it includes."""
+    """The headers of agent/aws, each by those that it includes. http.h has several files: http-perform.c is one."""
     room = pathlib.Path(__file__).parent.parent.parent / "agent/aws"
     needs = {path.stem: set() for path in room.glob("*.h")}
     for path in [*room.glob("*.h"), *room.glob("*.c")]:
-        needs[path.stem] |= set(re.findall(r'#include "aws/([a-z0-9-]+)\.h"', path.read_text())) - {path.stem}
+        name = path.stem if path.stem in needs else max(n for n in needs if path.stem.startswith(n + "-"))
+        needs[name] |= set(re.findall(r'#include "aws/([a-z0-9-]+)\.h"', path.read_text())) - {name}
     order = []
     while len(order) < len(needs):
         free = sorted(name for name in needs if name not in order and needs[name] <= set(order))
