@@ -68,13 +68,15 @@ def overlay(tmp_path_factory):
 @pytest.fixture(scope="module")
 def image(configuration, overlay, tmp_path_factory):
     """The built image, whose only difference from the shipped one is the report and this configuration."""
-    output = pathlib.Path(os.environ.get("SEALBOOT_IMAGE") or tmp_path_factory.mktemp("image"))
+    # One directory for all modules of a run: the second finds what the first built.
+    output = pathlib.Path(os.environ.get("SEALBOOT_IMAGE") or tmp_path_factory.getbasetemp() / "image")
     if not (output / "SHA256SUMS").exists():
         output.mkdir(parents=True, exist_ok=True)
         (output / "agent.json").write_text(json.dumps(configuration))
         (output / "gate.json").write_text(json.dumps(GATE))
         subprocess.run([SOURCE / "kiwi/build", "--config", output / "agent.json", "--gate", output / "gate.json",
                         "--overlay", overlay, "--keep", KEEP, "--output", output, "--date", DATE], check=True)
+    assert json.loads((output / "agent.json").read_text()) == configuration
     return output
 
 
