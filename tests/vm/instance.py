@@ -138,26 +138,31 @@ class Instance(Machine):
     def raw(self):
         return self.report_file.read_text(errors="replace") if self.report_file.exists() else ""
 
-    def ask(self, path, body, seconds=300):
+    def ask(self, path, body):
         """What the inference server answers, once it does, through nginx and the gate. The server is not verified."""
-        answer, unverified = None, ssl.create_default_context()
-        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}),
-                                             urllib.request.HTTPSHandler(context=unverified))
+        return completion(f"https://127.0.0.1:{self.port}{path}", body, self)
 
-        def look():
-            nonlocal answer
-            request = urllib.request.Request(
-                f"https://127.0.0.1:{self.port}{path}", json.dumps(body).encode(),
-                {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"})
-            try:
-                with opener.open(request, timeout=120) as response:
-                    answer = json.load(response)
-            except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
-                time.sleep(1)
-            return answer is not None
-        wait_until(look, seconds, "answer from the inference server", self.tail)
-        return answer
+
+def completion(url, body, instance, seconds=300):
+    """What a server answers at a URL, once it does. Whoever it is, it is not verified here."""
+    answer, unverified = None, ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}),
+                                         urllib.request.HTTPSHandler(context=unverified))
+
+    def look():
+        nonlocal answer
+        request = urllib.request.Request(url, json.dumps(body).encode(), {
+            "Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"
+        })
+        try:
+            with opener.open(request, timeout=120) as response:
+                answer = json.load(response)
+        except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
+            time.sleep(1)
+        return answer is not None
+    wait_until(look, seconds, "answer from the inference server", instance.tail)
+    return answer
 
 
 def free_port():
@@ -188,13 +193,23 @@ def assert_serves(instance, report, guest, sealed):
 
 
 def assert_proven(instance, image, stack, sealed, sealboot):
-    """A consumer outside verifies the image and the model before anything is sent, and refuses another model."""
-    common = ["connect", "--check", "--root", stack.directory / "attestation-root.pem", "--reference",
+    """A consumer outside verifies the image and the model, and only then is answered; another model is refused."""
+    url, token = f"https://127.0.0.1:{instance.port}", instance.directory / "token"
+    token.write_text(TOKEN)
+    common = ["connect", "--root", stack.directory / "attestation-root.pem", "--reference",
               image / "pcr_measurements.json"]
-    url = f"https://127.0.0.1:{instance.port}"
-    sealboot(*common, "--model-digest", sealed["digest"], url)
     with pytest.raises(AssertionError, match="PCR15"):
-        sealboot(*common, "--model-digest", "sha384:" + "ab" * 48, url)
+        sealboot(*common, "--check", "--model-digest", "sha384:" + "ab" * 48, url)
+    common += ["--model-digest", sealed["digest"]]
+    sealboot(*common, "--check", url)
+    port = free_port()
+    program = pathlib.Path(os.environ["SEALBOOT_BUILD"], "policy/sealboot")
+    with subprocess.Popen([program, *common, "--token-file", token, "--listen", f"127.0.0.1:{port}", url]) as endpoint:
+        try:
+            answer = completion(f"http://127.0.0.1:{port}/completion", {"prompt": "a", "n_predict": 4}, instance)
+            assert answer["tokens_predicted"] >= 1
+        finally:
+            endpoint.terminate()
 
 
 def sealed_pcr15(sealed):
