@@ -93,7 +93,7 @@ static int open_local(const char *path, int *ret, struct stat *ret_st, struct er
 static int read_local(const char *path, size_t max, uint8_t **ret, size_t *ret_n, uint64_t *ret_size, struct error *e) {
         _cleanup_free_ uint8_t *data = NULL;
         _cleanup_close_ int fd = -1;
-        struct stat st;
+        struct stat st = {};
         size_t n;
         int r;
 

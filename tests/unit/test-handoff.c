@@ -159,7 +159,7 @@ static void test_place_refusals(void **state) {
         assert_refused(handoff_place(h, "1", "a/b", &e), &e, FAILURE_PUBLISH, "Not a directory");
         assert_refused(handoff_place(h, "1", long_path, &e), &e, FAILURE_PUBLISH, "too long");
         memset(long_path, 'a', 300);
-        strcpy(long_path + 300, "/b");
+        memcpy(long_path + 300, "/b", sizeof "/b");
         assert_refused(handoff_place(h, "1", long_path, &e), &e, FAILURE_PUBLISH, "File name too long");
         assert_refused(handoff_place(h, "2", "b", &e), &e, FAILURE_PUBLISH, "No such file or directory");
         /* A file that was placed stays in its place, and a file that was not stays private. */

@@ -681,8 +681,8 @@ static void test_parse_list_refuses(void **state) {
                 "<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>",
                 "<ListBucketResult><Contents/></ListBucketResult>",
                 "<ListBucketResult><Contents><Key>k</Key><Size>-1</Size></Contents></ListBucketResult>",
-                "<ListBucketResult><Contents><Key>k</Key><Size>9999999999999999999</Size></Contents></"
-                "ListBucketResult>",
+                ("<ListBucketResult><Contents><Key>k</Key><Size>9999999999999999999</Size></Contents>"
+                 "</ListBucketResult>"),
         };
 
         (void) state;
