@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         if (!f || key_policy_parse((const char *) data, size, "fuzz", &policy, &e) < 0)
                 return !f || e.failure != FAILURE_POLICY || !e.reason[0] ? (abort(), 0) : 0;
-        known = judge(&policy, "arn:aws:kms:us-east-1:1:key/1", f);
+        known = judge(&policy, "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", f);
         unknown = judge(&policy, NULL, f);
         if (unknown != DECISION_UNKNOWN && unknown != known)
                 abort();
