@@ -59,7 +59,8 @@ SOUND = {
     "credentials": "ls: /run/credentials/@system: No such file or directory",
     "units": "sealboot-agent.service loaded active exited Unseal\n"
     "sealboot-firewall.service loaded active exited Firewall\n"
-    "sealboot-lockdown.service loaded active exited Lock\nemergency.service not-found inactive dead emergency.service",
+    "sealboot-lockdown.service loaded active exited Lock\nsealboot-nginx.service loaded active running TLS\n"
+    "emergency.service not-found inactive dead emergency.service",
     "boot-report": json.dumps({"pcr15": {"sha384": {"before": "00" * 48, "after": "ab" * 48}}}),
     "failed-units": "",
 }
