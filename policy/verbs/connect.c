@@ -12,6 +12,7 @@
 #include "connect/local.h"
 #include "evidence/tpm.h"
 #include "verbs/command.h"
+#include "verbs/verifier-options.h"
 #include "verify/reference.h"
 
 enum { MAX_AGE_SECONDS = 600, TOKEN_MAX = 8192, RENEW_SECONDS = 120, DESCRIPTORS = 16384 };
@@ -24,46 +25,11 @@ struct arguments {
         bool present, check, as_json;
 };
 
-static int refused(struct sealboot_verifier *v, int r, struct error *e) {
-        return fail(e, r == -ENOMEM ? FAILURE_INTERNAL : FAILURE_USAGE, r, "", "%s", sealboot_verifier_error(v));
-}
-
-static int add_file(void *field, const struct option_row *row, char *path, struct error *e) {
+static int add_reference(void *field, const struct option_row *row, char *path, struct error *e) {
         struct arguments *a = field;
-        _cleanup_free_ uint8_t *text = NULL;
-        bool root = streq(row->name, "root");
-        size_t n;
-        int r;
 
-        r = file_read(path, REFERENCE_FILE_MAX, FAILURE_IO, &text, &n, e);
-        if (r < 0)
-                return r;
-        r = root ? sealboot_verifier_set_root(a->v, (const char *) text, n)
-                 : sealboot_verifier_add_reference(a->v, (const char *) text, n, path);
-        if (r == 0 && !root)
-                a->n_references++;
-        return r < 0 ? refused(a->v, r, e) : 0;
-}
-
-static int allow_partial_reference(void *field, const struct option_row *row, char *value, struct error *e) {
-        (void) row;
-        (void) value;
-        (void) e;
-        sealboot_verifier_require_whole_reference(*(struct sealboot_verifier **) field, 0);
-        return 0;
-}
-
-static int add_digest(void *field, const struct option_row *row, char *text, struct error *e) {
-        struct sealboot_verifier *v = *(struct sealboot_verifier **) field;
-        uint8_t digest[SEALBOOT_DIGEST_SIZE];
-        int r;
-
-        (void) row;
-        if (command_digest(text, digest) < 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "",
-                            "a model digest is sha384: and 96 hex digits, or these alone, not '%s'", text);
-        r = sealboot_verifier_add_model_digest(v, digest);
-        return r < 0 ? refused(v, r, e) : 0;
+        a->n_references++;
+        return verifier_add_file(&a->v, row, path, e);
 }
 
 static int set_max_age(void *field, const struct option_row *row, char *text, struct error *e) {
@@ -78,13 +44,12 @@ static int set_max_age(void *field, const struct option_row *row, char *text, st
 static const struct option_row option_rows[] = {
         { 0, "reference", "FILE",
           "the image must have these reference measurements ('sealboot measure' writes them); several files or an "
-          "array "
-          "of sets: any one set, whole",
-          OPTION_CALL_WHOLE(add_file, 0) },
+          "array of sets: any one set, whole",
+          OPTION_CALL_WHOLE(add_reference, 0) },
         { 0, "partial-reference", NULL, "accept a reference that does not cover the whole boot: see sealboot-verify(1)",
-          OPTION_CALL(allow_partial_reference, struct arguments, v) },
+          OPTION_CALL(verifier_allow_partial_reference, struct arguments, v) },
         { 0, "model-digest", "DIGEST", "the model must be this one, by PCR15; several: any one",
-          OPTION_CALL(add_digest, struct arguments, v) },
+          OPTION_CALL(verifier_add_digest, struct arguments, v) },
         { 0, "max-age", "SECONDS", "attest each instance anew when this long has passed (default 600)",
           OPTION_CALL(set_max_age, struct arguments, max_age) },
         { 0, "listen", "ADDRESS:PORT", "where to answer (default 127.0.0.1:8000)",
@@ -96,7 +61,8 @@ static const struct option_row option_rows[] = {
         { 0, "present", NULL,
           "on an attested instance: show the server this instance's own attestation document, in a client certificate",
           OPTION_FLAG(struct arguments, present) },
-        { 0, "root", "PEM", "another root certificate, for emulators", OPTION_CALL_WHOLE(add_file, 0) },
+        { 0, "root", "PEM", "another root certificate, for emulators",
+          OPTION_CALL(verifier_add_file, struct arguments, v) },
         { 0, "check", NULL, "verify the server once, print each check, and end", OPTION_FLAG(struct arguments, check) },
         { 0, "json", NULL, "with --check: print the result as JSON", OPTION_FLAG(struct arguments, as_json) },
         OPTION_HELP,

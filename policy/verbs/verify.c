@@ -11,15 +11,12 @@
 #include "connect/verdict.h"
 #include "verbs/command.h"
 #include "verbs/document-file.h"
+#include "verbs/verifier-options.h"
 #include "verify/document.h"
 #include "verify/reference.h"
 #include "verify/sealboot-verify.h"
 
 enum { ATTRIBUTE_FILE_MAX = 1024 };
-
-static int refused(struct sealboot_verifier *v, int r, struct error *e) {
-        return fail(e, r == -ENOMEM ? FAILURE_INTERNAL : FAILURE_USAGE, r, "", "%s", sealboot_verifier_error(v));
-}
 
 struct arguments {
         struct sealboot_verifier *v;
@@ -60,42 +57,7 @@ static int add_expectation(void *field, const struct option_row *row, char *text
                 r = sealboot_verifier_expect_user_data(v, value, n);
         else
                 r = sealboot_verifier_expect_public_key(v, value, n);
-        return r < 0 ? refused(v, r, e) : 0;
-}
-
-static int add_file(void *field, const struct option_row *row, char *path, struct error *e) {
-        struct sealboot_verifier *v = *(struct sealboot_verifier **) field;
-        _cleanup_free_ uint8_t *text = NULL;
-        size_t n;
-        int r;
-
-        r = file_read(path, REFERENCE_FILE_MAX, FAILURE_IO, &text, &n, e);
-        if (r < 0)
-                return r;
-        r = streq(row->name, "root") ? sealboot_verifier_set_root(v, (const char *) text, n)
-                                     : sealboot_verifier_add_reference(v, (const char *) text, n, path);
-        return r < 0 ? refused(v, r, e) : 0;
-}
-
-static int add_digest(void *field, const struct option_row *row, char *text, struct error *e) {
-        struct sealboot_verifier *v = *(struct sealboot_verifier **) field;
-        uint8_t digest[SEALBOOT_DIGEST_SIZE];
-        int r;
-
-        (void) row;
-        if (command_digest(text, digest) < 0)
-                return fail(e, FAILURE_USAGE, -EINVAL, "",
-                            "a model digest is sha384: and 96 hex digits, or these alone, not '%s'", text);
-        r = sealboot_verifier_add_model_digest(v, digest);
-        return r < 0 ? refused(v, r, e) : 0;
-}
-
-static int allow_partial_reference(void *field, const struct option_row *row, char *value, struct error *e) {
-        (void) row;
-        (void) value;
-        (void) e;
-        sealboot_verifier_require_whole_reference(*(struct sealboot_verifier **) field, 0);
-        return 0;
+        return r < 0 ? verifier_refused(v, r, e) : 0;
 }
 
 /* Exactly as shown in --help, and of a day that there is: strptime() takes 30 February, and timegm() makes it 2 March.
@@ -132,7 +94,7 @@ static int set_time(void *field, const struct option_row *row, char *text, struc
                             "'%s' is not a time: --at takes now, document, one such as 2026-02-03T10:12:02Z, or "
                             "seconds since 1970",
                             text);
-        return sealboot_verifier_set_time(v, seconds) < 0 ? refused(v, -EINVAL, e) : 0;
+        return sealboot_verifier_set_time(v, seconds) < 0 ? verifier_refused(v, -EINVAL, e) : 0;
 }
 
 static int set_max_age(void *field, const struct option_row *row, char *text, struct error *e) {
@@ -142,7 +104,7 @@ static int set_max_age(void *field, const struct option_row *row, char *text, st
         (void) row;
         if (decimal_parse(text, INT64_MAX, &seconds) < 0)
                 return fail(e, FAILURE_USAGE, -EINVAL, "", "--max-age takes a number of seconds, not '%s'", text);
-        return sealboot_verifier_set_max_age(v, (int64_t) seconds) < 0 ? refused(v, -EINVAL, e) : 0;
+        return sealboot_verifier_set_max_age(v, (int64_t) seconds) < 0 ? verifier_refused(v, -EINVAL, e) : 0;
 }
 
 static void print_json(const struct sealboot_verifier *v, int verdict) {
@@ -155,13 +117,13 @@ static const struct option_row option_rows[] = {
         { 0, "reference", "FILE",
           "PCRs must equal these reference measurements ('sealboot measure' writes them); several files or an array of "
           "sets: any one set, whole",
-          OPTION_CALL(add_file, struct arguments, v) },
+          OPTION_CALL(verifier_add_file, struct arguments, v) },
         { 0, "partial-reference", NULL,
           "accept a reference with PCR4 but without PCR12 or PCR2: an appended command line, or a UEFI driver that "
           "changes the image in memory, then goes unnoticed",
-          OPTION_CALL(allow_partial_reference, struct arguments, v) },
+          OPTION_CALL(verifier_allow_partial_reference, struct arguments, v) },
         { 0, "model-digest", "DIGEST", "PCR15 must be extended with this model digest, once; several: any one",
-          OPTION_CALL(add_digest, struct arguments, v) },
+          OPTION_CALL(verifier_add_digest, struct arguments, v) },
         { 0, "nonce", "VALUE", "the nonce must be this: hex digits, or @FILE for a file's bytes",
           OPTION_CALL(add_expectation, struct arguments, v) },
         { 0, "user-data", "VALUE", "likewise the user data", OPTION_CALL(add_expectation, struct arguments, v) },
@@ -171,7 +133,8 @@ static const struct option_row option_rows[] = {
           "when certificates must be valid: now (default), when the document says it was signed (for old documents), "
           "or a time such as 2026-02-03T10:12:02Z",
           OPTION_CALL(set_time, struct arguments, v) },
-        { 0, "root", "PEM", "another root certificate, for emulators", OPTION_CALL(add_file, struct arguments, v) },
+        { 0, "root", "PEM", "another root certificate, for emulators",
+          OPTION_CALL(verifier_add_file, struct arguments, v) },
         { 0, "json", NULL, "print the result as JSON", OPTION_FLAG(struct arguments, as_json) },
         OPTION_HELP,
         {},
@@ -205,7 +168,7 @@ static int verify_file(struct sealboot_verifier *v, const char *path, bool as_js
                 return command_failed(&e);
         r = sealboot_verifier_run(v, data, n);
         if (r == -EINVAL || r == -ENOMEM) {
-                refused(v, r, &e);
+                verifier_refused(v, r, &e);
                 return command_misused(&command_line, &e);
         }
         if (as_json)
