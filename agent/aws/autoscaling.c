@@ -9,19 +9,19 @@
 
 enum { MAX_ANSWER = 64 * 1024, ATTEMPT_MS = 10000 };
 
-struct completion {
+struct request {
         struct service service;
         char *subject, *body;
 };
 
-static void completion_done(struct completion *c) {
+static void request_done(struct request *c) {
         service_done(&c->service);
         free(c->subject);
         free(c->body);
 }
 
 static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
-        struct completion *c = userdata;
+        struct request *c = userdata;
 
         return service_prepare(&c->service, &(struct service_request) {
                 .path = "/",
@@ -92,44 +92,52 @@ static enum http_verdict judge(void *userdata _unused_, struct http_call *call, 
         return service_judge(call, NULL, autoscaling_judge_error, e);
 }
 
-static int compose(const struct lifecycle_hook *hook, bool proceed, char **ret, struct error *e) {
+struct action {
+        const char *name;
+        const char *result; /* LifecycleActionResult, or NULL */
+        struct retry_policy policy;
+};
+
+static int compose(const struct lifecycle_hook *hook, const struct action *action, char **ret, struct error *e) {
         _cleanup_free_ char *group = NULL, *name = NULL, *instance = NULL;
 
         if (sigv4_encode(hook->group, false, &group) < 0 || sigv4_encode(hook->name, false, &name) < 0 ||
             sigv4_encode(hook->instance_id, false, &instance) < 0 ||
-            asprintf(ret,
-                     "Action=CompleteLifecycleAction&AutoScalingGroupName=%s&InstanceId=%s&LifecycleActionResult=%s"
-                     "&LifecycleHookName=%s&Version=2011-01-01",
-                     group, instance, proceed ? "CONTINUE" : "ABANDON", name) < 0)
+            asprintf(ret, "Action=%s&AutoScalingGroupName=%s&InstanceId=%s%s%s&LifecycleHookName=%s&Version=2011-01-01",
+                     action->name, group, instance, action->result ? "&LifecycleActionResult=" : "",
+                     action->result ?: "", name) < 0)
                 return fail_oom(e);
         return 0;
 }
 
-int autoscaling_complete(struct http *http, struct credential_source *credentials, const char *region,
-                         const struct endpoint_choice *endpoint, const struct lifecycle_hook *hook, bool proceed,
-                         struct error *e) {
-        static const struct retry_policy policy = { .deadline_ms = 30 * 1000, .base_ms = 100, .cap_ms = 5000 };
-        _cleanup_(completion_done) struct completion c = {};
+static int act(const struct service_access *access, const struct lifecycle_hook *hook, const struct action *action,
+               struct error *e) {
+        _cleanup_(request_done) struct request c = {};
         _cleanup_http_call_ struct http_call *call = NULL;
         const struct http_exchange exchange = { prepare, judge, &c };
         int r;
 
-        r = service_init(&c.service,
-                         &(struct service_options) {
-                                 .name = "autoscaling",
-                                 .setting = "Auto Scaling endpoint",
-                                 .http = http,
-                                 .credentials = credentials,
-                                 .region = region,
-                                 .endpoint = endpoint,
-                         },
-                         e);
+        r = service_init(&c.service, "autoscaling", "Auto Scaling endpoint", access, e);
         if (r < 0)
                 return r;
         if (asprintf(&c.subject, "lifecycle hook %s of %s", hook->name, hook->group) < 0)
                 return fail_oom(e);
-        r = compose(hook, proceed, &c.body, e);
+        r = compose(hook, action, &c.body, e);
         if (r < 0)
                 return r;
-        return http_perform(http, &exchange, &policy, &call, e);
+        return http_perform(access->http, &exchange, &action->policy, &call, e);
+}
+
+int autoscaling_complete(const struct service_access *access, const struct lifecycle_hook *hook, bool proceed,
+                         struct error *e) {
+        static const struct retry_policy policy = { .deadline_ms = 30 * 1000, .base_ms = 100, .cap_ms = 5000 };
+
+        return act(access, hook,
+                   &(struct action) { "CompleteLifecycleAction", proceed ? "CONTINUE" : "ABANDON", policy }, e);
+}
+
+int autoscaling_heartbeat(const struct service_access *access, const struct lifecycle_hook *hook, struct error *e) {
+        static const struct retry_policy once = { .deadline_ms = 0 };
+
+        return act(access, hook, &(struct action) { "RecordLifecycleActionHeartbeat", NULL, once }, e);
 }

@@ -12,8 +12,7 @@ struct kms {
         struct retry_policy policy;
 };
 
-int kms_new(struct http *http, struct credential_source *credentials, const char *region,
-            const struct endpoint_choice *endpoint, unsigned deadline_ms, struct kms **ret, struct error *e) {
+int kms_new(const struct service_access *access, unsigned deadline_ms, struct kms **ret, struct error *e) {
         _cleanup_(kms_freep) struct kms *kms = calloc(1, sizeof *kms);
         int r;
 
@@ -21,16 +20,7 @@ int kms_new(struct http *http, struct credential_source *credentials, const char
                 return fail_oom(e);
         kms->policy =
                 (struct retry_policy) { .deadline_ms = deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 5000 };
-        r = service_init(&kms->service,
-                         &(struct service_options) {
-                                 .name = "kms",
-                                 .setting = "KMS endpoint",
-                                 .http = http,
-                                 .credentials = credentials,
-                                 .region = region,
-                                 .endpoint = endpoint,
-                         },
-                         e);
+        r = service_init(&kms->service, "kms", "KMS endpoint", access, e);
         if (r < 0)
                 return r;
         *ret = TAKE(kms);

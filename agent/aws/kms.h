@@ -10,10 +10,9 @@
 
 struct kms;
 
-/* `region` signs requests whose key is not an ARN (an ARN's own Region wins), and may be NULL when all are.
- * `deadline_ms` bounds the attempts of each request; 0: 30 s. `http` and `credentials` must outlive it. */
-int kms_new(struct http *http, struct credential_source *credentials, const char *region,
-            const struct endpoint_choice *endpoint, unsigned deadline_ms, struct kms **ret, struct error *e);
+/* The Region of `access` signs requests whose key is not an ARN (an ARN's own Region wins), and may be NULL when all
+ * are. `deadline_ms` bounds the attempts of each request; 0: 30 s. */
+int kms_new(const struct service_access *access, unsigned deadline_ms, struct kms **ret, struct error *e);
 void kms_free(struct kms *kms);
 DEFINE_CLEANUP(struct kms *, kms_free, kms_freep)
 

@@ -17,23 +17,13 @@ struct s3 {
         struct service service;
 };
 
-int s3_new(struct http *http, struct credential_source *credentials, const char *region,
-           const struct endpoint_choice *endpoint, struct s3 **ret, struct error *e) {
+int s3_new(const struct service_access *access, struct s3 **ret, struct error *e) {
         _cleanup_(s3_freep) struct s3 *s3 = calloc(1, sizeof *s3);
         int r;
 
         if (!s3)
                 return fail_oom(e);
-        r = service_init(&s3->service,
-                         &(struct service_options) {
-                                 .name = "s3",
-                                 .setting = "S3 endpoint",
-                                 .http = http,
-                                 .credentials = credentials,
-                                 .region = region,
-                                 .endpoint = endpoint,
-                         },
-                         e);
+        r = service_init(&s3->service, "s3", "S3 endpoint", access, e);
         if (r < 0)
                 return r;
         *ret = TAKE(s3);

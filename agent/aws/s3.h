@@ -15,9 +15,8 @@ struct s3;
 enum { S3_ETAG_SIZE = 128 };
 
 /* Requests to AWS's own endpoints are virtual-hosted, unless the bucket's name has a dot; to another endpoint they are
- * path-style. `http` and `credentials` must outlive it. May be used from any thread. */
-int s3_new(struct http *http, struct credential_source *credentials, const char *region,
-           const struct endpoint_choice *endpoint, struct s3 **ret, struct error *e);
+ * path-style. May be used from any thread. */
+int s3_new(const struct service_access *access, struct s3 **ret, struct error *e);
 void s3_free(struct s3 *s3);
 DEFINE_CLEANUP(struct s3 *, s3_free, s3_freep)
 

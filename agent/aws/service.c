@@ -6,17 +6,20 @@
 
 enum { MAX_HEADERS = 16, MAX_OWN_HEADERS = MAX_HEADERS / 2 };
 
-int service_init(struct service *service, const struct service_options *o, struct error *e) {
-        *service = (struct service) { .name = o->name, .http = o->http, .credentials = o->credentials };
-        service->choice = *o->endpoint;
+int service_init(struct service *service, const char *name, const char *setting, const struct service_access *access,
+                 struct error *e) {
+        const char *region = access->region;
+
+        *service = (struct service) { .name = name, .http = access->http, .credentials = access->credentials };
+        service->choice = access->endpoint;
         service->choice.url = NULL;
-        if (o->region && !region_valid(o->region))
-                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region%s", o->region,
-                            region_hint(o->region));
-        service->region = o->region ? strdup(o->region) : NULL;
-        if (o->region && !service->region)
+        if (region && !region_valid(region))
+                return fail(e, FAILURE_CONFIG, -EINVAL, "region", "\"%s\" is not a Region%s", region,
+                            region_hint(region));
+        service->region = region ? strdup(region) : NULL;
+        if (region && !service->region)
                 return fail_oom(e);
-        return o->endpoint->url ? endpoint_parse(o->endpoint->url, o->setting, &service->endpoint, e) : 0;
+        return access->endpoint.url ? endpoint_parse(access->endpoint.url, setting, &service->endpoint, e) : 0;
 }
 
 void service_done(struct service *service) {

@@ -17,16 +17,17 @@ struct service {
         struct endpoint_choice choice; /* among AWS's own */
 };
 
-struct service_options {
-        const char *name;
-        const char *setting; /* what an error calls the endpoint's URL: "KMS endpoint" */
-        struct http *http;   /* this and the credentials must outlive the service */
+/* How a program reaches a service. */
+struct service_access {
+        struct http *http; /* this and the credentials must outlive the service */
         struct credential_source *credentials;
         const char *region; /* may be NULL */
-        const struct endpoint_choice *endpoint;
+        struct endpoint_choice endpoint;
 };
-/* FAILURE_CONFIG for a Region or an endpoint that is none. service_done() after a failure, too. */
-int service_init(struct service *service, const struct service_options *o, struct error *e);
+/* `name` is in host names and signatures: "kms". `setting` is what an error calls the endpoint's URL: "KMS endpoint".
+ * FAILURE_CONFIG for a Region or an endpoint that is none. service_done() after a failure, too. */
+int service_init(struct service *service, const char *name, const char *setting, const struct service_access *access,
+                 struct error *e);
 void service_done(struct service *service);
 
 struct service_request {

@@ -107,6 +107,9 @@ int boot_join_recipient(struct boot *b, struct error *e);
 int boot_ask_metadata(struct boot *b, struct error *e);
 /* As boot_identify(), but waits for the metadata service. Without an answer, services.instance_id stays empty. */
 void boot_require_identity(struct boot *b);
+/* How to reach a service of AWS; `url` is its configured endpoint, or NULL. Borrowed from b. After
+ * boot_ask_metadata(). */
+struct service_access boot_access(const struct boot *b, const char *url);
 /* Sets sealed.source to the object `key`. */
 int boot_name_source(struct boot *b, const char *key, struct error *e);
 /* Shows the text in STATUS=, and extends the service manager's timeout. From any thread. */

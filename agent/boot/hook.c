@@ -6,16 +6,14 @@
 #include "boot/boot.h"
 
 static int complete(struct boot *b, const struct lifecycle_hook *hook, bool proceed, struct error *e) {
-        struct endpoint_choice endpoint;
+        const struct service_access access = boot_access(b, b->config->endpoint_autoscaling);
 
         if (b->services.region)
                 boot_require_identity(b);
         if (!hook->instance_id[0])
                 return fail(e, FAILURE_LIFECYCLE, -ENODATA, hook->name,
                             "the metadata service did not tell which instance this is");
-        endpoint = config_endpoint(b->config, b->config->endpoint_autoscaling);
-        return autoscaling_complete(b->services.http, b->services.credentials, b->services.region, &endpoint, hook,
-                                    proceed, e);
+        return autoscaling_complete(&access, hook, proceed, e);
 }
 
 void boot_complete_hook(struct boot *b, bool proceed) {

@@ -59,16 +59,24 @@ int boot_ask_metadata(struct boot *b, struct error *e) {
         return find_model(b, e);
 }
 
+struct service_access boot_access(const struct boot *b, const char *url) {
+        return (struct service_access) {
+                .http = b->services.http,
+                .credentials = b->services.credentials,
+                .region = b->services.region,
+                .endpoint = config_endpoint(b->config, url),
+        };
+}
+
 static int connect_services(struct boot *b, struct error *e) {
-        const struct endpoint_choice s3 = config_endpoint(b->config, b->config->endpoint_s3),
-                                     kms = config_endpoint(b->config, b->config->endpoint_kms);
-        struct boot_services *s = &b->services;
+        const struct service_access s3 = boot_access(b, b->config->endpoint_s3),
+                                    kms = boot_access(b, b->config->endpoint_kms);
         int r;
 
-        r = s3_new(s->http, s->credentials, s->region, &s3, &s->s3, e);
+        r = s3_new(&s3, &b->services.s3, e);
         if (r < 0)
                 return r;
-        return kms_new(s->http, s->credentials, s->region, &kms, b->config->kms_deadline_ms, &s->kms, e);
+        return kms_new(&kms, b->config->kms_deadline_ms, &b->services.kms, e);
 }
 
 int boot_locate(struct boot *b, struct error *e) {

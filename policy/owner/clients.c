@@ -66,11 +66,11 @@ static int make_clients(struct owner *o, struct error *e) {
                 .ca_bundle = environment_value("AWS_CA_BUNDLE"),
                 .unreachable_ms = UNREACHABLE_MS,
         };
-        struct endpoint_choice kms, s3;
+        struct service_access kms = {}, s3 = {};
         int r;
 
         o->region = environment_value("AWS_REGION") ?: environment_value("AWS_DEFAULT_REGION");
-        r = choose_endpoints(&kms, &s3, e);
+        r = choose_endpoints(&kms.endpoint, &s3.endpoint, e);
         if (r < 0)
                 return r;
         r = http_new(&http, &o->http, e);
@@ -79,10 +79,13 @@ static int make_clients(struct owner *o, struct error *e) {
         r = credentials_from_environment(&o->credentials, e);
         if (r < 0)
                 return r;
-        r = kms_new(o->http, o->credentials, o->region, &kms, 0, &o->kms, e);
+        kms.http = s3.http = o->http;
+        kms.credentials = s3.credentials = o->credentials;
+        kms.region = s3.region = o->region;
+        r = kms_new(&kms, 0, &o->kms, e);
         if (r < 0)
                 return r;
-        return o->region ? s3_new(o->http, o->credentials, o->region, &s3, &o->s3, e) : 0;
+        return o->region ? s3_new(&s3, &o->s3, e) : 0;
 }
 
 int owner_new(struct owner **ret, struct error *e) {

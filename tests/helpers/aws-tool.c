@@ -55,8 +55,8 @@ static void tool_done(struct tool *t) {
 
 static int open_tool(struct tool *t, bool from_imds, struct error *e) {
         const struct http_options options = { .ca_bundle = getenv("AWS_CA_BUNDLE"), .low_speed_seconds = 3 };
-        const struct endpoint_choice kms = { .url = getenv("AWS_ENDPOINT_URL_KMS") },
-                                     s3 = { .url = getenv("AWS_ENDPOINT_URL_S3") };
+        struct service_access kms = { .endpoint.url = getenv("AWS_ENDPOINT_URL_KMS") },
+                              s3 = { .endpoint.url = getenv("AWS_ENDPOINT_URL_S3") };
         const char *deadline = getenv("AWS_TOOL_DEADLINE_MS");
         int r;
 
@@ -67,11 +67,13 @@ static int open_tool(struct tool *t, bool from_imds, struct error *e) {
         if (r == 0)
                 r = from_imds ? credentials_from_imds(t->imds, &t->credentials, e)
                               : credentials_from_environment(&t->credentials, e);
+        kms.http = s3.http = t->http;
+        kms.credentials = s3.credentials = t->credentials;
+        kms.region = s3.region = getenv("AWS_REGION");
         if (r == 0)
-                r = kms_new(t->http, t->credentials, getenv("AWS_REGION"), &kms,
-                            deadline ? (unsigned) number(deadline) : 0, &t->kms, e);
+                r = kms_new(&kms, deadline ? (unsigned) number(deadline) : 0, &t->kms, e);
         if (r == 0)
-                r = s3_new(t->http, t->credentials, getenv("AWS_REGION"), &s3, &t->s3, e);
+                r = s3_new(&s3, &t->s3, e);
         return r;
 }
 

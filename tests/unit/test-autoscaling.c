@@ -74,11 +74,18 @@ static void start(struct fixture *f, const struct canned_reply *replies, size_t 
         assert_ok(credentials_fixed(credentials, &f->source, &e), &e);
 }
 
-static int complete(struct fixture *f, bool proceed, struct error *e) {
-        const struct lifecycle_hook hook = { .group = "models & more", .name = "load/1", .instance_id = "i-0123" };
-        const struct endpoint_choice endpoint = { .url = f->canned.url };
+static const struct lifecycle_hook hook = { .group = "models & more", .name = "load/1", .instance_id = "i-0123" };
 
-        return autoscaling_complete(f->http, f->source, "eu-west-1", &endpoint, &hook, proceed, e);
+static struct service_access access_of(const struct fixture *f) {
+        return (struct service_access) {
+                .http = f->http, .credentials = f->source, .region = "eu-west-1", .endpoint.url = f->canned.url
+        };
+}
+
+static int complete(struct fixture *f, bool proceed, struct error *e) {
+        const struct service_access access = access_of(f);
+
+        return autoscaling_complete(&access, &hook, proceed, e);
 }
 
 static size_t stop(struct fixture *f) {
@@ -114,6 +121,29 @@ static void test_complete(void **state _unused_) {
         assert_int_equal(stop(&f), 3);
 }
 
+/* A failed attempt is not repeated: the next heartbeat follows soon enough. */
+static void test_heartbeat(void **state _unused_) {
+        static const struct canned_reply replies[] = {
+                { .status = "200 OK", .body = "<RecordLifecycleActionHeartbeatResponse/>" },
+                { .status = "503 Service Unavailable" },
+                { .status = "400 Bad Request",
+                  .body = FAULT("ValidationError", "No active Lifecycle Action found with instance ID i-0123") },
+        };
+        static const char body[] = "\r\n\r\nAction=RecordLifecycleActionHeartbeat&AutoScalingGroupName=models%20%26%20"
+                                   "more&InstanceId=i-0123&LifecycleHookName=load%2F1&Version=2011-01-01";
+        struct service_access access;
+        struct fixture f = {};
+        struct error e = {};
+
+        start(&f, replies, ELEMENTS(replies));
+        access = access_of(&f);
+        assert_ok(autoscaling_heartbeat(&access, &hook, &e), &e);
+        assert_non_null(strstr(f.canned.requests[0], body));
+        assert_refused(autoscaling_heartbeat(&access, &hook, &e), &e, FAILURE_LIFECYCLE, "HTTP 503");
+        assert_refused(autoscaling_heartbeat(&access, &hook, &e), &e, FAILURE_LIFECYCLE, "No active Lifecycle Action");
+        assert_int_equal(stop(&f), 3);
+}
+
 static void test_refused(void **state _unused_) {
         static const struct canned_reply reply = { .status = "403 Forbidden",
                                                    .headers = "x-amzn-RequestId: R-1\r\n",
@@ -143,16 +173,12 @@ static void test_service_refuses(void **state _unused_) {
         };
 
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                const struct service_options o = {
-                        .name = "autoscaling",
-                        .setting = "Auto Scaling endpoint",
-                        .region = table[i].region,
-                        .endpoint = &table[i].endpoint,
-                };
+                const struct service_access access = { .region = table[i].region, .endpoint = table[i].endpoint };
                 struct service service;
                 struct error e = {};
 
-                assert_refused(service_init(&service, &o, &e), &e, FAILURE_CONFIG, table[i].words);
+                assert_refused(service_init(&service, "autoscaling", "Auto Scaling endpoint", &access, &e), &e,
+                               FAILURE_CONFIG, table[i].words);
                 service_done(&service);
         }
 }
@@ -175,9 +201,9 @@ static void test_clock_ahead(void **state _unused_) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_errors),      cmocka_unit_test(test_complete),
-                cmocka_unit_test(test_refused),     cmocka_unit_test(test_service_refuses),
-                cmocka_unit_test(test_clock_ahead),
+                cmocka_unit_test(test_errors),          cmocka_unit_test(test_complete),
+                cmocka_unit_test(test_heartbeat),       cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_service_refuses), cmocka_unit_test(test_clock_ahead),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

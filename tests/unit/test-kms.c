@@ -209,8 +209,11 @@ static void start(struct fixture *f, const struct canned_reply *replies, size_t 
         canned_start(&f->canned, replies, n);
         assert_ok(http_new(&(struct http_options) {}, &f->http, &e), &e);
         assert_ok(credentials_from_environment(&f->source, &e), &e);
-        assert_ok(kms_new(f->http, f->source, "us-east-1", &(struct endpoint_choice) { .url = f->canned.url }, 3000,
-                          &f->kms, &e),
+        assert_ok(kms_new(&(struct service_access) { .http = f->http,
+                                                     .credentials = f->source,
+                                                     .region = "us-east-1",
+                                                     .endpoint.url = f->canned.url },
+                          3000, &f->kms, &e),
                   &e);
 }
 

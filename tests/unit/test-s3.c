@@ -249,8 +249,11 @@ static void start(struct fixture *f, const char *endpoint, const struct canned_r
         canned_start(&f->canned, replies, n);
         assert_ok(http_new(&(struct http_options) {}, &f->http, &e), &e);
         assert_ok(credentials_from_environment(&f->source, &e), &e);
-        assert_ok(s3_new(f->http, f->source, "us-east-1",
-                         &(struct endpoint_choice) { .url = endpoint ?: f->canned.url }, &f->s3, &e),
+        assert_ok(s3_new(&(struct service_access) { .http = f->http,
+                                                    .credentials = f->source,
+                                                    .region = "us-east-1",
+                                                    .endpoint.url = endpoint ?: f->canned.url },
+                         &f->s3, &e),
                   &e);
 }
 
@@ -284,7 +287,11 @@ static void test_addressing(void **state) {
                 struct http_call *call = NULL;
                 char *url = NULL;
 
-                assert_ok(s3_new(f.http, f.source, table[i].region, &(struct endpoint_choice) {}, &s3, &e), &e);
+                assert_ok(s3_new(&(struct service_access) { .http = f.http,
+                                                            .credentials = f.source,
+                                                            .region = table[i].region },
+                                 &s3, &e),
+                          &e);
                 assert_ok(s3_prepare_range(s3, easy, table[i].bucket, table[i].key, 0, 9, NULL, false, &call, &e), &e);
                 curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
                 assert_string_equal(url, table[i].url);
@@ -313,7 +320,10 @@ static void test_endpoints(void **state) {
         for (size_t i = 0; i < ELEMENTS(table); i++) {
                 struct s3 *s3 = NULL;
 
-                assert_refused(s3_new(f.http, f.source, "us-east-1", &(struct endpoint_choice) { .url = table[i].url },
+                assert_refused(s3_new(&(struct service_access) { .http = f.http,
+                                                                 .credentials = f.source,
+                                                                 .region = "us-east-1",
+                                                                 .endpoint.url = table[i].url },
                                       &s3, &e),
                                &e, FAILURE_CONFIG, table[i].words);
         }
