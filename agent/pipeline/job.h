@@ -50,6 +50,9 @@ struct file {
         uint64_t populated;   /* bytes before here have pages, or cannot get them early; under the job's lock */
         uint64_t reserved;    /* bytes of the job's room; under the job's lock */
         unsigned n_parts;     /* how many parts workers have; under the job's lock */
+        /* Only where the path states the file's SHA-256 (follow.h); both under the job's lock. */
+        uint8_t *authentic; /* a bit for each frame */
+        uint32_t in_order;  /* the frames before this one are authentic */
         uint8_t digest[VERITY_DIGEST];
 };
 
@@ -77,6 +80,9 @@ struct unseal {
         unsigned max_connections, n_lanes;
         struct tuning tuning;
 
+        pthread_t follower; /* follow.h */
+        bool has_follower;  /* it is not joined yet */
+        bool following;     /* it has files to check; under the job's lock */
         pthread_t *threads;
         size_t n_threads;
         void (*wake)(struct unseal *u); /* wakes every worker */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline/part.h"
 
+#include "pipeline/follow.h"
 #include "pipeline/room.h"
 
 static int refuse(struct part *p, int r, const char *what) {
@@ -432,6 +433,8 @@ int part_finish(struct part *p) {
         }
         if (r == 0)
                 r = job_frames_done(p->file, p->hash, p->end - p->first, &p->error);
+        if (r == 0)
+                r = follow_frames_done(p->file, p->first, p->end - p->first, &p->error);
         return r;
 }
 

@@ -5,7 +5,7 @@
 #include "pipeline/unseal.h"
 
 #include "basic/clock.h"
-#include "pipeline/job.h"
+#include "pipeline/follow.h"
 
 enum { TICK_MS = 250 };
 
@@ -21,6 +21,7 @@ static void file_free(struct file *f) {
         message_header_free(f->header);
         verity_tree_free(f->tree);
         free(f->straddled);
+        free(f->authentic);
         free(f);
 }
 
@@ -54,6 +55,7 @@ void unseal_free(struct unseal *u) {
         }
         for (size_t i = 0; i < u->n_threads; i++)
                 pthread_join(u->threads[i], NULL);
+        follow_join(u);
         fetch_free(u);
         for (size_t i = 0; i < u->n_files; i++)
                 file_free(u->files[i]);
@@ -171,6 +173,8 @@ void unseal_get_progress(struct unseal *u, struct unseal_progress *ret) {
 }
 
 static bool all_done(const struct unseal *u) {
+        if (u->following)
+                return false;
         for (size_t i = u->n_files; i > 0; i--)
                 if (u->files[i - 1]->state != FILE_DONE && u->files[i - 1]->state != FILE_DROPPED)
                         return false;
@@ -183,6 +187,9 @@ int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struc
         struct timespec tick = clock_condition_deadline(TICK_MS);
         int r;
 
+        r = follow_start(u, e);
+        if (r < 0)
+                return r;
         pthread_mutex_lock(&u->lock);
         u->complete = true;
         u->wake(u);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "owner/digest.h"
 
-#include <openssl/evp.h>
-
+#include "basic/encode.h"
 #include "owner/parallel.h"
 #include "owner/source-file.h"
+#include "sealed/content-address.h"
 
 enum { PART = 16 * VERITY_UNIT };
 
@@ -136,17 +136,17 @@ int digest_source(struct source *s, unsigned n_threads, struct progress *progres
         return r < 0 ? r : model_digest(s->model, e);
 }
 
-int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret[static MODEL_DIGEST],
-                  struct error *e) {
+int digest_file(const struct source *s, size_t index, const EVP_MD *algorithm, struct progress *progress, uint8_t *ret,
+                struct error *e) {
         _cleanup_(md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
         _cleanup_free_ uint8_t *buffer = malloc(VERITY_UNIT);
         _cleanup_(source_file_close) struct source_file f = { .fd = -1 };
-        uint64_t size = s->model->files[0].size;
+        uint64_t size = s->model->files[index].size;
         int r;
 
-        if (!ctx || !buffer || EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) != 1)
+        if (!ctx || !buffer || EVP_DigestInit_ex(ctx, algorithm, NULL) != 1)
                 return fail_oom(e);
-        r = source_file_open(s, 0, &f, e);
+        r = source_file_open(s, index, &f, e);
         if (r < 0)
                 return r;
         for (uint64_t at = 0; at < size; at += VERITY_UNIT) {
@@ -163,4 +163,41 @@ int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret
         if (EVP_DigestFinal_ex(ctx, ret, NULL) != 1)
                 return fail(e, FAILURE_INTERNAL, -EIO, f.path, "hashing failed");
         return source_file_unchanged(&f, e);
+}
+
+int digest_sha384(const struct source *s, struct progress *progress, uint8_t ret[static MODEL_DIGEST],
+                  struct error *e) {
+        return digest_file(s, 0, EVP_sha384(), progress, ret, e);
+}
+
+int digest_check_addresses(const struct source *s, struct progress *progress, struct error *e) {
+        for (size_t i = 0; i < s->model->n_files; i++) {
+                uint8_t stated[CONTENT_ADDRESS_SIZE], found[CONTENT_ADDRESS_SIZE];
+                const char *path = s->model->files[i].path;
+                char hex[2 * CONTENT_ADDRESS_SIZE + 1];
+                int r;
+
+                if (!content_address(path, stated))
+                        continue;
+                r = digest_file(s, i, EVP_sha256(), progress, found, e);
+                if (r < 0)
+                        return r;
+                if (memcmp(stated, found, sizeof found) == 0)
+                        continue;
+                hex_encode(found, sizeof found, hex);
+                fail(e, FAILURE_DIGEST, -EBADMSG, path, "it has the SHA-256 %s, and not the one of its name", hex);
+                fail_advice(e, "The file is damaged: download it again. No instance would load it.");
+                return -EBADMSG;
+        }
+        return 0;
+}
+
+uint64_t digest_addressed_bytes(const struct source *s) {
+        uint8_t unused[CONTENT_ADDRESS_SIZE];
+        uint64_t n = 0;
+
+        for (size_t i = 0; i < s->model->n_files; i++)
+                if (content_address(s->model->files[i].path, unused))
+                        n += s->model->files[i].size;
+        return n;
 }

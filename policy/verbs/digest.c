@@ -3,6 +3,7 @@
 /* sealboot digest: a model's digest, and the PCR15 of a machine that has loaded the model. */
 
 #include "owner/digest.h"
+#include "verbs/layout.h"
 #include "verbs/model-report.h"
 #include "verbs/owner-options.h"
 
@@ -10,6 +11,8 @@ struct arguments {
         bool files, verbose, json, quiet, sha384;
         enum source_links links;
         enum source_files all;
+        const char *name;
+        struct layout layout;
 };
 
 static int set_measure(void *field, const struct option_row *row, char *value, struct error *e) {
@@ -28,6 +31,9 @@ static const struct option_row option_rows[] = {
         { 0, "measure", "sha384",
           "take the plain SHA-384 of a single file, which images with \"measure\": \"sha384\" extend instead",
           OPTION_CALL(set_measure, struct arguments, sha384) },
+        OPTION_LAYOUT(struct arguments, layout),
+        { 0, "name", "NAME", "for --layout ollama: the name (default: that of FILE)",
+          OPTION_TEXT(struct arguments, name) },
         OPTION_DEREFERENCE(struct arguments, links),
         OPTION_JSON(struct arguments, json),
         OPTION_QUIET(struct arguments, quiet),
@@ -110,7 +116,20 @@ static int check_arguments(const struct arguments *a, const char *path) {
                              "and 'sealboot unseal' prints it.");
 }
 
+static int lay_out(const struct arguments *a, const char *path, struct source **s, struct ollama_store **ret,
+                   struct error *e) {
+        _cleanup_free_ char *resolved = realpath(path, NULL);
+
+        if (!resolved)
+                return fail(e, FAILURE_IO, -errno, path, "its path cannot be resolved: %m");
+        if (a->name && !a->layout.ollama)
+                return fail(e, FAILURE_USAGE, -EINVAL, "", "--name is for --layout ollama");
+        return layout_apply(&a->layout, "digest", a->name ?: basename(resolved),
+                            a->quiet ? PROGRESS_QUIET : PROGRESS_AUTO, s, ret, e);
+}
+
 int cmd_digest(int argc, char *argv[]) {
+        _cleanup_(ollama_store_freep) struct ollama_store *store = NULL;
         _cleanup_source_ struct source *s = NULL;
         struct arguments a = {};
         struct operands operands;
@@ -127,6 +146,9 @@ int cmd_digest(int argc, char *argv[]) {
         if (r < 0)
                 return command_failed(&e);
         left_out_print("digest", s);
+        r = lay_out(&a, operands.items[0], &s, &store, &e);
+        if (r < 0)
+                return command_failed(&e);
         if (a.sha384 && s->is_directory)
                 return command_usage("digest", "--measure sha384 is for a single file; %s is a directory",
                                      operands.items[0]);

@@ -4,9 +4,11 @@
 
 #include "basic/encode.h"
 #include "basic/utf8.h"
+#include "owner/digest.h"
 #include "owner/kms-write.h"
 #include "owner/remote-name.h"
 #include "owner/seal-model.h"
+#include "verbs/layout.h"
 #include "verbs/model-report.h"
 #include "verbs/owner-options.h"
 
@@ -20,6 +22,7 @@ struct arguments {
         unsigned connections;
         enum source_links links;
         enum source_files files;
+        struct layout layout;
         bool force, json, quiet;
 };
 
@@ -94,6 +97,7 @@ static const struct option_row option_rows[] = {
                    ".ipynb_checkpoints __pycache__ *.swp *.swo *~ .DS_Store ._* Thumbs.db desktop.ini .nfs* "
                    "lost+found; "
                    "pointers of Git LFS and unfinished downloads are refused"),
+        OPTION_LAYOUT(struct arguments, layout),
         { 0, "force", NULL, "replace a sealed model or object at the destination",
           OPTION_FLAG(struct arguments, force) },
         OPTION_JSON(struct arguments, json),
@@ -114,6 +118,7 @@ static const struct command_line command_line = {
         .more = "Prints the model's digest, and the PCR15 (SHA-384 bank) that a machine which loads it attests to.\n"
                 "On failure nothing is left at the destination. Exit codes: 0; 2 usage; 10 environment;\n"
                 "13-15 credentials, clock, network; 30-34 KMS; 40-44 S3; 55 names that no manifest can hold;\n"
+                "56 a file of Ollama's store that is not what its name says; "
                 "60 the destination exists; 61 local files.\n\n"
                 "Example: sealboot seal --key alias/models --name llama --version 3.1 ~/models/llama \\\n"
                 "         s3://models/llama/3.1/",
@@ -134,6 +139,7 @@ static int check_arguments(struct arguments *a, const struct operands *operands)
 /* What is sealed, where to, and under which key. */
 struct command_seal {
         struct arguments *arguments;
+        struct ollama_store *store; /* NULL: the files are sealed as they are */
         struct source *source;
         struct place place;
         struct owner *owner;
@@ -144,6 +150,7 @@ struct command_seal {
 
 static void command_seal_done(struct command_seal *c) {
         source_free(c->source);
+        ollama_store_free(c->store);
         place_done(&c->place);
         owner_free(c->owner);
         free(c->name);
@@ -179,9 +186,22 @@ static int parse_destination(struct command_seal *c, struct error *e) {
         r = place_parse(to, &c->place, e);
         if (r < 0 || c->place.is_model || !c->source->is_directory)
                 return r;
-        fail(e, FAILURE_USAGE, -EINVAL, a->to, "it is a single object, and %s is a directory", a->from);
+        fail(e, FAILURE_USAGE, -EINVAL, a->to, "it is a single object, and %s is %s", a->from,
+             c->store ? "made into several files" : "a directory");
         fail_advice(e, "Let the destination end in '/': it becomes a prefix.");
         return -EINVAL;
+}
+
+/* Of a store that the owner brings. The store that --layout makes has the names that its files need. */
+static int check_addresses(const struct command_seal *c, struct error *e) {
+        struct progress progress;
+        int r;
+
+        progress_begin(&progress, "hashing", digest_addressed_bytes(c->source),
+                       c->arguments->quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
+        r = digest_check_addresses(c->source, &progress, e);
+        progress_end(&progress);
+        return r;
 }
 
 static int prepare(struct command_seal *c, struct error *e) {
@@ -193,6 +213,9 @@ static int prepare(struct command_seal *c, struct error *e) {
                 return r;
         left_out_print("seal", c->source);
         r = name_model(c, e);
+        if (r == 0)
+                r = layout_apply(&a->layout, "seal", c->name, a->quiet ? PROGRESS_QUIET : PROGRESS_AUTO, &c->source,
+                                 &c->store, e);
         if (r < 0)
                 return r;
         r = parse_destination(c, e);
@@ -201,7 +224,8 @@ static int prepare(struct command_seal *c, struct error *e) {
         r = owner_new(&c->owner, e);
         if (r < 0)
                 return r;
-        return a->force ? 0 : seal_model_check(&c->place, c->owner, e);
+        r = a->force ? 0 : seal_model_check(&c->place, c->owner, e);
+        return r < 0 || c->store ? r : check_addresses(c, e);
 }
 
 static int generate_key(struct command_seal *c, struct error *e) {
