@@ -24,6 +24,10 @@ let
       "What PCR15 is extended with: `model`, the model digest, or `sha384`, "
       + "the SHA-384 of a model that is a single file."
     );
+    inputs = key (types.listOf types.attrs) ''
+      Models of several owners, in the place of `keys`, `encryption_context`, `model_digests` and `model`: see SEVERAL
+      INPUTS in sealboot-agent(8). The build checks each with the agent.
+    '';
     region = key (types.strMatching "[a-z0-9-]+") "AWS Region; by default the instance's.";
     endpoints = mkOption {
       type = types.submodule {

@@ -369,6 +369,41 @@ int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8
         return 0;
 }
 
+static enum http_verdict judge_start(struct http_call *call, struct error *e) {
+        return http_call_status(call) == 206 ? HTTP_OK : malformed(call, "Content-Range", e);
+}
+
+int s3_get_start(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n,
+                 struct error *e) {
+        char bytes[sizeof "bytes=0-18446744073709551615"];
+        const struct pair range = { "range", bytes };
+        const struct s3_request request = { .method = "GET",
+                                            .bucket = bucket,
+                                            .key = key,
+                                            .headers = &range,
+                                            .n_headers = 1,
+                                            .max_answer = max,
+                                            .judge = judge_start };
+        _cleanup_http_call_ struct http_call *call = NULL;
+        uint8_t *copy;
+        char *text;
+        size_t n;
+        int r;
+
+        snprintf(bytes, sizeof bytes, "bytes=0-%zu", max - 1);
+        r = s3_perform(s3, &request, &call, e);
+        if (r < 0)
+                return r;
+        text = http_call_text(call, &n);
+        copy = malloc(n + 1);
+        if (!copy)
+                return fail_oom(e);
+        memcpy(copy, text, n + 1);
+        *ret = copy;
+        *ret_n = n;
+        return 0;
+}
+
 void s3_tell_retry(const struct s3 *s3, const struct error *why, unsigned wait_ms) {
         http_tell_retry(s3->service.http, why, wait_ms);
 }

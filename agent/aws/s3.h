@@ -34,6 +34,10 @@ enum http_verdict s3_read_head(struct http_call *call, struct s3_head *ret, stru
 int s3_get(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n,
            struct s3_head *ret_head, struct error *e);
 
+/* The first bytes of an object: `max` of them, or all if it has fewer. */
+int s3_get_start(struct s3 *s3, const char *bucket, const char *key, size_t max, uint8_t **ret, size_t *ret_n,
+                 struct error *e);
+
 /* Readies `easy` to GET the bytes first..last (inclusive; S3 clamps `last` to the object's end), of the version whose
  * ETag is `if_match`, if not NULL. `refresh` asks for fresh credentials (after HTTP_REFRESH). Set
  * CURLOPT_WRITEFUNCTION, -WRITEDATA and -PRIVATE after this. One attempt: backoff is the caller's, with a struct retry

@@ -50,25 +50,41 @@ struct boot_recipient {
         struct error error;
 };
 
-/* What the last attestation document says of this machine. */
+/* The last attestation document, and what it says of this machine. */
 struct boot_evidence {
+        uint8_t *document; /* NULL: there is none */
+        size_t size;
+        int64_t made_ns;
         bool known;
         struct document_claims claims;
 };
 
-struct boot_sealed {
-        struct launch launch;
-        char *source;             /* "s3://bucket/key", for messages; changed under `critical` */
-        struct accepted accepted; /* by the configuration */
+/* One sealed model. */
+struct boot_input {
+        const struct input *asked; /* by the configuration */
+        const struct place *place; /* without a bucket: the input is absent, and no step looks at the rest */
+        char *label;               /* "input base of Acme: ", for errors; NULL: the configuration is for one model */
+        char *source;              /* "s3://bucket/key"; changed under `critical` */
+        char *subject;             /* the label and the source, for errors */
+        struct accepted accepted;  /* by the configuration */
         struct opening opening;
-        struct room room; /* what the model may take up */
-        struct unseal *pipeline;
+        struct message_header *header; /* of a single object that the pipeline does not fetch yet */
+        struct unseal_model unsealed;
+        bool begun;        /* the pipeline has first_file before the data key is known */
         size_t first_file; /* its index in the pipeline */
+        size_t *file_of;   /* the pipeline's index of each file of the model */
 };
 
-struct boot_result {
-        size_t *file_of;       /* the pipeline's index of each file of the model */
-        const char *published; /* the path; owned by the hand-off */
+struct boot_sealed {
+        struct launch launch;
+        struct boot_input inputs[INPUTS_MAX]; /* in the order in which they are measured */
+        size_t n_inputs;
+        struct room room; /* what the models may take up */
+        struct unseal *pipeline;
+        /* Of several inputs: the text that is measured, and its digest. */
+        char *set_text;
+        size_t set_text_size;
+        uint8_t set_digest[MODEL_DIGEST];
 };
 
 struct boot {
@@ -80,7 +96,7 @@ struct boot {
         struct boot_recipient recipient;
         struct boot_evidence evidence;
         struct boot_sealed sealed;
-        struct boot_result result;
+        const char *published; /* the path; owned by the hand-off */
 
         /* SIGTERM waits for it: held while an NV index is defined, and from boot_fix_outcome() on. Recursive. */
         pthread_mutex_t critical;
@@ -110,8 +126,22 @@ void boot_require_identity(struct boot *b);
 /* How to reach a service of AWS; `url` is its configured endpoint, or NULL. Borrowed from b. After
  * boot_ask_metadata(). */
 struct service_access boot_access(const struct boot *b, const char *url);
-/* Sets sealed.source to the object `key`. */
-int boot_name_source(struct boot *b, const char *key, struct error *e);
+/* Fills sealed.inputs from the configuration and the launch parameters. */
+int boot_set_inputs(struct boot *b, struct error *e);
+/* Sets the source of an input to the object `key`. */
+int boot_name_source(struct boot *b, struct boot_input *in, const char *key, struct error *e);
+/* What a boot is about, for messages: the source of the only model, or "the inputs". */
+const char *boot_subject(const struct boot *b);
+/* Does a part of a step for each input that is not absent, in their order, until the first failure. The error names the
+ * input and its owner, and says nothing of another input: each party may read it. */
+typedef int boot_input_step(struct boot *b, struct boot_input *in, struct error *e);
+int boot_each_input(struct boot *b, boot_input_step *step, struct error *e);
+/* Puts a value into the part of the boot report that is about this input. */
+void boot_report_put(struct boot *b, const struct boot_input *in, const char *what, json_object *value);
+void boot_report_text(struct boot *b, const struct boot_input *in, const char *what, const char *text);
+/* Wipes the data keys; frees the inputs. */
+void boot_forget_inputs(struct boot *b);
+void boot_inputs_done(struct boot *b);
 /* Shows the text in STATUS=, and extends the service manager's timeout. From any thread. */
 void boot_status(const char *format, ...) _printf_(1, 2);
 

@@ -34,7 +34,6 @@ int boot_configure(struct boot *b, struct error *e) {
         r = config_load(b->arguments.config_path, NULL, &b->config, e);
         if (r < 0)
                 return r;
-        b->sealed.accepted = config_accepted(b->config);
         r = report_new(b->arguments.report_path ?: b->config->report, &b->report, e);
         if (r < 0)
                 return r;

@@ -1,21 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Which model, in which Region, with whose credentials: asked of the metadata service. */
+/* Which models, in which Region, with whose credentials: asked of the metadata service. */
 
 #include "boot/boot.h"
-
-int boot_name_source(struct boot *b, const char *key, struct error *e) {
-        char *source;
-
-        if (asprintf(&source, "s3://%s/%s", b->sealed.launch.bucket, key) < 0)
-                return fail_oom(e);
-        /* The thread that waits for SIGTERM may be reading the old name. */
-        pthread_mutex_lock(&b->critical);
-        free(b->sealed.source);
-        b->sealed.source = source;
-        pthread_mutex_unlock(&b->critical);
-        return 0;
-}
 
 static int find_region(struct boot *b, struct error *e) {
         if (!b->config->region)
@@ -24,22 +11,33 @@ static int find_region(struct boot *b, struct error *e) {
         return b->services.region ? 0 : fail_oom(e);
 }
 
-static int find_model(struct boot *b, struct error *e) {
+static int name_source(struct boot *b, struct boot_input *in, struct error *e) {
+        int r;
+
+        r = boot_name_source(b, in, in->place->key, e);
+        if (r < 0)
+                return r;
+        if (in->label)
+                boot_report_text(b, in, "owner", in->asked->owner);
+        boot_report_text(b, in, "model.source", in->source);
+        return 0;
+}
+
+static int find_models(struct boot *b, struct error *e) {
         _cleanup_free_ uint8_t *user_data = NULL;
         size_t n;
         int r;
 
-        r = imds_user_data(b->services.imds, !b->config->model, &user_data, &n, e);
+        r = imds_user_data(b->services.imds, launch_needs_user_data(b->config), &user_data, &n, e);
         if (r < 0)
                 return r;
         r = launch_parse((char *) user_data, n, b->config, &b->sealed.launch, e);
         if (r < 0)
                 return r;
-        r = boot_name_source(b, b->sealed.launch.key, e);
+        r = boot_set_inputs(b, e);
         if (r < 0)
                 return r;
-        report_text(b->report, "model.source", b->sealed.source);
-        return 0;
+        return boot_each_input(b, name_source, e);
 }
 
 int boot_ask_metadata(struct boot *b, struct error *e) {
@@ -56,7 +54,7 @@ int boot_ask_metadata(struct boot *b, struct error *e) {
         r = find_region(b, e);
         if (r < 0)
                 return r;
-        return find_model(b, e);
+        return find_models(b, e);
 }
 
 struct service_access boot_access(const struct boot *b, const char *url) {

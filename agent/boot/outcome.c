@@ -48,7 +48,7 @@ static void forget_keys(struct boot *b) {
         unseal_free(TAKE(b->sealed.pipeline));
         (void) boot_join_recipient(b, NULL);
         recipient_free(TAKE(b->recipient.key));
-        opening_forget_key(&b->sealed.opening); /* a single object's header was the pipeline's */
+        boot_forget_inputs(b);
 }
 
 int boot_failed(struct boot *b, const struct error *failure) {
@@ -67,11 +67,11 @@ int boot_succeeded(struct boot *b) {
         /* The model is measured and published. A report that cannot be written does not make that a failed boot. */
         if (report_close(b->report, NULL, &e) < 0)
                 failure_print(stderr, PROGRAM, &e);
-        sd_notifyf(0, "READY=1\nSTATUS=Model published at %s", b->result.published);
-        printf(PROGRAM ": %s is published at %s\n", b->sealed.source, b->result.published);
+        sd_notifyf(0, "READY=1\nSTATUS=Model published at %s", b->published);
+        printf(PROGRAM ": %s %s published at %s\n", boot_subject(b), b->config->several ? "are" : "is", b->published);
         fflush(stdout);
         boot_complete_hook(b, true);
-        sd_notifyf(0, "STATUS=Model published at %s", b->result.published);
+        sd_notifyf(0, "STATUS=Model published at %s", b->published);
         return 0;
 }
 
@@ -79,10 +79,9 @@ void boot_done(struct boot *b) {
         struct boot_services *s = &b->services;
 
         forget_keys(b);
-        opening_done(&b->sealed.opening);
-        free(b->result.file_of);
+        boot_inputs_done(b);
+        free(b->evidence.document);
         launch_done(&b->sealed.launch);
-        free(b->sealed.source);
         kms_free(s->kms);
         s3_free(s->s3);
         credential_source_free(s->credentials);

@@ -8,9 +8,9 @@ int boot_publish(struct boot *b, struct error *e) {
         int r;
 
         report_begin(b->report, "publish");
-        r = handoff_publish(b->handoff, &b->result.published, e);
+        r = handoff_publish(b->handoff, &b->published, e);
         if (r == 0)
-                report_text(b->report, "model.path", b->result.published);
+                report_text(b->report, "model.path", b->published);
         report_end(b->report, "publish", 0);
         return r;
 }

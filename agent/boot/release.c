@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The data key: an attestation document, exchanged with KMS for the key, which only this boot's key pair can open. */
+/* The data key of each input: an attestation document, exchanged with KMS for the key, which only this boot's key pair
+ * can open. All data keys are there before PCR15 is extended: the key policy of every party may require zeros. */
 
 #include <openssl/rand.h>
 
+#include "basic/clock.h"
 #include "boot/boot.h"
 #include "evidence/nitrotpm.h"
+
+/* How long a document is presented to the keys of further inputs. KMS takes it for five minutes. */
+enum { DOCUMENT_SECONDS = 60 };
 
 /* ---- the attestation document */
 
@@ -44,35 +49,71 @@ static int get_document(struct boot *b, uint8_t **ret, size_t *ret_n, struct err
         return r;
 }
 
-/* KMS gets a new document with every attempt, since it refuses a document that is some minutes old. */
-static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e) {
-        struct boot *b = userdata;
+struct asking {
+        struct boot *boot;
+        struct boot_input *input;
+        struct kms_answer release;
+        bool attested;    /* this input was asked for with a document already */
+        unsigned refused; /* the number of keys that did not open the data key */
+};
+
+/* Keeps the document for the inputs that follow. */
+static int make_document(struct boot *b, struct error *e) {
+        struct boot_evidence *evidence = &b->evidence;
+        uint8_t *document;
+        size_t n;
         int r;
 
-        report_end(b->report, "kms", 0); /* the previous attempt's stage, if there was one */
-        r = get_document(b, ret, ret_n, e);
+        r = get_document(b, &document, &n, e);
         if (r < 0)
                 return r;
-        report_document(b, *ret, *ret_n);
-        boot_status("Asking KMS for the data key");
+        free(evidence->document);
+        evidence->document = document;
+        evidence->size = n;
+        evidence->made_ns = clock_ns();
+        report_document(b, document, n);
+        return 0;
+}
+
+/* A document that was made for the input before serves this one, too: it is about the machine and the key pair, and
+ * names neither a key nor a party. */
+static bool may_use_again(const struct asking *a) {
+        const struct boot_evidence *evidence = &a->boot->evidence;
+
+        return evidence->document && !a->attested && clock_seconds_since(evidence->made_ns) < DOCUMENT_SECONDS;
+}
+
+/* KMS gets a new document with every further attempt, since it refuses a document that is some minutes old. */
+static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e) {
+        struct asking *a = userdata;
+        struct boot *b = a->boot;
+        int r = 0;
+
+        report_end(b->report, "kms", 0); /* the previous attempt's stage, if there was one */
+        if (!may_use_again(a))
+                r = make_document(b, e);
+        if (r < 0)
+                return r;
+        a->attested = true;
+        *ret = malloc(b->evidence.size);
+        if (!*ret)
+                return fail_oom(e);
+        memcpy(*ret, b->evidence.document, b->evidence.size);
+        *ret_n = b->evidence.size;
+        boot_status("Asking KMS for the data key%s%s", a->input->label ? " of " : "",
+                    a->input->label ? a->input->asked->owner : "");
         report_begin(b->report, "kms");
         return 0;
 }
 
 /* ---- KMS */
 
-struct asking {
-        struct boot *boot;
-        struct kms_answer release;
-        unsigned refused; /* the number of keys that did not open the data key */
-};
-
 static int ask_kms(void *userdata, const struct kms_ciphertext *ciphertext, struct error *e) {
         struct asking *a = userdata;
         int r;
 
-        report_text(a->boot->report, "key_arn", ciphertext->key_arn);
-        r = kms_release(a->boot->services.kms, ciphertext, attest, a->boot, &a->release, e);
+        boot_report_text(a->boot, a->input, "key_arn", ciphertext->key_arn);
+        r = kms_release(a->boot->services.kms, ciphertext, attest, a, &a->release, e);
         report_end(a->boot->report, "kms", 0);
         return r;
 }
@@ -93,47 +134,47 @@ static void report_refusal(void *userdata, const struct kms_ciphertext *cipherte
                 char place[64];
 
                 snprintf(place, sizeof place, "kms.refused.%u.%s", a->refused, members[i].name);
-                report_text(a->boot->report, place, members[i].text);
+                boot_report_text(a->boot, a->input, place, members[i].text);
         }
         a->refused++;
 }
 
-static int ask_for_key(struct boot *b, struct kms_answer *ret, struct error *e) {
-        const struct key_candidates *candidates = &b->sealed.opening.candidates;
-        struct asking a = { .boot = b };
-        int r;
+/* A report of several inputs has, beside them, what the release that failed was about: `sealboot doctor` begins there.
+ */
+static void report_failed_release(struct boot *b, const struct boot_input *in) {
+        const struct message_header *h = in->opening.header;
+        json_object *context = json_object_new_object();
 
-        r = key_candidates_try(candidates, b->sealed.source, ask_kms, report_refusal, &a, e);
-        if (r < 0) {
-                report_text(b->report, "key_arn", candidates->items[0].arn); /* the error is about the first key */
-                return r;
-        }
-        *ret = a.release;
-        return 0;
+        for (size_t i = 0; i < h->n_context; i++)
+                json_object_object_add(context, h->context[i].name, json_object_new_string(h->context[i].value));
+        report_put(b->report, "encryption_context", context);
+        report_text(b->report, "key_arn", in->opening.candidates.items[0].arn); /* the error is about the first key */
 }
 
-static int release_key(struct boot *b, struct error *e) {
+static int release_key(struct boot *b, struct boot_input *in, struct error *e) {
         _cleanup_kms_answer_ struct kms_answer release = { 0 };
+        struct asking a = { .boot = b, .input = in };
         int r;
 
-        r = boot_join_recipient(b, e);
-        if (r < 0)
+        r = key_candidates_try(&in->opening.candidates, in->subject, ask_kms, report_refusal, &a, e);
+        if (r < 0) {
+                report_failed_release(b, in);
                 return r;
-        r = ask_for_key(b, &release, e);
-        if (r < 0)
-                return r;
-        report_text(b->report, "kms.request_id", release.request_id);
-        report_put(b->report, "kms.attempts", json_object_new_int((int) release.attempts));
-        return recipient_open(b->recipient.key, release.envelope, release.envelope_size, &b->sealed.opening.data_key,
-                              e);
+        }
+        release = a.release;
+        boot_report_text(b, in, "kms.request_id", release.request_id);
+        boot_report_put(b, in, "kms.attempts", json_object_new_int((int) release.attempts));
+        return recipient_open(b->recipient.key, release.envelope, release.envelope_size, &in->opening.data_key, e);
 }
 
 int boot_release(struct boot *b, struct error *e) {
         int r;
 
         report_begin(b->report, "key-release");
-        r = release_key(b, e);
-        /* The key pair is used once: free it now. */
+        r = boot_join_recipient(b, e);
+        if (r == 0)
+                r = boot_each_input(b, release_key, e);
+        /* The key pair is used for this alone: free it now. */
         recipient_free(TAKE(b->recipient.key));
         report_end(b->report, "key-release", 0);
         return r;

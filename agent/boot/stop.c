@@ -25,7 +25,7 @@ static void *wait_for_stop(void *userdata) {
         if (sigwait(&set, &which) != 0)
                 return NULL;
         pthread_mutex_lock(&b->critical);
-        fail(&e, FAILURE_STOPPED, -EINTR, b->sealed.source ?: "",
+        fail(&e, FAILURE_STOPPED, -EINTR, boot_subject(b),
              "it was stopped by signal %d (%s) before the model was complete", which, strsignal(which));
         boot_report_failure(b, &e);
         if (b->handoff)

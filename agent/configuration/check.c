@@ -82,6 +82,10 @@ void config_print_rest(const struct config *c, FILE *f) {
         if (c->hook_name)
                 fprintf(f, "  the Auto Scaling group %s must have the lifecycle hook %s\n", c->hook_group,
                         c->hook_name);
-        if (!c->model)
+        if (!c->several && !c->inputs[0].model)
                 fprintf(f, "  user data must name the model, as \"model\" is not set\n");
+        for (size_t i = 0; c->several && i < c->n_inputs; i++)
+                if (c->inputs[i].required && !c->inputs[i].model)
+                        fprintf(f, "  user data must name the place of the input %s, as its \"model\" is not set\n",
+                                c->inputs[i].name);
 }

@@ -16,15 +16,27 @@ enum measure_mode {
         MEASURE_SHA384, /* the plain SHA-384 of a single file, as AWS's sample application does */
 };
 
-struct config {
-        char **keys; /* ARNs of the KMS keys a model may be sealed under */
+enum { INPUTS_MAX = 16, INPUT_NAME_MAX = 32 };
+
+/* One sealed model to load, whose it is, and what is accepted of it. */
+struct input {
+        char *name, *owner; /* NULL: the configuration is for one model, which has no name there */
+        char **keys;        /* ARNs of the KMS keys that it may be sealed under */
         size_t n_keys;
         bool discovery;       /* any key at all; then n_keys is 0 */
         struct pair *context; /* owned: the pairs that the encryption context must have */
         size_t n_context;
         uint8_t (*digests)[MODEL_DIGEST]; /* models that may be loaded; none: any */
         size_t n_digests;
-        char *model; /* s3:// URI when user data names none, or NULL */
+        char *model;     /* s3:// URI when user data names none, or NULL */
+        char *directory; /* of its files, below the published directory; NULL: that directory itself */
+        bool required;   /* false: it may be absent */
+};
+
+struct config {
+        struct input inputs[INPUTS_MAX]; /* in the order in which they are measured */
+        size_t n_inputs;
+        bool several; /* the key "inputs" is there, with one input or more; false: the form for one model */
         enum measure_mode measure;
 
         char *region;                                     /* NULL: the instance's */
@@ -47,9 +59,13 @@ struct config {
  * boot, so that a boot does not refuse a configuration that is accepted here. config_load() also reads the files that
  * the configuration names (ca_bundle), below the directory `root` if that is not NULL. */
 int config_load(const char *path, const char *root, struct config **ret, struct error *e);
+/* Leaves the files alone that the configuration names: for a machine that is not the image. */
+int config_read(const char *path, struct config **ret, struct error *e);
 int config_parse(const char *text, size_t n, const char *subject, struct config **ret, struct error *e);
-/* The keys of a configuration by number; NULL behind the last. For the test of the manual. */
+/* The keys of a configuration, and of an input, by number; NULL behind the last. For the test of the manual. */
 const char *config_key(size_t i);
+const char *input_key(size_t i);
+void input_done(struct input *in);
 /* The file must hold at least one certificate, and nothing that OpenSSL cannot read. */
 int config_check_bundle(const char *path, const char *root, struct error *e);
 /* Prints what a check of the configuration cannot find, since it depends on the machine that boots. */
@@ -57,15 +73,23 @@ void config_print_rest(const struct config *c, FILE *f);
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free, config_freep)
 
+/* Where a sealed model is. */
+struct place {
+        char *bucket;   /* NULL: nowhere, the input is absent */
+        char *key;      /* of a single sealed object; or a prefix, with its slash */
+        bool is_prefix; /* it holds a manifest */
+};
+
 /* What the operator may say, in user data: {"sealboot": {"model": "s3://bucket/prefix/", "lifecycle_hook": {"group":
- * ..., "name": ...}}}. Other keys beside "sealboot" belong to others; keys inside it that are not known are refused
+ * ..., "name": ...}}}; where the configuration has inputs, "inputs": {"NAME": "s3://bucket/prefix/", "OTHER": null} in
+ * the place of "model". Other keys beside "sealboot" belong to others; keys inside it that are not known are refused
  * (FAILURE_LAUNCH). `text` NULL: no user data. */
 struct launch {
-        char *bucket;
-        char *key;                    /* of a single sealed object; or a prefix, with its slash */
-        bool is_prefix;               /* it holds a manifest */
-        char *hook_group, *hook_name; /* the lifecycle hook: user data's, else the configuration's, else NULL */
+        struct place places[INPUTS_MAX]; /* of each input of the configuration */
+        char *hook_group, *hook_name;    /* the lifecycle hook: user data's, else the configuration's, else NULL */
 };
+/* Whether no boot is possible without user data: an input has no place in the configuration. */
+bool launch_needs_user_data(const struct config *c);
 /* {"group": text, "name": text} of either; `object` may be NULL. */
 int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where,
                          char **ret_group, char **ret_name, struct error *e);
@@ -74,5 +98,5 @@ void launch_done(struct launch *l);
 
 /* AWS's endpoint of the kind that is configured, or `url` if that is not NULL. */
 struct endpoint_choice config_endpoint(const struct config *c, const char *url);
-/* What the configuration accepts of a sealed model; borrowed from c. */
-struct accepted config_accepted(const struct config *c);
+/* What is accepted of an input's sealed model; borrowed from c. */
+struct accepted input_accepted(const struct config *c, const struct input *in);

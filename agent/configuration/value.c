@@ -5,6 +5,7 @@
 #include "aws/s3.h"
 #include "basic/encode.h"
 #include "basic/utf8.h"
+#include "sealed/model.h"
 
 int value_endpoint(const char *text, struct error *why) {
         _cleanup_endpoint_ struct endpoint unused = {};
@@ -93,5 +94,34 @@ int value_tcti(const char *text, struct error *why) {
                             "\"%.200s\" names no device: an absolute path follows the colon", text);
         if (n == strlen("swtpm") && (strncmp(text, "swtpm", n) == 0 || strncmp(text, "mssim", n) == 0))
                 return check_socket(conf, why);
+        return 0;
+}
+
+int value_relative(const char *text, struct error *why) {
+        const char *problem = model_path_problem(text);
+
+        if (!problem && !utf8_printable(text))
+                problem = "it has control characters";
+        if (problem)
+                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" is refused: %s", text, problem);
+        return 0;
+}
+
+int value_input_name(const char *text, struct error *why) {
+        static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-_";
+
+        if (text[strspn(text, allowed)] || text[0] == '-' || text[0] == '_')
+                return fail(why, FAILURE_CONFIG, -EINVAL, text,
+                            "\"%.200s\" is not a name of small letters, digits, - and _, a letter or digit first",
+                            text);
+        return 0;
+}
+
+/* The owner ends a line of the text that is measured. */
+int value_owner(const char *text, struct error *why) {
+        if (!utf8_printable(text))
+                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" has control characters", text);
+        if (text[0] == ' ' || text[strlen(text) - 1] == ' ')
+                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" begins or ends with a space", text);
         return 0;
 }

@@ -91,14 +91,13 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata) {
 }
 
 static int slot_transfer(struct lane *l, struct slot *s, struct error *e) {
-        struct unseal_options *o = &l->job->options;
         struct file *f = s->part.file;
         uint64_t first, last;
         int r;
 
         part_range(&s->part, &first, &last);
-        r = s3_prepare_range(o->s3, s->easy, o->bucket, f->key, first, last, f->header ? f->etag : NULL, s->refresh,
-                             &s->call, e);
+        r = s3_prepare_range(l->job->options.s3, s->easy, f->model->bucket, f->key, first, last,
+                             f->header ? f->etag : NULL, s->refresh, &s->call, e);
         if (r < 0)
                 return r;
         s->reached = part_reached(&s->part);

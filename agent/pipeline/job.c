@@ -290,7 +290,7 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
 
 /* All files of a model must have one data key, so that a boot asks KMS once. */
 static int fail_mixed(const struct file *f, struct error *e) {
-        if (message_header_same_context(f->header, f->job->reference)) {
+        if (message_header_same_context(f->header, f->model->reference)) {
                 fail(e, FAILURE_CONTEXT, -EBADMSG, f->subject,
                      "it has the encryption context of the model, but is sealed under another data key (the encrypted "
                      "data key in its header is not the one in the header that the model began with): files of "
@@ -309,11 +309,9 @@ static int fail_mixed(const struct file *f, struct error *e) {
 }
 
 int job_file_key(struct file *f, struct secret **ret, struct error *e) {
-        const struct unseal *u = f->job;
-
-        if (!message_header_same_key(f->header, u->reference))
+        if (!message_header_same_key(f->header, f->model->reference))
                 return fail_mixed(f, e);
-        return message_file_key(f->header, u->data_key, f->subject, ret, e);
+        return message_file_key(f->header, f->model->data_key, f->subject, ret, e);
 }
 
 static int finish_file(struct file *f, struct verity_hash *hash, struct error *e) {

@@ -28,6 +28,7 @@ enum file_state {
 
 struct file {
         struct unseal *job;
+        const struct unseal_model *model;
         char *key, *subject; /* object key; "s3://bucket/key" for errors */
         char name[16];       /* in the private directory */
         int fd;
@@ -66,8 +67,6 @@ struct unseal {
         bool complete;      /* no more files will be added */
         uint64_t reserved;  /* bytes of options.room */
         unsigned n_leaving; /* how many parts of dropped files workers still have */
-        const struct secret *data_key;
-        const struct message_header *reference;
         struct error error; /* the first failure */
         int result;         /* 0, or the negative errno of `error` */
 
@@ -115,7 +114,7 @@ int job_open_file(struct file *f, struct message_header *header, uint64_t size, 
                   uint32_t *ret_end, struct error *e);
 /* FAILURE_DIGEST unless the file has the size that is expected. Under the job's lock. */
 int job_check_size(const struct file *f, const struct model_file *expected, struct error *e);
-/* Derives the file key; the job must have its data key. The key is not kept: a model may have thousands of files, and
+/* Derives the file key; the model must have its data key. The key is not kept: a model may have thousands of files, and
  * locked memory is scarce. */
 int job_file_key(struct file *f, struct secret **ret, struct error *e);
 /* `n` more frames are authenticated, written and hashed. The last of them finishes the file. */

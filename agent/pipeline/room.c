@@ -160,8 +160,20 @@ static void advise(const struct room *r, struct error *e) {
                             (unsigned long long) r->unit);
 }
 
+static uint64_t inodes_of(const struct model *m) {
+        return m->n_files + model_directories(m);
+}
+
+static uint64_t taken_by(const struct room *r, const struct model *m) {
+        uint64_t taken = 0;
+
+        for (size_t i = 0; i < m->n_files; i++)
+                taken += room_taken(r->unit, m->files[i].size);
+        return taken;
+}
+
 int room_check(const struct room *r, const struct model *m, const char *subject, struct error *e) {
-        uint64_t taken = 0, inodes = m->n_files + model_directories(m), room = room_bytes(r);
+        uint64_t taken = taken_by(r, m), inodes = inodes_of(m), room = room_bytes(r);
 
         if (inodes > r->inodes) {
                 fail(e, FAILURE_SPACE, -ENOSPC, subject,
@@ -170,8 +182,6 @@ int room_check(const struct room *r, const struct model *m, const char *subject,
                 fail_advice(e, "Raise nr_inodes= of the model tmpfs in the image.");
                 return -ENOSPC;
         }
-        for (size_t i = 0; i < m->n_files; i++)
-                taken += room_taken(r->unit, m->files[i].size);
         if (taken <= r->size && taken <= r->memory && inodes * INODE_BYTES <= r->memory - taken)
                 return 0;
         fail(e, FAILURE_SPACE, -ENOSPC, subject,
@@ -179,6 +189,17 @@ int room_check(const struct room *r, const struct model *m, const char *subject,
              (unsigned long long) model_size(m), (unsigned long long) taken, (unsigned long long) room, room_limit(r));
         advise(r, e);
         return -ENOSPC;
+}
+
+void room_take(struct room *r, const struct model *m) {
+        uint64_t taken = taken_by(r, m), inodes = inodes_of(m);
+
+        if (r->size != UINT64_MAX)
+                r->size -= taken;
+        if (r->memory != UINT64_MAX)
+                r->memory -= taken + inodes * INODE_BYTES;
+        if (r->inodes != UINT64_MAX)
+                r->inodes -= inodes;
 }
 
 /* ---- refused although there seemed to be room */

@@ -32,6 +32,9 @@ const char *room_limit(const struct room *r);
 /* FAILURE_SPACE if the model of a manifest does not fit, with the limit and the advice what to do. */
 int room_check(const struct room *r, const struct model *m, const char *subject, struct error *e);
 
+/* Takes what the model needs off the room that there is for others. Call after room_check(). */
+void room_take(struct room *r, const struct model *m);
+
 /* For a file that could not be made or written although room_check() found room: `error` is the errno, `fd` is on the
  * file system, `sentence` is "it cannot be written to the directory of the model". If room is the reason, fills e with
  * FAILURE_SPACE and returns -error. Else returns 0, and leaves e alone. */

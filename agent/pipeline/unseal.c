@@ -65,15 +65,17 @@ void unseal_free(struct unseal *u) {
         free(u);
 }
 
-static int file_new(struct unseal *u, const char *key, const struct model_file *expected, bool speculative,
-                    struct file **ret, struct error *e) {
+static int file_new(struct unseal *u, const struct unseal_model *model, const char *key,
+                    const struct model_file *expected, bool speculative, struct file **ret, struct error *e) {
         struct file *f = calloc(1, sizeof *f);
 
         if (!f)
                 return fail_oom(e);
-        *f = (struct file) { .job = u, .fd = -1, .source_fd = -1, .expected = expected, .speculative = speculative };
+        *f = (struct file) {
+                .job = u, .model = model, .fd = -1, .source_fd = -1, .expected = expected, .speculative = speculative
+        };
         f->key = strdup(key);
-        if (u->options.s3 ? asprintf(&f->subject, "s3://%s/%s", u->options.bucket, key) < 0
+        if (u->options.s3 ? asprintf(&f->subject, "%ss3://%s/%s", model->label ?: "", model->bucket, key) < 0
                           : !(f->subject = strdup(key)))
                 f->subject = NULL;
         if (!f->key || !f->subject) {
@@ -84,12 +86,12 @@ static int file_new(struct unseal *u, const char *key, const struct model_file *
         return 0;
 }
 
-int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative,
-               size_t *ret_index, struct error *e) {
+int unseal_add(struct unseal *u, const struct unseal_model *model, const char *key, const struct model_file *expected,
+               bool speculative, size_t *ret_index, struct error *e) {
         struct file *f, **larger;
         int r;
 
-        r = file_new(u, key, expected, speculative, &f, e);
+        r = file_new(u, model, key, expected, speculative, &f, e);
         if (r < 0)
                 return r;
         pthread_mutex_lock(&u->lock);
@@ -146,10 +148,8 @@ int unseal_wait_header(struct unseal *u, size_t index, const struct message_head
         return r;
 }
 
-void unseal_set_key(struct unseal *u, const struct secret *data_key, const struct message_header *reference) {
+void unseal_use_keys(struct unseal *u) {
         pthread_mutex_lock(&u->lock);
-        u->data_key = data_key;
-        u->reference = reference;
         atomic_store_explicit(&u->has_key, true, memory_order_release);
         pthread_cond_broadcast(&u->changed);
         pthread_mutex_unlock(&u->lock);

@@ -21,8 +21,7 @@ struct s3;
 struct unseal;
 
 struct unseal_options {
-        struct s3 *s3; /* the source: a bucket ... */
-        const char *bucket;
+        struct s3 *s3;        /* the source: the bucket of each model ... */
         int source_fd;        /* ... or, with s3 NULL, a local directory */
         int directory_fd;     /* where the private files are made; borrowed, must outlive the job */
         uint64_t room;        /* bytes that all files together may take up */
@@ -33,27 +32,37 @@ struct unseal_options {
         bool any_iv;          /* see frame_head_check() */
 };
 
+/* What the objects of one sealed model have in common. One job may unseal several models. The caller owns this, until
+ * the job is freed. */
+struct unseal_model {
+        const char *bucket; /* NULL: the source is a local directory */
+        const char *label;  /* before the name of an object, in errors: "input base of Acme: "; NULL: nothing */
+        /* Every object must have the encryption context and encrypted data keys of `reference`. Set both before
+         * unseal_use_keys(). */
+        const struct secret *data_key;
+        const struct message_header *reference;
+};
+
 /* Starts the workers, which wait for files. The strings and descriptors must outlive the job. */
 int unseal_new(const struct unseal_options *o, struct unseal **ret, struct error *e);
 /* Cancels what is running, joins the workers, closes everything. Files stay in the directory; the caller removes it. */
 void unseal_free(struct unseal *u);
 DEFINE_CLEANUP(struct unseal *, unseal_free, unseal_freep)
 
-/* Adds one object and begins to fetch it. With `expected` (borrowed until unseal_finish()), it must have this size and
- * digest. A `speculative` object may be missing or broken, as long as it is not expected. *ret_index: 0 for the object
- * that was added first, then 1, and so on. */
-int unseal_add(struct unseal *u, const char *key, const struct model_file *expected, bool speculative,
-               size_t *ret_index, struct error *e);
-/* Resolves the speculative file to `expected`; NULL drops it. Call before unseal_set_key(). */
+/* Adds one object of the model and begins to fetch it. With `expected` (borrowed until unseal_finish()), it must have
+ * this size and digest. A `speculative` object may be missing or broken, as long as it is not expected. *ret_index: 0
+ * for the object that was added first, then 1, and so on. */
+int unseal_add(struct unseal *u, const struct unseal_model *model, const char *key, const struct model_file *expected,
+               bool speculative, size_t *ret_index, struct error *e);
+/* Resolves the speculative file to `expected`; NULL drops it. Call before unseal_use_keys(). */
 int unseal_expect(struct unseal *u, size_t index, const struct model_file *expected, struct error *e);
 
 /* Waits until the header of a file is read. The header is borrowed, and still hostile. Not for a local source, which
  * reads nothing before it has the data key. */
 int unseal_wait_header(struct unseal *u, size_t index, const struct message_header **ret, struct error *e);
 
-/* Every file must have the encryption context and encrypted data keys of `reference`. Both are borrowed until the job
- * is freed. */
-void unseal_set_key(struct unseal *u, const struct secret *data_key, const struct message_header *reference);
+/* Every model of the job has its data key now, and a model that is added to later has it already. */
+void unseal_use_keys(struct unseal *u);
 
 struct unseal_progress {
         uint64_t bytes, total; /* plaintext authenticated, and expected (0 while unknown) */

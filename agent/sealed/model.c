@@ -25,7 +25,7 @@ int model_new(struct model **ret, struct error *e) {
         return *ret ? 0 : fail_oom(e);
 }
 
-static const char *path_problem(const char *path) {
+const char *model_path_problem(const char *path) {
         if (!path[0])
                 return "it is empty";
         if (path[0] == '/')
@@ -54,7 +54,7 @@ static const char *path_problem(const char *path) {
 
 int model_add(struct model *m, const char *subject, const char *path, const char *object, uint64_t size,
               struct model_file **ret, struct error *e) {
-        const char *problem = path_problem(path), *object_problem = object ? path_problem(object) : NULL;
+        const char *problem = model_path_problem(path), *object_problem = object ? model_path_problem(object) : NULL;
         struct model_file f = { .size = size };
 
         if (problem)
@@ -207,7 +207,7 @@ bool model_is_single(const struct message_header *h) {
 int model_single_name(const struct message_header *h, const char *subject, char **ret, struct error *e) {
         const char *mark = message_header_context(h, MODEL_MARK_CONTEXT);
         const char *name = message_header_context(h, MODEL_FILE_CONTEXT) ?: MODEL_FILE_UNNAMED;
-        const char *problem = strchr(name, '/') ? "it has a slash" : path_problem(name);
+        const char *problem = strchr(name, '/') ? "it has a slash" : model_path_problem(name);
 
         if (mark) {
                 fail(e, FAILURE_CONTEXT, -EINVAL, subject,

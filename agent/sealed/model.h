@@ -46,6 +46,9 @@ DEFINE_CLEANUP(struct model *, model_free, model_freep)
 #define _cleanup_model_ _cleanup_(model_freep)
 
 int model_new(struct model **ret, struct error *e);
+/* Why a path must not name a file below a directory: it is absolute, leaves the directory, has parts that no file name
+ * is. NULL: it may. */
+const char *model_path_problem(const char *path);
 /* Appends a file; path and object are copied. FAILURE_MANIFEST: a path or object is absolute, has an empty part, ".",
  * ".." or a control character, or is longer than MODEL_PATH_MAX; or there are more than MODEL_FILES_MAX files. *ret is
  * valid until the next call. */

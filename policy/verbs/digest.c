@@ -3,6 +3,7 @@
 /* sealboot digest: a model's digest, and the PCR15 of a machine that has loaded the model. */
 
 #include "owner/digest.h"
+#include "verbs/digest-inputs.h"
 #include "verbs/layout.h"
 #include "verbs/model-report.h"
 #include "verbs/owner-options.h"
@@ -13,6 +14,7 @@ struct arguments {
         enum source_files all;
         const char *name;
         struct layout layout;
+        struct digest_inputs inputs;
 };
 
 static int set_measure(void *field, const struct option_row *row, char *value, struct error *e) {
@@ -34,6 +36,13 @@ static const struct option_row option_rows[] = {
         OPTION_LAYOUT(struct arguments, layout),
         { 0, "name", "NAME", "for --layout ollama: the name (default: that of FILE)",
           OPTION_TEXT(struct arguments, name) },
+        { 0, "config", "FILE",
+          "predict what the agent measures of several inputs: this is its measured configuration, whose \"inputs\" are "
+          "given by --input",
+          OPTION_TEXT(struct arguments, inputs.config) },
+        { 0, "input", "NAME=PATH|NAME=sha384:HEX|NAME=absent",
+          "with --config: the plain files of an input, its digest, or that an input that is not required is not there",
+          OPTION_CALL(digest_inputs_add, struct arguments, inputs) },
         OPTION_DEREFERENCE(struct arguments, links),
         OPTION_JSON(struct arguments, json),
         OPTION_QUIET(struct arguments, quiet),
@@ -43,7 +52,8 @@ static const struct option_row option_rows[] = {
 
 static const struct command_line command_line = {
         .program = PROGRAM " digest",
-        .usage = "Usage: sealboot digest [OPTION...] FILE|DIRECTORY\n\n"
+        .usage = "Usage: sealboot digest [OPTION...] FILE|DIRECTORY\n"
+                 "       sealboot digest [OPTION...] --config FILE [--input NAME=...]...\n\n"
                  "Compute a model's digest, and the PCR15 (SHA-384 bank) of a machine that has loaded it.\n\n"
                  "The digest is the SHA-384 of one line \"sha256:<fs-verity digest> <path>\" for each file, sorted by "
                  "path.\n"
@@ -59,10 +69,11 @@ static const struct command_line command_line = {
                  "     -o -type f -printf '%P\\0' |\n"
                  "     LC_ALL=C sort -z | xargs -0 fsverity digest --) | sha384sum",
         .rows = option_rows,
-        .more = "Exit codes: 0; 2 usage; 55 a file has a name that no manifest can hold; 61 a file cannot be\n"
-                "read, or changed meanwhile.\n\n"
+        .more = "Exit codes: 0; 2 usage; 10 the configuration is not valid; 55 a file has a name that no manifest\n"
+                "can hold; 56 the configuration does not allow an input's digest; 61 a file cannot be read, or\n"
+                "changed meanwhile.\n\n"
                 "Example: sealboot digest ~/models/llama-3.1-8b",
-        .operands_min = 1,
+        .operands_min = 0,
         .operands_max = 1,
         .needed = "one file or directory is needed",
 };
@@ -111,6 +122,17 @@ static int print_model(const struct arguments *a, struct source *s, struct progr
 static int check_arguments(const struct arguments *a, const char *path) {
         if (a->json + a->files + a->verbose > 1)
                 return command_usage("digest", "give only one of --json, --files and --verbose");
+        if (a->inputs.n_given > 0 && !a->inputs.config)
+                return command_usage("digest", "--input is for --config");
+        if (a->inputs.config && (path || a->sha384 || a->layout.ollama))
+                return command_usage("digest", "--config stands in the place of %s",
+                                     path        ? path
+                                     : a->sha384 ? "--measure sha384"
+                                                 : "--layout");
+        if (a->inputs.config)
+                return 0;
+        if (!path)
+                return command_usage("digest", "%s", command_line.needed);
         return command_local("digest", path,
                              "The digest is taken of the plain files. Of a sealed model, 'sealboot seal' printed it, "
                              "and 'sealboot unseal' prints it.");
@@ -128,6 +150,25 @@ static int lay_out(const struct arguments *a, const char *path, struct source **
                             a->quiet ? PROGRESS_QUIET : PROGRESS_AUTO, s, ret, e);
 }
 
+/* Returns the exit code. */
+static int print_inputs(const struct arguments *a) {
+        const struct digest_inputs_options o = {
+                .links = a->links,
+                .all = a->all,
+                .files = a->files,
+                .verbose = a->verbose,
+                .json = a->json,
+                .quiet = a->quiet,
+        };
+        struct error e = {};
+        int r;
+
+        r = digest_inputs_print(&a->inputs, &o, &e);
+        if (r < 0 && e.failure == FAILURE_USAGE)
+                return command_misused(&command_line, &e);
+        return r < 0 ? command_failed(&e) : 0;
+}
+
 int cmd_digest(int argc, char *argv[]) {
         _cleanup_(ollama_store_freep) struct ollama_store *store = NULL;
         _cleanup_source_ struct source *s = NULL;
@@ -142,6 +183,8 @@ int cmd_digest(int argc, char *argv[]) {
         code = check_arguments(&a, operands.items[0]);
         if (code != 0)
                 return code;
+        if (a.inputs.config)
+                return print_inputs(&a);
         r = source_scan(operands.items[0], a.links, a.all, &s, &e);
         if (r < 0)
                 return command_failed(&e);

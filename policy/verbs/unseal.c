@@ -84,6 +84,7 @@ struct command_unseal {
         struct opening opening;
         struct landing *landing;
         int source_fd;
+        struct unseal_model sealed;
         struct unseal *pipeline;
         struct progress progress;
         sigset_t signals;
@@ -209,7 +210,7 @@ static int open_source(struct command_unseal *c, struct error *e) {
 }
 
 static int start_pipeline(struct command_unseal *c, struct error *e) {
-        struct unseal_options options = { .bucket = c->place.bucket, .connections = c->arguments->connections };
+        struct unseal_options options = { .connections = c->arguments->connections };
         int r;
 
         /* From here on there is plaintext to remove: signals are blocked, and show_progress() looks for them. Threads
@@ -227,6 +228,7 @@ static int start_pipeline(struct command_unseal *c, struct error *e) {
                 return r;
         options.directory_fd = landing_private_fd(c->landing);
         options.source_fd = c->source_fd;
+        c->sealed.bucket = c->place.bucket;
         return unseal_new(&options, &c->pipeline, e);
 }
 
@@ -238,11 +240,15 @@ static int add_object(struct command_unseal *c, const char *name, const struct m
         int r;
 
         if (!c->place.bucket) /* source_fd is the directory that the objects are in */
-                return unseal_add(c->pipeline, name ?: slash ? slash + 1 : c->place.path, expected, false, &unused, e);
+                return unseal_add(c->pipeline, &c->sealed,
+                                  name
+                                          ?: slash ? slash + 1
+                                                   : c->place.path,
+                                  expected, false, &unused, e);
         r = place_path(&c->place, name, &key, e);
         if (r < 0)
                 return r;
-        return unseal_add(c->pipeline, key, expected, false, &unused, e);
+        return unseal_add(c->pipeline, &c->sealed, key, expected, false, &unused, e);
 }
 
 static int add_objects(struct command_unseal *c, struct error *e) {
@@ -289,7 +295,9 @@ static int run_pipeline(struct command_unseal *c, struct error *e) {
         r = add_objects(c, e);
         if (r < 0)
                 return r;
-        unseal_set_key(c->pipeline, c->opening.data_key, c->opening.header);
+        c->sealed.data_key = c->opening.data_key;
+        c->sealed.reference = c->opening.header;
+        unseal_use_keys(c->pipeline);
         progress_begin(&c->progress, "unsealing", c->opening.model ? model_size(c->opening.model) : 0,
                        c->arguments->quiet ? PROGRESS_QUIET : PROGRESS_AUTO);
         r = unseal_finish(c->pipeline, show_progress, c, e);

@@ -224,15 +224,18 @@ static int open_object(const char *path, const char *directory) {
         static uint8_t start[MESSAGE_HEADER_MAX];
         struct message_header *h;
         struct secret *data_key;
+        struct unseal_model model = { .bucket = NULL };
         struct unseal *u;
         struct error e = { 0 };
         FILE *f = fopen(path, "re");
         size_t n = f ? fread(start, 1, sizeof start, f) : 0, index;
 
         if (message_header_parse(start, n, path, &h, &e) < 0 || secret_copy(test_key, sizeof test_key, &data_key) < 0 ||
-            unseal_new(&o, &u, &e) < 0 || unseal_add(u, path, NULL, false, &index, &e) < 0)
+            unseal_new(&o, &u, &e) < 0 || unseal_add(u, &model, path, NULL, false, &index, &e) < 0)
                 return -EIO;
-        unseal_set_key(u, data_key, h);
+        model.data_key = data_key;
+        model.reference = h;
+        unseal_use_keys(u);
         if (unseal_finish(u, NULL, NULL, &e) < 0) {
                 fprintf(stderr, "%s: %s\n", e.subject, e.reason);
                 return -EIO;

@@ -1,23 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* The measured configuration, and user data beside it. A configuration that is accepted has what a boot counts on;
- * launch parameters that are accepted name a bucket. The first NUL byte, if any, parts the two. */
+ * launch parameters that are accepted name a bucket for each input that is required. The first NUL byte, if any, parts
+ * the two. */
 
 #include "configuration/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* An input that is required has a place, and a place has a bucket and a key. */
+static bool places_hold(const struct launch *l, const struct config *c) {
+        for (size_t i = 0; i < INPUTS_MAX; i++) {
+                const struct place *p = &l->places[i];
+
+                if (!p->bucket != !p->key || (i >= c->n_inputs && p->bucket) ||
+                    (i < c->n_inputs && c->inputs[i].required && !p->bucket))
+                        return false;
+        }
+        return true;
+}
+
 static void fuzz_launch(const char *text, size_t n, const struct config *c) {
+        static const struct launch untouched;
         _cleanup_(launch_done) struct launch l = {};
         struct error e = {};
 
         if (launch_parse(text, n, c, &l, &e) < 0) {
-                if (e.failure == FAILURE_NONE || l.bucket || l.key || l.hook_name)
+                if (e.failure == FAILURE_NONE || memcmp(&l, &untouched, sizeof l) != 0)
                         abort();
                 return;
         }
-        if (!l.bucket || !l.key || !l.hook_group != !l.hook_name)
+        if (!places_hold(&l, c) || !l.hook_group != !l.hook_name)
                 abort();
+}
+
+/* What a boot counts on, of each input. */
+static bool inputs_hold(const struct config *c) {
+        bool required = false;
+
+        for (size_t i = 0; i < c->n_inputs; i++) {
+                const struct input *in = &c->inputs[i];
+
+                required |= in->required;
+                if ((in->n_keys == 0) != in->discovery || !in->name != !c->several || !in->owner != !c->several ||
+                    !in->directory != !c->several || (c->several && model_path_problem(in->directory)))
+                        return false;
+        }
+        return required && c->n_inputs >= 1 && c->n_inputs <= INPUTS_MAX;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -36,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 if (e.failure == FAILURE_NONE || config_parse(fallback, strlen(fallback), "fuzz", &c, &e) < 0)
                         abort();
         }
-        if ((c->n_keys == 0) != c->discovery || c->model_directory[0] != '/' || c->kms_deadline_ms < 1000)
+        if (!inputs_hold(c) || c->model_directory[0] != '/' || c->kms_deadline_ms < 1000)
                 abort();
         fuzz_launch(text, n, c);
         if (n < size)

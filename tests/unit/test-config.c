@@ -33,15 +33,15 @@ static void test_everything(void **state) {
 
         (void) state;
         assert_ok(parse(text, &c, &e), &e);
-        assert_int_equal(c->n_keys, 1);
-        assert_string_equal(c->keys[0], ARN);
-        assert_false(c->discovery);
-        assert_int_equal(c->n_context, 2);
-        assert_string_equal(c->context[0].name, "model");
-        assert_string_equal(c->context[1].value, "");
-        assert_int_equal(c->n_digests, 1);
-        assert_int_equal(c->digests[0][7], 0xef);
-        assert_string_equal(c->model, "s3://bucket/prefix/");
+        assert_int_equal(c->inputs[0].n_keys, 1);
+        assert_string_equal(c->inputs[0].keys[0], ARN);
+        assert_false(c->inputs[0].discovery);
+        assert_int_equal(c->inputs[0].n_context, 2);
+        assert_string_equal(c->inputs[0].context[0].name, "model");
+        assert_string_equal(c->inputs[0].context[1].value, "");
+        assert_int_equal(c->inputs[0].n_digests, 1);
+        assert_int_equal(c->inputs[0].digests[0][7], 0xef);
+        assert_string_equal(c->inputs[0].model, "s3://bucket/prefix/");
         assert_int_equal(c->measure, MEASURE_SHA384);
         assert_string_equal(c->region, "eu-central-1");
         assert_string_equal(c->endpoint_imds, "http://[fd00:ec2::254]");
@@ -67,10 +67,10 @@ static void test_defaults(void **state) {
 
         (void) state;
         assert_ok(parse("{\"discovery\": true}", &c, &e), &e);
-        assert_true(c->discovery);
-        assert_int_equal(c->n_keys + c->n_context + c->n_digests, 0);
+        assert_true(c->inputs[0].discovery);
+        assert_int_equal(c->inputs[0].n_keys + c->inputs[0].n_context + c->inputs[0].n_digests, 0);
         assert_int_equal(c->measure, MEASURE_MODEL);
-        assert_null(c->model);
+        assert_null(c->inputs[0].model);
         assert_null(c->region);
         assert_null(c->endpoint_s3);
         assert_null(c->ca_bundle);
@@ -384,9 +384,9 @@ static void test_launch(void **state) {
                 struct error e = {};
 
                 assert_ok(launch_parse(table[i].text, strlen(table[i].text ?: ""), c, &l, &e), &e);
-                assert_string_equal(l.bucket, table[i].bucket);
-                assert_string_equal(l.key, table[i].key);
-                assert_int_equal(l.is_prefix, table[i].is_prefix);
+                assert_string_equal(l.places[0].bucket, table[i].bucket);
+                assert_string_equal(l.places[0].key, table[i].key);
+                assert_int_equal(l.places[0].is_prefix, table[i].is_prefix);
                 assert_string_equal(l.hook_name, table[i].hook);
         }
 }
@@ -426,7 +426,7 @@ static void test_launch_refused(void **state) {
 
                 assert_refused(launch_parse(table[i].text, strlen(table[i].text), c, &l, &e), &e, FAILURE_LAUNCH,
                                table[i].words);
-                assert_null(l.bucket);
+                assert_null(l.places[0].bucket);
                 assert_null(l.hook_name);
         }
 }

@@ -64,9 +64,11 @@ static void test_exit_codes_are_documented(void **state) {
 /* So is every key of the configuration. */
 static void test_configuration_is_documented(void **state) {
         _cleanup_free_ char *page = source(PAGE);
+        const char *inputs = strstr(page, "\n.Sh SEVERAL INPUTS\n");
         size_t n = 0;
 
         (void) state;
+        assert_non_null(inputs);
         for (; config_key(n); n++) {
                 char row[100];
 
@@ -74,6 +76,8 @@ static void test_configuration_is_documented(void **state) {
                 expect(page, row);
         }
         assert_true(n > 10);
+        for (n = 0; input_key(n); n++)
+                expect(inputs, input_key(n));
 }
 
 /* Every object of gate.json is read with a table of its own. */
@@ -125,8 +129,8 @@ static void test_example_is_valid(void **state) {
 
         (void) state;
         assert_ok(config_parse(text, strlen(text), "agent.json.example", &c, &e), &e);
-        assert_int_equal(c->n_keys, 1);
-        assert_int_equal(c->n_context, 1);
+        assert_int_equal(c->inputs[0].n_keys, 1);
+        assert_int_equal(c->inputs[0].n_context, 1);
 }
 
 int main(void) {

@@ -157,6 +157,7 @@ static void test_local_source_opens_every_shape(void **state) {
                 int fd = make_directory(path);
                 struct unseal_options o = { .source_fd = fd, .directory_fd = fd, .room = 1 << 30, .workers = 3 };
                 _cleanup_(unseal_freep) struct unseal *u = NULL;
+                struct unseal_model model = { .bucket = NULL };
                 uint8_t digest[VERITY_DIGEST];
                 struct sample s;
                 const char *name;
@@ -167,8 +168,10 @@ static void test_local_source_opens_every_shape(void **state) {
                 sample_make(&s, shapes[i].size, shapes[i].frame_length, shapes[i].empty_final);
                 put_object(fd, "object", s.object, s.object_size);
                 assert_ok(unseal_new(&o, &u, &e), &e);
-                assert_ok(unseal_add(u, "object", NULL, false, &index, &e), &e);
-                unseal_set_key(u, s.data_key, s.header);
+                assert_ok(unseal_add(u, &model, "object", NULL, false, &index, &e), &e);
+                model.data_key = s.data_key;
+                model.reference = s.header;
+                unseal_use_keys(u);
                 assert_ok(unseal_finish(u, NULL, NULL, &e), &e);
                 unseal_result(u, index, &name, &size, digest);
                 assert_true(size == s.plaintext_size);
@@ -190,6 +193,7 @@ static void no_wake(struct unseal *u) {
 struct hand {
         struct unseal u;
         struct file f, *files[1];
+        struct unseal_model model;
         struct verity_hash *hash;
         struct part part;
 };
@@ -202,11 +206,12 @@ static void hand_begin(struct hand *h, const struct sample *s, int directory) {
         };
         pthread_mutex_init(&h->u.lock, NULL);
         pthread_cond_init(&h->u.changed, NULL);
-        h->f = (struct file) { .job = &h->u, .subject = (char *) "object", .name = "0", .fd = -1, .source_fd = -1 };
+        h->model = (struct unseal_model) { .data_key = s->data_key, .reference = s->header };
+        h->f = (struct file) {
+                .job = &h->u, .model = &h->model, .subject = (char *) "object", .name = "0", .fd = -1, .source_fd = -1
+        };
         h->files[0] = &h->f;
         h->u.files = h->files;
-        h->u.data_key = s->data_key;
-        h->u.reference = s->header;
         assert_ok(verity_hash_new(&h->hash, &e), &e);
         assert_ok(part_init(&h->part, h->hash, &e), &e);
 }
