@@ -157,6 +157,9 @@ int boot_succeeded(struct boot *b);
 /* Completes the Auto Scaling lifecycle hook, if there is one: CONTINUE, or ABANDON. Call after the outcome is reported.
  * A failure here does not change it, and is only told: on the console and in the report. */
 void boot_complete_hook(struct boot *b, bool proceed);
+/* Stores a copy of the boot report in S3, if "report_to" asks for it. Call last: neither the outcome nor the hook waits
+ * for it. A failure is only told: on the console and in the report. */
+void boot_send_report(struct boot *b);
 /* Frees everything; removes plaintext that was not published. */
 void boot_done(struct boot *b);
 

@@ -56,6 +56,7 @@ int boot_failed(struct boot *b, const struct error *failure) {
         boot_report_failure(b, failure);
         forget_keys(b);
         boot_complete_hook(b, false);
+        boot_send_report(b);
         notify_failure(failure); /* once more: the hook's attempts have replaced the text */
         return (int) failure->failure;
 }
@@ -71,6 +72,7 @@ int boot_succeeded(struct boot *b) {
         printf(PROGRAM ": %s %s published at %s\n", boot_subject(b), b->config->several ? "are" : "is", b->published);
         fflush(stdout);
         boot_complete_hook(b, true);
+        boot_send_report(b);
         sd_notifyf(0, "STATUS=Model published at %s", b->published);
         return 0;
 }

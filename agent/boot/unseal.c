@@ -222,6 +222,7 @@ static void report_model(struct boot *b, const struct boot_input *in) {
 /* ---- the transfer */
 
 struct transfer {
+        struct report *report;
         int64_t began_ns;
         uint64_t shown; /* bytes, in the last message */
 };
@@ -235,12 +236,13 @@ static void show_progress(void *userdata, const struct unseal_progress *p) {
         if (p->bytes <= t->shown)
                 return;
         t->shown = p->bytes;
+        report_progress(t->report, "unsealing", p->bytes, p->total);
         boot_status("Unsealing: %.1f of %.1f GB (%u%%) at %.2f GB/s", (double) p->bytes / 1e9, (double) p->total / 1e9,
                     percent, seconds > 0 ? (double) p->bytes / 1e9 / seconds : 0);
 }
 
 static int unseal(struct boot *b, struct error *e) {
-        struct transfer t = { .began_ns = clock_ns() };
+        struct transfer t = { .report = b->report, .began_ns = clock_ns() };
         int r;
 
         r = boot_each_input(b, read_manifest, e);

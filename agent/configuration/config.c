@@ -24,6 +24,7 @@ void config_free(struct config *c) {
         free(c->model_directory);
         free(c->measurement_log);
         free(c->report);
+        free(c->report_to);
         free(c);
 }
 
@@ -84,6 +85,7 @@ static const struct setting settings[] = {
         SETTING_TEXT_OR(measurement_log, IN_CONFIG, "/run/log/systemd/tpm2-measure.log", 1024, "an absolute path",
                         value_file),
         SETTING_TEXT_OR(report, IN_CONFIG, "/run/sealboot/report.json", 1024, "an absolute path", value_file),
+        SETTING_TEXT(report_to, IN_CONFIG, 1024, "an s3:// URI of a prefix", value_prefix),
         SETTING_OBJECT(lifecycle_hook, "an object with group and name", take_hook),
         SETTING_NUMBER(workers, 1024),
         SETTING_NUMBER(connections, 1024),

@@ -49,7 +49,7 @@ struct config {
 
         char *model_directory;
         char *measurement_log;
-        char *report;
+        char *report, *report_to;      /* report_to: s3:// URI of a prefix that a copy goes to, or NULL */
         unsigned workers, connections; /* 0: chosen */
         unsigned kms_deadline_ms;
         bool allow_any_iv;
@@ -81,12 +81,13 @@ struct place {
 };
 
 /* What the operator may say, in user data: {"sealboot": {"model": "s3://bucket/prefix/", "lifecycle_hook": {"group":
- * ..., "name": ...}}}; where the configuration has inputs, "inputs": {"NAME": "s3://bucket/prefix/", "OTHER": null} in
- * the place of "model". Other keys beside "sealboot" belong to others; keys inside it that are not known are refused
- * (FAILURE_LAUNCH). `text` NULL: no user data. */
+ * ..., "name": ...}, "report_to": "s3://bucket/prefix/"}}; where the configuration has inputs, "inputs": {"NAME":
+ * "s3://bucket/prefix/", "OTHER": null} in the place of "model". Other keys beside "sealboot" belong to others; keys
+ * inside it that are not known are refused (FAILURE_LAUNCH). `text` NULL: no user data. */
 struct launch {
         struct place places[INPUTS_MAX]; /* of each input of the configuration */
         char *hook_group, *hook_name;    /* the lifecycle hook: user data's, else the configuration's, else NULL */
+        char *report_to;                 /* user data's alone, or NULL */
 };
 /* Whether no boot is possible without user data: an input has no place in the configuration. */
 bool launch_needs_user_data(const struct config *c);

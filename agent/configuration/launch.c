@@ -3,6 +3,7 @@
 #include "basic/json.h"
 #include "basic/utf8.h"
 #include "configuration/config.h"
+#include "configuration/value.h"
 
 int lifecycle_hook_parse(json_object *object, enum failure failure, const char *subject, const char *where,
                          char **ret_group, char **ret_name, struct error *e) {
@@ -80,6 +81,17 @@ static int parse_json(const char *text, size_t n, json_object **ret, struct erro
         return -EINVAL;
 }
 
+/* User data may say where a copy of the report goes. That does no harm: the report has no secret, it is sent with the
+ * credentials of the operator's own role, and only to the S3 endpoint of the measured configuration. */
+static int take_report_to(const char *text, struct launch *launch, struct error *e) {
+        struct error why = {};
+
+        if (value_prefix(text, &why) < 0)
+                return fail(e, FAILURE_LAUNCH, -EINVAL, subject, "\"sealboot.report_to\": %s", why.reason);
+        launch->report_to = strdup(text);
+        return launch->report_to ? 0 : fail_oom(e);
+}
+
 /* What user data says; borrowed from its JSON object. */
 struct said {
         json_object *document; /* owned; NULL: there is no user data, or it is blank */
@@ -92,11 +104,12 @@ static void said_done(struct said *s) {
 
 /* Outputs that user data does not set stay as they are. */
 static int parse_user_data(const char *text, size_t n, struct said *ret, struct launch *launch, struct error *e) {
-        json_object *ours = NULL, *hook = NULL;
+        json_object *ours = NULL, *hook = NULL, *report_to = NULL;
         const struct json_field fields[] = {
                 { "model", json_type_string, false, 1, 2048, "an s3:// URI", &ret->model },
                 { "inputs", json_type_object, false, 0, 0, "an object with a place for each input", &ret->inputs },
                 { "lifecycle_hook", json_type_object, false, 0, 0, "an object with group and name", &hook },
+                { "report_to", json_type_string, false, 1, 1024, "an s3:// URI of a prefix", &report_to },
         };
         int r;
 
@@ -112,8 +125,9 @@ static int parse_user_data(const char *text, size_t n, struct said *ret, struct 
         r = json_fields(ours, fields, ELEMENTS(fields), FAILURE_LAUNCH, subject, "sealboot", e);
         if (r < 0)
                 return r;
-        return lifecycle_hook_parse(hook, FAILURE_LAUNCH, subject, "sealboot.lifecycle_hook", &launch->hook_group,
-                                    &launch->hook_name, e);
+        r = lifecycle_hook_parse(hook, FAILURE_LAUNCH, subject, "sealboot.lifecycle_hook", &launch->hook_group,
+                                 &launch->hook_name, e);
+        return r < 0 || !report_to ? r : take_report_to(json_text(report_to), launch, e);
 }
 
 /* ---- the places */
@@ -237,5 +251,6 @@ void launch_done(struct launch *l) {
         }
         free(l->hook_group);
         free(l->hook_name);
+        free(l->report_to);
         *l = (struct launch) { 0 };
 }

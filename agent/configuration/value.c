@@ -13,6 +13,8 @@ int value_endpoint(const char *text, struct error *why) {
         return endpoint_parse(text, "endpoint", &unused, why);
 }
 
+enum { PREFIX_MAX = 900 }; /* of the 1024 bytes of a key; the rest is for the name of the object */
+
 int value_model(const char *text, struct error *why) {
         _cleanup_free_ char *bucket = NULL, *key = NULL;
         struct error inner = {};
@@ -20,6 +22,21 @@ int value_model(const char *text, struct error *why) {
         if (s3_parse_uri(text, FAILURE_CONFIG, &bucket, &key, &inner) == 0)
                 return 0;
         return fail(why, inner.failure, -EINVAL, text, "\"%.200s\": %s", text, inner.reason);
+}
+
+int value_prefix(const char *text, struct error *why) {
+        _cleanup_free_ char *bucket = NULL, *key = NULL;
+        struct error inner = {};
+
+        if (s3_parse_uri(text, FAILURE_CONFIG, &bucket, &key, &inner) < 0)
+                return fail(why, inner.failure, -EINVAL, text, "\"%.200s\": %s", text, inner.reason);
+        if (key[0] && key[strlen(key) - 1] != '/')
+                return fail(why, FAILURE_CONFIG, -EINVAL, text,
+                            "\"%.200s\" is not a prefix, which ends in a slash: s3://bucket/reports/", text);
+        if (strlen(key) > PREFIX_MAX)
+                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s...\" is longer than a key of S3 can be",
+                            text);
+        return 0;
 }
 
 int value_region(const char *text, struct error *why) {

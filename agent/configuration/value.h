@@ -9,6 +9,7 @@
 
 int value_endpoint(const char *text, struct error *why); /* a URL of a scheme, a host and a port */
 int value_model(const char *text, struct error *why);    /* an s3:// URI */
+int value_prefix(const char *text, struct error *why);   /* an s3:// URI of a bucket, or that ends in a slash */
 int value_region(const char *text, struct error *why);
 int value_path(const char *text, struct error *why);       /* an absolute path */
 int value_file(const char *text, struct error *why);       /* one that does not end in a slash */

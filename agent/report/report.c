@@ -9,13 +9,18 @@
 #include "basic/clock.h"
 #include "basic/encode.h"
 #include "basic/file.h"
+#include "report/metrics.h"
 
 struct report {
         char *path;
         pthread_mutex_t lock; /* several threads write to the report */
         json_object *root, *stages;
-        int64_t began_ns;
+        int64_t began_ms; /* by the time of day */
+        int64_t began_ns, written_ns;
+        bool ended; /* the outcome is in it */
 };
+
+enum { PROGRESS_PERIOD_MS = 1000 };
 
 /* With three decimals: the clocks are not more precise. */
 static json_object *number(double v) {
@@ -29,6 +34,7 @@ static int write_out(struct report *r, struct error *e) {
         const char *text = json_object_to_json_string_ext(r->root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
                                                                            JSON_C_TO_STRING_NOSLASHESCAPE);
 
+        r->written_ns = clock_ns();
         return text ? file_write(r->path, text, strlen(text), 0644, e) : fail_oom(e);
 }
 
@@ -40,13 +46,14 @@ int report_new(const char *path, struct report **ret, struct error *e) {
                 return fail_oom(e);
         pthread_mutex_init(&r->lock, NULL);
         r->began_ns = clock_ns();
+        r->began_ms = wall_clock_ms();
         r->path = strdup(path);
         r->root = json_object_new_object();
         if (!r->path || !r->root)
                 return fail_oom(e);
         report_text(r, "sealboot", SEALBOOT_VERSION);
         report_text(r, "outcome", "running");
-        report_put(r, "clock.realtime_ms", json_object_new_int64(wall_clock_ms()));
+        report_put(r, "clock.realtime_ms", json_object_new_int64(r->began_ms));
         report_put(r, "clock.since_boot_ms", json_object_new_int64(r->began_ns / NS_PER_MS));
         r->stages = json_object_new_array();
         report_put(r, "stages", r->stages);
@@ -68,6 +75,10 @@ void report_free(struct report *r) {
         free(r);
 }
 
+int64_t report_began_ms(const struct report *r) {
+        return r->began_ms;
+}
+
 void report_begin(struct report *r, const char *name) {
         json_object *stage = json_object_new_object();
 
@@ -75,6 +86,27 @@ void report_begin(struct report *r, const char *name) {
         pthread_mutex_lock(&r->lock);
         json_object_object_add(stage, "began_ms", number(clock_ms_since(r->began_ns)));
         json_object_array_add(r->stages, stage);
+        json_object_object_del(r->root, "progress"); /* of the stage before */
+        if (!r->ended)
+                (void) write_out(r, NULL); /* report_new() has shown that the file can be written */
+        pthread_mutex_unlock(&r->lock);
+}
+
+void report_progress(struct report *r, const char *doing, uint64_t bytes, uint64_t total) {
+        json_object *progress;
+
+        pthread_mutex_lock(&r->lock);
+        if (!r->ended && clock_ms_since(r->written_ns) >= PROGRESS_PERIOD_MS) {
+                progress = json_object_new_object();
+                json_object_object_add(progress, "doing", json_object_new_string(doing));
+                json_object_object_add(progress, "at_ms", number(clock_ms_since(r->began_ns)));
+                if (total > 0) {
+                        json_object_object_add(progress, "bytes", json_object_new_int64((int64_t) bytes));
+                        json_object_object_add(progress, "total", json_object_new_int64((int64_t) total));
+                }
+                json_object_object_add(r->root, "progress", progress);
+                (void) write_out(r, NULL);
+        }
         pthread_mutex_unlock(&r->lock);
 }
 
@@ -197,10 +229,54 @@ int report_write(struct report *r, struct error *e) {
         return k;
 }
 
+/* Metrics are for those who collect them: no boot fails for want of them. */
+static void write_metrics(struct report *r) {
+        static const char json[] = ".json";
+        size_t length = strlen(r->path), stem = length;
+        _cleanup_free_ char *path = NULL, *text = NULL;
+
+        if (length > strlen(json) && streq(r->path + length - strlen(json), json))
+                stem = length - strlen(json);
+        pthread_mutex_lock(&r->lock);
+        text = metrics_of_report(r->root);
+        pthread_mutex_unlock(&r->lock);
+        if (!text || asprintf(&path, "%.*s.prom", (int) stem, r->path) < 0) {
+                path = NULL;
+                return;
+        }
+        (void) file_write(path, text, strlen(text), 0644, NULL);
+}
+
+char *report_outline(struct report *r) {
+        const char *text = NULL;
+        json_object *copy = NULL, *model;
+        char *outline;
+
+        pthread_mutex_lock(&r->lock);
+        if (json_object_deep_copy(r->root, &copy, NULL) == 0) {
+                if (json_object_object_get_ex(copy, "model", &model))
+                        json_object_object_del(model, "files");
+                text = json_object_to_json_string_ext(copy, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+        }
+        outline = text ? strdup(text) : NULL;
+        json_object_put(copy);
+        pthread_mutex_unlock(&r->lock);
+        return outline;
+}
+
+/* From here on, no progress is written over the outcome. */
+static void end(struct report *r) {
+        pthread_mutex_lock(&r->lock);
+        r->ended = true;
+        json_object_object_del(r->root, "progress");
+        pthread_mutex_unlock(&r->lock);
+}
+
 int report_close(struct report *r, const struct error *failure, struct error *e) {
         struct rusage usage;
         int64_t peak;
 
+        end(r);
         report_text(r, "outcome", failure ? "failed" : "published");
         report_put(r, "duration_ms", number(clock_ms_since(r->began_ns)));
         if (peak_memory_kib(&peak) == 0)
@@ -212,5 +288,6 @@ int report_close(struct report *r, const struct error *failure, struct error *e)
         if (failure)
                 put_failure(r, failure);
         journal_end(r, failure);
+        write_metrics(r);
         return report_write(r, e);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The boot report: what a boot did, when, and how it ended. It is written as JSON, for alarms and people; `sealboot
- * doctor` reads it. The journal gets one structured entry at the end of each stage and one at the end of the boot, each
- * with a message id. sealboot-agent(8), "BOOT REPORT", describes the keys. */
+/* The boot report: what a boot did, when, and how it ended. It is written as JSON, for alarms and people: when the boot
+ * begins, at the beginning of each stage, about once a second while data moves, and at the end. So a running boot can
+ * be watched (`sealboot status`); `sealboot doctor` explains one that failed. The journal gets one structured entry at
+ * the end of each stage and one at the end of the boot, each with a message id. sealboot-agent(8), "BOOT REPORT",
+ * describes the keys. */
 
 #include <json-c/json.h>
 
@@ -19,17 +21,29 @@ int report_new(const char *path, struct report **ret, struct error *e);
 void report_free(struct report *r);
 DEFINE_CLEANUP(struct report *, report_free, report_freep)
 
+/* When the boot began, by the time of day. */
+int64_t report_began_ms(const struct report *r);
+
 /* Stages may overlap. A stage may begin again after its end. The end of a stage that has not begun does nothing. `name`
  * is a literal. `bytes` 0: the stage has no rate. */
 void report_begin(struct report *r, const char *name);
 void report_end(struct report *r, const char *name, uint64_t bytes);
+
+/* What the boot does at this moment, and how far it is; `total` 0: no data moves. Written to the file at most once a
+ * second, and not after the end. From any thread. */
+void report_progress(struct report *r, const char *doing, uint64_t bytes, uint64_t total);
 
 /* Puts a value at a place such as "model" or "kms.request_id". The report owns the value then. */
 void report_put(struct report *r, const char *place, json_object *value);
 void report_text(struct report *r, const char *place, const char *text);
 void report_hex(struct report *r, const char *place, const char *prefix, const uint8_t *data, size_t n);
 
-/* Ends the report and writes it. `failure` NULL: the model is published. */
+/* Ends the report and writes it, and beside it the same as metrics (metrics.h) in a file whose name ends in ".prom"
+ * instead of ".json". `failure` NULL: the model is published. */
 int report_close(struct report *r, const struct error *failure, struct error *e);
 /* Writes the report again, with the values that were added after its end. */
 int report_write(struct report *r, struct error *e);
+
+/* The report for others than this instance, as JSON text; NULL: out of memory. It leaves out "model.files": names,
+ * sizes and digests of the files are in the sealed manifest, which the operator of the instance cannot read. */
+char *report_outline(struct report *r);

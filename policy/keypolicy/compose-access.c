@@ -6,22 +6,37 @@
 #include "keypolicy/compose.h"
 #include "keypolicy/policy-json.h"
 
+static int check_name(const char *bucket, const char *prefix, struct error *e) {
+        if (!strpbrk(bucket, "*?") && !(prefix && strpbrk(prefix, "*?$")))
+                return 0;
+        return fail(e, FAILURE_USAGE, -EINVAL, prefix ?: bucket,
+                    "it holds a character that S3 policies read as a wildcard");
+}
+
+/* The partition of the ARNs that were given: "aws", "aws-cn". */
+static void partition_of(const struct composition *c, char ret[static 16]) {
+        const char *arn = c->key ?: c->principals.n > 0 ? c->principals.items[0] : "";
+        const char *partition = strncmp(arn, "arn:", 4) == 0 ? arn + 4 : "aws";
+
+        snprintf(ret, 16, "%.*s", (int) strcspn(partition, ":"), partition);
+}
+
 /* The objects below the prefix. A prefix without a slash at its end may also be an object itself, but does not stand
  * for other names that begin like it. */
 static int list_objects(const struct composition *c, json_object **ret, struct error *e) {
-        const char *arn = c->key ?: c->principals.n > 0 ? c->principals.items[0] : "";
-        const char *partition = strncmp(arn, "arn:", 4) == 0 ? arn + 4 : "aws";
         _cleanup_free_ char *one = NULL, *below = NULL;
         const char *both[2];
+        char partition[16];
         size_t n;
+        int r;
 
         if (!c->bucket)
                 return fail(e, FAILURE_USAGE, -EINVAL, "policy", "no --model s3://BUCKET/PREFIX/ was given");
-        if (strpbrk(c->bucket, "*?") || (c->prefix && strpbrk(c->prefix, "*?$")))
-                return fail(e, FAILURE_USAGE, -EINVAL, c->prefix ?: c->bucket,
-                            "it holds a character that S3 policies read as a wildcard");
-        if (asprintf(&one, "arn:%.*s:s3:::%s/%s", (int) strcspn(partition, ":"), partition, c->bucket,
-                     c->prefix ?: "") < 0) {
+        r = check_name(c->bucket, c->prefix, e);
+        if (r < 0)
+                return r;
+        partition_of(c, partition);
+        if (asprintf(&one, "arn:%s:s3:::%s/%s", partition, c->bucket, c->prefix ?: "") < 0) {
                 one = NULL;
                 return fail_oom(e);
         }
@@ -36,10 +51,32 @@ static int list_objects(const struct composition *c, json_object **ret, struct e
         return 0;
 }
 
+static int allow_reports(const struct composition *c, json_object *statements, struct error *e) {
+        static const char *const put[] = { "s3:PutObject" };
+        _cleanup_free_ char *below = NULL;
+        char partition[16];
+        json_object *s;
+        int r;
+
+        if (!c->report_bucket)
+                return 0;
+        r = check_name(c->report_bucket, c->report_prefix, e);
+        if (r < 0)
+                return r;
+        partition_of(c, partition);
+        if (asprintf(&below, "arn:%s:s3:::%s/%s*", partition, c->report_bucket, c->report_prefix ?: "") < 0) {
+                below = NULL;
+                return fail_oom(e);
+        }
+        s = policy_add_statement(statements, "StoreBootReports", "Allow", NULL, put, ELEMENTS(put));
+        policy_add_text(s, "Resource", below);
+        return 0;
+}
+
 int compose_role_policy(const struct composition *c, json_object **ret, struct error *e) {
         static const char *const get[] = { "s3:GetObject" }, *const decrypt[] = { "kms:Decrypt" };
-        _cleanup_json_ json_object *read = NULL;
-        json_object *o, *statements, *s;
+        _cleanup_json_ json_object *read = NULL, *o = NULL;
+        json_object *statements, *s;
         int r;
 
         if (!c->key)
@@ -55,7 +92,10 @@ int compose_role_policy(const struct composition *c, json_object **ret, struct e
         policy_add_text(s, "Resource", c->key);
         s = policy_add_statement(statements, "ReadSealedModels", "Allow", NULL, get, ELEMENTS(get));
         policy_add(s, "Resource", TAKE(read));
-        *ret = o;
+        r = allow_reports(c, statements, e);
+        if (r < 0)
+                return r;
+        *ret = TAKE(o);
         return 0;
 }
 

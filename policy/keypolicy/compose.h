@@ -22,9 +22,11 @@ struct composition {
         struct names context;        /* NAME=VALUE that the model was sealed with */
         const char *key;             /* ARN, for the role's policy */
         const char *bucket, *prefix; /* of the sealed model, for the role's and the bucket's policy */
-        bool one_shot;               /* release only before a model is measured: PCR15 is zeros */
-        bool secure_boot;            /* the references' PCR7 is the value of Secure Boot on */
-        bool allow_unattested;       /* leave out the Deny for everyone but the accepted images */
+        const char *report_bucket,
+                *report_prefix; /* where instances store boot reports, for the role's policy; or NULL */
+        bool one_shot;          /* release only before a model is measured: PCR15 is zeros */
+        bool secure_boot;       /* the references' PCR7 is the value of Secure Boot on */
+        bool allow_unattested;  /* leave out the Deny for everyone but the accepted images */
 };
 
 /* FAILURE_POLICY for a principal with a wildcard. `what`: "administrator", for the error. */

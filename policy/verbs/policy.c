@@ -2,6 +2,8 @@
 
 /* sealboot policy: writes key policies; `policy check` and `policy diff` have files of their own. */
 
+#include "aws/s3.h"
+#include "configuration/value.h"
 #include "keypolicy/compose.h"
 #include "keypolicy/key-policy.h"
 #include "measure/inputs.h"
@@ -11,7 +13,7 @@
 struct arguments {
         struct composition c;
         const char *target;
-        char *bucket;
+        char *bucket, *report_bucket, *report_prefix;
         uint8_t pcr2[SHA384_SIZE];
         bool has_pcr2, json;
 };
@@ -24,6 +26,8 @@ static void arguments_done(struct arguments *a) {
         free(a->c.openers.items);
         free(a->c.context.items);
         free(a->bucket);
+        free(a->report_bucket);
+        free(a->report_prefix);
 }
 #define _cleanup_arguments_ _cleanup_(arguments_done)
 
@@ -58,6 +62,24 @@ static int set_model(void *arguments, const struct option_row *row, char *url, s
                 return fail_oom(e);
         a->c.bucket = a->bucket;
         a->c.prefix = *slash ? slash + 1 : "";
+        return 0;
+}
+
+static int set_report_to(void *arguments, const struct option_row *row, char *url, struct error *e) {
+        struct arguments *a = arguments;
+        struct error why = {};
+        char *bucket, *prefix;
+
+        (void) row;
+        /* As the agent checks its own "report_to". */
+        if (value_prefix(url, &why) < 0)
+                return fail(e, FAILURE_USAGE, -EINVAL, url, "--report-to: %s", why.reason);
+        if (s3_parse_uri(url, FAILURE_USAGE, &bucket, &prefix, e) < 0)
+                return -EINVAL;
+        free(a->report_bucket);
+        free(a->report_prefix);
+        a->c.report_bucket = a->report_bucket = bucket;
+        a->c.report_prefix = a->report_prefix = prefix;
         return 0;
 }
 
@@ -103,6 +125,8 @@ static const struct option_row option_rows[] = {
         { 0, "key", "ARN", "the KMS key, for the role's policy", OPTION_TEXT(struct arguments, c.key) },
         { 0, "model", "s3://BUCKET/PREFIX/", "the sealed models, for the role's and the bucket's policy",
           OPTION_CALL_WHOLE(set_model, 0) },
+        { 0, "report-to", "s3://BUCKET/PREFIX/", "where instances store their boot reports, for the role's policy",
+          OPTION_CALL_WHOLE(set_report_to, 0) },
         { 0, "json", NULL, "print one object with every policy for which there are enough options, on one line",
           OPTION_FLAG(struct arguments, json) },
         OPTION_HELP,

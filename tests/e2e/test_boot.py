@@ -242,7 +242,7 @@ def test_no_library_reads_the_environment(boot, tmp_path):
     result = boot.run(wrapper=("env", *variables))
     check_published(boot, result, {"model": b"GGUF"})
     assert result.stderr == ""
-    assert {p.name for p in tmp_path.iterdir()} == before | {"agent.json", "report.json", "measure.log"}
+    assert {p.name for p in tmp_path.iterdir()} == before | {"agent.json", "report.json", "report.prom", "measure.log"}
 
 
 def test_authorities_of_the_environment_are_not_trusted(boot):

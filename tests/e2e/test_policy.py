@@ -324,6 +324,11 @@ def test_role_and_bucket(run, image):
     role = json.loads(run("--for", "role", "--key", KEY, *model).stdout)
     assert [(s["Action"], s["Resource"]) for s in role["Statement"]] == [
         ("kms:Decrypt", KEY), ("s3:GetObject", "arn:aws:s3:::models/llama/*")]
+    more = json.loads(run("--for", "role", "--key", KEY, *model, "--report-to", "s3://ops/reports/").stdout)
+    assert more["Statement"][2] == {"Sid": "StoreBootReports", "Effect": "Allow", "Action": "s3:PutObject",
+                                    "Resource": "arn:aws:s3:::ops/reports/*"}
+    refused = run("--for", "role", "--key", KEY, *model, "--report-to", "s3://ops/reports")
+    assert refused.returncode == USAGE and "ends in a slash" in refused.stderr
     bucket = json.loads(run("--for", "bucket", "--principal", ROLE, *model).stdout)
     assert bucket["Statement"][0]["Principal"] == {"AWS": ROLE} and bucket["Statement"][1]["Effect"] == "Deny"
     everything = json.loads(run("--reference", image, *WHO, "--key", KEY, *model, "--json").stdout)

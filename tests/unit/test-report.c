@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 
 #include "basic/json.h"
+#include "basic/clock.h"
+#include "report/metrics.h"
 #include "report/report.h"
 #include "tree.h"
 
@@ -246,6 +248,92 @@ static void test_threads(void **state) {
         assert_int_equal(json_object_object_length(find(o, "values.h")), ROUNDS);
 }
 
+/* A reader of the file sees each stage as soon as it begins, how far the transfer is, and nothing of that at the end.
+ */
+static void test_a_running_boot_can_be_watched(void **state) {
+        struct place *p = *state;
+        json_object *o;
+        struct error e = {};
+
+        report_begin(p->report, "unseal");
+        o = load(p);
+        assert_text(o, "outcome", "running");
+        assert_text(stage(o, 0), "name", "unseal");
+        assert_null(find(o, "progress"));
+        json_object_put(o);
+
+        report_progress(p->report, "unsealing", 1, 4); /* too soon after the stage's beginning */
+        o = load(p);
+        assert_null(find(o, "progress"));
+        json_object_put(o);
+        clock_sleep_ms(1001);
+        report_progress(p->report, "unsealing", 3, 4);
+        o = load(p);
+        assert_text(o, "progress.doing", "unsealing");
+        assert_int_equal(json_object_get_int64(find(o, "progress.bytes")), 3);
+        assert_int_equal(json_object_get_int64(find(o, "progress.total")), 4);
+        assert_true(json_object_get_double(find(o, "progress.at_ms")) >= 1000);
+        json_object_put(o);
+
+        assert_ok(report_close(p->report, NULL, &e), &e);
+        report_progress(p->report, "late", 4, 4);
+        report_begin(p->report, "late");
+        o = load(p);
+        assert_text(o, "outcome", "published");
+        assert_null(find(o, "progress"));
+        json_object_put(o);
+}
+
+static void test_the_outline_has_no_files(void **state) {
+        struct place *p = *state;
+        _cleanup_free_ char *text = NULL;
+
+        report_text(p->report, "model.name", "m");
+        report_put(p->report, "model.files", json_object_new_array());
+        text = report_outline(p->report);
+        assert_non_null(strstr(text, "\"name\":\"m\""));
+        assert_null(strstr(text, "files"));
+        assert_null(strchr(text, '\n'));
+}
+
+static char *metrics(const char *json) {
+        json_object *o = json_tokener_parse(json);
+        char *text = metrics_of_report(o);
+
+        json_object_put(o);
+        assert_non_null(text);
+        return text;
+}
+
+/* What a report may hold that is no number, and what a label must not hold as it is. */
+static void test_metrics_of_any_report(void **state) {
+        static const struct {
+                const char *json, *has, *lacks;
+        } table[] = {
+                { "{}", "sealboot_boot_published 0\n", "duration" },
+                { "[]", "sealboot_boot_published 0\n", "duration" },
+                { "{\"outcome\": \"published\", \"duration_ms\": 1500}", "sealboot_boot_duration_seconds 1.5\n",
+                  "exit_code" },
+                { "{\"duration_ms\": \"1500\"}", "published 0\n", "duration" },
+                { "{\"duration_ms\": {}, \"clock\": 3}", "published 0\n", "duration" },
+                { "{\"model\": {\"name\": \"a\\\"b\\\\c\\nd\"}}", "model=\"a\\\"b\\\\c?d\"", "\nd" },
+                { "{\"stages\": [{\"name\": \"kms\", \"duration_ms\": 500}, {\"name\": \"kms\", \"duration_ms\": "
+                  "250}]}",
+                  "sealboot_boot_stage_duration_seconds{stage=\"kms\"} 0.75\n", "0.25" },
+                { "{\"stages\": [1, {}, {\"name\": 3}, {\"name\": \"\"}, {\"name\": \"x\"}]}", "{stage=\"x\"} 0\n",
+                  "stage=\"\"" },
+                { "{\"stages\": {\"name\": \"x\"}}", "published 0\n", "stage=" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                _cleanup_free_ char *text = metrics(table[i].json);
+
+                if (!strstr(text, table[i].has) || strstr(text, table[i].lacks))
+                        fail_msg("%s:\n%s", table[i].json, text);
+        }
+}
+
 int main(void) {
 #define WITH_REPORT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
@@ -257,6 +345,9 @@ int main(void) {
                 WITH_REPORT(test_failed),
                 WITH_REPORT(test_end_that_cannot_be_written),
                 WITH_REPORT(test_threads),
+                WITH_REPORT(test_a_running_boot_can_be_watched),
+                WITH_REPORT(test_the_outline_has_no_files),
+                cmocka_unit_test(test_metrics_of_any_report),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
