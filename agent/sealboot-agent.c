@@ -20,6 +20,7 @@ static int boot(struct boot *b, struct error *e) {
                 boot_begin_recipient, /* a thread makes the RSA key pair, until boot_release() waits for it */
                 boot_open_tpm,        /* PCR15 is zero: no model was loaded since power-on */
                 boot_locate,          /* IMDSv2: which model, which Region, whose credentials */
+                boot_await_service,   /* IMDSv2: an instance of a stopped warm pool waits here, without a model */
                 boot_prefetch,        /* S3: the sealed header; ciphertext begins to arrive */
                 boot_identify,        /* IMDSv2: which instance, while the RSA key pair is being made */
                 boot_release,         /* NitroTPM attestation document -> KMS -> data key, for this key pair only */
@@ -169,7 +170,8 @@ static int run(struct boot *b, struct error *e) {
 
 int main(int argc, char *argv[]) {
         /* Static, since the thread that waits for SIGTERM outlives this function. */
-        static struct boot b = { .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
+        static struct boot b = { .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
+                                 .services.identifying = PTHREAD_MUTEX_INITIALIZER };
         static const char *const environment[] = { "NOTIFY_SOCKET", NULL };
         struct arguments a = { 0 };
         struct error e = { 0 };

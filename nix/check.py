@@ -486,6 +486,7 @@ WHOLE = {
     "connections": 9,
     "lifecycle_hook": {"group": "g", "name": "n"},
     "kms_deadline_seconds": 30,
+    "heartbeat_seconds": 10,
     "allow_any_iv": True,
     "use_fips_endpoint": True,
     "use_dualstack_endpoint": True,

@@ -55,6 +55,8 @@ let
     workers = key (types.ints.between 1 1024) "Threads that decrypt; by default one for each CPU.";
     connections = key (types.ints.between 1 1024) "Connections to S3; by default chosen by the number of CPUs.";
     kms_deadline_seconds = key (types.ints.between 1 3600) "How long to try to get the data key.";
+    heartbeat_seconds = key (types.ints.between 1 3600)
+      "How often to start the timeout of the lifecycle hook anew while the model is loaded.";
     use_fips_endpoint = key types.bool "Whether to use AWS's FIPS endpoints for KMS, S3 and Auto Scaling.";
     use_dualstack_endpoint = key types.bool "Whether to use AWS's endpoints that have IPv6 addresses, too.";
     allow_any_iv = key types.bool

@@ -292,18 +292,45 @@ int imds_region(struct imds *imds, char **ret, struct error *e) {
         return 0;
 }
 
-int imds_lifecycle_state(struct imds *imds, char **ret, struct error *e) {
+int imds_lifecycle_state(struct imds *imds, enum lifecycle_state *ret, struct error *e) {
         struct imds_get get = { .imds = imds,
                                 .path = "/latest/meta-data/autoscaling/target-lifecycle-state",
+                                .max = TEXT_MAX,
                                 .may_be_absent = true };
-        _cleanup_free_ char *state = NULL;
+        _cleanup_http_call_ struct http_call *call = NULL;
+        const char *text;
+        size_t n;
         int r;
 
-        r = get_name(&get, &state, e);
+        r = imds_fetch(&get, &call, e);
         if (r < 0)
                 return r;
-        *ret = TAKE(state);
-        return 0;
+        if (!call) {
+                *ret = LIFECYCLE_NONE;
+                return 0;
+        }
+        text = http_call_text(call, &n);
+        return lifecycle_state_parse(text, n, http_call_subject(call), ret, e);
+}
+
+int imds_interruption(struct imds *imds, struct interruption *ret, struct error *e) {
+        struct imds_get get = {
+                .imds = imds, .path = "/latest/meta-data/spot/instance-action", .max = TEXT_MAX, .may_be_absent = true
+        };
+        _cleanup_http_call_ struct http_call *call = NULL;
+        const char *text;
+        size_t n;
+        int r;
+
+        r = imds_fetch(&get, &call, e);
+        if (r < 0)
+                return r;
+        if (!call) {
+                *ret = (struct interruption) {};
+                return 0;
+        }
+        text = http_call_text(call, &n);
+        return interruption_parse(text, n, http_call_subject(call), ret, e);
 }
 
 int imds_user_data(struct imds *imds, bool required, uint8_t **ret, size_t *ret_n, struct error *e) {

@@ -8,6 +8,7 @@
 
 #include "aws/credentials.h"
 #include "aws/http.h"
+#include "aws/notice.h"
 
 #define IMDS_ENDPOINT "http://169.254.169.254"
 
@@ -28,8 +29,10 @@ int imds_region(struct imds *imds, char **ret, struct error *e);
 int imds_user_data(struct imds *imds, bool required, uint8_t **ret, size_t *ret_n, struct error *e);
 /* The present credentials of the instance's role. */
 int imds_credentials(struct imds *imds, struct credentials **ret, struct error *e);
-/* The Auto Scaling target lifecycle state ("InService"); without an Auto Scaling group: success and *ret NULL. */
-int imds_lifecycle_state(struct imds *imds, char **ret, struct error *e);
+/* Where Auto Scaling moves the instance; LIFECYCLE_NONE if the service knows of nothing. */
+int imds_lifecycle_state(struct imds *imds, enum lifecycle_state *ret, struct error *e);
+/* The interruption of a Spot instance; ret->action NULL if none is announced. */
+int imds_interruption(struct imds *imds, struct interruption *ret, struct error *e);
 
 /* From the instance identity document, which is not verified: nothing that decides security comes from it. */
 struct imds_identity {

@@ -15,6 +15,10 @@ static const struct failure_info failures[] = {
         { FAILURE_STOPPED, "stopped", "stopped by a signal",
           "Nothing was published. If nobody stopped it, systemd's start timeout did: see TimeoutStartSec=.",
           "3065f48cc5424a53a0abbd4409eba837" },
+        { FAILURE_RETIRED, "retired", "the instance is being taken away",
+          "Nothing was published, and there is nothing to do on this instance: see the activity history of the Auto "
+          "Scaling group, or the Spot interruption notice.",
+          "cc12021610c6427ab1ab5b19a9736afd" },
         { FAILURE_CONFIG, "config", "the measured configuration is not valid",
           "Correct the file in the image recipe and rebuild the image: it is on the verity root and cannot be changed "
           "on the instance.",
@@ -34,6 +38,11 @@ static const struct failure_info failures[] = {
         { FAILURE_NETWORK, "network", "an AWS endpoint could not be reached",
           "Check route, security group, VPC endpoints and DNS for the endpoint named above.",
           "0b66eb4781e943fcbec4a87c388c52e4" },
+        { FAILURE_HIBERNATION, "hibernation", "an instance that is to be hibernated gets no model",
+          "Hibernation writes memory, and with it the model, to an EBS volume. Give the warm pool the PoolState "
+          "Stopped "
+          "or Running.",
+          "4fce5a1edfc543819a74ff2b69983fa6" },
         { FAILURE_TPM_ABSENT, "tpm-absent", "no TPM",
           "Start an instance type with NitroTPM from an AMI registered with --tpm-support v2.0.",
           "70faf9635dd84074b203a2c49f26b033" },

@@ -20,6 +20,7 @@ enum failure {
         FAILURE_INTERNAL = 1, /* out of memory, a bug */
         FAILURE_USAGE = 2,    /* the command line */
         FAILURE_STOPPED = 3,  /* a signal stopped the program */
+        FAILURE_RETIRED = 4,  /* the instance is being terminated, stopped or interrupted */
 
         FAILURE_CONFIG = 10,      /* measured configuration */
         FAILURE_LAUNCH = 11,      /* user data, the operator's launch parameters */
@@ -27,6 +28,7 @@ enum failure {
         FAILURE_CREDENTIALS = 13, /* no role, no or expired credentials */
         FAILURE_CLOCK = 14,       /* the clock of this machine is wrong */
         FAILURE_NETWORK = 15,     /* name, connection, TLS */
+        FAILURE_HIBERNATION = 16, /* the instance is to be hibernated: its memory would be written to a disk */
 
         FAILURE_TPM_ABSENT = 20,
         FAILURE_TPM_BUSY = 21,

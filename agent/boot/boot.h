@@ -6,7 +6,9 @@
  * boot for the steps after it. */
 
 #include <pthread.h>
+#include <stdatomic.h>
 
+#include "aws/autoscaling.h"
 #include "aws/imds.h"
 #include "aws/kms.h"
 #include "aws/s3.h"
@@ -37,6 +39,7 @@ struct boot_services {
         struct s3 *s3;
         struct kms *kms;
         char *region;
+        pthread_mutex_t identifying;
         char instance_id[32]; /* "": the metadata service has not answered yet */
 };
 
@@ -75,6 +78,25 @@ struct boot_input {
         size_t *file_of;   /* the pipeline's index of each file of the model */
 };
 
+/* Auto Scaling: where it moves this instance, and the hook that holds it meanwhile. */
+struct boot_lifecycle {
+        enum lifecycle_state state; /* as the metadata service said last, to the main thread */
+        atomic_bool idle;           /* the agent only waits for Auto Scaling: a stop is no failure */
+};
+
+/* The thread that sends the hook's heartbeats, and looks for notices that the instance is being taken away. */
+struct boot_keeper {
+        pthread_t thread;
+        bool started; /* not joined yet */
+        pthread_mutex_t lock;
+        pthread_cond_t wake;
+        bool ended;
+        struct imds *imds; /* of its own: one attempt for each answer */
+        int64_t next_beat_ns, last_beat_ns, next_look_ns;
+        unsigned beats;
+        bool refused; /* a heartbeat was, and this was told */
+};
+
 struct boot_sealed {
         struct launch launch;
         struct boot_input inputs[INPUTS_MAX]; /* in the order in which they are measured */
@@ -96,6 +118,8 @@ struct boot {
         struct boot_recipient recipient;
         struct boot_evidence evidence;
         struct boot_sealed sealed;
+        struct boot_lifecycle lifecycle;
+        struct boot_keeper keeper;
         const char *published; /* the path; owned by the hand-off */
 
         /* SIGTERM waits for it: held while an NV index is defined, and from boot_fix_outcome() on. Recursive. */
@@ -108,6 +132,7 @@ int boot_configure(struct boot *b, struct error *e);
 int boot_begin_recipient(struct boot *b, struct error *e);
 int boot_open_tpm(struct boot *b, struct error *e);
 int boot_locate(struct boot *b, struct error *e);
+int boot_await_service(struct boot *b, struct error *e);
 int boot_prefetch(struct boot *b, struct error *e);
 int boot_identify(struct boot *b, struct error *e);
 int boot_release(struct boot *b, struct error *e);
@@ -142,6 +167,14 @@ void boot_report_text(struct boot *b, const struct boot_input *in, const char *w
 /* Wipes the data keys; frees the inputs. */
 void boot_forget_inputs(struct boot *b);
 void boot_inputs_done(struct boot *b);
+/* Starts the thread of struct boot_keeper; tells it to end, as soon as the hook is completed. The last waits for it. */
+int boot_keep(struct boot *b, struct error *e);
+void boot_stop_keeping(struct boot *b);
+void boot_keeper_done(struct boot *b);
+/* Whether the state lets a model be loaded: *ret_wait when not now. Otherwise the reason why this boot ends. */
+int boot_judge_state(enum lifecycle_state state, bool *ret_wait, struct error *e);
+/* How often the metadata service is asked for news. */
+unsigned boot_look_ms(const struct boot *b);
 /* Shows the text in STATUS=, and extends the service manager's timeout. From any thread. */
 void boot_status(const char *format, ...) _printf_(1, 2);
 
@@ -154,12 +187,20 @@ void boot_report_failure(struct boot *b, const struct error *failure);
 /* The end of a boot, with the lifecycle hook. Each returns the exit code. */
 int boot_failed(struct boot *b, const struct error *failure);
 int boot_succeeded(struct boot *b);
-/* Completes the Auto Scaling lifecycle hook, if there is one: CONTINUE, or ABANDON. Call after the outcome is reported.
- * A failure here does not change it, and is only told: on the console and in the report. */
-void boot_complete_hook(struct boot *b, bool proceed);
+/* Completes the Auto Scaling lifecycle hook, if there is one: CONTINUE if `failure` is NULL, else ABANDON, whose reason
+ * the console, the journal and the report tell. Call after the outcome is reported. A failure here does not change it,
+ * and is only told. */
+void boot_complete_hook(struct boot *b, const struct error *failure);
 /* Stores a copy of the boot report in S3, if "report_to" asks for it. Call last: neither the outcome nor the hook waits
  * for it. A failure is only told: on the console and in the report. */
 void boot_send_report(struct boot *b);
+/* The hook to complete; false: there is none. Borrowed from b. */
+bool boot_find_hook(const struct boot *b, struct lifecycle_hook *ret);
+/* After a model was published in a warm pool whose instances run: waits for the instance to go into service, and
+ * completes the hook that holds it then. Otherwise returns at once. */
+void boot_leave_warm_pool(struct boot *b);
+/* Ends the process as a failure, from any thread that holds `critical`: removes plaintext, and tells. */
+_Noreturn void boot_abort(struct boot *b, const struct error *failure);
 /* Frees everything; removes plaintext that was not published. */
 void boot_done(struct boot *b);
 

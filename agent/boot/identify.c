@@ -4,7 +4,7 @@
 
 #include "boot/boot.h"
 
-static void identify(struct boot *b, bool required) {
+static void ask(struct boot *b, bool required) {
         struct imds_identity id;
 
         if (b->services.instance_id[0] || imds_identity(b->services.imds, required, &id, NULL) < 0)
@@ -15,6 +15,13 @@ static void identify(struct boot *b, bool required) {
         report_text(b->report, "identity.instance_type", id.instance_type);
         report_text(b->report, "identity.image_id", id.image_id);
         report_text(b->report, "identity.region", id.region);
+}
+
+/* Called by the boot, and by the thread that sends heartbeats. */
+static void identify(struct boot *b, bool required) {
+        pthread_mutex_lock(&b->services.identifying);
+        ask(b, required);
+        pthread_mutex_unlock(&b->services.identifying);
 }
 
 /* A boot does not need the answer, so it does not fail without one. */

@@ -40,6 +40,16 @@ static int find_models(struct boot *b, struct error *e) {
         return boot_each_input(b, name_source, e);
 }
 
+/* Last, so that a state that is not understood can still be told to the hook that user data names. */
+static int find_state(struct boot *b, struct error *e) {
+        int r;
+
+        r = imds_lifecycle_state(b->services.imds, &b->lifecycle.state, e);
+        if (r == 0 && b->lifecycle.state != LIFECYCLE_NONE)
+                report_text(b->report, "lifecycle.target", lifecycle_state_name(b->lifecycle.state));
+        return r;
+}
+
 int boot_ask_metadata(struct boot *b, struct error *e) {
         struct boot_services *s = &b->services;
         int r;
@@ -54,7 +64,10 @@ int boot_ask_metadata(struct boot *b, struct error *e) {
         r = find_region(b, e);
         if (r < 0)
                 return r;
-        return find_models(b, e);
+        r = find_models(b, e);
+        if (r < 0)
+                return r;
+        return find_state(b, e);
 }
 
 struct service_access boot_access(const struct boot *b, const char *url) {

@@ -53,9 +53,10 @@ static void forget_keys(struct boot *b) {
 
 int boot_failed(struct boot *b, const struct error *failure) {
         boot_fix_outcome(b);
+        boot_stop_keeping(b);
         boot_report_failure(b, failure);
         forget_keys(b);
-        boot_complete_hook(b, false);
+        boot_complete_hook(b, failure);
         boot_send_report(b);
         notify_failure(failure); /* once more: the hook's attempts have replaced the text */
         return (int) failure->failure;
@@ -71,8 +72,10 @@ int boot_succeeded(struct boot *b) {
         sd_notifyf(0, "READY=1\nSTATUS=Model published at %s", b->published);
         printf(PROGRAM ": %s %s published at %s\n", boot_subject(b), b->config->several ? "are" : "is", b->published);
         fflush(stdout);
-        boot_complete_hook(b, true);
+        boot_complete_hook(b, NULL);
+        boot_stop_keeping(b);
         boot_send_report(b);
+        boot_leave_warm_pool(b);
         sd_notifyf(0, "STATUS=Model published at %s", b->published);
         return 0;
 }
@@ -80,6 +83,7 @@ int boot_succeeded(struct boot *b) {
 void boot_done(struct boot *b) {
         struct boot_services *s = &b->services;
 
+        boot_keeper_done(b);
         forget_keys(b);
         boot_inputs_done(b);
         free(b->evidence.document);

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 
+#include "basic/clock.h"
 #include "boot/boot.h"
 
 static void fill_stop_signals(sigset_t *set) {
@@ -11,6 +12,31 @@ static void fill_stop_signals(sigset_t *set) {
         sigaddset(set, SIGTERM);
         sigaddset(set, SIGINT);
         sigaddset(set, SIGHUP);
+}
+
+_Noreturn void boot_abort(struct boot *b, const struct error *failure) {
+        boot_report_failure(b, failure);
+        if (b->handoff)
+                handoff_discard(b->handoff);
+        if (failure->failure != FAILURE_STOPPED) {
+                boot_complete_hook(b, failure);
+                boot_send_report(b);
+        }
+        _exit((int) failure->failure);
+}
+
+/* Takes `critical`. While the agent only waits for Auto Scaling, the process ends here instead. */
+static void await_turn(struct boot *b) {
+        while (pthread_mutex_trylock(&b->critical) != 0) {
+                if (atomic_load(&b->lifecycle.idle))
+                        break;
+                clock_sleep_ms(50);
+        }
+        if (!atomic_load(&b->lifecycle.idle))
+                return;
+        printf("sealboot-agent: stopped while the instance was in the warm pool\n");
+        fflush(stdout);
+        _exit(0);
 }
 
 /* A thread of its own waits for the signals, so that no step has to look for them. A signal ends the process here:
@@ -24,13 +50,10 @@ static void *wait_for_stop(void *userdata) {
         fill_stop_signals(&set);
         if (sigwait(&set, &which) != 0)
                 return NULL;
-        pthread_mutex_lock(&b->critical);
+        await_turn(b);
         fail(&e, FAILURE_STOPPED, -EINTR, boot_subject(b),
              "it was stopped by signal %d (%s) before the model was complete", which, strsignal(which));
-        boot_report_failure(b, &e);
-        if (b->handoff)
-                handoff_discard(b->handoff);
-        _exit((int) e.failure);
+        boot_abort(b, &e);
 }
 
 int boot_catch_stop(struct boot *b) {

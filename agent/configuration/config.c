@@ -91,6 +91,8 @@ static const struct setting settings[] = {
         SETTING_NUMBER(connections, 1024),
         SETTING(kms_deadline_seconds, json_type_int, 1, 3600, "1 to 3600", setting_seconds,
                 .offset = offsetof(struct config, kms_deadline_ms)),
+        SETTING(heartbeat_seconds, json_type_int, 1, 3600, "1 to 3600", setting_seconds,
+                .offset = offsetof(struct config, heartbeat_ms)),
         SETTING_FLAG(allow_any_iv, IN_CONFIG),
 };
 _Static_assert(ELEMENTS(settings) <= SETTINGS_MAX, "settings_take() has too little room");
@@ -137,6 +139,7 @@ int config_parse(const char *text, size_t n, const char *subject, struct config 
         if (!c)
                 return fail_oom(e);
         c->kms_deadline_ms = 60 * 1000;
+        c->heartbeat_ms = 30 * 1000;
         c->n_inputs = 1;
         c->inputs[0].required = true;
         r = json_parse(text, n, FAILURE_CONFIG, subject, &o, e);

@@ -52,6 +52,7 @@ struct config {
         char *report, *report_to;      /* report_to: s3:// URI of a prefix that a copy goes to, or NULL */
         unsigned workers, connections; /* 0: chosen */
         unsigned kms_deadline_ms;
+        unsigned heartbeat_ms; /* of the lifecycle hook */
         bool allow_any_iv;
 };
 

@@ -229,6 +229,23 @@ int report_write(struct report *r, struct error *e) {
         return k;
 }
 
+void report_wait(struct report *r, const char *state) {
+        report_text(r, "outcome", "waiting");
+        sd_journal_send("MESSAGE=the instance waits in the warm pool, without a model", "PRIORITY=%i", LOG_NOTICE,
+                        "MESSAGE_ID=" REPORT_WAIT_MESSAGE_ID, "SEALBOOT_LIFECYCLE_STATE=%s", state, NULL);
+        (void) report_write(r, NULL); /* report_new() has shown that the file can be written */
+}
+
+void report_lifecycle(struct report *r, const char *result, const char *group, const char *hook, const char *reason) {
+        report_text(r, "lifecycle.result", result);
+        if (reason[0])
+                report_text(r, "lifecycle.reason", reason);
+        sd_journal_send("MESSAGE=told Auto Scaling %s%s%s", result, reason[0] ? ": " : "", reason, "PRIORITY=%i",
+                        LOG_NOTICE, "MESSAGE_ID=" REPORT_LIFECYCLE_MESSAGE_ID, "SEALBOOT_LIFECYCLE_RESULT=%s", result,
+                        "SEALBOOT_LIFECYCLE_GROUP=%s", group, "SEALBOOT_LIFECYCLE_HOOK=%s", hook, "SEALBOOT_REASON=%s",
+                        reason, NULL);
+}
+
 /* Metrics are for those who collect them: no boot fails for want of them. */
 static void write_metrics(struct report *r) {
         static const char json[] = ".json";

@@ -15,6 +15,8 @@ struct report;
 
 #define REPORT_STAGE_MESSAGE_ID "1973a906e0e945fd86a348d1fc55927a"
 #define REPORT_PUBLISHED_MESSAGE_ID "d7488327ac624102b892c1de189fb906"
+#define REPORT_WAIT_MESSAGE_ID "04f02e79b3954613a2c92d7affc0714a"
+#define REPORT_LIFECYCLE_MESSAGE_ID "fd894128391d4c46a94bd1711938175c"
 
 /* Writes the first report at once ("outcome": "running"): a file that cannot be written is an error before any work. */
 int report_new(const char *path, struct report **ret, struct error *e);
@@ -37,6 +39,11 @@ void report_progress(struct report *r, const char *doing, uint64_t bytes, uint64
 void report_put(struct report *r, const char *place, json_object *value);
 void report_text(struct report *r, const char *place, const char *text);
 void report_hex(struct report *r, const char *place, const char *prefix, const uint8_t *data, size_t n);
+
+/* The boot waits in a warm pool, in this lifecycle state: "outcome": "waiting". Writes the report. */
+void report_wait(struct report *r, const char *state);
+/* What Auto Scaling was told: CONTINUE, or ABANDON with a reason. */
+void report_lifecycle(struct report *r, const char *result, const char *group, const char *hook, const char *reason);
 
 /* Ends the report and writes it, and beside it the same as metrics (metrics.h) in a file whose name ends in ".prom"
  * instead of ".json". `failure` NULL: the model is published. */

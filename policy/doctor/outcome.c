@@ -18,6 +18,9 @@ int examine_outcome(struct examination *x) {
                               "the boot failed, and the report does not say why");
         if (streq(b->outcome, "published"))
                 return remark(x, "outcome", REMARK_GOOD, NULL, "the model was published");
+        if (streq(b->outcome, "waiting"))
+                return remark(x, "outcome", REMARK_GOOD, NULL,
+                              "the instance waits in the warm pool of its Auto Scaling group, without a model");
         return remark(x, "outcome", REMARK_UNKNOWN,
                       "Look at the report again later; if nothing changes, at the journal of sealboot-agent.",
                       "the boot is still %s, or was cut off", b->outcome);

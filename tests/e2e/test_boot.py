@@ -259,7 +259,7 @@ HOOK = {"group": "inference", "name": "model-loaded"}
 
 
 def hook_results(boot):
-    return [entry["result"] for entry in boot.stack.control.audit(service="autoscaling")]
+    return [entry["result"] for entry in boot.stack.control.audit(operation="CompleteLifecycleAction")]
 
 
 def name_hook(boot, where):

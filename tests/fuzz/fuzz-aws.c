@@ -77,6 +77,17 @@ static void denial(const char *text) {
                 abort();
 }
 
+static void notice(const char *text, size_t n) {
+        struct interruption interruption = {};
+        enum lifecycle_state state;
+
+        if (lifecycle_state_parse(text, n, "state", &state, NULL) == 0 &&
+            strcmp(lifecycle_state_name(state), text) != 0)
+                abort();
+        if (interruption_parse(text, n, "notice", &interruption, NULL) == 0 && !interruption.action)
+                abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_free_ char *text = NULL;
         struct service_answer answer;
@@ -105,6 +116,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 break;
         case 'i':
                 (void) imds_parse_identity(text, n, "identity", &identity, &e);
+                break;
+        case 'n':
+                notice(text, n);
                 break;
         case 'c':
                 range(text);

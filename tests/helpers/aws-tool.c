@@ -263,7 +263,8 @@ static int release(struct tool *t, struct error *e) {
 }
 
 static int metadata(struct tool *t, struct error *e) {
-        _cleanup_free_ char *region = NULL, *state = NULL;
+        enum lifecycle_state state = LIFECYCLE_NONE;
+        _cleanup_free_ char *region = NULL;
         _cleanup_free_ uint8_t *data = NULL;
         struct imds_identity id;
         size_t n;
@@ -277,8 +278,8 @@ static int metadata(struct tool *t, struct error *e) {
         if (r == 0)
                 r = imds_user_data(t->imds, false, &data, &n, e);
         if (r == 0)
-                printf("%s %s %s %s %s %zu %s\n", region, id.account, id.instance_id, id.instance_type, state ?: "-", n,
-                       data ? (char *) data : "-");
+                printf("%s %s %s %s %s %zu %s\n", region, id.account, id.instance_id, id.instance_type,
+                       state == LIFECYCLE_NONE ? "-" : lifecycle_state_name(state), n, data ? (char *) data : "-");
         return r;
 }
 

@@ -56,6 +56,14 @@ class Control:
     def clear_audit(self):
         self.call("DELETE", "/audit")
 
+    def autoscaling(self, **changes) -> dict:
+        """The instance in its Auto Scaling group, after {advance: seconds} or {enter_service: true}."""
+        return self.call("PATCH", "/autoscaling", changes)
+
+    def launch(self, **how):
+        """Anew, in the Auto Scaling group: pool, timeout, default."""
+        self.call("POST", "/autoscaling", how)
+
     def tpm(self) -> dict:
         return self.call("GET", "/tpm")
 

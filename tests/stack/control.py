@@ -11,13 +11,16 @@
     POST   /tpm/extend          {index, digests: {bank: hex}}
     POST   /tpm/document        {shape, pcrs: {index: hex}, user_data, nonce, public_key: hex} -> the document's bytes
     POST   /credentials         {lifetime} -> role credentials as IMDS gives them, for tests of expiry
+    GET    /autoscaling         the instance in its Auto Scaling group: {state, target, ended_by, history, ...}
+    POST   /autoscaling         {pool, timeout, default}: launch it anew, into service or into the warm pool
+    PATCH  /autoscaling         {advance}: let so many seconds pass for hooks, or {enter_service: true}
     PUT    /objects/KEY         {"alias": path}: make an object of a file without copying it through HTTP"""
 
 import json
 import os
 import urllib.parse
 
-from . import cms, swtpm
+from . import autoscaling, cms, swtpm
 from .web import Request, Response, Server
 
 BANKS = {name: algorithm for algorithm, (name, _) in swtpm.HASHES.items()}
@@ -99,6 +102,24 @@ class Control:
     def delete_audit(self, _request, _rest):
         self.stack.audit.clear()
         return {}
+
+    # --- Auto Scaling
+
+    def get_autoscaling(self, _request, _rest):
+        group = self.stack.autoscaling.groups[autoscaling.GROUP]
+        group.expire()
+        return {name: value for name, value in vars(next(iter(group.members.values()))).items() if name != "token"}
+
+    def post_autoscaling(self, request, _rest):
+        self.stack.launch(**self.body(request))
+        return {}
+
+    def patch_autoscaling(self, request, _rest):
+        changes, group = self.body(request), self.stack.autoscaling.groups[autoscaling.GROUP]
+        self.stack.autoscaling.hook_clock.offset += changes.get("advance", 0)
+        if changes.get("enter_service"):
+            group.enter_service(next(iter(group.members)))
+        return self.get_autoscaling(None, None)
 
     # --- TPM
 

@@ -34,7 +34,8 @@ TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 
 class IMDS:
     """settings: mode ("v2", "v1-only", "off"), role (None: no instance profile), credentials_lifetime (seconds,
-    negative: issued expired), lifecycle_state (None: in no Auto Scaling group), user_data (bytes or None)."""
+    negative: issued expired), lifecycle_state (None: in no Auto Scaling group),
+    interruption (text of spot/instance-action, or None), user_data (bytes or None)."""
 
     def __init__(self, *, region: str, account: str, principal, registry, clock, faults, audit, settings: dict):
         self.region, self.account, self.principal, self.registry = region, account, principal, registry
@@ -105,8 +106,14 @@ class IMDS:
         if path == f"/latest/meta-data/iam/security-credentials/{role}" and role:
             return json.dumps(self.role_credentials(), indent=2).encode()
         if path == "/latest/meta-data/autoscaling/target-lifecycle-state":
-            return self.settings["lifecycle_state"] and self.settings["lifecycle_state"].encode()
+            return self.text_of("lifecycle_state")
+        if path == "/latest/meta-data/spot/instance-action":
+            return self.text_of("interruption")
         return None
+
+    def text_of(self, setting: str) -> bytes | None:
+        text = self.settings[setting]
+        return None if text is None else text.encode()
 
     def identity_document(self) -> dict:
         return {

@@ -6,7 +6,7 @@ import time
 
 from . import pki, web
 from .audit import Audit
-from .autoscaling import AutoScaling
+from .autoscaling import GROUP, AutoScaling, Hook
 from .clock import Clock
 from .control import Control
 from .emulator import NitroTPM
@@ -48,7 +48,7 @@ class Stack:
         self.clock, self.tpm_clock, self.faults = Clock(), Clock(), Faults()
         self.audit = Audit(self.path("audit.jsonl"), self.clock)
         self.settings = {"cms": "alternate", "imds": {"mode": "v2", "role": ROLE, "credentials_lifetime": 6 * 3600,
-                                                      "lifecycle_state": None, "user_data": None}}
+                                                      "lifecycle_state": None, "interruption": None, "user_data": None}}
         self.make_certificates()
         self.registry = Registry()
         self.instance = role_session(consumer_account, ROLE, INSTANCE)
@@ -84,11 +84,19 @@ class Stack:
         self.kms = KMS(root_der=self.attestation_root.der, settings=self.settings, **common)
         self.s3 = S3(store=self.store, **common)
         self.imds = IMDS(account=consumer_account, principal=self.instance, settings=self.settings["imds"], **common)
-        self.autoscaling = AutoScaling(instance=INSTANCE, **common)
+        self.autoscaling = AutoScaling(**common)
+        self.launch()
         context = web.tls_context(self.certificate, self.private_key)
         self.servers = {name: web.Server(service.answer, self.clock, tls) for name, service, tls in (
             ("imds", self.imds, None), ("kms", self.kms, None), ("s3", self.s3, None),
             ("autoscaling", self.autoscaling, None), ("kms_tls", self.kms, context), ("s3_tls", self.s3, context))}
+
+    def launch(self, pool: str | None = None, **hook):
+        """The instance is new in its Auto Scaling group, whose hook waits for it. What the metadata service says of
+        that is a setting of its own."""
+        self.autoscaling.hook_clock.offset = 0
+        group = self.autoscaling.add_group(GROUP, Hook(**hook))
+        group.launch(INSTANCE, self.instance.account, pool)
 
     def environment(self) -> dict[str, str]:
         suffix = "_tls" if self.tls else ""

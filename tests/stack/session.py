@@ -39,11 +39,13 @@ class Stack:
         self.region, self.endpoints, self.clients = self.variables["AWS_REGION"], summary["endpoints"], {}
 
     def calm(self):
-        """Before each test: no faults, usual settings, no user data, a TPM that was just switched on."""
+        """Before each test: no faults, usual settings, no user data, a TPM that was just switched
+        on, a lifecycle hook that waits."""
         self.control.clear_faults()
         self.control.settings(cms="alternate", clock=0, tpm_clock=0,
                               imds={"mode": "v2", "role": "sealboot-instance", "credentials_lifetime": 6 * 3600,
-                                    "lifecycle_state": None})
+                                    "lifecycle_state": None, "interruption": None})
+        self.control.launch()
         self.control.user_data(None)
         self.control.tpm_reset()
 

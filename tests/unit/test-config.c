@@ -27,7 +27,8 @@ static void test_everything(void **state) {
                 "\"ca_bundle\": \"/etc/ca.pem\","
                 "\"tcti\": \"device:/dev/tpmrm0\", \"model_directory\": \"/run/m\", \"measurement_log\": \"/run/log\","
                 "\"report\": \"/run/report\", \"lifecycle_hook\": {\"group\": \"g h\", \"name\": \"load-model_1/x\"},"
-                "\"workers\": 3, \"connections\": 1024, \"kms_deadline_seconds\": 3600, \"allow_any_iv\": true}";
+                "\"workers\": 3, \"connections\": 1024, \"kms_deadline_seconds\": 3600, \"heartbeat_seconds\": 7, "
+                "\"allow_any_iv\": true}";
         _cleanup_(config_freep) struct config *c = NULL;
         struct error e = {};
 
@@ -58,6 +59,7 @@ static void test_everything(void **state) {
         assert_int_equal(c->workers, 3);
         assert_int_equal(c->connections, 1024);
         assert_int_equal(c->kms_deadline_ms, 3600 * 1000);
+        assert_int_equal(c->heartbeat_ms, 7000);
         assert_true(c->allow_any_iv);
 }
 
@@ -81,6 +83,7 @@ static void test_defaults(void **state) {
         assert_string_equal(c->report, "/run/sealboot/report.json");
         assert_int_equal(c->workers + c->connections, 0);
         assert_int_equal(c->kms_deadline_ms, 60 * 1000);
+        assert_int_equal(c->heartbeat_ms, 30 * 1000);
         assert_false(c->allow_any_iv);
 }
 
@@ -251,6 +254,8 @@ static const struct {
         { "\"connections\": 4294967297", "expected 1 to 1024" },
         { "\"connections\": 9223372036854775807", "expected 1 to 1024" },
         { "\"kms_deadline_seconds\": 3601", "expected 1 to 3600" },
+        { "\"heartbeat_seconds\": 0", "expected 1 to 3600" },
+        { "\"heartbeat_seconds\": 0.5", "must be 1 to 3600" },
         { "\"kms_deadline_seconds\": \"60\"", "must be 1 to 3600, not string" },
 };
 

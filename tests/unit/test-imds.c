@@ -48,28 +48,33 @@ static void test_token_is_asked_for_once(void **state) {
         static const struct canned_reply replies[] = { TOKEN,
                                                        { .status = "200 OK", .body = "us-east-1" },
                                                        { .status = "404 Not Found" },
+                                                       { .status = "404 Not Found" },
                                                        { .status = "404 Not Found" } };
-        _cleanup_free_ char *region = NULL, *lifecycle = NULL;
+        enum lifecycle_state lifecycle = LIFECYCLE_IN_SERVICE;
+        struct interruption interruption = { .action = "" };
+        _cleanup_free_ char *region = NULL;
         uint8_t *data = NULL;
         struct error e = {};
         struct fixture f;
         size_t n = 1;
 
         (void) state;
-        start(&f, replies, 4);
+        start(&f, replies, 5);
         assert_ok(imds_region(f.imds, &region, &e), &e);
         assert_string_equal(region, "us-east-1");
         assert_ok(imds_user_data(f.imds, false, &data, &n, &e), &e);
         assert_null(data);
         assert_int_equal(n, 0);
         assert_ok(imds_lifecycle_state(f.imds, &lifecycle, &e), &e);
-        assert_null(lifecycle);
-        assert_int_equal(f.canned.n_requests, 4);
+        assert_int_equal(lifecycle, LIFECYCLE_NONE);
+        assert_ok(imds_interruption(f.imds, &interruption, &e), &e);
+        assert_null(interruption.action);
+        assert_int_equal(f.canned.n_requests, 5);
         assert_memory_equal(f.canned.requests[0], "PUT /latest/api/token HTTP/1.1\r\n", 32);
         assert_non_null(strstr(f.canned.requests[0], "X-aws-ec2-metadata-token-ttl-seconds: 21600\r\n"));
         assert_non_null(strstr(f.canned.requests[0], "Content-Length: 0\r\n"));
         assert_memory_equal(f.canned.requests[1], "GET /latest/meta-data/placement/region HTTP/1.1\r\n", 49);
-        for (size_t i = 1; i < 4; i++)
+        for (size_t i = 1; i < 5; i++)
                 assert_non_null(strstr(f.canned.requests[i], "X-aws-ec2-metadata-token: TOKEN-1\r\n"));
         stop(&f);
 }
@@ -379,6 +384,88 @@ static void test_what_never_comes(void **state) {
         }
 }
 
+static void test_lifecycle_states(void **state) {
+        static const struct {
+                const char *text;
+                size_t n; /* 0: strlen(text) */
+                enum lifecycle_state state;
+        } table[] = {
+                { "InService", 0, LIFECYCLE_IN_SERVICE },
+                { "Standby", 0, LIFECYCLE_STANDBY },
+                { "Detached", 0, LIFECYCLE_DETACHED },
+                { "Terminated", 0, LIFECYCLE_TERMINATED },
+                { "Warmed:Running", 0, LIFECYCLE_WARMED_RUNNING },
+                { "Warmed:Stopped", 0, LIFECYCLE_WARMED_STOPPED },
+                { "Warmed:Hibernated", 0, LIFECYCLE_WARMED_HIBERNATED },
+                { "Warmed:Terminated", 0, LIFECYCLE_WARMED_TERMINATED },
+                { "none", 0, LIFECYCLE_NONE }, /* a name of ours, not of AWS: and so are all below */
+                { "", 0, LIFECYCLE_NONE },
+                { "inservice", 0, LIFECYCLE_NONE },
+                { "InService\n", 0, LIFECYCLE_NONE },
+                { " InService", 0, LIFECYCLE_NONE },
+                { "InService\0", sizeof "InService", LIFECYCLE_NONE },
+                { "InService\nWarmed:Stopped", 0, LIFECYCLE_NONE },
+                { "Warmed:", 0, LIFECYCLE_NONE },
+                { "Warmed:Pending", 0, LIFECYCLE_NONE },
+                { "Warmed.Stopped", 0, LIFECYCLE_NONE },
+                { "Pending:Wait", 0, LIFECYCLE_NONE },
+                { "\"InService\"", 0, LIFECYCLE_NONE },
+                { "<html>\x1b[2J", 0, LIFECYCLE_NONE },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                size_t n = table[i].n ?: strlen(table[i].text);
+                enum lifecycle_state found = LIFECYCLE_NONE;
+                struct error e = {};
+
+                if (table[i].state == LIFECYCLE_NONE) {
+                        assert_refused(lifecycle_state_parse(table[i].text, n, "imds", &found, &e), &e, FAILURE_IMDS,
+                                       "is not a lifecycle state");
+                        assert_null(strchr(e.reason, '\x1b'));
+                } else {
+                        assert_ok(lifecycle_state_parse(table[i].text, n, "imds", &found, &e), &e);
+                        assert_string_equal(lifecycle_state_name(found), table[i].text);
+                }
+                assert_int_equal(found, table[i].state);
+        }
+}
+
+static void test_interruptions(void **state) {
+        static const struct {
+                const char *text, *words; /* NULL: it is accepted */
+        } table[] = {
+                { "{\"action\": \"terminate\", \"time\": \"2026-11-21T14:00:00Z\"}", NULL },
+                { "{\"action\": \"stop\", \"time\": \"2026-11-21T14:00:00Z\", \"new\": 1}", NULL },
+                { "{\"action\": \"hibernate\", \"time\": \"2026-11-21T14:00:00Z\"}", NULL },
+                { "{\"action\": \"reboot\", \"time\": \"2026-11-21T14:00:00Z\"}", "\"action\"" },
+                { "{\"action\": [\"stop\"], \"time\": \"2026-11-21T14:00:00Z\"}", "\"action\"" },
+                { "{\"time\": \"2026-11-21T14:00:00Z\"}", "\"action\"" },
+                { "{\"action\": \"stop\"}", "\"time\"" },
+                { "{\"action\": \"stop\", \"time\": \"soon\"}", "\"time\"" },
+                { "{\"action\": \"stop\", \"time\": 1}", "\"time\"" },
+                { "[]", "\"action\"" },
+                { "terminate", "JSON" },
+                { "", "JSON" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                struct interruption found = {};
+                struct error e = {};
+                int r = interruption_parse(table[i].text, strlen(table[i].text), "imds", &found, &e);
+
+                if (table[i].words) {
+                        assert_refused(r, &e, FAILURE_IMDS, table[i].words);
+                        assert_null(found.action);
+                } else {
+                        assert_ok(r, &e);
+                        assert_non_null(strstr(table[i].text, found.action));
+                        assert_string_equal(found.time, "2026-11-21T14:00:00Z");
+                }
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_token_is_asked_for_once),
@@ -391,6 +478,8 @@ int main(void) {
                 cmocka_unit_test(test_role_credentials_near_their_end),
                 cmocka_unit_test(test_the_first_seconds),
                 cmocka_unit_test(test_what_never_comes),
+                cmocka_unit_test(test_lifecycle_states),
+                cmocka_unit_test(test_interruptions),
         };
 
         return cmocka_run_group_tests_name("imds", tests, NULL, NULL);

@@ -14,8 +14,8 @@
 
 /* Of failures that only the agent has, and has no words of the desk's for. */
 static bool is_of_the_agent_alone(enum failure failure) {
-        static const enum failure list[] = { FAILURE_NONE,         FAILURE_LAUNCH,  FAILURE_IMDS,
-                                             FAILURE_PCR_NOT_ZERO, FAILURE_MEASURE, FAILURE_LIFECYCLE };
+        static const enum failure list[] = { FAILURE_NONE,    FAILURE_LAUNCH,    FAILURE_IMDS,    FAILURE_PCR_NOT_ZERO,
+                                             FAILURE_MEASURE, FAILURE_LIFECYCLE, FAILURE_RETIRED, FAILURE_HIBERNATION };
 
         for (size_t i = 0; i < ELEMENTS(list); i++)
                 if (list[i] == failure)
