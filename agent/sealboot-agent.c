@@ -9,6 +9,7 @@
 #include "basic/output.h"
 #include "basic/secret.h"
 #include "boot/boot.h"
+#include "sealed/verity.h"
 
 #define PROGRAM "sealboot-agent"
 
@@ -136,7 +137,7 @@ static int other_task(int argc, char *argv[], struct arguments *a) {
         if (r == OPTIONS_HELP)
                 options_help(stdout, &command_line);
         else if (r == OPTIONS_VERSION)
-                puts(PROGRAM " " SEALBOOT_VERSION);
+                printf(PROGRAM " " SEALBOOT_VERSION "\nhash engine: %s\n", verity_engine());
         else if (a->clean_up)
                 return clean_up(a->config ?: CONFIG_PATH);
         else

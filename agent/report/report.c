@@ -10,6 +10,7 @@
 #include "basic/encode.h"
 #include "basic/file.h"
 #include "report/metrics.h"
+#include "sealed/verity.h"
 
 struct report {
         char *path;
@@ -52,6 +53,7 @@ int report_new(const char *path, struct report **ret, struct error *e) {
         if (!r->path || !r->root)
                 return fail_oom(e);
         report_text(r, "sealboot", SEALBOOT_VERSION);
+        report_text(r, "hash_engine", verity_engine());
         report_text(r, "outcome", "running");
         report_put(r, "clock.realtime_ms", json_object_new_int64(r->began_ms));
         report_put(r, "clock.since_boot_ms", json_object_new_int64(r->began_ns / NS_PER_MS));

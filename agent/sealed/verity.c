@@ -14,7 +14,9 @@ struct verity_hash {
         struct leaves *leaves; /* NULL: OpenSSL hashes one block after another */
 };
 
-int verity_hash_new_portable(struct verity_hash **ret, struct error *e) {
+static const char OPENSSL[] = "openssl";
+
+static int openssl_new(struct verity_hash **ret, struct error *e) {
         _cleanup_(verity_hash_freep) struct verity_hash *h = calloc(1, sizeof *h);
 
         if (!h)
@@ -27,18 +29,38 @@ int verity_hash_new_portable(struct verity_hash **ret, struct error *e) {
         return 0;
 }
 
-int verity_hash_new(struct verity_hash **ret, struct error *e) {
+int verity_hash_new_with(const char *engine, struct verity_hash **ret, struct error *e) {
+        _cleanup_(verity_hash_freep) struct verity_hash *h = NULL;
         int r;
 
-        r = verity_hash_new_portable(ret, e);
+        r = openssl_new(&h, e);
         if (r < 0)
                 return r;
-        r = leaves_new(&(*ret)->leaves);
-        if (r == -ENOMEM) {
-                verity_hash_free(TAKE(*ret));
+        r = engine && streq(engine, OPENSSL) ? 0 : leaves_new(engine, &h->leaves);
+        if (r == -ENOMEM)
                 return fail_oom(e);
-        }
+        if (r < 0 && engine)
+                return fail(e, FAILURE_INTERNAL, r, engine, "this CPU or this build does not have this hash engine");
+        *ret = TAKE(h);
         return 0;
+}
+
+int verity_hash_new(struct verity_hash **ret, struct error *e) {
+        return verity_hash_new_with(NULL, ret, e);
+}
+
+const char *verity_hash_engine(const struct verity_hash *h) {
+        return h->leaves ? leaves_engine(h->leaves) : OPENSSL;
+}
+
+const char *verity_engine(void) {
+        _cleanup_(verity_hash_freep) struct verity_hash *h = NULL;
+
+        return verity_hash_new(&h, NULL) < 0 ? "none" : verity_hash_engine(h);
+}
+
+const char *verity_engine_name(size_t number) {
+        return number == 0 ? OPENSSL : leaves_engine_name(number - 1);
 }
 
 void verity_hash_free(struct verity_hash *h) {
@@ -63,13 +85,13 @@ static int hash_block(struct verity_hash *h, const uint8_t *data, size_t n, uint
 }
 
 int verity_leaves(struct verity_hash *h, const uint8_t *data, size_t n, uint8_t *digests) {
-        size_t whole = h->leaves ? n / VERITY_BLOCK : 0;
+        ssize_t done = h->leaves ? leaves_hash(h->leaves, data, n / VERITY_BLOCK, digests) : 0;
 
-        if (whole > 0 && leaves_hash(h->leaves, data, whole, digests) < 0)
+        if (done < 0)
                 return -EIO;
-        data += whole * VERITY_BLOCK;
-        n -= whole * VERITY_BLOCK;
-        digests += whole * VERITY_DIGEST;
+        data += (size_t) done * VERITY_BLOCK;
+        n -= (size_t) done * VERITY_BLOCK;
+        digests += (size_t) done * VERITY_DIGEST;
         for (; n > 0; digests += VERITY_DIGEST) {
                 size_t block = MIN_OF(n, (size_t) VERITY_BLOCK);
 

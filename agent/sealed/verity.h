@@ -18,12 +18,19 @@ enum {
 };
 
 /* Hashes blocks; each thread needs its own. verity_hash_new() takes the fastest engine of this CPU and build,
- * verity_hash_new_portable() takes OpenSSL's. The digests are the same. */
+ * verity_hash_new_with() the one of that name, for tests and measurements. The digests are the same. */
 struct verity_hash;
 int verity_hash_new(struct verity_hash **ret, struct error *e);
-int verity_hash_new_portable(struct verity_hash **ret, struct error *e);
+/* -EOPNOTSUPP: this CPU or this build does not have that engine. */
+int verity_hash_new_with(const char *engine, struct verity_hash **ret, struct error *e);
+const char *verity_hash_engine(const struct verity_hash *h);
 void verity_hash_free(struct verity_hash *h);
 DEFINE_CLEANUP(struct verity_hash *, verity_hash_free, verity_hash_freep)
+
+/* The name of the engine that verity_hash_new() takes here, and of each engine of this build: 0 is "openssl", which
+ * runs everywhere; NULL: there is no such number. */
+const char *verity_engine(void);
+const char *verity_engine_name(size_t number);
 
 /* Hashes the leaves in `data`: n bytes that begin at a block boundary of the file. A last block that is shorter is
  * padded with zeros. Writes VERITY_DIGEST bytes for each block. */

@@ -4,6 +4,7 @@
 
 #include "basic/output.h"
 #include "basic/secret.h"
+#include "sealed/verity.h"
 #include "verbs/command.h"
 
 static const struct command commands[] = {
@@ -38,7 +39,7 @@ static int run(int argc, char *argv[]) {
                 return argc < 2 ? FAILURE_USAGE : 0;
         }
         if (streq(argv[1], "--version")) {
-                puts(PROGRAM " " SEALBOOT_VERSION);
+                printf(PROGRAM " " SEALBOOT_VERSION "\nhash engine: %s\n", verity_engine());
                 return 0;
         }
         r = secret_init();

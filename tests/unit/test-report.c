@@ -12,6 +12,7 @@
 #include "basic/clock.h"
 #include "report/metrics.h"
 #include "report/report.h"
+#include "sealed/verity.h"
 #include "tree.h"
 
 struct place {
@@ -78,6 +79,7 @@ static void test_first_report(void **state) {
 
         assert_text(o, "outcome", "running");
         assert_text(o, "sealboot", SEALBOOT_VERSION);
+        assert_text(o, "hash_engine", verity_engine());
         assert_true(json_object_get_int64(find(o, "clock.realtime_ms")) > INT64_C(1600000000000));
         assert_true(json_object_get_int64(find(o, "clock.since_boot_ms")) > 0);
         assert_int_equal(json_object_array_length(find(o, "stages")), 0);
