@@ -6,7 +6,14 @@
 #include "basic/clock.h"
 #include "connect/transfer.h"
 
-enum { TRANSFERS_MAX = 128, BUSY_TRIES = 6, ASK_AGAIN_MS = 5000, STREAMS_OF_LIBCURL = 200 };
+enum {
+        TRANSFERS_MAX = 128,
+        BUSY_TRIES = 6,
+        ASK_AGAIN_MS = 5000,
+        STREAMS_OF_LIBCURL = 200,
+        SOCKETS_MAX = 8,
+        DRAINS_MAX = 16
+};
 
 struct channel {
         const struct channel_site *site;
@@ -18,6 +25,9 @@ struct channel {
         uint8_t key[KEY_ID_SIZE];
         int64_t used_ns, evidence_ns;
         int64_t timer_ns; /* of libcurl; INT64_MAX: none */
+        int sockets[SOCKETS_MAX];
+        size_t n_sockets;
+        bool more; /* to be read at once, without an event */
 
         struct transfer *transfers[TRANSFERS_MAX];
         size_t n_transfers;
@@ -33,11 +43,23 @@ static int ask(struct channel *c, enum question_kind kind, struct error *e);
 
 /* --- libcurl's sockets and timers */
 
+static void remember_socket(struct channel *c, int fd, bool there) {
+        size_t i = 0;
+
+        while (i < c->n_sockets && c->sockets[i] != fd)
+                i++;
+        if (there && i == c->n_sockets && i < SOCKETS_MAX)
+                c->sockets[c->n_sockets++] = fd;
+        else if (!there && i < c->n_sockets)
+                c->sockets[i] = c->sockets[--c->n_sockets];
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, void *known) {
         struct channel *c = userdata;
         struct epoll_event event = { .data.u64 = channel_tag(c->number, fd) };
 
         (void) easy;
+        remember_socket(c, fd, what != CURL_POLL_REMOVE);
         if (what == CURL_POLL_REMOVE) {
                 epoll_ctl(c->site->epoll, EPOLL_CTL_DEL, fd, NULL);
                 curl_multi_assign(c->multi, fd, NULL);
@@ -164,6 +186,11 @@ void channel_wake(struct channel *c, struct exchange *x) {
         else
                 transfer_continue(t);
         deliver(c);
+}
+
+void channel_trim(struct channel *c) {
+        for (size_t i = 0; i < c->n_transfers; i++)
+                exchange_trim(c->transfers[i]->x);
 }
 
 /* --- Questions */
@@ -320,7 +347,9 @@ int channel_new(const struct channel_site *site, uint32_t number, struct channel
                 return fail_oom(e);
         c->site = site;
         c->number = number;
-        c->peer = (struct peer) { .identity = site->identity, .instances = site->instances, .asking = true };
+        c->peer = (struct peer) {
+                .identity = site->identity, .instances = site->instances, .asking = true, .reads_ahead = true
+        };
         c->timer_ns = c->ask_ns = INT64_MAX;
         c->used_ns = clock_ns();
         c->evidence_ns = identity_made_ns(site->identity);
@@ -377,29 +406,55 @@ static void take_ends(struct channel *c) {
         }
 }
 
-void channel_event(struct channel *c, int fd, uint32_t events) {
-        int what = (events & EPOLLIN ? CURL_CSELECT_IN : 0) | (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                   (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+static bool has_more(const struct channel *c) {
+        if (c->asking && peer_has_more(c->asking))
+                return true;
+        for (size_t i = 0; i < c->n_transfers; i++)
+                if (peer_has_more(c->transfers[i]->easy))
+                        return true;
+        return false;
+}
+
+/* What was read ahead (peer.h). */
+static void drain(struct channel *c) {
+        uint64_t before = c->peer.records - 1;
+        int running;
+
+        for (unsigned n = 0; before != c->peer.records && has_more(c); n++) {
+                c->more = n == DRAINS_MAX; /* others have their turn */
+                if (c->more)
+                        return;
+                before = c->peer.records;
+                for (size_t i = 0; i < c->n_sockets; i++)
+                        curl_multi_socket_action(c->multi, c->sockets[i], CURL_CSELECT_IN, &running);
+        }
+        c->more = false;
+}
+
+static void act(struct channel *c, int fd, int what) {
         int running;
 
         curl_multi_socket_action(c->multi, fd, what, &running);
+        drain(c);
         take_ends(c);
         deliver(c);
+}
+
+void channel_event(struct channel *c, int fd, uint32_t events) {
+        act(c, fd,
+            (events & EPOLLIN ? CURL_CSELECT_IN : 0) | (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                    (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0));
 }
 
 int64_t channel_deadline_ns(const struct channel *c) {
-        return MIN_OF(c->timer_ns, c->ask_ns);
+        return c->more ? 0 : MIN_OF(c->timer_ns, c->ask_ns);
 }
 
 void channel_time(struct channel *c) {
-        int running;
-
-        if (clock_has_passed(c->timer_ns)) {
+        if (c->more || clock_has_passed(c->timer_ns)) {
                 c->timer_ns = INT64_MAX;
-                curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+                act(c, CURL_SOCKET_TIMEOUT, 0);
         }
-        take_ends(c);
-        deliver(c);
         if (c->ask_ns != INT64_MAX && clock_has_passed(c->ask_ns)) {
                 c->ask_ns = INT64_MAX;
                 if (c->state == CHANNEL_READY)

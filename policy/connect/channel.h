@@ -62,6 +62,8 @@ void channel_send(struct channel *c, struct exchange *x);
 /* Asks for evidence anew; streams go on. */
 void channel_attest(struct channel *c);
 void channel_close(struct channel *c);
+/* Call it once a second: memory that is not in use is freed. */
+void channel_trim(struct channel *c);
 /* The exchange's pipes have changed, or its client has left. */
 void channel_wake(struct channel *c, struct exchange *x);
 /* Ends this exchange, or all of them, with that error. */

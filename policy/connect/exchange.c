@@ -281,6 +281,13 @@ void exchange_break(struct exchange *x) {
         pthread_mutex_unlock(&x->lock);
 }
 
+void exchange_trim(struct exchange *x) {
+        pthread_mutex_lock(&x->lock);
+        pipe_trim(&x->up);
+        pipe_trim(&x->down);
+        pthread_mutex_unlock(&x->lock);
+}
+
 bool exchange_left(struct exchange *x) {
         bool yes;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One request and its answer, between the thread that talks to the client and the thread that talks to the server. Both
+/* One request and its answer, between the side that talks to the client and the side that talks to the server. Both
  * directions are pipes with a limit: whoever fills one waits until the other side has taken from it, so that a slow
  * reader slows its sender, and memory stays small. Nobody waits inside a call: each call says whether to wait, and the
  * hooks then say when to go on. */
@@ -107,13 +107,15 @@ ssize_t exchange_take(struct exchange *x, void *to, size_t n);
 void exchange_begin_answer(struct exchange *x, struct answer *answer);
 /* 0; -EAGAIN: full, nothing was taken; -ECANCELED: the client has left; -ENOMEM. */
 int exchange_give(struct exchange *x, const void *data, size_t n);
-/* Tells the client of what has come since. Call it when nothing more is at hand: telling is what costs most, since it
- * wakes the other thread. */
+/* Tells the client of what has come since. Call it when nothing more is at hand: telling is what costs most, since the
+ * client's side looks at its sockets each time. */
 void exchange_deliver(struct exchange *x);
 /* Whole or broken. Without an answer, or after the end, it does nothing. */
 void exchange_finish(struct exchange *x, enum exchange_end end);
 /* Answers in the server's place, with a JSON text that clients of OpenAI's API show; or breaks the answer off. */
 void exchange_fail(struct exchange *x, int status, const char *code, const char *text);
+/* Call it now and then: memory of pipes that are not in use is freed. */
+void exchange_trim(struct exchange *x);
 bool exchange_left(struct exchange *x);
 /* The client is gone, though its side does not know yet: breaks the answer off. */
 void exchange_break(struct exchange *x);

@@ -34,10 +34,13 @@ struct local {
         struct upstream *upstream;
         struct instances *instances;
         const char *server;
+        bool resumed; /* a connection has something to do that no event tells of */
 };
 
 /* One request of one connection. */
 struct call {
+        struct local *local;
+        struct MHD_Connection *connection;
         char *target;
         bool begun;
         bool held; /* the exchange is submitted when its request is whole */
@@ -205,11 +208,16 @@ static const char *why_not(struct MHD_Connection *c, const char *method, const c
 /* --- Exchanges */
 
 static void suspend_client(void *client) {
-        MHD_suspend_connection(client);
+        struct call *call = client;
+
+        MHD_suspend_connection(call->connection);
 }
 
 static void resume_client(void *client) {
-        MHD_resume_connection(client);
+        struct call *call = client;
+
+        MHD_resume_connection(call->connection);
+        call->local->resumed = true;
 }
 
 static const struct exchange_hooks hooks = { suspend_client, resume_client, upstream_wake };
@@ -272,7 +280,7 @@ static enum MHD_Result begin(struct local *l, struct MHD_Connection *c, struct c
                 curl_slist_free_all(copy.list);
                 return refuse(c, MHD_HTTP_BAD_REQUEST, "a header of the request is not HTTP");
         }
-        if (exchange_new(method, call->target, copy.list, length, &hooks, c, &call->x, &e) < 0) {
+        if (exchange_new(method, call->target, copy.list, length, &hooks, call, &call->x, &e) < 0) {
                 curl_slist_free_all(copy.list);
                 return MHD_NO;
         }
@@ -363,10 +371,9 @@ static enum MHD_Result answer(void *userdata, struct MHD_Connection *c, const ch
 static void *begin_call(void *userdata, const char *target, struct MHD_Connection *c) {
         struct call *call = calloc(1, sizeof *call);
 
-        (void) userdata;
-        (void) c;
-        if (call)
-                call->target = strdup(target);
+        if (!call)
+                return NULL;
+        *call = (struct call) { .local = userdata, .connection = c, .target = strdup(target) };
         return call;
 }
 
@@ -389,10 +396,45 @@ static void end_call(void *userdata, struct MHD_Connection *c, void **state, enu
         *state = NULL;
 }
 
-/* --- */
+/* --- The upstream's thread */
+
+static void run(void *owner) {
+        struct local *l = owner;
+
+        l->resumed = false;
+        MHD_run(l->daemon);
+}
+
+static int wait_ms(void *owner) {
+        struct local *l = owner;
+        MHD_UNSIGNED_LONG_LONG ms;
+
+        if (l->resumed)
+                return 0;
+        if (MHD_get_timeout(l->daemon, &ms) != MHD_YES)
+                return -1;
+        return (int) MIN_OF(ms, (MHD_UNSIGNED_LONG_LONG) INT_MAX);
+}
+
+static void quiesce(void *owner) {
+        int fd = MHD_quiesce_daemon(((struct local *) owner)->daemon);
+
+        if (fd >= 0)
+                close(fd);
+}
+
+static struct MHD_Daemon *start_daemon(struct local *l, int fd) {
+        return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, answer, l,
+                                MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned) CONNECTIONS_MAX,
+                                MHD_OPTION_CONNECTION_TIMEOUT, (unsigned) IDLE_SECONDS,
+                                MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CONNECTION_MEMORY,
+                                MHD_OPTION_URI_LOG_CALLBACK, begin_call, l, MHD_OPTION_NOTIFY_COMPLETED, end_call, NULL,
+                                MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+}
 
 int local_new(int fd, struct upstream *u, struct instances *s, const char *server, struct local **ret,
               struct error *e) {
+        const union MHD_DaemonInfo *info = NULL;
         struct local *l = calloc(1, sizeof *l);
 
         if (!l) {
@@ -400,26 +442,20 @@ int local_new(int fd, struct upstream *u, struct instances *s, const char *serve
                 return fail_oom(e);
         }
         *l = (struct local) { .upstream = u, .instances = s, .server = server };
-        l->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, answer, l,
-                                     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-                                     (unsigned) CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned) IDLE_SECONDS,
-                                     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CONNECTION_MEMORY,
-                                     MHD_OPTION_URI_LOG_CALLBACK, begin_call, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-                                     end_call, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
-        if (!l->daemon) {
-                close(fd);
+        l->daemon = start_daemon(l, fd);
+        if (l->daemon)
+                info = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+        if (!info) {
+                if (l->daemon)
+                        MHD_stop_daemon(l->daemon);
+                else
+                        close(fd);
                 free(l);
                 return fail(e, FAILURE_INTERNAL, -EIO, "", "libmicrohttpd does not start: %s", strerror(errno));
         }
+        upstream_serve(u, &(struct endpoint) { info->epoll_fd, run, wait_ms, quiesce, l });
         *ret = l;
         return 0;
-}
-
-void local_quiesce(struct local *l) {
-        int fd = MHD_quiesce_daemon(l->daemon);
-
-        if (fd >= 0)
-                close(fd);
 }
 
 void local_free(struct local *l) {

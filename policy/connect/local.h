@@ -20,9 +20,7 @@ int listen_parse(const char *text, struct listen_address *ret, struct error *e);
 /* A listening socket; *port is the real one where 0 was asked for. FAILURE_NETWORK. */
 int listen_open(const struct listen_address *a, int *ret_fd, uint16_t *ret_port, struct error *e);
 
-/* Takes `fd` over. Begins to answer. */
+/* Takes `fd` over. Begins to answer, in the upstream's thread. */
 int local_new(int fd, struct upstream *u, struct instances *s, const char *server, struct local **ret, struct error *e);
-/* Takes no more connections. */
-void local_quiesce(struct local *l);
-/* After upstream_stop(): waits for what is being sent, briefly, and ends. */
+/* After upstream_stop(). */
 void local_free(struct local *l);

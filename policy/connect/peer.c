@@ -9,7 +9,13 @@
 #include "connect/headers.h"
 #include "verify/tls.h"
 
-enum { CONNECT_TIMEOUT_MS = 10000, KEEPALIVE_IDLE_SECONDS = 30, KEEPALIVE_INTERVAL_SECONDS = 10, BUFFER_SIZE = 16384 };
+enum {
+        CONNECT_TIMEOUT_MS = 10000,
+        KEEPALIVE_IDLE_SECONDS = 30,
+        KEEPALIVE_INTERVAL_SECONDS = 10,
+        BUFFER_SIZE = 16384,
+        READ_AHEAD = 65536, /* without it, each record costs two calls of the kernel */
+};
 
 /* libcurl reads these, and lower case first. */
 static const char *const proxies[] = { "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY" };
@@ -95,6 +101,24 @@ static int accept_certificate(X509_STORE_CTX *store, void *userdata) {
         return 0;
 }
 
+static void count_record(int written, int version, int type, const void *data, size_t n, SSL *ssl, void *userdata) {
+        struct peer *p = userdata;
+
+        (void) version;
+        (void) data;
+        (void) n;
+        (void) ssl;
+        if (!written && type == SSL3_RT_HEADER)
+                p->records++;
+}
+
+static void read_ahead(SSL_CTX *ctx, struct peer *p) {
+        SSL_CTX_set_read_ahead(ctx, 1);
+        SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD);
+        SSL_CTX_set_msg_callback(ctx, count_record);
+        SSL_CTX_set_msg_callback_arg(ctx, p);
+}
+
 static CURLcode prepare_context(CURL *easy, void *context, void *userdata) {
         struct peer *p = userdata;
         SSL_CTX *ctx = context;
@@ -105,6 +129,8 @@ static CURLcode prepare_context(CURL *easy, void *context, void *userdata) {
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
         SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+        if (p->reads_ahead)
+                read_ahead(ctx, p);
         if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 || identity_use(p->identity, ctx) < 0) {
                 ERR_clear_error();
                 return CURLE_SSL_CERTPROBLEM;
@@ -147,17 +173,27 @@ int peer_prepare(CURL *easy, const struct server *server, struct peer *p, const 
         return r == CURLE_OK ? 0 : -ENOMEM;
 }
 
-int peer_key(CURL *easy, struct peer_key *ret) {
+static SSL *connection_of(CURL *easy) {
         struct curl_tlssessioninfo *tls = NULL;
-        X509 *certificate;
-        SSL *ssl;
-        int r;
 
         if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || !tls ||
-            tls->backend != CURLSSLBACKEND_OPENSSL || !tls->internals)
-                return -EPROTO;
-        ssl = tls->internals;
-        if (SSL_version(ssl) != TLS1_3_VERSION || SSL_session_reused(ssl) || !SSL_is_init_finished(ssl))
+            tls->backend != CURLSSLBACKEND_OPENSSL)
+                return NULL;
+        return tls->internals;
+}
+
+bool peer_has_more(CURL *easy) {
+        SSL *ssl = connection_of(easy);
+
+        return ssl && SSL_has_pending(ssl);
+}
+
+int peer_key(CURL *easy, struct peer_key *ret) {
+        SSL *ssl = connection_of(easy);
+        X509 *certificate;
+        int r;
+
+        if (!ssl || SSL_version(ssl) != TLS1_3_VERSION || SSL_session_reused(ssl) || !SSL_is_init_finished(ssl))
                 return -EPROTO;
         certificate = SSL_get1_peer_certificate(ssl);
         r = key_of(certificate, ret);

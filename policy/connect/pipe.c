@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "connect/pipe.h"
 
-enum { ROOM_FIRST = 1024, ROOM_KEPT = 4096 };
+enum { ROOM_FIRST = 1024 };
 
 static int make_room(struct pipe *p, size_t n) {
         size_t room = MAX_OF(p->room, (size_t) ROOM_FIRST);
@@ -50,9 +50,14 @@ size_t pipe_take(struct pipe *p, void *to, size_t n) {
         p->size -= n;
         if (p->size == 0)
                 p->begin = 0;
-        if (p->size == 0 && p->room > ROOM_KEPT)
-                pipe_done(p);
+        p->used = true;
         return n;
+}
+
+void pipe_trim(struct pipe *p) {
+        if (p->size == 0 && !p->used)
+                pipe_done(p);
+        p->used = false;
 }
 
 void pipe_done(struct pipe *p) {

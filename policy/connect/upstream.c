@@ -25,6 +25,8 @@ enum {
         /* Tags of epoll beside the channels' numbers. */
         TAG_WAKE = CHANNELS_MAX,
         TAG_CLIENT,
+        TAG_ENDPOINT,
+        FLUSH_MS = 1000, /* for the last answers, at the end */
 };
 
 struct upstream {
@@ -35,11 +37,16 @@ struct upstream {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         struct exchange *woken; /* under the lock */
+        bool asleep;            /* under the lock, as the next ones: the thread waits for events */
         bool stop, started, first_done;
         struct error first;
+        struct endpoint offered; /* run NULL: none, or taken */
 
         /* The thread's own. */
+        struct endpoint endpoint; /* run NULL: none yet */
+        bool endpoint_called;
         struct channel *channels[CHANNELS_MAX];
+        size_t n_channels; /* all are below this index */
         struct exchange *waiting, **waiting_end;
         struct exchange **clients; /* by descriptor */
         size_t n_clients, n_waiting, n_exchanges;
@@ -68,7 +75,7 @@ void upstream_wake(struct exchange *x, void *upstream) {
                 x->references++; /* the hook has the exchange's lock */
                 x->next_woken = u->woken;
                 u->woken = x;
-                if (!x->next_woken)
+                if (!x->next_woken && u->asleep)
                         ring(u);
         }
         pthread_mutex_unlock(&u->lock);
@@ -81,6 +88,13 @@ static bool is_stopped(struct upstream *u) {
         yes = u->stop;
         pthread_mutex_unlock(&u->lock);
         return yes;
+}
+
+void upstream_serve(struct upstream *u, const struct endpoint *endpoint) {
+        pthread_mutex_lock(&u->lock);
+        u->offered = *endpoint;
+        ring(u);
+        pthread_mutex_unlock(&u->lock);
 }
 
 void upstream_submit(struct upstream *u, struct exchange *x) {
@@ -204,7 +218,7 @@ static bool takes_more(struct upstream *u, const struct channel *c) {
 static struct channel *choose(struct upstream *u) {
         struct channel *best = NULL;
 
-        for (size_t i = 0; i < CHANNELS_MAX; i++) {
+        for (size_t i = 0; i < u->n_channels; i++) {
                 struct channel *c = u->channels[i];
 
                 if (c && takes_more(u, c) && (!best || channel_busy(c) < channel_busy(best)))
@@ -215,7 +229,7 @@ static struct channel *choose(struct upstream *u) {
 
 static void count_channels(const struct upstream *u, size_t *ret_opening, size_t *ret_ready, size_t *ret_all) {
         *ret_opening = *ret_ready = *ret_all = 0;
-        for (size_t i = 0; i < CHANNELS_MAX; i++) {
+        for (size_t i = 0; i < u->n_channels; i++) {
                 if (!u->channels[i])
                         continue;
                 ++*ret_all;
@@ -241,6 +255,7 @@ static void open_one(struct upstream *u) {
 
         for (uint32_t i = 0; i < CHANNELS_MAX; i++)
                 if (!u->channels[i]) {
+                        u->n_channels = MAX_OF(u->n_channels, (size_t) i + 1);
                         if (channel_new(&u->site, i, &u->channels[i], &e) < 0) {
                                 u->why = e;
                                 u->code = "failed";
@@ -400,16 +415,18 @@ static void see_event(struct upstream *u, const struct epoll_event *event) {
         uint64_t count;
 
         if (number == TAG_WAKE) {
-                if (read(u->wake, &count, sizeof count) > 0)
-                        see_woken(u);
-        } else if (number == TAG_CLIENT)
+                if (read(u->wake, &count, sizeof count) < 0)
+                        return;
+        } else if (number == TAG_ENDPOINT)
+                u->endpoint_called = true;
+        else if (number == TAG_CLIENT)
                 see_client(u, fd);
         else if (u->channels[number])
                 channel_event(u->channels[number], fd, event->events);
 }
 
 static bool is_asked_for(const struct upstream *u, const uint8_t key[static KEY_ID_SIZE]) {
-        for (size_t i = 0; i < CHANNELS_MAX; i++)
+        for (size_t i = 0; i < u->n_channels; i++)
                 if (u->channels[i] && channel_is_asking(u->channels[i]) &&
                     memcmp(channel_key(u->channels[i]), key, KEY_ID_SIZE) == 0)
                         return true;
@@ -447,12 +464,14 @@ static void care_for(struct upstream *u, struct channel *c) {
 }
 
 static void sweep(struct upstream *u) {
-        for (size_t i = 0; i < CHANNELS_MAX; i++)
+        for (size_t i = 0; i < u->n_channels; i++)
                 if (u->channels[i] && channel_state(u->channels[i]) == CHANNEL_CLOSED &&
                     channel_busy(u->channels[i]) == 0) {
                         channel_free(u->channels[i]);
                         u->channels[i] = NULL;
                 }
+        while (u->n_channels > 0 && !u->channels[u->n_channels - 1])
+                u->n_channels--;
 }
 
 static void tick(struct upstream *u) {
@@ -461,10 +480,11 @@ static void tick(struct upstream *u) {
         if (!clock_has_passed(u->tick_ns))
                 return;
         u->tick_ns = clock_deadline_ns(TICK_MS);
-        for (size_t i = 0; i < CHANNELS_MAX; i++)
+        for (size_t i = 0; i < u->n_channels; i++)
                 if (u->channels[i]) {
                         cut_refused(u, u->channels[i]);
                         care_for(u, u->channels[i]);
+                        channel_trim(u->channels[i]);
                 }
         count_channels(u, &opening, &ready, &all);
         if (ready > 0) /* others serve, and the instances that failed may have come back */
@@ -472,15 +492,55 @@ static void tick(struct upstream *u) {
 }
 
 static int next_wait_ms(const struct upstream *u) {
+        int wait_ms = u->endpoint.run ? u->endpoint.wait_ms(u->endpoint.owner) : -1;
         int64_t next = u->tick_ns, left;
 
-        for (size_t i = 0; i < CHANNELS_MAX; i++)
+        if (wait_ms == 0)
+                return 0;
+        for (size_t i = 0; i < u->n_channels; i++)
                 if (u->channels[i])
                         next = MIN_OF(next, channel_deadline_ns(u->channels[i]));
         if (u->waiting && u->retry_ns > 0)
                 next = MIN_OF(next, MAX_OF(u->retry_ns, clock_ns() + NS_PER_MS));
         left = next - clock_ns();
-        return left <= 0 ? 0 : (int) MIN_OF((left + NS_PER_MS - 1) / NS_PER_MS, (int64_t) TICK_MS);
+        left = left <= 0 ? 0 : MIN_OF((left + NS_PER_MS - 1) / NS_PER_MS, (int64_t) TICK_MS);
+        return wait_ms < 0 ? (int) left : MIN_OF((int) left, wait_ms);
+}
+
+static void take_endpoint(struct upstream *u) {
+        struct epoll_event event = { .events = EPOLLIN, .data.u64 = channel_tag(TAG_ENDPOINT, 0) };
+
+        pthread_mutex_lock(&u->lock);
+        if (u->offered.run) {
+                u->endpoint = u->offered;
+                u->offered.run = NULL;
+                u->endpoint_called = true;
+                epoll_ctl(u->epoll, EPOLL_CTL_ADD, u->endpoint.epoll, &event);
+        }
+        pthread_mutex_unlock(&u->lock);
+}
+
+static void run_endpoint(struct upstream *u) {
+        if (!u->endpoint.run || (!u->endpoint_called && u->endpoint.wait_ms(u->endpoint.owner) != 0))
+                return;
+        u->endpoint_called = false;
+        u->endpoint.run(u->endpoint.owner);
+}
+
+/* What wakes the thread up finds it asleep, or has come before. */
+static int wait_for_events(struct upstream *u, struct epoll_event events[static EVENTS]) {
+        int wait_ms = next_wait_ms(u), n;
+
+        pthread_mutex_lock(&u->lock);
+        u->asleep = !u->woken && !u->stop && !u->offered.run;
+        if (!u->asleep)
+                wait_ms = 0;
+        pthread_mutex_unlock(&u->lock);
+        n = epoll_wait(u->epoll, events, EVENTS, wait_ms);
+        pthread_mutex_lock(&u->lock);
+        u->asleep = false;
+        pthread_mutex_unlock(&u->lock);
+        return n;
 }
 
 static void end_all(struct upstream *u) {
@@ -489,7 +549,7 @@ static void end_all(struct upstream *u) {
         see_woken(u);
         fail(&e, FAILURE_STOPPED, -ECANCELED, "", "sealboot connect is stopping");
         fail_waiting(u, 503, "stopping", e.reason);
-        for (size_t i = 0; i < CHANNELS_MAX; i++)
+        for (size_t i = 0; i < u->n_channels; i++)
                 if (u->channels[i]) {
                         channel_cut(u->channels[i], &e);
                         channel_free(u->channels[i]);
@@ -497,24 +557,41 @@ static void end_all(struct upstream *u) {
                 }
 }
 
+/* The last answers are on their way for as long as the endpoint has something to do at once. */
+static void flush_endpoint(struct upstream *u) {
+        int64_t end_ns = clock_deadline_ns(FLUSH_MS);
+
+        if (!u->endpoint.run)
+                return;
+        do
+                u->endpoint.run(u->endpoint.owner);
+        while (u->endpoint.wait_ms(u->endpoint.owner) == 0 && !clock_has_passed(end_ns));
+}
+
 static void *run(void *userdata) {
         struct upstream *u = userdata;
         struct epoll_event events[EVENTS];
 
         while (!is_stopped(u)) {
-                int n;
+                int n = wait_for_events(u, events);
 
-                schedule(u);
-                n = epoll_wait(u->epoll, events, EVENTS, next_wait_ms(u));
                 for (int i = 0; i < n; i++)
                         see_event(u, &events[i]);
-                for (size_t i = 0; i < CHANNELS_MAX; i++)
+                take_endpoint(u);
+                run_endpoint(u);
+                see_woken(u);
+                schedule(u);
+                for (size_t i = 0; i < u->n_channels; i++)
                         if (u->channels[i] && clock_has_passed(channel_deadline_ns(u->channels[i])))
                                 channel_time(u->channels[i]);
                 tick(u);
                 sweep(u);
         }
+        take_endpoint(u);
+        if (u->endpoint.run)
+                u->endpoint.quiesce(u->endpoint.owner);
         end_all(u);
+        flush_endpoint(u);
         return NULL;
 }
 

@@ -226,7 +226,6 @@ static int serve(const struct arguments *a, const struct channel_site *site, str
                 fflush(stdout);
                 sd_notify(0, "READY=1");
                 wait_for_end(&signals, site->identity);
-                local_quiesce(local);
         }
         if (u)
                 upstream_stop(u);

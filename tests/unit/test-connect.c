@@ -229,8 +229,14 @@ static void test_pipe(void **state _unused_) {
         }
         while (pipe_take(&p, out, sizeof out) > 0)
                 ;
-        assert_true(p.room <= 4096); /* an empty pipe holds next to nothing */
-        pipe_done(&p);
+        pipe_trim(&p);
+        assert_true(p.room > 0); /* it was in use */
+        assert_int_equal(pipe_put(&p, in, 1), 0);
+        pipe_trim(&p);
+        assert_int_equal(pipe_take(&p, out, sizeof out), 1);
+        pipe_trim(&p);
+        pipe_trim(&p);
+        assert_int_equal(p.room, 0); /* most streams are slow, and there may be a thousand of them */
 }
 
 static struct instances *new_instances(int64_t max_age) {
