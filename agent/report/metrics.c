@@ -2,7 +2,7 @@
 #include "report/metrics.h"
 
 #include <float.h>
-#include <math.h>
+#include <math.h> /* isfinite */
 
 #include "basic/macros.h"
 #include "basic/utf8.h"
@@ -47,10 +47,13 @@ static json_object *member(json_object *at, const char *place) {
 
 static bool number_at(json_object *o, const char *place, double *ret) {
         json_object *v = member(o, place);
+        char text[400]; /* the largest double has 309 digits */
 
         if (!json_object_is_type(v, json_type_int) && !json_object_is_type(v, json_type_double))
                 return false;
-        *ret = json_object_get_double(v);
+        /* Three decimals, as in the file: then the agent's metrics and those made of the file are the same. */
+        snprintf(text, sizeof text, "%.3f", json_object_get_double(v));
+        *ret = strtod(text, NULL);
         return isfinite(*ret);
 }
 

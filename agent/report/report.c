@@ -266,15 +266,29 @@ static void write_metrics(struct report *r) {
         (void) file_write(path, text, strlen(text), 0644, NULL);
 }
 
+/* At "model.files", and at "inputs.NAME.model.files" where there are several. */
+static void leave_out_files(json_object *of) {
+        json_object *model, *inputs;
+
+        if (json_object_object_get_ex(of, "model", &model))
+                json_object_object_del(model, "files");
+        if (!json_object_object_get_ex(of, "inputs", &inputs))
+                return;
+        json_object_object_foreach(inputs, name, input) {
+                (void) name;
+                if (json_object_object_get_ex(input, "model", &model))
+                        json_object_object_del(model, "files");
+        }
+}
+
 char *report_outline(struct report *r) {
         const char *text = NULL;
-        json_object *copy = NULL, *model;
+        json_object *copy = NULL;
         char *outline;
 
         pthread_mutex_lock(&r->lock);
         if (json_object_deep_copy(r->root, &copy, NULL) == 0) {
-                if (json_object_object_get_ex(copy, "model", &model))
-                        json_object_object_del(model, "files");
+                leave_out_files(copy);
                 text = json_object_to_json_string_ext(copy, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
         }
         outline = text ? strdup(text) : NULL;

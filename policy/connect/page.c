@@ -5,7 +5,7 @@
 
 #include "basic/clock.h"
 #include "basic/encode.h"
-#include "basic/utf8.h"
+#include "page/html.h"
 
 /* --- JSON */
 
@@ -87,35 +87,6 @@ char *page_json(struct instances *s, const char *server, size_t *ret_n) {
 
 /* --- HTML */
 
-/* The one way of text into the page. */
-static void put(FILE *f, const char *text) {
-        _cleanup_free_ char *printable = strdup(text);
-
-        if (!printable)
-                return;
-        utf8_make_printable(printable);
-        for (const char *c = printable; *c; c++)
-                switch (*c) {
-                case '&':
-                        fputs("&amp;", f);
-                        break;
-                case '<':
-                        fputs("&lt;", f);
-                        break;
-                case '>':
-                        fputs("&gt;", f);
-                        break;
-                case '"':
-                        fputs("&quot;", f);
-                        break;
-                case '\'':
-                        fputs("&#39;", f);
-                        break;
-                default:
-                        fputc(*c, f);
-                }
-}
-
 static json_object *member(json_object *o, const char *key) {
         json_object *found = NULL;
 
@@ -150,9 +121,9 @@ static void row(FILE *f, const char *name, const char *value) {
         if (value[0] == '\0')
                 return;
         fputs("<tr><th>", f);
-        put(f, name);
+        html_text(f, name);
         fputs("</th><td>", f);
-        put(f, value);
+        html_text(f, value);
         fputs("</td></tr>\n", f);
 }
 
@@ -177,11 +148,11 @@ static void show_checks(FILE *f, json_object *verdict) {
                         streq(result, "failed")   ? "bad"
                         : streq(result, "passed") ? "good"
                                                   : "");
-                put(f, text_of(check, "name"));
+                html_text(f, text_of(check, "name"));
                 fputs("</th><td>", f);
-                put(f, result);
+                html_text(f, result);
                 fputs("</td><td>", f);
-                put(f, text_of(check, "detail"));
+                html_text(f, text_of(check, "detail"));
                 fputs("</td></tr>\n", f);
         }
         fputs(n > 0 ? "</table>\n" : "", f);
@@ -219,13 +190,13 @@ static void show_certificates(FILE *f, json_object *certificates) {
                 json_object *c = json_object_array_get_idx(certificates, i);
 
                 fputs("<tr><td>", f);
-                put(f, text_of(c, "subject"));
+                html_text(f, text_of(c, "subject"));
                 fputs("</td><td>", f);
-                put(f, text_of(c, "not_before"));
+                html_text(f, text_of(c, "not_before"));
                 fputs(" to ", f);
-                put(f, text_of(c, "not_after"));
+                html_text(f, text_of(c, "not_after"));
                 fputs("</td><td>", f);
-                put(f, text_of(c, "sha256"));
+                html_text(f, text_of(c, "sha256"));
                 fputs("</td></tr>\n", f);
         }
         fputs(n > 0 ? "</table>\n" : "", f);
@@ -240,7 +211,7 @@ static void show_stage(FILE *f, json_object *stage, double whole) {
         double duration = within(number_of(stage, "duration_ms"), whole - began);
 
         fputs("<tr><th>", f);
-        put(f, text_of(stage, "name"));
+        html_text(f, text_of(stage, "name"));
         fprintf(f,
                 "</th><td>%.0f ms</td><td class=\"bar\"><div "
                 "style=\"margin-left:%.2f%%;width:%.2f%%\"></div></td></tr>\n",
@@ -285,9 +256,9 @@ static void show_instance(const struct instance *i, bool accepted, void *userdat
 
         hex_encode(i->key, KEY_ID_SIZE, key);
         fprintf(f, "<section class=\"%s\">\n<h2>", accepted ? "good" : "bad");
-        put(f, state_word(i, accepted));
+        html_text(f, state_word(i, accepted));
         fputs(": ", f);
-        put(f, i->reason[0] ? i->reason : text_of(member(i->verdict, "document"), "module_id"));
+        html_text(f, i->reason[0] ? i->reason : text_of(member(i->verdict, "document"), "module_id"));
         fputs("</h2>\n<table>\n", f);
         row(f, "Image", detail_of(i->verdict, "pcrs"));
         row(f, "Model", detail_of(i->verdict, "model"));
@@ -330,7 +301,7 @@ char *page_html(struct instances *s, const char *server, size_t *ret_n) {
         instances_each(s, count_instance, &n);
         fputs(head, f);
         fputs("<h1>", f);
-        put(f, server);
+        html_text(f, server);
         fputs("</h1>\n<p class=\"verdict\">", f);
         fprintf(f,
                 n.accepted > 0 ? "Verified: requests go to %zu attested instance%s, and to no other."

@@ -119,7 +119,7 @@ static void *run(void *userdata) {
         bool begin;
         int r;
 
-        r = p->work->thread_new(p->work->job, &thread, &e);
+        r = p->work->thread_new ? p->work->thread_new(p->work->job, &thread, &e) : 0;
         while (r == 0 && take(p, &file, &part, &begin))
                 r = one_part(p, file, part, begin, thread, &e);
         if (r < 0)

@@ -20,7 +20,7 @@ struct parallel_work {
         int (*begin)(void *job, size_t file, struct error *e);
         int (*end)(void *job, size_t file, void *thread, struct error *e);
         int (*part)(void *job, size_t file, uint64_t part, void *thread, struct error *e);
-        /* What each thread owns. */
+        /* What each thread owns. Both may be NULL. */
         int (*thread_new)(void *job, void **ret, struct error *e);
         void (*thread_free)(void *thread);
 };

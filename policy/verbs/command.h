@@ -21,11 +21,13 @@ int cmd_attest(int argc, char *argv[]);
 int cmd_connect(int argc, char *argv[]);
 int cmd_digest(int argc, char *argv[]);
 int cmd_doctor(int argc, char *argv[]);
+int cmd_fleet(int argc, char *argv[]);
 int cmd_inspect(int argc, char *argv[]);
 int cmd_measure(int argc, char *argv[]);
 int cmd_policy(int argc, char *argv[]);
 int cmd_replay(int argc, char *argv[]);
 int cmd_seal(int argc, char *argv[]);
+int cmd_status(int argc, char *argv[]);
 int cmd_unseal(int argc, char *argv[]);
 int cmd_verify(int argc, char *argv[]);
 

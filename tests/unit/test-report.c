@@ -292,6 +292,7 @@ static void test_the_outline_has_no_files(void **state) {
 
         report_text(p->report, "model.name", "m");
         report_put(p->report, "model.files", json_object_new_array());
+        report_put(p->report, "inputs.base.model.files", json_object_new_array());
         text = report_outline(p->report);
         assert_non_null(strstr(text, "\"name\":\"m\""));
         assert_null(strstr(text, "files"));
