@@ -125,7 +125,8 @@ static const struct failure_info failures[] = {
         { FAILURE_IO, "io", "a local file could not be read or written", "See the reason above.",
           "a7dd362e18294abebf45640dd301913f" },
         { FAILURE_LIFECYCLE, "lifecycle", "Auto Scaling could not be told",
-          "The role needs autoscaling:CompleteLifecycleAction on the group; without it the hook's own timeout decides.",
+          "The role needs autoscaling:CompleteLifecycleAction on the group (`sealboot policy --for role "
+          "--auto-scaling-group`); without it the hook's own timeout decides.",
           "f677320751e84f60845c0da11eaf1899" },
         { FAILURE_GATE, "gate", "the gate cannot answer",
           "Start it with `systemctl start sealboot-gate.service`, which brings its sockets.",

@@ -73,6 +73,31 @@ static int allow_reports(const struct composition *c, json_object *statements, s
         return 0;
 }
 
+/* Auto Scaling knows groups of the caller's own account and Region alone, so the ARN names neither. */
+static int allow_lifecycle(const struct composition *c, json_object *statements, struct error *e) {
+        static const char *const hook[] = { "autoscaling:CompleteLifecycleAction",
+                                            "autoscaling:RecordLifecycleActionHeartbeat" };
+        _cleanup_free_ char *group = NULL;
+        char partition[16];
+        json_object *s;
+
+        if (!c->group)
+                return 0;
+        if (!c->group[0] || strlen(c->group) > 255 || strpbrk(c->group, ":*?$"))
+                return fail(e, FAILURE_USAGE, -EINVAL, c->group,
+                            "it is not the name of an Auto Scaling group, or holds a character that IAM policies read "
+                            "as a wildcard");
+        partition_of(c, partition);
+        if (asprintf(&group, "arn:%s:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/%s", partition, c->group) <
+            0) {
+                group = NULL;
+                return fail_oom(e);
+        }
+        s = policy_add_statement(statements, "TellAutoScaling", "Allow", NULL, hook, ELEMENTS(hook));
+        policy_add_text(s, "Resource", group);
+        return 0;
+}
+
 int compose_role_policy(const struct composition *c, json_object **ret, struct error *e) {
         static const char *const get[] = { "s3:GetObject" }, *const decrypt[] = { "kms:Decrypt" };
         _cleanup_json_ json_object *read = NULL, *o = NULL;
@@ -92,6 +117,9 @@ int compose_role_policy(const struct composition *c, json_object **ret, struct e
         policy_add_text(s, "Resource", c->key);
         s = policy_add_statement(statements, "ReadSealedModels", "Allow", NULL, get, ELEMENTS(get));
         policy_add(s, "Resource", TAKE(read));
+        r = allow_lifecycle(c, statements, e);
+        if (r < 0)
+                return r;
         r = allow_reports(c, statements, e);
         if (r < 0)
                 return r;

@@ -24,6 +24,7 @@ struct composition {
         const char *bucket, *prefix; /* of the sealed model, for the role's and the bucket's policy */
         const char *report_bucket,
                 *report_prefix; /* where instances store boot reports, for the role's policy; or NULL */
+        const char *group;      /* the Auto Scaling group, for the role's policy; NULL: none */
         bool one_shot;          /* release only before a model is measured: PCR15 is zeros */
         bool secure_boot;       /* the references' PCR7 is the value of Secure Boot on */
         bool allow_unattested;  /* leave out the Deny for everyone but the accepted images */

@@ -329,6 +329,14 @@ def test_role_and_bucket(run, image):
                                     "Resource": "arn:aws:s3:::ops/reports/*"}
     refused = run("--for", "role", "--key", KEY, *model, "--report-to", "s3://ops/reports")
     assert refused.returncode == USAGE and "ends in a slash" in refused.stderr
+    more = json.loads(run("--for", "role", "--key", KEY, *model, "--auto-scaling-group", "infer ence/1").stdout)
+    assert more["Statement"][2] == {
+        "Sid": "TellAutoScaling", "Effect": "Allow",
+        "Action": ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],
+        "Resource": "arn:aws:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/infer ence/1"}
+    for name in ("", "a*", "a:b", "${aws:x}", "n" * 256):
+        refused = run("--for", "role", "--key", KEY, *model, "--auto-scaling-group", name)
+        assert refused.returncode == USAGE and "Auto Scaling group" in refused.stderr
     bucket = json.loads(run("--for", "bucket", "--principal", ROLE, *model).stdout)
     assert bucket["Statement"][0]["Principal"] == {"AWS": ROLE} and bucket["Statement"][1]["Effect"] == "Deny"
     everything = json.loads(run("--reference", image, *WHO, "--key", KEY, *model, "--json").stdout)
