@@ -83,14 +83,16 @@ static int look_for_interruption(struct boot *b, struct error *e) {
 }
 
 /* Ends the boot, unless its outcome is fixed. While an NV index is defined, the next look has to do it. */
-static void give_up(struct boot *b, const struct error *why) {
-        if (pthread_mutex_trylock(&b->critical) == 0)
-                boot_abort(b, why);
+static void give_up(struct boot *b, enum lifecycle_state state, const struct error *why) {
+        if (pthread_mutex_trylock(&b->critical) != 0)
+                return;
+        b->lifecycle.state = state; /* the main thread reads it only with `critical` */
+        boot_abort(b, why);
 }
 
 /* What changed since boot_await_service(). To be stopped needs no answer here: that waits for the hook. */
 static void look(struct boot *b) {
-        enum lifecycle_state state;
+        enum lifecycle_state state = LIFECYCLE_NONE;
         struct error e = { 0 };
         bool unused;
         int r;
@@ -102,7 +104,7 @@ static void look(struct boot *b) {
         if (r == 0)
                 r = look_for_interruption(b, &e);
         if (r == -EBADMSG || (r < 0 && e.failure != FAILURE_IMDS && e.failure != FAILURE_INTERNAL))
-                give_up(b, &e);
+                give_up(b, state, &e);
 }
 
 /* ---- the thread */
