@@ -511,7 +511,7 @@ def every_key_can_be_said():
         HERE / "../units/man/sealboot-agent.8").read_text().partition(".Sh CONFIGURATION")[2].partition(".Sh LAUNCH")[0]
     documented = set(re.findall(r"^\.It Cm (\w+)$", manual, re.M))
     known = set(evaluate("builtins.attrNames (image { }).config.services.sealboot.settings"))
-    assert documented == known == {*WHOLE, "discovery", "inputs"}, documented ^ known
+    assert documented == known == {*WHOLE, "discovery", "inputs", "key_store"}, documented ^ known
 
 
 def the_agent_reads_it_before_anything_holds_it():

@@ -10,9 +10,11 @@ enum { DEADLINE_MS = 30000, ATTEMPT_MS = 15000, MAX_ANSWER = 64 * 1024 };
 struct kms {
         struct service service;
         struct retry_policy policy;
+        bool is_store; /* an owner's own */
 };
 
-int kms_new(const struct service_access *access, unsigned deadline_ms, struct kms **ret, struct error *e) {
+static int make(const struct service_access *access, const char *setting, unsigned deadline_ms, struct kms **ret,
+                struct error *e) {
         _cleanup_(kms_freep) struct kms *kms = calloc(1, sizeof *kms);
         int r;
 
@@ -20,11 +22,22 @@ int kms_new(const struct service_access *access, unsigned deadline_ms, struct km
                 return fail_oom(e);
         kms->policy =
                 (struct retry_policy) { .deadline_ms = deadline_ms ?: DEADLINE_MS, .base_ms = 100, .cap_ms = 5000 };
-        r = service_init(&kms->service, "kms", "KMS endpoint", access, e);
+        r = service_init(&kms->service, "kms", setting, access, e);
         if (r < 0)
                 return r;
+        kms->is_store = !access->credentials;
         *ret = TAKE(kms);
         return 0;
+}
+
+int kms_new(const struct service_access *access, unsigned deadline_ms, struct kms **ret, struct error *e) {
+        return make(access, "KMS endpoint", deadline_ms, ret, e);
+}
+
+int kms_new_store(struct http *http, const char *url, unsigned deadline_ms, struct kms **ret, struct error *e) {
+        const struct service_access access = { .http = http, .endpoint = { .url = url } };
+
+        return make(&access, "key store", deadline_ms, ret, e);
 }
 
 void kms_free(struct kms *kms) {
@@ -97,7 +110,7 @@ struct operation {
         struct kms *kms;
         const struct kms_request *request;
         char *region; /* the key ARN's; NULL: the service's */
-        char subject[sizeof "kms key " + KMS_KEY_ARN_SIZE];
+        char subject[sizeof((struct error *) NULL)->subject];
         unsigned attempts;
 };
 
@@ -135,12 +148,25 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
         return 0;
 }
 
-static enum http_verdict judge(void *userdata _unused_, struct http_call *call, CURLcode code, struct error *e) {
+/* What a key store says is its owner's to explain. It is shown no credentials, so it cannot refuse them. */
+static enum http_verdict judge_store(enum http_verdict verdict, struct error *e) {
+        if (!e)
+                return verdict == HTTP_REFRESH ? HTTP_FINAL : verdict;
+        fail_advice(e, "The key store named above is the owner's own: ask the owner, whose log says why.");
+        if (e->failure != FAILURE_CREDENTIALS)
+                return verdict;
+        e->failure = FAILURE_KMS_ANSWER;
+        return HTTP_FINAL;
+}
+
+static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode code, struct error *e) {
+        const struct operation *op = userdata;
         enum http_verdict verdict = http_judge(call, code, e);
 
         if (verdict != HTTP_OK || http_call_status(call) == 200)
                 return verdict;
-        return service_judge(call, NULL, kms_judge_error, e);
+        verdict = service_judge(call, NULL, kms_judge_error, e);
+        return op->kms->is_store ? judge_store(verdict, e) : verdict;
 }
 
 /* An ARN must be the same, and an id its end. Only KMS knows the key of an alias. */
@@ -178,7 +204,11 @@ int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_a
         _cleanup_kms_answer_ struct kms_answer answer = {};
         int r;
 
-        snprintf(op.subject, sizeof op.subject, "kms key %s", request->key);
+        if (kms->is_store)
+                snprintf(op.subject, sizeof op.subject, "key store %s, key %s", kms->service.endpoint.origin,
+                         request->key);
+        else
+                snprintf(op.subject, sizeof op.subject, "kms key %s", request->key);
         if (strlen(request->key) >= KMS_KEY_ARN_SIZE ||
             (strncmp(request->key, "arn:", 4) == 0 && key_arn_region(request->key, &op.region) < 0))
                 return fail(e, FAILURE_KMS_KEY, -EINVAL, op.subject, "it is not the ARN of a KMS key");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* AWS KMS: Decrypt for an attested recipient. (policy/owner/kms-write.h adds what an owner does.) JSON 1.1 over SigV4.
+/* Who releases data keys: AWS KMS, or a key store of an owner's own that answers the same request. Decrypt for an
+ * attested recipient. (policy/owner/kms-write.h adds what an owner does.) JSON 1.1 over SigV4.
  * Requests are tried again under a deadline: verdict.c says which. Failures: those of kms-answer.h, and NETWORK.
  * Source: KMS API Reference, Decrypt. */
 
@@ -13,6 +14,9 @@ struct kms;
 /* The Region of `access` signs requests whose key is not an ARN (an ARN's own Region wins), and may be NULL when all
  * are. `deadline_ms` bounds the attempts of each request; 0: 30 s. */
 int kms_new(const struct service_access *access, unsigned deadline_ms, struct kms **ret, struct error *e);
+/* A key store at `url`, an https URL of a host and a port. Its requests are not signed: the attestation document is
+ * what it judges by. `http` has the authorities that are trusted for it, and must outlive it. */
+int kms_new_store(struct http *http, const char *url, unsigned deadline_ms, struct kms **ret, struct error *e);
 void kms_free(struct kms *kms);
 DEFINE_CLEANUP(struct kms *, kms_free, kms_freep)
 

@@ -101,21 +101,23 @@ int service_prepare(const struct service *service, const struct service_request 
         struct http_request http = request->http;
         int r;
 
-        r = credentials_get(service->credentials, refresh, &credentials, e);
-        if (r < 0)
-                return r;
         r = find_endpoint(service, request, &endpoint, e);
         if (r < 0)
                 return r;
-        r = sign(service, request, endpoint.host, credentials, &signature, e);
-        if (r < 0)
-                return r;
+        if (service->credentials) {
+                r = credentials_get(service->credentials, refresh, &credentials, e);
+                if (r < 0)
+                        return r;
+                r = sign(service, request, endpoint.host, credentials, &signature, e);
+                if (r < 0)
+                        return r;
+                http.headers = signature.headers;
+                http.n_headers = signature.n_headers;
+        }
         if (asprintf(&url, "%s%s%s%s", endpoint.origin, request->path, request->query ? "?" : "",
                      request->query ?: "") < 0)
                 return fail_oom(e);
         http.url = url;
-        http.headers = signature.headers;
-        http.n_headers = signature.n_headers;
         return http_prepare(service->http, easy, &http, ret, e);
 }
 

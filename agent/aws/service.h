@@ -11,17 +11,17 @@
 struct service {
         const char *name; /* in host names and signatures: "kms" */
         struct http *http;
-        struct credential_source *credentials;
-        char *region;                  /* NULL: each request names its own */
-        struct endpoint endpoint;      /* .host NULL: AWS's own */
-        struct endpoint_choice choice; /* among AWS's own */
+        struct credential_source *credentials; /* NULL: requests are not signed */
+        char *region;                          /* NULL: each request names its own */
+        struct endpoint endpoint;              /* .host NULL: AWS's own */
+        struct endpoint_choice choice;         /* among AWS's own */
 };
 
 /* How a program reaches a service. */
 struct service_access {
-        struct http *http; /* this and the credentials must outlive the service */
-        struct credential_source *credentials;
-        const char *region; /* may be NULL */
+        struct http *http;                     /* this and the credentials must outlive the service */
+        struct credential_source *credentials; /* NULL: requests are not signed */
+        const char *region;                    /* may be NULL */
         struct endpoint_choice endpoint;
 };
 /* `name` is in host names and signatures: "kms". `setting` is what an error calls the endpoint's URL: "KMS endpoint".

@@ -31,6 +31,12 @@ struct boot_arguments {
 };
 
 /* The TPM, and AWS. */
+/* A key store of an owner's own, with a client that trusts the owner's authorities alone. */
+struct boot_store {
+        struct http *http;
+        struct kms *kms; /* NULL: the input's key is in KMS */
+};
+
 struct boot_services {
         struct tpm *tpm;
         struct http *http;
@@ -38,6 +44,7 @@ struct boot_services {
         struct credential_source *credentials;
         struct s3 *s3;
         struct kms *kms;
+        struct boot_store stores[INPUTS_MAX]; /* of each input of the configuration */
         char *region;
         pthread_mutex_t identifying;
         char instance_id[32]; /* "": the metadata service has not answered yet */
@@ -70,6 +77,7 @@ struct boot_input {
         char *source;              /* "s3://bucket/key"; changed under `critical` */
         char *subject;             /* the label and the source, for errors */
         struct accepted accepted;  /* by the configuration */
+        struct kms *releaser;      /* KMS, or the owner's key store; borrowed */
         struct opening opening;
         struct message_header *header; /* of a single object that the pipeline does not fetch yet */
         struct unseal_model unsealed;

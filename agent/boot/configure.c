@@ -17,18 +17,44 @@ static void show_retry(void *userdata, const struct error *why, unsigned wait_ms
         report_progress(b->report, doing, 0, 0);
 }
 
-static int prepare(struct boot *b, struct error *e) {
+static int new_client(struct boot *b, const char *ca_bundle, struct http **ret, struct error *e) {
         const struct http_options options = {
                 .user_agent = "sealboot-agent/" SEALBOOT_VERSION,
                 .on_retry = show_retry,
                 .userdata = b,
-                .ca_bundle = b->config->ca_bundle,
+                .ca_bundle = ca_bundle,
         };
+
+        return http_new(&options, ret, e);
+}
+
+static int make_stores(struct boot *b, struct error *e) {
+        for (size_t i = 0; i < b->config->n_inputs; i++) {
+                const struct input *in = &b->config->inputs[i];
+                struct boot_store *store = &b->services.stores[i];
+                int r;
+
+                if (!in->store_url)
+                        continue;
+                r = new_client(b, in->store_bundle, &store->http, e);
+                if (r < 0)
+                        return r;
+                r = kms_new_store(store->http, in->store_url, b->config->kms_deadline_ms, &store->kms, e);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int prepare(struct boot *b, struct error *e) {
         int r;
 
         /* libcurl and OpenSSL must be initialized while no other thread uses them: the only other thread there is waits
          * for a signal. */
-        r = http_new(&options, &b->services.http, e);
+        r = new_client(b, b->config->ca_bundle, &b->services.http, e);
+        if (r < 0)
+                return r;
+        r = make_stores(b, e);
         if (r < 0)
                 return r;
         return handoff_new(b->config->model_directory, &b->handoff, e);

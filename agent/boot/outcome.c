@@ -89,6 +89,10 @@ void boot_done(struct boot *b) {
         free(b->evidence.document);
         launch_done(&b->sealed.launch);
         kms_free(s->kms);
+        for (size_t i = 0; i < ELEMENTS(s->stores); i++) {
+                kms_free(s->stores[i].kms);
+                http_free(s->stores[i].http);
+        }
         s3_free(s->s3);
         credential_source_free(s->credentials);
         imds_free(s->imds);

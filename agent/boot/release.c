@@ -100,8 +100,8 @@ static int attest(void *userdata, uint8_t **ret, size_t *ret_n, struct error *e)
                 return fail_oom(e);
         memcpy(*ret, b->evidence.document, b->evidence.size);
         *ret_n = b->evidence.size;
-        boot_status("Asking KMS for the data key%s%s", a->input->label ? " of " : "",
-                    a->input->label ? a->input->asked->owner : "");
+        boot_status("Asking %s for the data key%s%s", a->input->asked->store_url ?: "KMS",
+                    a->input->label ? " of " : "", a->input->label ? a->input->asked->owner : "");
         report_begin(b->report, "kms");
         return 0;
 }
@@ -113,7 +113,7 @@ static int ask_kms(void *userdata, const struct kms_ciphertext *ciphertext, stru
         int r;
 
         boot_report_text(a->boot, a->input, "key_arn", ciphertext->key_arn);
-        r = kms_release(a->boot->services.kms, ciphertext, attest, a, &a->release, e);
+        r = kms_release(a->input->releaser, ciphertext, attest, a, &a->release, e);
         report_end(a->boot->report, "kms", 0);
         return r;
 }
@@ -129,7 +129,7 @@ static void report_refusal(void *userdata, const struct kms_ciphertext *cipherte
                 { "request_id", e->request_id },
         };
 
-        boot_status("KMS key %s did not open the data key; asking the next key", ciphertext->key_arn);
+        boot_status("Key %s did not open the data key; asking the next key", ciphertext->key_arn);
         for (size_t i = 0; i < ELEMENTS(members); i++) {
                 char place[64];
 
@@ -155,6 +155,8 @@ static int release_key(struct boot *b, struct boot_input *in, struct error *e) {
         _cleanup_kms_answer_ struct kms_answer release = { 0 };
         struct asking a = { .boot = b, .input = in };
         int r;
+
+        in->releaser = b->services.stores[in - b->sealed.inputs].kms ?: b->services.kms;
 
         r = key_candidates_try(&in->opening.candidates, in->subject, ask_kms, report_refusal, &a, e);
         if (r < 0) {

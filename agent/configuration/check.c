@@ -79,6 +79,9 @@ void config_print_rest(const struct config *c, FILE *f) {
                 "needs\n",
                 c->endpoint_imds ? " at " : "", c->endpoint_imds ?: "", c->endpoint_kms ? " at " : "",
                 c->endpoint_kms ?: "", c->endpoint_s3 ? " at " : "", c->endpoint_s3 ?: "");
+        for (size_t i = 0; i < c->n_inputs; i++)
+                if (c->inputs[i].store_url)
+                        fprintf(f, "  the key store %s must answer\n", c->inputs[i].store_url);
         if (c->hook_name)
                 fprintf(f, "  the Auto Scaling group %s must have the lifecycle hook %s\n", c->hook_group,
                         c->hook_name);

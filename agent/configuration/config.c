@@ -73,6 +73,7 @@ static const struct setting settings[] = {
         SETTING_OBJECT(encryption_context, "an object of text values", setting_context),
         SETTING_LIST(model_digests, 1000, "a list of 1 to 1000 model digests", setting_digests),
         SETTING_TEXT(model, IN_INPUT, 2048, "an s3:// URI", value_model),
+        SETTING_OBJECT(key_store, "an object with url and ca_bundle", setting_key_store),
         SETTING(measure, json_type_string, 0, 0, "\"model\" or \"sha384\"", take_measure, .offset = 0),
         SETTING_LIST(inputs, INPUTS_MAX, "a list of 1 to 16 inputs", setting_inputs),
         SETTING_TEXT(region, IN_CONFIG, 64, "an AWS Region", value_region),
@@ -173,6 +174,13 @@ int config_load(const char *path, const char *root, struct config **ret, struct 
                 return r;
         if (c->ca_bundle) {
                 r = config_check_bundle(c->ca_bundle, root, e);
+                if (r < 0)
+                        return r;
+        }
+        for (size_t i = 0; i < c->n_inputs; i++) {
+                if (!c->inputs[i].store_bundle)
+                        continue;
+                r = config_check_bundle(c->inputs[i].store_bundle, root, e);
                 if (r < 0)
                         return r;
         }

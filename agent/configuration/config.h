@@ -31,6 +31,8 @@ struct input {
         char *model;     /* s3:// URI when user data names none, or NULL */
         char *directory; /* of its files, below the published directory; NULL: that directory itself */
         bool required;   /* false: it may be absent */
+        /* The key store of the owner's own that releases the data key, and the only authorities for it. NULL: KMS. */
+        char *store_url, *store_bundle;
 };
 
 struct config {

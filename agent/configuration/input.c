@@ -102,6 +102,34 @@ int setting_digests(const struct setting *s, json_object *o, const struct readin
         return 0;
 }
 
+/* ---- a key store of the owner's own */
+
+static const struct setting store_settings[] = {
+        { "url", json_type_string, 1, 1024, "an https URL", setting_text, .offset = offsetof(struct input, store_url),
+          .of_input = true, .check = value_https },
+        { "ca_bundle", json_type_string, 1, 1024, "an absolute path", setting_text,
+          .offset = offsetof(struct input, store_bundle), .of_input = true, .check = value_file },
+};
+
+int setting_key_store(const struct setting *s, json_object *o, const struct reading *r) {
+        struct reading inside = *r;
+        char object[48], where[56];
+        int result;
+
+        if (!o)
+                return 0;
+        snprintf(object, sizeof object, "%s%s", r->where, s->key);
+        snprintf(where, sizeof where, "%s.", object);
+        inside.where = where;
+        result = settings_take(store_settings, ELEMENTS(store_settings), o, object, &inside);
+        if (result < 0)
+                return result;
+        if (!r->input->store_url || !r->input->store_bundle)
+                return BAD(r, "\"%s%s\" is missing; a key store has a url, and a ca_bundle that vouches for it alone",
+                           where, r->input->store_url ? "ca_bundle" : "url");
+        return 0;
+}
+
 /* ---- the list of inputs */
 
 /* The longest owner and directory: both are in messages. */
@@ -117,6 +145,7 @@ static const struct setting settings[] = {
         SETTING_TEXT(model, IN_INPUT, 2048, "an s3:// URI", value_model),
         SETTING_TEXT(directory, IN_INPUT, INPUT_DIRECTORY_MAX, "a relative path of at most 255 bytes", value_relative),
         SETTING_FLAG(required, IN_INPUT),
+        SETTING_OBJECT(key_store, "an object with url and ca_bundle", setting_key_store),
 };
 _Static_assert(ELEMENTS(settings) <= SETTINGS_MAX, "settings_take() has too little room");
 
@@ -134,6 +163,8 @@ void input_done(struct input *in) {
         free(in->owner);
         free(in->model);
         free(in->directory);
+        free(in->store_url);
+        free(in->store_bundle);
 }
 
 static int take_input(json_object *o, size_t i, const struct reading *r) {
@@ -224,6 +255,7 @@ static int refuse_both_forms(const struct reading *r) {
                           : one->n_context > 0 ? "encryption_context"
                           : one->n_digests > 0 ? "model_digests"
                           : one->model         ? "model"
+                          : one->store_url     ? "key_store"
                                                : NULL;
 
         if (key)

@@ -48,6 +48,7 @@ int setting_seconds(const struct setting *s, json_object *o, const struct readin
 int setting_keys(const struct setting *s, json_object *o, const struct reading *r);
 int setting_context(const struct setting *s, json_object *o, const struct reading *r);
 int setting_digests(const struct setting *s, json_object *o, const struct reading *r);
+int setting_key_store(const struct setting *s, json_object *o, const struct reading *r);
 /* The list of inputs, and what they must be together. */
 int setting_inputs(const struct setting *s, json_object *o, const struct reading *r);
 

@@ -13,6 +13,12 @@ int value_endpoint(const char *text, struct error *why) {
         return endpoint_parse(text, "endpoint", &unused, why);
 }
 
+int value_https(const char *text, struct error *why) {
+        if (strncmp(text, "https://", strlen("https://")) != 0)
+                return fail(why, FAILURE_CONFIG, -EINVAL, text, "\"%.200s\" is not an https URL", text);
+        return value_endpoint(text, why);
+}
+
 enum { PREFIX_MAX = 900 }; /* of the 1024 bytes of a key; the rest is for the name of the object */
 
 int value_model(const char *text, struct error *why) {

@@ -8,6 +8,7 @@
 #include "basic/failure.h"
 
 int value_endpoint(const char *text, struct error *why); /* a URL of a scheme, a host and a port */
+int value_https(const char *text, struct error *why);    /* the same, of the scheme https */
 int value_model(const char *text, struct error *why);    /* an s3:// URI */
 int value_prefix(const char *text, struct error *why);   /* an s3:// URI of a bucket, or that ends in a slash */
 int value_region(const char *text, struct error *why);

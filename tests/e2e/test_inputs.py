@@ -8,28 +8,12 @@ import shutil
 import pytest
 
 from boots import data
-from sealer import MARK, DataKey, Sealed, model_text, pcr15, put_model
+from parties import Party, digest, on_disk, place, set_text
+from sealer import MARK, Sealed, pcr15, put_model
 
 BASE = {"config.json": b"{}", "weights/model.safetensors": data(5_000_001, 3)}
 ADAPTER = b"GGUF" + data(2_500_000, 4)
 HOSPITAL = "St. Mary Hospital"
-
-
-class Party:
-    """An owner with a key of their own, which this image may have once, before PCR15 is extended."""
-
-    def __init__(self, stack, owner: str, name: str):
-        self.owner, self.name, self.stack = owner, name, stack
-        self.context = {"model": f"secret-{name}-of-{owner.split()[0]}"}
-        self.arn = stack.create_key()
-
-    def key(self, **more) -> DataKey:
-        return DataKey.generate(self.stack.kms(), self.arn, self.context | more)
-
-    def input(self, **more) -> dict:
-        return {
-            "name": self.name, "owner": self.owner, "keys": [self.arn], "encryption_context": self.context
-        } | more
 
 
 @pytest.fixture
@@ -42,20 +26,6 @@ def parties(boot):
         del boot.config[key]
     boot.config["inputs"] = [acme.input(directory="models/base"), hospital.input(required=False)]
     return acme, hospital
-
-
-def place(boot, **inputs):
-    """User data: a key in the bucket for each input, or None."""
-    inputs = {name: f"s3://{boot.stack.bucket}/{key}" if key else None for name, key in inputs.items()}
-    boot.stack.control.user_data(json.dumps({"sealboot": {"inputs": inputs}}).encode())
-
-
-def digest(files) -> str:
-    return hashlib.sha384(model_text(files)).hexdigest()
-
-
-def set_text(*lines: str) -> bytes:
-    return "".join(line + "\n" for line in lines).encode()
 
 
 def check(boot, result, text: bytes, files: dict):
@@ -90,13 +60,6 @@ def predicted(sealboot, tmp_path, *inputs: str) -> dict:
     result = sealboot("digest", "--json", "--config", tmp_path / "agent.json", *arguments)
     assert result.returncode == 0, result
     return result.json
-
-
-def on_disk(tmp_path, files: dict) -> str:
-    for path, content in files.items():
-        (tmp_path / "plain" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "plain" / path).write_bytes(content)
-    return str(tmp_path / "plain")
 
 
 def test_two_parties(boot, parties, sealboot, tmp_path):

@@ -43,7 +43,9 @@ static bool inputs_hold(const struct config *c) {
 
                 required |= in->required;
                 if ((in->n_keys == 0) != in->discovery || !in->name != !c->several || !in->owner != !c->several ||
-                    !in->directory != !c->several || (c->several && model_path_problem(in->directory)))
+                    !in->directory != !c->several || (c->several && model_path_problem(in->directory)) ||
+                    !in->store_url != !in->store_bundle ||
+                    (in->store_url && strncmp(in->store_url, "https://", strlen("https://")) != 0))
                         return false;
         }
         return required && c->n_inputs >= 1 && c->n_inputs <= INPUTS_MAX;

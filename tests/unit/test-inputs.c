@@ -70,6 +70,8 @@ static const struct {
         { "\"inputs\": [" A "], \"encryption_context\": {\"a\": \"b\"}", "\"encryption_context\" and \"inputs\"" },
         { "\"inputs\": [" A "], \"model_digests\": [" DIGEST "]", "\"model_digests\" and \"inputs\"" },
         { "\"inputs\": [" A "], \"model\": \"s3://bucket/m\"", "\"model\" and \"inputs\" exclude each other" },
+        { "\"inputs\": [" A "], \"key_store\": {\"url\": \"https://k.example\", \"ca_bundle\": \"/ca\"}",
+          "\"key_store\" and \"inputs\" exclude each other" },
         { "\"inputs\": [" A "], \"measure\": \"sha384\"", "is for one model" },
         /* the list */
         { "\"inputs\": []", "expected a list of 1 to 16 inputs" },
@@ -129,6 +131,22 @@ static const struct {
         { "\"inputs\": [" INPUT("a", ", \"model_digests\": [" DIGEST
                                      "]") ", " INPUT("b", ", \"model_digests\": [" DIGEST "]") "]",
           "\"inputs[1].model_digests[0]\" is the digest \"inputs[0].model_digests[0]\"" },
+        /* a key store */
+        { "\"inputs\": [" INPUT("a", ", \"key_store\": \"https://k.example\"") "]", "must be an object with url" },
+        { "\"inputs\": [" INPUT("a", ", \"key_store\": {}") "]", "\"inputs[0].key_store.url\" is missing" },
+        { "\"inputs\": [" INPUT("a", ", \"key_store\": {\"url\": \"https://k.example\"}") "]",
+          "\"inputs[0].key_store.ca_bundle\" is missing" },
+        { "\"inputs\": [" INPUT("a", ", \"key_store\": {\"url\": \"http://k.example\", \"ca_bundle\": \"/c\"}") "]",
+          "\"inputs[0].key_store.url\": \"http://k.example\" is not an https URL" },
+        { "\"inputs\": [" INPUT("a", ", \"key_store\": {\"url\": \"https://k/x\", \"ca_bundle\": \"/c\"}") "]",
+          "more than a scheme, a host and a port" },
+        { "\"inputs\": [" INPUT("a", ", \"key_store\": {\"url\": \"https://u@k\", \"ca_bundle\": \"/c\"}") "]",
+          "\"inputs[0].key_store.url\":" },
+        { "\"inputs\": [" INPUT("a", ", \"key_store\": {\"url\": \"https://k\", \"ca_bundle\": \"c\"}") "]",
+          "\"inputs[0].key_store.ca_bundle\": \"c\" is not an absolute path" },
+        { "\"inputs\": [" INPUT("a", ", \"key_store\": {\"url\": \"https://k\", \"token\": \"x\"}") "]",
+          "unknown key \"inputs[0].key_store.token\"" },
+        { KEYS ", \"key_store\": {\"url\": \"https://k\"}", "\"key_store.ca_bundle\" is missing" },
 };
 
 static void test_bad(void **state) {

@@ -316,6 +316,57 @@ static void test_release_refuses(void **state) {
         }
 }
 
+/* A key store of an owner's own sees no credentials, and its answers are as hostile as KMS's. */
+static void test_store(void **state) {
+        /* clang-format off */
+        static const struct {
+                struct canned_reply reply;
+                enum failure failure;
+                const char *words;
+        } table[] = {
+                { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\"}" }, 0, NULL },
+                { ERROR("AccessDeniedException"), FAILURE_KMS_DENIED, "HTTP 400 AccessDeniedException: words" },
+                { ERROR("InvalidCiphertextException"), FAILURE_KMS_CIPHERTEXT, "InvalidCiphertextException" },
+                { ERROR("ExpiredTokenException"), FAILURE_KMS_ANSWER, "ExpiredTokenException" },
+                { ERROR("UnrecognizedClientException"), FAILURE_KMS_ANSWER, "UnrecognizedClientException" },
+                { ERROR("AccessDenied\\u001b[2J"), FAILURE_KMS_ANSWER, "without a KMS error" },
+                { { .status = "200 OK",
+                    .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\",\"Plaintext\":\"AAAA\"}" },
+                  FAILURE_KMS_ANSWER, "plaintext data key in it" },
+                { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "0\",\"CiphertextForRecipient\":\"MIAG\"}" },
+                  FAILURE_KMS_ANSWER, "for another key" },
+                { { .status = "200 OK", .body = "{\"CiphertextForRecipient\":\"MIAG\"}" }, FAILURE_KMS_ANSWER,
+                  "names no KeyId" },
+                { { .status = "200 OK", .body = "[]" }, FAILURE_KMS_ANSWER, "names no KeyId" },
+                { { .status = "302 Found", .headers = "Location: http://127.0.0.1/\r\n" }, FAILURE_KMS_ANSWER, "HTTP 302" },
+        };
+        /* clang-format on */
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                _cleanup_(kms_freep) struct kms *store = NULL;
+                _cleanup_kms_answer_ struct kms_answer release = {};
+                struct error e = {};
+                struct fixture f;
+                int r;
+
+                start(&f, &table[i].reply, 1);
+                assert_ok(kms_new_store(f.http, f.canned.url, 3000, &store, &e), &e);
+                r = kms_release(store, &ciphertext, attest, &f, &release, &e);
+                if (table[i].words)
+                        assert_refused(r, &e, table[i].failure, table[i].words);
+                else
+                        assert_ok(r, &e);
+                assert_null(strstr(f.canned.requests[0], "authorization"));
+                assert_null(strstr(f.canned.requests[0], "session"));
+                if (table[i].failure == FAILURE_KMS_DENIED) {
+                        assert_non_null(strstr(e.subject, "key store http://127.0.0.1:"));
+                        assert_non_null(strstr(e.advice, "ask the owner"));
+                }
+                assert_int_equal(stop(&f), 1);
+        }
+}
+
 static void test_owner_side(void **state) {
         static const struct canned_reply replies[] = {
                 { .status = "200 OK",
@@ -392,7 +443,8 @@ int main(void) {
                 cmocka_unit_test(test_errors),          cmocka_unit_test(test_skew),
                 cmocka_unit_test(test_states_of_a_key), cmocka_unit_test(test_parse),
                 cmocka_unit_test(test_advice),          cmocka_unit_test(test_release),
-                cmocka_unit_test(test_release_refuses), cmocka_unit_test(test_owner_side),
+                cmocka_unit_test(test_release_refuses), cmocka_unit_test(test_store),
+                cmocka_unit_test(test_owner_side),
         };
 
         return cmocka_run_group_tests_name("kms", tests, NULL, NULL);
