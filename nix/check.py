@@ -485,6 +485,8 @@ WHOLE = {
     "workers": 4,
     "connections": 9,
     "lifecycle_hook": {"group": "g", "name": "n"},
+    "ready": {"upstream": "unix:/run/s", "health": "/h", "seconds": 9, "warm_up": {"path": "/w", "body": {"a": [1]}}},
+    "keep": "until-ready",
     "kms_deadline_seconds": 30,
     "heartbeat_seconds": 10,
     "allow_any_iv": True,

@@ -53,6 +53,33 @@ let
           (_: what: mkOption { type = types.strMatching ".{1,255}"; description = "Name of the ${what}."; })
           { group = "Auto Scaling group"; name = "lifecycle hook"; };
       }) "The Auto Scaling lifecycle hook that the boot completes: CONTINUE with a model, ABANDON without.";
+    ready = key
+      (types.submodule {
+        options = {
+          upstream = mkOption {
+            type = types.strMatching "unix:/.+";
+            example = "unix:/run/sealboot-upstream/llama-cpp.sock";
+            description = "The socket of the server's proxy.";
+          };
+          health = mkOption {
+            type = types.strMatching "/.*";
+            example = "/health";
+            description = "The path that the server answers with status 200 when it is ready.";
+          };
+          warm_up = mkOption {
+            type = types.nullOr (pkgs.formats.json { }).type;
+            default = null;
+            description = "A request that the server must have answered, too: `path` and `body`.";
+          };
+          seconds = mkOption {
+            type = types.ints.between 1 7200;
+            default = 900;
+            description = "How long to wait.";
+          };
+        };
+      }) "The inference server to wait for before Auto Scaling hears CONTINUE.";
+    keep = key (types.enum [ "always" "until-ready" ])
+      "Whether the published files are removed as soon as the server is `ready`.";
     workers = key (types.ints.between 1 1024) "Threads that decrypt; by default one for each CPU.";
     connections = key (types.ints.between 1 1024) "Connections to S3; by default chosen by the number of CPUs.";
     kms_deadline_seconds = key (types.ints.between 1 3600) "How long to try to get the data key.";
@@ -75,6 +102,8 @@ let
     endpoints = "endpoints";
     caBundle = "ca_bundle";
     lifecycleHook = "lifecycle_hook";
+    ready = "ready";
+    keep = "keep";
     workers = "workers";
     connections = "connections";
     kmsDeadlineSeconds = "kms_deadline_seconds";
@@ -84,7 +113,10 @@ let
   };
   # agent.json holds only what was set: the agent's own defaults are in sealboot-agent(8).
   said = lib.filterAttrs (_: value: value != null && value != { } && value != [ ] && value != false);
-  saidBelow = settings: said (settings // { endpoints = said settings.endpoints; });
+  saidBelow = settings: said (settings // {
+    endpoints = said settings.endpoints;
+    ready = if settings.ready == null then null else said settings.ready;
+  });
   configuration = saidBelow cfg.settings;
   # The build runs the agent on the file, so that a file that the agent would refuse at boot fails the build.
   checked = pkgs.runCommand "agent.json" { configuration = builtins.toJSON configuration; } ''
@@ -144,8 +176,8 @@ let
       after = [ "systemd-tmpfiles-setup.service" ];
       wantedBy = [ "sockets.target" ];
       listenStreams = [ (upstream name) ];
-      # Only nginx may connect, which terminates TLS and asks the gate.
-      socketConfig = { SocketUser = "sealboot-nginx"; SocketMode = "0600"; };
+      # Only nginx may connect, which terminates TLS and asks the gate; and the agent, for `ready`.
+      socketConfig = { SocketUser = "sealboot-nginx"; SocketGroup = "sealboot"; SocketMode = "0660"; };
     };
   };
   ports = lib.attrValues cfg.inferenceServices;

@@ -63,6 +63,7 @@ enum failure {
         FAILURE_IO = 61,        /* a local file */
         FAILURE_LIFECYCLE = 62, /* Auto Scaling was not told */
         FAILURE_GATE = 63,      /* the gate cannot answer: sockets, HTTP */
+        FAILURE_SERVER = 64,    /* the inference server did not get ready */
 
         FAILURE_UKI = 70, /* PE/UKI malformed, unknown stub */
         FAILURE_EVENT_LOG = 71,

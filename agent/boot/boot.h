@@ -130,6 +130,7 @@ struct boot {
         struct boot_keeper keeper;
         const char *published; /* the path; owned by the hand-off */
 
+        atomic_bool awaiting_server; /* a stop ends the process then, and is no failure */
         /* SIGTERM waits for it: held while an NV index is defined, and from boot_fix_outcome() on. Recursive. */
         pthread_mutex_t critical;
 };
@@ -195,6 +196,9 @@ void boot_report_failure(struct boot *b, const struct error *failure);
 /* The end of a boot, with the lifecycle hook. Each returns the exit code. */
 int boot_failed(struct boot *b, const struct error *failure);
 int boot_succeeded(struct boot *b);
+/* Waits until the inference server can answer, if the configuration says how that is found out. FAILURE_SERVER. Call
+ * after the model is published and the service manager knows it. */
+int boot_await_server(struct boot *b, struct error *e);
 /* Completes the Auto Scaling lifecycle hook, if there is one: CONTINUE if `failure` is NULL, else ABANDON, whose reason
  * the console, the journal and the report tell. Call after the outcome is reported. A failure here does not change it,
  * and is only told. */

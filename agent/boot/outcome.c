@@ -62,6 +62,17 @@ int boot_failed(struct boot *b, const struct error *failure) {
         return (int) failure->failure;
 }
 
+/* The model stays published: the server may still come up, and systemd starts it again if it ends. */
+static int end_without_server(struct boot *b, const struct error *failure) {
+        failure_print(stderr, PROGRAM, failure);
+        notify_failure(failure);
+        boot_complete_hook(b, failure);
+        boot_stop_keeping(b);
+        boot_send_report(b);
+        notify_failure(failure);
+        return (int) failure->failure;
+}
+
 int boot_succeeded(struct boot *b) {
         struct error e = { 0 };
 
@@ -72,6 +83,8 @@ int boot_succeeded(struct boot *b) {
         sd_notifyf(0, "READY=1\nSTATUS=Model published at %s", b->published);
         printf(PROGRAM ": %s %s published at %s\n", boot_subject(b), b->config->several ? "are" : "is", b->published);
         fflush(stdout);
+        if (boot_await_server(b, &e) < 0)
+                return end_without_server(b, &e);
         boot_complete_hook(b, NULL);
         boot_stop_keeping(b);
         boot_send_report(b);

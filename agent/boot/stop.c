@@ -25,16 +25,23 @@ _Noreturn void boot_abort(struct boot *b, const struct error *failure) {
         _exit((int) failure->failure);
 }
 
-/* Takes `critical`. While the agent only waits for Auto Scaling, the process ends here instead. */
+/* What the agent waits for, when a stop is no failure: nothing of the model is to be removed. NULL: it does not only
+ * wait. */
+static const char *idle_reason(struct boot *b) {
+        if (atomic_load(&b->lifecycle.idle))
+                return "while the instance was in the warm pool";
+        return atomic_load(&b->awaiting_server) ? "while it waited for the inference server" : NULL;
+}
+
+/* Takes `critical`. While the agent only waits, the process ends here instead. */
 static void await_turn(struct boot *b) {
-        while (pthread_mutex_trylock(&b->critical) != 0) {
-                if (atomic_load(&b->lifecycle.idle))
-                        break;
+        const char *idle;
+
+        while (!(idle = idle_reason(b)) && pthread_mutex_trylock(&b->critical) != 0)
                 clock_sleep_ms(50);
-        }
-        if (!atomic_load(&b->lifecycle.idle))
+        if (!idle)
                 return;
-        printf("sealboot-agent: stopped while the instance was in the warm pool\n");
+        printf("sealboot-agent: stopped %s\n", idle);
         fflush(stdout);
         _exit(0);
 }

@@ -19,6 +19,7 @@ void config_free(struct config *c) {
         free(c->endpoint_autoscaling);
         free(c->hook_group);
         free(c->hook_name);
+        readiness_done(&c->ready);
         free(c->ca_bundle);
         free(c->tcti);
         free(c->model_directory);
@@ -42,6 +43,22 @@ static int take_measure(const struct setting *s, json_object *o, const struct re
 
 static int take_hook(const struct setting *s, json_object *o, const struct reading *r) {
         return lifecycle_hook_parse(o, FAILURE_CONFIG, r->subject, s->key, &r->c->hook_group, &r->c->hook_name, r->e);
+}
+
+static int take_ready(const struct setting *s, json_object *o, const struct reading *r) {
+        return readiness_parse(o, r->subject, s->key, &r->c->ready, r->e);
+}
+
+static int take_keep(const struct setting *s, json_object *o, const struct reading *r) {
+        const char *text = o ? json_text(o) : "always";
+
+        if (streq(text, "always"))
+                r->c->keep = KEEP_ALWAYS;
+        else if (streq(text, "until-ready"))
+                r->c->keep = KEEP_UNTIL_READY;
+        else
+                return BAD(r, "\"%s\" is \"%.64s\", expected \"always\" or \"until-ready\"", s->key, text);
+        return 0;
 }
 
 /* ---- the tables */
@@ -88,6 +105,8 @@ static const struct setting settings[] = {
         SETTING_TEXT_OR(report, IN_CONFIG, "/run/sealboot/report.json", 1024, "an absolute path", value_file),
         SETTING_TEXT(report_to, IN_CONFIG, 1024, "an s3:// URI of a prefix", value_prefix),
         SETTING_OBJECT(lifecycle_hook, "an object with group and name", take_hook),
+        SETTING_OBJECT(ready, "an object with upstream and health", take_ready),
+        SETTING(keep, json_type_string, 0, 0, "\"always\" or \"until-ready\"", take_keep, .offset = 0),
         SETTING_NUMBER(workers, 1024),
         SETTING_NUMBER(connections, 1024),
         SETTING(kms_deadline_seconds, json_type_int, 1, 3600, "1 to 3600", setting_seconds,
@@ -128,6 +147,8 @@ static int check_together(const struct reading *r) {
         if (streq(c->report, c->model_directory) || streq(c->measurement_log, c->model_directory))
                 return BAD(r, "\"%s\" is \"model_directory\", which is not a file",
                            streq(c->report, c->model_directory) ? "report" : "measurement_log");
+        if (c->keep == KEEP_UNTIL_READY && !c->ready.socket)
+                return BAD(r, "\"keep\": \"until-ready\" needs \"ready\", which says when the server is ready");
         return check_fips(r);
 }
 

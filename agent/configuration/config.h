@@ -4,7 +4,7 @@
 /* The measured configuration: a JSON file on the verity root. All that decides security is in it: user data, the
  * environment and S3 cannot change it. sealboot-agent(8) lists every key with its meaning and default. */
 
-#include "basic/json.h"
+#include "configuration/readiness.h"
 #include "sealed/message.h"
 #include "sealed/model.h"
 #include "sealed/opening.h"
@@ -14,6 +14,11 @@
 enum measure_mode {
         MEASURE_MODEL,  /* the model digest: SHA-384 over the fs-verity digests */
         MEASURE_SHA384, /* the plain SHA-384 of a single file, as AWS's sample application does */
+};
+
+enum keep_mode {
+        KEEP_ALWAYS,
+        KEEP_UNTIL_READY, /* the published files are removed as soon as the server is ready */
 };
 
 enum { INPUTS_MAX = 16, INPUT_NAME_MAX = 32 };
@@ -46,6 +51,8 @@ struct config {
         char *endpoint_autoscaling;
         bool use_fips_endpoint, use_dualstack_endpoint; /* of AWS's own */
         char *hook_group, *hook_name;                   /* the Auto Scaling lifecycle hook to complete, or NULL */
+        struct readiness ready;                         /* of the inference server */
+        enum keep_mode keep;                            /* the published files */
         char *ca_bundle;                                /* NULL: the system's */
         char *tcti;                                     /* NULL: the machine's TPM */
 

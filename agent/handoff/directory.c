@@ -197,3 +197,9 @@ int handoff_publish(struct handoff *h, const char **ret, struct error *e) {
         *ret = h->published;
         return 0;
 }
+
+int handoff_withdraw(struct handoff *h, struct error *e) {
+        int r = remove_tree(h->fd, HANDOFF_PUBLISHED);
+
+        return r < 0 ? fail(e, FAILURE_PUBLISH, r, h->published, "it cannot be removed: %s", strerror(-r)) : 0;
+}

@@ -35,3 +35,5 @@ int handoff_room(const struct handoff *h, struct room *ret, struct error *e);
 int handoff_place(struct handoff *h, const char *private_name, const char *path, struct error *e);
 /* Makes the placed files visible, with one rename. *ret: their directory, borrowed. */
 int handoff_publish(struct handoff *h, const char **ret, struct error *e);
+/* Removes the published files. A program that has one of them open, or mapped, keeps it. */
+int handoff_withdraw(struct handoff *h, struct error *e);

@@ -193,19 +193,21 @@ static void put_failure(struct report *r, const struct error *f) {
         report_text(r, "failure.request_id", f->request_id);
 }
 
-static void journal_end(const struct report *r, const struct error *f) {
-        const struct failure_info *info = failure_info(f ? f->failure : FAILURE_NONE);
+static void journal_failure(const struct error *f) {
+        const struct failure_info *info = failure_info(f->failure);
 
-        if (f)
-                sd_journal_send("MESSAGE=%s: %s: %s", info->title, f->subject, f->reason, "PRIORITY=%i", LOG_ERR,
-                                "MESSAGE_ID=%s", info->message_id, "SEALBOOT_FAILURE=%s", info->name,
-                                "SEALBOOT_EXIT_CODE=%i", (int) info->failure, "SEALBOOT_SUBJECT=%s", f->subject,
-                                "SEALBOOT_REASON=%s", f->reason, "SEALBOOT_REQUEST_ID=%s", f->request_id,
-                                "SEALBOOT_ADVICE=%s", f->advice[0] ? f->advice : info->advice, NULL);
-        else
-                sd_journal_send("MESSAGE=the model is published after %.1f ms", clock_ms_since(r->began_ns),
-                                "PRIORITY=%i", LOG_NOTICE, "MESSAGE_ID=" REPORT_PUBLISHED_MESSAGE_ID,
-                                "SEALBOOT_DURATION_USEC=%.0f", clock_ms_since(r->began_ns) * 1000, NULL);
+        sd_journal_send("MESSAGE=%s: %s: %s", info->title, f->subject, f->reason, "PRIORITY=%i", LOG_ERR,
+                        "MESSAGE_ID=%s", info->message_id, "SEALBOOT_FAILURE=%s", info->name, "SEALBOOT_EXIT_CODE=%i",
+                        (int) info->failure, "SEALBOOT_SUBJECT=%s", f->subject, "SEALBOOT_REASON=%s", f->reason,
+                        "SEALBOOT_REQUEST_ID=%s", f->request_id, "SEALBOOT_ADVICE=%s",
+                        f->advice[0] ? f->advice : info->advice, NULL);
+}
+
+static void journal_success(const struct report *r, const char *what, const char *message_id) {
+        double ms = clock_ms_since(r->began_ns);
+
+        sd_journal_send("MESSAGE=%s after %.1f ms", what, ms, "PRIORITY=%i", LOG_NOTICE, "MESSAGE_ID=%s", message_id,
+                        "SEALBOOT_DURATION_USEC=%.0f", ms * 1000, NULL);
 }
 
 /* VmHWM, since ru_maxrss would include the memory of the process before its exec. */
@@ -320,7 +322,22 @@ int report_close(struct report *r, const struct error *failure, struct error *e)
                                   (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6));
         if (failure)
                 put_failure(r, failure);
-        journal_end(r, failure);
+        if (failure)
+                journal_failure(failure);
+        else
+                journal_success(r, "the model is published", REPORT_PUBLISHED_MESSAGE_ID);
         write_metrics(r);
         return report_write(r, e);
+}
+
+void report_server(struct report *r, const struct error *failure) {
+        report_put(r, "server.ready", json_object_new_boolean(!failure));
+        if (failure) {
+                report_text(r, "server.reason", failure->reason);
+                journal_failure(failure);
+        } else {
+                report_put(r, "server.after_ms", number(clock_ms_since(r->began_ns)));
+                journal_success(r, "the inference server is ready", REPORT_SERVER_MESSAGE_ID);
+        }
+        (void) report_write(r, NULL); /* report_new() has shown that the file can be written */
 }

@@ -17,6 +17,7 @@ struct report;
 #define REPORT_PUBLISHED_MESSAGE_ID "d7488327ac624102b892c1de189fb906"
 #define REPORT_WAIT_MESSAGE_ID "04f02e79b3954613a2c92d7affc0714a"
 #define REPORT_LIFECYCLE_MESSAGE_ID "fd894128391d4c46a94bd1711938175c"
+#define REPORT_SERVER_MESSAGE_ID "c71d4becd47c4fffa41db020f5e7a671"
 
 /* Writes the first report at once ("outcome": "running"): a file that cannot be written is an error before any work. */
 int report_new(const char *path, struct report **ret, struct error *e);
@@ -48,6 +49,8 @@ void report_lifecycle(struct report *r, const char *result, const char *group, c
 /* Ends the report and writes it, and beside it the same as metrics (metrics.h) in a file whose name ends in ".prom"
  * instead of ".json". `failure` NULL: the model is published. */
 int report_close(struct report *r, const struct error *failure, struct error *e);
+/* After the end: what became of the inference server. `failure` NULL: it is ready. Writes the report again. */
+void report_server(struct report *r, const struct error *failure);
 /* Writes the report again, with the values that were added after its end. */
 int report_write(struct report *r, struct error *e);
 

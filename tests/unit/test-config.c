@@ -27,6 +27,9 @@ static void test_everything(void **state) {
                 "\"ca_bundle\": \"/etc/ca.pem\","
                 "\"tcti\": \"device:/dev/tpmrm0\", \"model_directory\": \"/run/m\", \"measurement_log\": \"/run/log\","
                 "\"report\": \"/run/report\", \"lifecycle_hook\": {\"group\": \"g h\", \"name\": \"load-model_1/x\"},"
+                "\"ready\": {\"upstream\": \"unix:/run/s\", \"health\": \"/health?x=1\", \"warm_up\": {\"path\": "
+                "\"/a\","
+                "\"body\": {\"model\": \"m/1\", \"n\": [1]}}, \"seconds\": 7200}, \"keep\": \"until-ready\","
                 "\"workers\": 3, \"connections\": 1024, \"kms_deadline_seconds\": 3600, \"heartbeat_seconds\": 7, "
                 "\"allow_any_iv\": true}";
         _cleanup_(config_freep) struct config *c = NULL;
@@ -56,6 +59,12 @@ static void test_everything(void **state) {
         assert_string_equal(c->report, "/run/report");
         assert_string_equal(c->hook_group, "g h");
         assert_string_equal(c->hook_name, "load-model_1/x");
+        assert_string_equal(c->ready.socket, "/run/s");
+        assert_string_equal(c->ready.health, "/health?x=1");
+        assert_string_equal(c->ready.warm_up_path, "/a");
+        assert_string_equal(c->ready.warm_up_body, "{\"model\":\"m/1\",\"n\":[1]}");
+        assert_int_equal(c->ready.seconds, 7200);
+        assert_int_equal(c->keep, KEEP_UNTIL_READY);
         assert_int_equal(c->workers, 3);
         assert_int_equal(c->connections, 1024);
         assert_int_equal(c->kms_deadline_ms, 3600 * 1000);
@@ -247,6 +256,25 @@ static const struct {
         { "\"lifecycle_hook\": {\"group\": \"g\"}", "\"lifecycle_hook.name\" is missing" },
         { "\"lifecycle_hook\": {\"group\": \"\", \"name\": \"n\"}", "\"lifecycle_hook.group\"" },
         { "\"lifecycle_hook\": {\"group\": \"g\", \"name\": \"a b\"}", "expected the name of a lifecycle hook" },
+        { "\"ready\": {\"health\": \"/h\"}", "\"ready.upstream\" is missing" },
+        { "\"ready\": {\"upstream\": \"unix:/s\"}", "\"ready.health\" is missing" },
+        { "\"ready\": {\"upstream\": \"127.0.0.1:80\", \"health\": \"/\"}", "expected unix: and the path" },
+        { "\"ready\": {\"upstream\": \"unix:s\", \"health\": \"/\"}", "expected unix: and the path" },
+        { "\"ready\": {\"upstream\": \"unix:\", \"health\": \"/\"}", "expected unix: and the path" },
+        { "\"ready\": {\"upstream\": \"unix:/" HEX96 HEX16 "\", \"health\": \"/\"}", "at most 107 bytes" },
+        { "\"ready\": {\"upstream\": \"unix:/s\", \"health\": \"h\"}", "\"ready.health\" must be a path" },
+        { "\"ready\": {\"upstream\": \"unix:/s\", \"health\": \"/a b\"}", "\"ready.health\" must be a path" },
+        { "\"ready\": {\"upstream\": \"unix:/s\", \"health\": \"/a\\r\\nX: y\"}", "\"ready.health\" must be" },
+        { "\"ready\": {\"upstream\": \"unix:/s\", \"health\": \"/\", \"seconds\": 0}", "expected 1 to 7200" },
+        { "\"ready\": {\"upstream\": \"unix:/s\", \"health\": \"/\", \"warm_up\": {\"path\": \"/\"}}",
+          "\"ready.warm_up.body\" is missing" },
+        { "\"ready\": {\"upstream\": \"unix:/s\", \"health\": \"/\", \"warm_up\": {\"path\": \"x\", \"body\": {}}}",
+          "\"ready.warm_up.path\" must be a path" },
+        { "\"ready\": {\"upstream\": \"unix:/s\", \"health\": \"/\", \"warm_up\": {\"path\": \"/\", \"body\": \"x\"}}",
+          "\"ready.warm_up.body\" must be a JSON object" },
+        { "\"ready\": {\"upstream\": \"unix:/s\", \"health\": \"/\", \"x\": 1}", "unknown key \"ready.x\"" },
+        { "\"keep\": \"never\"", "\"keep\" is \"never\"" },
+        { "\"keep\": \"until-ready\"", "\"until-ready\" needs \"ready\"" },
         { "\"workers\": 0", "\"workers\" is 0, expected 1 to 1024" },
         { "\"workers\": -1", "expected 1 to 1024" },
         { "\"workers\": 1025", "expected 1 to 1024" },
