@@ -6,13 +6,11 @@
 #include "basic/clock.h"
 #include "basic/encode.h"
 #include "evidence/nitrotpm.h"
-#include "gate/bucket.h"
 
 enum {
         USER_DATA_MAX = 64,
         TPM_WAIT_MS = 10000,
         KEPT_MS = 60 * 1000, /* how old a document without nonce may be when it is given out */
-        BURST_MAX = 20,
 };
 
 struct attester {
@@ -24,7 +22,7 @@ struct attester {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         bool stop;
-        struct bucket bucket;
+        struct share *share;
         struct attester_question *first, **last; /* waiting */
         size_t waiting;
         uint8_t *kept;
@@ -127,24 +125,26 @@ static void *work(void *userdata) {
         return NULL;
 }
 
-int attester_new(const char *tcti, const void *user_data, size_t user_data_size, unsigned per_minute,
+int attester_new(const char *tcti, const void *user_data, size_t user_data_size, struct share *share,
                  struct attester **ret, struct error *e) {
         struct attester *a = calloc(1, sizeof *a);
         int r;
 
         if (!a || user_data_size > sizeof a->user_data) {
+                share_free(share);
                 free(a);
                 return fail_oom(e);
         }
         a->tcti = tcti;
         memcpy(a->user_data, user_data, user_data_size);
         a->user_data_size = user_data_size;
-        a->bucket = bucket_full(per_minute, MIN_OF(per_minute, (unsigned) BURST_MAX));
+        a->share = share;
         a->last = &a->first;
         pthread_mutex_init(&a->lock, NULL);
         pthread_cond_init(&a->changed, NULL);
         r = pthread_create(&a->thread, NULL, work, a);
         if (r != 0) {
+                share_free(share);
                 free(a);
                 return fail(e, FAILURE_INTERNAL, -r, "", "cannot start a thread: %s", strerror(r));
         }
@@ -170,6 +170,7 @@ void attester_free(struct attester *a) {
         attester_stop(a);
         pthread_cond_destroy(&a->changed);
         pthread_mutex_destroy(&a->lock);
+        share_free(a->share);
         free(a->kept);
         free(a);
 }
@@ -181,7 +182,7 @@ static int enqueue(struct attester *a, struct attester_question *q, unsigned *re
         if (a->waiting >= (q->nonce_size > 0 ? ATTESTER_WAITING_MAX : 16 * ATTESTER_WAITING_MAX))
                 return -EBUSY;
         if (q->nonce_size > 0) {
-                *ret_seconds = bucket_take(&a->bucket, (uint64_t) (clock_ns() / NS_PER_MS));
+                *ret_seconds = share_take(a->share, &q->address, (uint64_t) (clock_ns() / NS_PER_MS));
                 if (*ret_seconds > 0)
                         return -EAGAIN;
         }

@@ -3,9 +3,10 @@
 
 /* Documents that bind the TLS key, from one thread that asks the NitroTPM for one at a time. Without a nonce, all who
  * ask within a minute get the same document. With a nonce, each costs a TPM command: they are limited in number, and
- * few may wait. */
+ * few may wait, and share.h divides them among addresses. */
 
 #include "basic/failure.h"
+#include "gate/share.h"
 
 enum { ATTESTER_NONCE_MIN = 8, ATTESTER_NONCE_MAX = 64, ATTESTER_WAITING_MAX = 16 };
 
@@ -15,6 +16,7 @@ struct attester;
 struct attester_question {
         uint8_t nonce[ATTESTER_NONCE_MAX];
         size_t nonce_size; /* 0: none */
+        struct address address;
         /* Called before `done`, by the thread that asks: the answer has to be waited for. */
         void (*queued)(struct attester_question *q);
         /* Called by the attester's thread once the answer is there. */
@@ -27,8 +29,8 @@ struct attester_question {
         struct attester_question *next;
 };
 
-/* `user_data` is copied; `tcti` is borrowed. */
-int attester_new(const char *tcti, const void *user_data, size_t user_data_size, unsigned per_minute,
+/* `user_data` is copied; `tcti` is borrowed, and `share` taken over, also on failure. */
+int attester_new(const char *tcti, const void *user_data, size_t user_data_size, struct share *share,
                  struct attester **ret, struct error *e);
 /* Answers what waits, and whatever is asked from then on, with -ESHUTDOWN. */
 void attester_stop(struct attester *a);

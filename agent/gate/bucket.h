@@ -16,3 +16,5 @@ struct bucket bucket_full(uint32_t per_minute, uint32_t burst);
 /* Takes a token at this moment (any clock that does not run backwards): 0. Where there is none: the number of whole
  * seconds, at least one, after which there will be. */
 unsigned bucket_take(struct bucket *b, uint64_t now_ms);
+/* The same, without taking it. */
+unsigned bucket_wait(struct bucket *b, uint64_t now_ms);

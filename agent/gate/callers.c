@@ -10,6 +10,7 @@
 
 #include "basic/clock.h"
 #include "basic/file.h"
+#include "gate/address.h"
 #include "gate/bucket.h"
 #include "gate/peer-certificate.h"
 #include "verify/sealboot-verify.h"
@@ -19,6 +20,10 @@ enum {
         FILE_MAX = 1024 * 1024,
         KNOWN_CERTIFICATES = 64,
         KNOWN_SECONDS = 10, /* how long a judgement of a certificate is kept */
+        /* Of each address. A certificate that is judged costs signatures, and all requests wait for that. */
+        REFUSALS_PER_MINUTE = 30,
+        REFUSALS_BURST = 30,
+        REFUSED_ADDRESSES = 256,
 };
 
 #define OWN_PATHS "/.well-known/sealboot/"
@@ -38,12 +43,26 @@ struct known {
         char name[80], reason[400];
 };
 
+/* Of the same outcome, so that certificates that are refused do not push out those that are accepted. */
+struct known_list {
+        struct known items[KNOWN_CERTIFICATES];
+        size_t next;
+};
+
+/* An address whose certificates were refused. */
+struct refused {
+        struct address address;
+        struct bucket bucket;
+        bool used;
+};
+
 struct callers {
         const struct gate_config *config;
         struct caller *items;
         size_t n;
-        struct known known[KNOWN_CERTIFICATES];
-        size_t next_known;
+        struct known_list accepted, refused;
+        struct refused addresses[REFUSED_ADDRESSES];
+        size_t next_address;
 };
 
 static inline void bio_freep(BIO **b) {
@@ -299,22 +318,59 @@ static void judge_certificate(struct callers *l, const char *escaped, struct kno
         }
 }
 
-static const struct known *known_certificate(struct callers *l, const char *escaped) {
-        struct known fresh = {}, *k;
+static const struct known *find_known(const struct known_list *l, const uint8_t digest[static SHA256_DIGEST_LENGTH]) {
         int64_t now = wall_clock_seconds();
 
-        SHA256((const uint8_t *) escaped, strlen(escaped), fresh.digest);
         for (size_t i = 0; i < KNOWN_CERTIFICATES; i++) {
-                k = &l->known[i];
+                const struct known *k = &l->items[i];
+
                 if (k->until > now && k->until <= now + KNOWN_SECONDS &&
-                    memcmp(k->digest, fresh.digest, sizeof fresh.digest) == 0)
+                    memcmp(k->digest, digest, SHA256_DIGEST_LENGTH) == 0)
                         return k;
         }
-        judge_certificate(l, escaped, &fresh);
-        k = &l->known[l->next_known];
-        l->next_known = (l->next_known + 1) % KNOWN_CERTIFICATES;
-        *k = fresh;
+        return NULL;
+}
+
+static const struct known *keep(struct known_list *l, const struct known *fresh) {
+        struct known *k = &l->items[l->next];
+
+        l->next = (l->next + 1) % KNOWN_CERTIFICATES;
+        *k = *fresh;
         return k;
+}
+
+static struct bucket *refusals_of(struct callers *l, const char *text) {
+        struct address address = address_parse(text);
+        struct refused *r;
+
+        for (size_t i = 0; i < REFUSED_ADDRESSES; i++)
+                if (l->addresses[i].used && address_equal(&l->addresses[i].address, &address))
+                        return &l->addresses[i].bucket;
+        r = &l->addresses[l->next_address];
+        l->next_address = (l->next_address + 1) % REFUSED_ADDRESSES;
+        *r = (struct refused) { address, bucket_full(REFUSALS_PER_MINUTE, REFUSALS_BURST), true };
+        return &r->bucket;
+}
+
+/* NULL: too many certificates from this address were refused; it may try again in *ret_seconds. */
+static const struct known *judge(struct callers *l, const struct caller_question *q, unsigned *ret_seconds) {
+        uint64_t now_ms = (uint64_t) (clock_ns() / NS_PER_MS);
+        struct known fresh = {};
+        const struct known *k;
+        struct bucket *bucket;
+
+        SHA256((const uint8_t *) q->certificate, strlen(q->certificate), fresh.digest);
+        k = find_known(&l->accepted, fresh.digest) ?: find_known(&l->refused, fresh.digest);
+        if (k)
+                return k;
+        bucket = refusals_of(l, q->address);
+        *ret_seconds = bucket_wait(bucket, now_ms);
+        if (*ret_seconds > 0)
+                return NULL;
+        judge_certificate(l, q->certificate, &fresh);
+        if (!fresh.caller)
+                (void) !bucket_take(bucket, now_ms);
+        return keep(fresh.caller ? &l->accepted : &l->refused, &fresh);
 }
 
 /* ---- the judgement */
@@ -324,31 +380,39 @@ static void refuse(struct caller_answer *ret, enum caller_verdict verdict, const
         put_reason(ret->reason, reason);
 }
 
+static struct caller *anybody(struct callers *l) {
+        struct caller *last = l->n > 0 ? &l->items[l->n - 1] : NULL;
+
+        return last && last->configured->kind == CALLER_ANYBODY ? last : NULL;
+}
+
 static struct caller *identify(struct callers *l, const struct caller_question *q, struct caller_answer *ret) {
         struct caller *c = find_token(l, q->authorization);
+        bool certificate = q->certificate && q->certificate[0];
         const struct known *k = NULL;
 
         if (c) {
                 put_name(ret->name, c->configured->name, "", 0);
                 return c;
         }
-        if (q->certificate && q->certificate[0])
-                k = known_certificate(l, q->certificate);
+        if (certificate)
+                k = judge(l, q, &ret->retry_after);
         if (k && k->caller) {
                 memcpy(ret->name, k->name, sizeof ret->name);
                 return k->caller;
         }
-        if (l->n > 0 && l->items[l->n - 1].configured->kind == CALLER_ANYBODY) {
+        c = anybody(l);
+        if (c)
                 put_name(ret->name, "anybody", "", 0);
-                return &l->items[l->n - 1];
-        }
-        if (k)
+        else if (k)
                 refuse(ret, CALLER_MAY_NOT, k->reason);
+        else if (certificate)
+                refuse(ret, CALLER_TOO_OFTEN, "too many certificates from this address were refused");
         else
                 refuse(ret, CALLER_UNKNOWN,
                        q->authorization ? "the bearer token is not known"
                                         : "a bearer token or a client certificate is needed");
-        return NULL;
+        return c;
 }
 
 /* Why the path or the method is not let through, or NULL. nginx lets none of these through either. */

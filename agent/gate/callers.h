@@ -15,6 +15,7 @@ struct caller_question {
         const char *method, *path;
         const char *authorization; /* the header as it came */
         const char *certificate;   /* escaped PEM */
+        const char *address;       /* the client's */
 };
 
 enum caller_verdict {

@@ -6,7 +6,7 @@
 #include "basic/json.h"
 #include "basic/utf8.h"
 
-enum { GATE_CONFIG_MAX = 256 * 1024, FIELDS_MAX = 8, MAX_AGE_DEFAULT = 3600 };
+enum { GATE_CONFIG_MAX = 256 * 1024, FIELDS_MAX = 8, MAX_AGE_DEFAULT = 3600, CONNECTIONS_DEFAULT = 1024 };
 
 static void caller_done(struct gate_caller *c) {
         free(c->name);
@@ -322,7 +322,7 @@ static int take_limits(const struct reading *r, json_object *o) {
         k = o ? FIELDS(r, o, fields, "limits") : 0;
         c->body_bytes = json_integer(body, 16 * 1024 * 1024);
         c->requests_per_minute = (unsigned) json_integer(requests, 0);
-        c->connections = (unsigned) json_integer(connections, 0);
+        c->connections = (unsigned) json_integer(connections, CONNECTIONS_DEFAULT);
         c->attestations_per_minute = (unsigned) json_integer(all, 60);
         c->attestations_per_minute_and_address = (unsigned) json_integer(each, 20);
         return k;

@@ -44,7 +44,7 @@ struct gate_config {
         bool ipv6;
         int64_t body_bytes;
         unsigned requests_per_minute; /* of each caller; 0: no limit */
-        unsigned connections;         /* of each address; 0: no limit */
+        unsigned connections;         /* requests at the same time of each address */
         unsigned attestations_per_minute, attestations_per_minute_and_address;
         char *report, *tcti; /* tcti NULL: the machine's TPM */
 };

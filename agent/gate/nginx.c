@@ -170,6 +170,7 @@ static const char server[] =
         "            proxy_set_header X-Sealboot-Certificate $ssl_client_escaped_cert;\n"
         "            proxy_set_header X-Sealboot-Method $request_method;\n"
         "            proxy_set_header X-Sealboot-Path $sealboot_request_path;\n"
+        "            proxy_set_header X-Sealboot-Address $remote_addr;\n"
         "            proxy_buffering on;\n"
         "            proxy_connect_timeout 5s;\n"
         "            proxy_read_timeout 15s;\n"
@@ -289,17 +290,17 @@ static bool takes_certificates(const struct gate_config *c) {
 }
 
 void nginx_print(FILE *f, const struct gate_config *c, const char *directory) {
-        char ipv6[80] = "", limit[160];
+        char ipv6[80] = "", limit[240];
 
         if (c->ipv6)
                 snprintf(ipv6, sizeof ipv6, "        listen [::]:%u ssl http2 default_server ipv6only=on;\n", c->port);
         snprintf(limit, sizeof limit,
                  "            auth_request off;\n"
-                 "            limit_req zone=attestations burst=%u nodelay;\n",
+                 "            limit_req zone=attestations burst=%u nodelay;\n"
+                 "            proxy_set_header X-Sealboot-Address $remote_addr;\n",
                  c->attestations_per_minute_and_address);
         fprintf(f, head, directory, c->attestations_per_minute_and_address);
-        if (c->connections > 0)
-                fprintf(f, connections, c->connections);
+        fprintf(f, connections, c->connections);
         fprintf(f, upstreams, directory);
         print_upstream(f, c);
         fprintf(f, server, c->port, ipv6, directory, c->body_bytes, takes_certificates(c) ? "optional_no_ca" : "off");

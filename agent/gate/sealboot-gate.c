@@ -19,6 +19,8 @@
 
 #define PROGRAM "sealboot-gate"
 
+enum { ATTESTATIONS_BURST = 20 };
+
 struct arguments {
         const char *root, *directory;
         bool check, nginx;
@@ -127,6 +129,15 @@ static int collect(int stop, int fd, struct request_log *log, struct error *e) {
         return 0;
 }
 
+static int make_attester(const struct gate_config *c, const uint8_t user_data[static SEALBOOT_TLS_USER_DATA_SIZE],
+                         struct attester **ret, struct error *e) {
+        unsigned all = c->attestations_per_minute, each = c->attestations_per_minute_and_address;
+        struct share *share;
+        int r = share_new(all, MIN_OF(all, (unsigned) ATTESTATIONS_BURST), each < all, &share, e);
+
+        return r < 0 ? r : attester_new(c->tcti, user_data, SEALBOOT_TLS_USER_DATA_SIZE, share, ret, e);
+}
+
 static int serve_with(const struct gate_config *c, struct callers *callers, const struct arguments *a,
                       struct error *e) {
         _cleanup_(request_log_freep) struct request_log *log = NULL;
@@ -144,7 +155,7 @@ static int serve_with(const struct gate_config *c, struct callers *callers, cons
         if (r == 0)
                 r = tls_key_make(a->directory, user_data, e);
         if (r == 0)
-                r = attester_new(c->tcti, user_data, sizeof user_data, c->attestations_per_minute, &attester, e);
+                r = make_attester(c, user_data, &attester, e);
         if (r == 0)
                 r = server_start(&(struct server_sources) { attester, callers, log, c->report }, listening, &server, e);
         if (r < 0)

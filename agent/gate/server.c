@@ -21,6 +21,7 @@ enum {
 
 #define WELL_KNOWN "/.well-known/sealboot/"
 #define JSON "application/json"
+#define ADDRESS_HEADER "X-Sealboot-Address" /* nginx sends no header of the caller's under this name */
 
 struct server {
         struct server_sources sources;
@@ -134,6 +135,8 @@ static enum MHD_Result give_attestation(struct server *s, struct exchange *x) {
         if (query.bad || (query.nonce && attester_nonce_parse(query.nonce, &x->question) < 0))
                 return answer_error(x->connection, MHD_HTTP_BAD_REQUEST,
                                     "the query may be nonce=, once, with 16 to 128 hex digits", 0);
+        x->question.address =
+                address_parse(MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, ADDRESS_HEADER));
         r = attester_ask(s->sources.attester, &x->question, &seconds);
         if (r == 1)
                 return answer_document(x);
@@ -177,6 +180,7 @@ static const struct {
         { "X-Sealboot-Certificate", offsetof(struct caller_question, certificate) },
         { "X-Sealboot-Method", offsetof(struct caller_question, method) },
         { "X-Sealboot-Path", offsetof(struct caller_question, path) },
+        { ADDRESS_HEADER, offsetof(struct caller_question, address) },
 };
 
 struct headers {

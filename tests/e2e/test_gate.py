@@ -173,6 +173,16 @@ def test_what_counts_as_one_address(build, stack, images, addresses, last):
         assert [g.ask(address) for address in addresses] == [200, 200, last]
 
 
+def test_addresses_that_ask_often_leave_some_to_others(build, stack, images):
+    """Of six a minute, two are kept for addresses that have had none."""
+    images()
+    config = {"callers": {"anybody": True}, "ipv6": False,
+              "limits": {"attestations_per_minute": 6, "attestations_per_minute_and_address": 3}}
+    with BehindProxy(build, stack.variables["TPM2TOOLS_TCTI"], config) as g:
+        addresses = ["192.0.2.1"] * 4 + ["192.0.2.2"] * 2 + ["192.0.2.3", "192.0.2.4"]
+        assert [g.ask(address) for address in addresses] == [200] * 5 + [429, 200, 429]
+
+
 def test_a_tpm_that_fails(stack, gate):
     g = gate()
     stack.control.fault("rc", service="tpm", operation="NV_Write", rc=0x101)

@@ -90,6 +90,7 @@ static void fuzz_judgement(char *text) {
         q.method = strsep(&text, "\n");
         q.path = strsep(&text, "\n");
         q.authorization = strsep(&text, "\n");
+        q.address = strsep(&text, "\n");
         q.certificate = text;
         callers_judge(callers, &q, &a);
         if (a.verdict == CALLER_MAY ? !streq(a.name, "a") || !strstr(q.authorization, "test") : !a.reason[0])

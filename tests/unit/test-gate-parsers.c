@@ -11,6 +11,7 @@
 #include "gate/attester.h"
 #include "gate/callers.h"
 #include "gate/peer-certificate.h"
+#include "gate/share.h"
 #include "gate/request-log.h"
 
 /* ---- nonces */
@@ -302,6 +303,98 @@ static void test_judgement(void **state) {
         }
 }
 
+/* A certificate that is judged costs what all callers wait for: an address gets only so many refused. */
+static void test_refused_certificates(void **state) {
+        struct caller_question q = { .method = "GET", .path = "/v1/models", .address = "192.0.2.1" };
+        _cleanup_gate_config_ struct gate_config *c = NULL;
+        _cleanup_callers_ struct callers *l = NULL;
+        struct caller_answer a;
+        struct error e = {};
+        char text[16];
+
+        (void) state;
+        assert_ok(gate_config_parse(configuration, strlen(configuration), "gate.json", &c, &e), &e);
+        assert_ok(callers_new(c, NULL, &l, &e), &e);
+        q.certificate = text;
+        for (unsigned i = 0; i < 31; i++) {
+                snprintf(text, sizeof text, "forged %u", i);
+                callers_judge(l, &q, &a);
+                assert_int_equal(a.verdict, i < 30 ? CALLER_MAY_NOT : CALLER_TOO_OFTEN);
+                assert_int_equal(a.retry_after, i < 30 ? 0 : 2);
+        }
+        assert_string_equal(a.reason, "too many certificates from this address were refused");
+        q.certificate = "forged 3"; /* the judgement is kept */
+        callers_judge(l, &q, &a);
+        assert_int_equal(a.verdict, CALLER_MAY_NOT);
+        q.certificate = "forged 31";
+        q.address = "192.0.2.2";
+        callers_judge(l, &q, &a);
+        assert_int_equal(a.verdict, CALLER_MAY_NOT);
+        q.address = "192.0.2.1";
+        q.authorization = "Bearer test";
+        callers_judge(l, &q, &a);
+        assert_int_equal(a.verdict, CALLER_MAY);
+}
+
+static void test_addresses(void **state) {
+        static const struct {
+                const char *one, *other;
+                bool equal;
+        } table[] = {
+                { "192.0.2.1", "192.0.2.1", true },
+                { "192.0.2.1", "192.0.2.2", false },
+                { "192.0.2.1", "::ffff:192.0.2.1", true },
+                { "2001:db8:0:1::1", "2001:db8:0:1:ffff::", true },
+                { "2001:db8:0:1::1", "2001:db8:0:2::1", false },
+                { "unix:", NULL, true },
+                { "", "192.0.2.1.1", true },
+                { NULL, "192.0.2.1", false },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                struct address one = address_parse(table[i].one), other = address_parse(table[i].other);
+
+                if (address_equal(&one, &other) != table[i].equal)
+                        fail_msg("row %zu", i);
+        }
+}
+
+/* 60 a minute: 40 for all, 20 for whoever had none for a minute. */
+static void test_shares(void **state) {
+        struct address greedy[3] = { address_parse("192.0.2.1"), address_parse("192.0.2.2"),
+                                     address_parse("192.0.2.3") },
+                       new_one = address_parse("192.0.2.4"), other = address_parse("2001:db8::1");
+        _cleanup_(share_freep) struct share *s = NULL, *plain = NULL;
+        unsigned given = 0, reserved = 0;
+        struct error e;
+
+        (void) state;
+        assert_ok(share_new(60, 20, true, &s, &e), &e);
+        for (uint64_t ms = 1; ms < 300000; ms += 100)
+                given += share_take(s, &greedy[ms / 100 % 3], ms) == 0;
+        assert_in_range(given, 14 + 199, 14 + 200 + 3 * 5); /* five minutes of 40, and each one's first in a minute */
+        for (unsigned i = 0; i < 100; i++)
+                share_take(s, &greedy[0], 300000);
+        assert_int_equal(share_take(s, &new_one, 300001), 0);
+        assert_in_range(share_take(s, &new_one, 300002), 1, 2);
+        assert_int_equal(share_take(s, &other, 300003), 0);
+        for (unsigned i = 0; i < 100; i++) {
+                char text[32];
+                struct address a;
+
+                snprintf(text, sizeof text, "198.51.100.%u", i);
+                a = address_parse(text);
+                reserved += share_take(s, &a, 300004) == 0;
+        }
+        assert_in_range(reserved, 1, 6);
+
+        assert_ok(share_new(60, 20, false, &plain, &e), &e);
+        for (unsigned i = 0; i < 20; i++)
+                assert_int_equal(share_take(plain, &greedy[0], 1), 0);
+        assert_int_equal(share_take(plain, &new_one, 1), 1);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_nonces),
@@ -311,6 +404,9 @@ int main(void) {
                 cmocka_unit_test(test_extension),
                 cmocka_unit_test(test_certificates_that_are_none),
                 cmocka_unit_test(test_judgement),
+                cmocka_unit_test(test_refused_certificates),
+                cmocka_unit_test(test_addresses),
+                cmocka_unit_test(test_shares),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
