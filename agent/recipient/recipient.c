@@ -6,11 +6,10 @@
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 
-enum { RSA_BITS = 2048, RSA_BYTES = RSA_BITS / 8, RACERS_MAX = 4, CONTENT_KEY_BYTES = 32, BLOCK_BYTES = 16 };
+#include "recipient/rsa-key.h"
+
+enum { RSA_BYTES = RSA_KEY_BITS / 8, CONTENT_KEY_BYTES = 32, BLOCK_BYTES = 16 };
 
 static inline void pkey_ctx_freep(EVP_PKEY_CTX **c) {
         EVP_PKEY_CTX_free(*c);
@@ -30,67 +29,6 @@ void recipient_free(struct recipient *r) {
         free(r);
 }
 
-/* ---- making a key: several threads try, and the first key is taken */
-
-struct race {
-        pthread_mutex_t lock;
-        atomic_bool won;
-        EVP_PKEY *key;
-};
-
-static int still_open(EVP_PKEY_CTX *c) {
-        struct race *race = EVP_PKEY_CTX_get_app_data(c);
-
-        return !atomic_load_explicit(&race->won, memory_order_relaxed);
-}
-
-static EVP_PKEY *generate(struct race *race) {
-        _cleanup_(pkey_ctx_freep) EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_id(EVP_PKEY_RSA, NULL);
-        EVP_PKEY *key = NULL;
-        bool ok;
-
-        if (!c || EVP_PKEY_keygen_init(c) != 1 || EVP_PKEY_CTX_set_rsa_keygen_bits(c, RSA_BITS) != 1)
-                return NULL;
-        EVP_PKEY_CTX_set_app_data(c, race);
-        EVP_PKEY_CTX_set_cb(c, still_open);
-        secret_memory_begin();
-        ok = EVP_PKEY_keygen(c, &key) == 1;
-        secret_memory_end();
-        return ok ? key : NULL;
-}
-
-static void *run(void *userdata) {
-        struct race *race = userdata;
-        EVP_PKEY *key = generate(race);
-
-        ERR_clear_error();
-        pthread_mutex_lock(&race->lock);
-        if (key && !race->key) {
-                race->key = TAKE(key);
-                atomic_store(&race->won, true);
-        }
-        pthread_mutex_unlock(&race->lock);
-        EVP_PKEY_free(key);
-        return NULL;
-}
-
-/* Half the CPUs try. With both of two CPUs the key is there a third earlier, for twice the CPU time. */
-static EVP_PKEY *first_of_many(void) {
-        struct race race = { .lock = PTHREAD_MUTEX_INITIALIZER };
-        pthread_t others[RACERS_MAX - 1];
-        size_t n = 0, wanted = 0;
-        cpu_set_t cpus;
-
-        if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
-                wanted = MIN_OF(MAX_OF((size_t) CPU_COUNT(&cpus) / 2, (size_t) 1), (size_t) RACERS_MAX) - 1;
-        while (n < wanted && pthread_create(&others[n], NULL, run, &race) == 0)
-                n++;
-        run(&race);
-        for (size_t i = 0; i < n; i++)
-                pthread_join(others[i], NULL);
-        return race.key;
-}
-
 int recipient_new(struct recipient **ret, struct error *e) {
         _cleanup_recipient_ struct recipient *r = NULL;
         int n;
@@ -98,8 +36,7 @@ int recipient_new(struct recipient **ret, struct error *e) {
         r = calloc(1, sizeof *r);
         if (!r)
                 return fail_oom(e);
-        r->key = first_of_many();
-        n = r->key ? i2d_PUBKEY(r->key, &r->spki) : -1;
+        n = rsa_key_new(&r->key) == 0 ? i2d_PUBKEY(r->key, &r->spki) : -1;
         if (n <= 0) {
                 ERR_clear_error();
                 return fail(e, FAILURE_INTERNAL, -EIO, "recipient key", "OpenSSL cannot make an RSA-2048 key");

@@ -8,9 +8,7 @@
 
 struct recipient;
 
-/* Makes an RSA-2048 key, its private numbers in the secure heap (call secret_init() before). The time varies by chance,
- * 50-500 ms on one CPU, so half the CPUs, up to four, try, and the first key is taken. Call it on a thread of its own.
- */
+/* Makes an RSA-2048 key: rsa-key.h. The time varies by chance. Call it on a thread of its own. */
 int recipient_new(struct recipient **ret, struct error *e);
 void recipient_free(struct recipient *r);
 DEFINE_CLEANUP(struct recipient *, recipient_free, recipient_freep)

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <openssl/cms.h>
+#include <openssl/core_names.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
@@ -9,6 +10,7 @@
 #include "basic/file.h"
 #include "recipient/ber.h"
 #include "recipient/recipient.h"
+#include "recipient/rsa-key.h"
 
 #define HEX_SHA256 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00
 #define HEX_SHA1 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00
@@ -436,6 +438,35 @@ static void test_public_key_is_spki(void **state) {
         EVP_PKEY_free(key);
 }
 
+static bool has_exponent(EVP_PKEY *key, unsigned long wanted) {
+        BIGNUM *e = NULL;
+        bool has = EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) == 1 && BN_is_word(e, wanted);
+
+        BN_free(e);
+        return has;
+}
+
+/* OpenSSL's own check of a whole key: the primes, their product, and every number that is computed from them. */
+static void test_keys_are_sound(void **state) {
+        EVP_PKEY *keys[4] = { NULL };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(keys); i++) {
+                EVP_PKEY_CTX *c;
+
+                assert_int_equal(rsa_key_new(&keys[i]), 0);
+                assert_int_equal(EVP_PKEY_get_bits(keys[i]), 2048);
+                assert_true(has_exponent(keys[i], 65537));
+                c = EVP_PKEY_CTX_new(keys[i], NULL);
+                assert_int_equal(EVP_PKEY_check(c), 1);
+                EVP_PKEY_CTX_free(c);
+                for (size_t other = 0; other < i; other++)
+                        assert_int_equal(EVP_PKEY_eq(keys[i], keys[other]), 0);
+        }
+        for (size_t i = 0; i < ELEMENTS(keys); i++)
+                EVP_PKEY_free(keys[i]);
+}
+
 static void test_ber(void **state) {
         static const struct {
                 struct bytes input;
@@ -484,6 +515,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_ber),
                 cmocka_unit_test(test_public_key_is_spki),
+                cmocka_unit_test(test_keys_are_sound),
                 cmocka_unit_test(test_shapes),
                 cmocka_unit_test(test_oaep_with_sha1_does_not_open),
                 cmocka_unit_test(test_every_truncation_is_refused),
