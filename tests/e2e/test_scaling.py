@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+import scaling
 from boots import single
 
 HOOK = {"group": "inference", "name": "model-loaded"}
@@ -41,8 +42,9 @@ class Running:
         self.report_path.unlink(missing_ok=True)
         (tmp_path / "agent.json").write_text(json.dumps(boot.config))
         self.process = subprocess.Popen(
-            [build / "agent/sealboot-agent", "--config", tmp_path / "agent.json", "--report", self.report_path, "--tcti",
-             boot.stack.variables["TPM2TOOLS_TCTI"]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            [build / "agent/sealboot-agent", "--config", tmp_path / "agent.json", "--report", self.report_path,
+             "--tcti", boot.stack.variables["TPM2TOOLS_TCTI"]],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def until(self, condition, what: str):
         """Waits until that holds; returns it."""
@@ -274,3 +276,12 @@ def test_the_local_auto_scaling_is_strict(stack, changes, code, words):
         said = e.read().decode()
     assert (f"<Code>{code}</Code>" in said and words in said) if code else "CompleteLifecycleActionResult" in said
     assert stack.control.autoscaling()["state"] == ("Pending:Wait" if code else "InService")
+
+
+def test_a_group_of_instances(build):
+    """tests/bench/scaling has fifty."""
+    simulation = scaling.Simulation(build, scaling.SMALL, scaling.workers())
+    try:
+        simulation.run()
+    finally:
+        simulation.end()

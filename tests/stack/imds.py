@@ -118,7 +118,8 @@ class IMDS:
     def identity_document(self) -> dict:
         return {
             "accountId": self.account, "architecture": "x86_64", "availabilityZone": f"{self.region}a",
-            "imageId": "ami-0123456789abcdef0", "instanceId": "i-0123456789abcdef0", "instanceType": "g6.2xlarge",
+            "imageId": "ami-0123456789abcdef0", "instanceId": self.principal.arn.rpartition("/")[2],
+            "instanceType": "g6.2xlarge",
             "pendingTime": self.clock.iso(), "privateIp": "10.0.0.10", "region": self.region, "version": "2017-09-30"
         }
 
