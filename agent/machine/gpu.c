@@ -3,8 +3,8 @@
 /* sealboot-gpu: loads the drivers of the accelerators that a machine has, makes their device nodes, and then raises the
  * kernel's lockdown to confidentiality. Units of the GPU images start it before any network.
  *
- *   sealboot-gpu           as above; on a machine without an accelerator it only raises lockdown
- *   sealboot-gpu --test    checks on a running machine what only an instance with a GPU can show (gpu-test.c)
+ *   sealboot-gpu [--fabric-manager PROGRAM]   as above; on a machine without an accelerator it only raises lockdown
+ *   sealboot-gpu --test   checks on a running machine what only an instance with a GPU can show (gpu-test.c)
  *
  * The images with this program boot without lockdown= on the command line: the kernel would refuse the drivers'
  * modules, which nobody whom it trusts has signed. Until lockdown is raised there is no network, no key and no model,
@@ -65,14 +65,15 @@ static int make_node(const struct device_node *node) {
         return chmod(path, 0666) < 0 ? complain(path, strerror(errno)) : 0;
 }
 
-static int start_gpus(const struct accelerators *found) {
+static int start_gpus(const struct accelerators *found, const char *fabric_manager) {
         struct device_node nodes[NVIDIA_NODES_MAX];
         size_t n = 0;
         int r;
 
-        if (found->switches > 0 && access(FABRIC_MANAGER, X_OK) < 0)
-                return complain(FABRIC_MANAGER, "is not in this image, but the GPUs of this instance type cannot be "
-                                                "used without it; use an image of the profile al2023-gpu");
+        if (found->switches > 0 && access(fabric_manager, X_OK) < 0)
+                return complain(fabric_manager,
+                                "is not in this image, but the GPUs of this instance type cannot be used "
+                                "without it; use an image that has it, such as al2023-gpu");
         if (load_module("nvidia") < 0 || load_module("nvidia-uvm") < 0)
                 return -EIO;
         r = nvidia_nodes("", nodes, ELEMENTS(nodes), &n);
@@ -105,14 +106,14 @@ static int raise_lockdown(void) {
         return 0;
 }
 
-static int start(void) {
+static int start(const char *fabric_manager) {
         struct accelerators found;
         int r;
 
         r = accelerators_find("", &found);
         if (r < 0)
                 return complain("/sys/bus/pci/devices", strerror(-r));
-        if (found.gpus > 0 && start_gpus(&found) < 0)
+        if (found.gpus > 0 && start_gpus(&found, fabric_manager) < 0)
                 return -EIO;
         if (found.neurons > 0 && load_module("neuron") < 0)
                 return -EIO;
@@ -126,9 +127,11 @@ static int start(void) {
 int main(int argc, char *argv[]) {
         if (argc == 2 && streq(argv[1], "--test"))
                 return gpu_test("", stdout) < 0 ? 1 : 0;
+        if (argc == 3 && streq(argv[1], "--fabric-manager"))
+                return start(argv[2]) < 0 ? 1 : 0;
         if (argc != 1) {
-                fprintf(stderr, "Usage: " PROGRAM " [--test]\n");
+                fprintf(stderr, "Usage: " PROGRAM " [--fabric-manager PROGRAM | --test]\n");
                 return 2;
         }
-        return start() < 0 ? 1 : 0;
+        return start(FABRIC_MANAGER) < 0 ? 1 : 0;
 }

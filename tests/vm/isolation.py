@@ -51,6 +51,8 @@ TERMINAL = re.compile(
 GENERATOR_FOLDERS = [f"{folder}/systemd/{kind}-generators" for folder in ("usr/lib", "usr/local/lib", "etc")
                      for kind in ("system", "user", "system-environment")]
 # What some unit wants: the recipe's own, then the distribution's.
+# Of a GPU image, beside these; nvidia-persistenced and nvidia-fabricmanager stop where they have no device.
+GPU = {"sealboot-gpu.service", "nvidia-persistenced.service", "nvidia-fabricmanager.service"}
 OURS = {"sealboot-agent.service", "sealboot-firewall.service", "sealboot-lockdown.service", "sealboot-model.target",
         "sealboot-nginx.service"}
 INFERENCE = {"llama-proxy.socket", "llama-proxy.service", "llama-server.service", "inference-proxy.socket",
@@ -95,7 +97,22 @@ class Image:
 
     @functools.cached_property
     def packaged(self):
-        return recipe.Packaged()
+        return recipe.Packaged(self.profile)
+
+    @functools.cached_property
+    def system(self):
+        return recipe.system(self.profile)
+
+    @functools.cached_property
+    def gpu(self):
+        return self.profile.endswith("-gpu")
+
+    @functools.cached_property
+    def signed(self):
+        """The modules of a GPU's driver that have a signature, and those that have none."""
+        modules = list(self.root.glob("usr/lib/modules/*/updates/*.ko"))
+        signed = {path.name for path in modules if path.read_bytes().endswith(recipe.SIGNATURE)}
+        return signed, {path.name for path in modules} - signed
 
     @functools.cached_property
     def added(self):
@@ -144,23 +161,43 @@ class Image:
 
     def check_kernel(self):
         """PCR4 says that the UKI is this one; what runs before any check of ours must be the packages'."""
-        if self.profile != "debian":
+        if self.system != "debian":
             return WARN, f"nothing pins the kernel and the stub of {self.profile}: compare those of two builds"
         foreign = uki.foreign(self.program, self.path("usr/lib/os-release").read_bytes(), self.packaged)
         return judge(not foreign, "kernel and stub are those of the packages", "; ".join(foreign))
 
     def check_command_line(self):
-        words, said = self.cmdline.split(), recipe.command_line().split()
-        missing, other = (PROMISES | set(said)) - set(words), [word for word in words if word not in said]
+        words, said = self.cmdline.split(), recipe.command_line(self.profile, bool(self.signed[0])).split()
+        promises = PROMISES - self.raised_later()
+        missing, other = (promises | set(said)) - set(words), [word for word in words if word not in said]
         twice = [word for word in words if words.count(word) > 1]
         return judge(not (missing or other or twice), "nothing but what the recipe says",
                      f"lacks {sorted(missing)}; has {other}, twice {twice}")
+
+    def raised_later(self):
+        """What the command line of a GPU image does not say: its units raise lockdown once the driver is loaded; and if
+        Secure Boot is to let the modules in, the kernel has to read the keys of db."""
+        later = {"lockdown=confidentiality"} if self.gpu else set()
+        return later | ({"efi=noruntime"} if self.gpu and self.signed[0] else set())
+
+    def check_driver(self):
+        """The driver of a GPU image is the one that this tree compiles, and either all of it is signed, or nothing."""
+        signed, others = self.signed
+        if not self.gpu:
+            return judge(not signed | others, "no module but the kernel's", f"{sorted(signed | others)}")
+        if self.system != "debian":
+            return WARN, f"no modules are known for {self.profile}: compare those of two builds"
+        found = recipe.driver(self.root, self.profile)
+        other = sorted(name for name, known in found.items() if not known)
+        return judge({"nvidia.ko", "nvidia-uvm.ko"} <= signed | others and not other and not (signed and others),
+                     f"as this tree compiles it, {'signed' if signed else 'without signatures'}",
+                     f"not as this tree compiles it: {other}; signed: {sorted(signed)}, not signed: {sorted(others)}")
 
     def check_verity(self):
         return judge(self.verified == "verified", "the root is the one whose hash the initrd has", self.verified)
 
     def check_initrd(self):
-        if self.profile != "debian":
+        if self.system != "debian":
             return WARN, f"nothing pins the kernel of {self.profile}: the modules of the initrd are not compared"
         foreign = initrd.foreign(self.initrd, self.packaged)
         return judge(
@@ -178,19 +215,19 @@ class Image:
             line for path in self.root.glob("usr/lib/modules/*/modules.builtin")
             for line in path.read_text().splitlines() if re.search(r"/(efivarfs|efi.pstore|qemu.fw.cfg)\.ko", line)
         ]
-        if built_in and self.profile != "debian":
+        if built_in and self.system != "debian":
             return WARN, f"the kernel itself can read EFI variables; efi=noruntime alone keeps it from them: {built_in}"
         return judge(names and not found and not built_in,
                      "none reads EFI variables, fw_cfg or another disk's file system",
                      f"{found + built_in or 'no modules'}")
 
     def check_packages(self):
-        if self.profile != "debian":
+        if self.system != "debian":
             return WARN, f"nothing pins the packages of {self.profile}: compare those of two builds"
         return PASS, f"files of {len(recipe.used(self.root, self.packaged))} of the packages that debian.lock pins"
 
     def check_files(self):
-        if self.profile != "debian":
+        if self.system != "debian":
             return WARN, f"the packages of {self.profile} are not read here: compare `files` of two builds"
         foreign = recipe.foreign(self.root, self.profile, self.overlays, self.keep, self.packaged)
         own = ", ".join(f"{name.rsplit('/', 1)[1]} {sha256(self.path(name).read_bytes())}"
@@ -202,9 +239,11 @@ class Image:
         return judge(not broken, "what the promises rest on is set", "; ".join(broken))
 
     def check_units(self):
+        ours = OURS | ({"sealboot-gpu.service", "nvidia-persistenced.service"} if self.gpu else set())
         allowed = OURS | INFERENCE | SYSTEM | {name.rsplit("/", 1)[-1] for name in self.added}
+        allowed |= GPU if self.gpu else set()
         wanted = self.wanted()
-        wrong = [f"{unit} is started" for unit in wanted - allowed] + [f"{unit} is not" for unit in OURS - wanted]
+        wrong = [f"{unit} is started" for unit in wanted - allowed] + [f"{unit} is not" for unit in ours - wanted]
         default = os.path.realpath(self.path("usr/lib/systemd/system/default.target"))
         if os.path.lexists(
                 self.path("etc/systemd/system/default.target")) or not default.endswith("/multi-user.target"):
@@ -305,8 +344,8 @@ SETTINGS = {"kernel/sysrq": "0", "kernel/printk": "1 4 1 4", "kernel/unknown_nmi
 class Guest:
     """What the report of a running guest says of it: facts between its begin and its end."""
 
-    def __init__(self, report):
-        self.facts, self.faults = {}, []
+    def __init__(self, report, profile="debian"):
+        self.facts, self.faults, self.gpu = {}, [], profile.endswith("-gpu")
         lines = [line.strip() for line in report.splitlines() if line.strip()]
         if lines.count("report-begin") != 1 or lines.count("report-end") != 1 or lines[-1] != "report-end":
             self.faults.append("no beginning, or no end")
@@ -379,8 +418,12 @@ class Guest:
         modules = [line.split()[0] for line in self.lines("modules") if line.startswith(("efivarfs", "efi_pstore"))]
         return judge(
             not mounted and not modules and not self.fact("efi-variables")
-            and "efi=noruntime" in self.fact("kernel-command-line").split(), "nobody reads them",
+            and ("efi=noruntime" in self.fact("kernel-command-line").split() or self.trusts_db()), "nobody reads them",
             f"mounted at {mounted}, modules {modules}, {self.fact('efi-variables')[:200]}")
+
+    def trusts_db(self):
+        """A GPU image whose modules db vouches for runs with Secure Boot alone, and reads db when it boots."""
+        return self.gpu and self.fact("secure-boot") == "1"
 
     def check_block_devices(self):
         writable = [line for line in self.lines("block-devices") if not re.fullmatch(r"\S+ 1", line)]
@@ -410,6 +453,17 @@ class Guest:
 
     def check_modules(self):
         return judge(self.fact("modules-disabled") == "1", "no module can be loaded any more", "modules can be loaded")
+
+    def check_order(self):
+        """A GPU image boots without lockdown: it must be there, and modules closed, before there is a network."""
+        if not self.gpu:
+            return judge("lockdown=confidentiality" in self.fact("kernel-command-line").split(),
+                         "locked from the beginning", "the command line does not lock the kernel")
+        times = dict(line.split() for line in self.lines("order"))
+        gpu, closed, network = (int(times[name]) for name in ("sealboot-gpu.service", "sealboot-lockdown.service",
+                                                              "systemd-networkd.service"))
+        return judge(0 < gpu <= closed <= network, "locked, and modules closed, before the network starts",
+                     f"driver and lockdown {gpu}, modules {closed}, network {network}")
 
     def check_kernel_settings(self):
         """Keys and interrupts from the console give no orders; nobody makes a name space or an io_uring. What the
@@ -444,6 +498,7 @@ class Guest:
     def check_units(self):
         """Everything that runs, or is about to, is known."""
         known = OURS | INFERENCE | SYSTEM | ACTIVATED | {"sealboot-test-report.service"}
+        known |= GPU | {"sealboot-test-driver.service"} if self.gpu else set()
         known |= {
             f"run-credentials-{unit}.mount"
             for unit in (r"systemd\x2djournald.service", r"systemd\x2dnetworkd.service", r"systemd\x2dresolved.service")
@@ -452,7 +507,8 @@ class Guest:
         other = [
             f"{row[0]} is {row[3]}" for row in rows if row[2] not in ("inactive", "failed") and row[0] not in known
         ]
-        missing = {unit for unit in OURS if unit.endswith(".service")} - {row[0] for row in rows if row[2] == "active"}
+        ours = OURS | ({"sealboot-gpu.service"} if self.gpu else set())
+        missing = {unit for unit in ours if unit.endswith(".service")} - {row[0] for row in rows if row[2] == "active"}
         return judge(rows and not other and not missing, "nothing runs that is not known",
                      f"unknown: {other}; not active: {sorted(missing)}")
 

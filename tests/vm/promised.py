@@ -51,6 +51,17 @@ DEBIAN = {UNITS + "run-sealboot-model.mount.d/image.conf": {
     "[Mount]Options": "size=90%,huge=within_size,noswap,noexec,nosuid,nodev,noatime,mode=0750,"
                       "uid=sealboot,gid=sealboot"}}
 
+# Of a GPU image: the kernel is locked, and loads no more modules, before there is a network.
+GPU = {
+    UNITS + "sealboot-gpu.service": {
+        "[Service]ExecStart": "/usr/lib/sealboot/sealboot-gpu",
+        "[Unit]Before": "network-pre.target sealboot-lockdown.service shutdown.target"},
+    UNITS + "sealboot-lockdown.service": {
+        "[Service]ExecStart": "/usr/lib/sealboot/sealboot-lockdown",
+        "[Unit]Before": "network-pre.target shutdown.target",
+        "[Unit]Requires": "sealboot-firewall.service sealboot-gpu.service"},
+    "usr/lib/modprobe.d/sealboot-gpu.conf": {"options nvidia NVreg_ModifyDeviceFiles": "0"}}
+
 # {file: lines}
 LINES = {
     FIREWALL: [
@@ -66,6 +77,9 @@ LINES = {
 }
 LINKS = {UNITS + name: "../" + name.rsplit("/", 1)[1] for name in (
     "systemd-networkd.service.requires/sealboot-firewall.service", "multi-user.target.wants/sealboot-lockdown.service")}
+GPU_LINKS = {UNITS + name: "../" + name.rsplit("/", 1)[1] for name in (
+    "systemd-networkd.service.requires/sealboot-gpu.service", "sealboot-lockdown.service.requires/sealboot-gpu.service",
+    "systemd-networkd.service.requires/sealboot-lockdown.service")}
 
 
 def said(text):
@@ -81,7 +95,11 @@ def said(text):
 
 
 def settings(profile):
-    return SETTINGS | (DEBIAN if profile == "debian" else {})
+    return SETTINGS | (DEBIAN if profile.startswith("debian") else {}) | (GPU if profile.endswith("-gpu") else {})
+
+
+def links(profile):
+    return LINKS | (GPU_LINKS if profile.endswith("-gpu") else {})
 
 
 def broken(image):
@@ -95,5 +113,5 @@ def broken(image):
         text = image.path(name).read_text() if image.path(name).is_file() else ""
         found = [line.strip() for line in text.splitlines()]
         wrong += [f"{name} lacks {line}" for line in wanted if line not in found]
-    return wrong + [f"{name} does not lead to {target}" for name, target in LINKS.items()
+    return wrong + [f"{name} does not lead to {target}" for name, target in links(image.profile).items()
                     if not image.path(name).is_symlink() or image.path(name).readlink().as_posix() != target]

@@ -26,6 +26,7 @@ MADE = re.compile(
     etc/(passwd|shadow|group|gshadow) | etc/sealboot/((agent|gate)\.json | nginx\.conf) | usr/bin/sealboot-(agent|gate)
     | usr/lib/sealboot/sealboot-lockdown | usr/lib/modules/[^/]+/modules\.[a-z.]+
     """, re.VERBOSE)
+GPU_PROGRAM = "usr/lib/sealboot/sealboot-gpu"
 MERGED = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 LIBRARY = re.compile(r"usr/lib(64)?/([^/]+/)*[^/]+\.so(\.[\w.]+)?")
 MODULE = re.compile(r"usr/lib/modules/[^/]+/kernel/.*/([^/]+)\.ko")
@@ -36,17 +37,23 @@ def words(path):
     return [word for line in path.read_text().splitlines() for word in line.split("#")[0].split()]
 
 
-def command_line():
-    """The command line of every system."""
-    return " ".join(words(KIWI / "cmdline"))
+def system(profile):
+    """Whose packages an image has: a GPU profile is that of its system with the driver added."""
+    return profile.removesuffix("-gpu")
+
+
+def command_line(profile="debian", signed=False):
+    """The command line of every system. A GPU image raises lockdown itself, once the driver is loaded; if its modules
+    are signed, the kernel must read the keys of db."""
+    left_out = {"lockdown=confidentiality"} if profile.endswith("-gpu") else set()
+    left_out |= {"efi=noruntime"} if signed else set()
+    return " ".join(word for word in words(KIWI / "cmdline") if word not in left_out)
 
 
 def kept(profile="debian", keep=()):
     """The globs of what the root keeps of its packages."""
-    return [
-        word.lstrip("?") for path in (KIWI / "keep/files", KIWI / f"keep/files.{profile}", *keep)
-        for word in words(path)
-    ]
+    lists = [KIWI / f"keep/files.{name}" for name in dict.fromkeys([system(profile), profile])]
+    return [word.lstrip("?") for path in (KIWI / "keep/files", *lists, *keep) for word in words(path)]
 
 
 def under(folder):
@@ -78,21 +85,32 @@ def files(profile="debian", overlays=()):
             "run-sealboot-model.mount", "sealboot-model.target", "sealboot-gate.socket", "sealboot-nginx.service",
             "sealboot-nginx.socket")
     }
-    if profile == "debian":
+    if system(profile) == "debian":
         said |= {UNITS + name: data for name, data in under(units / "examples").items() if name.startswith("llama-")}
-    said |= under(KIWI / f"root-{profile}")
+    said |= under(KIWI / f"root-{system(profile)}")
+    if profile.endswith("-gpu"):
+        said |= under(KIWI / "root-gpu") | under(KIWI / f"root-{profile}")
     for overlay in overlays:
         said |= under(overlay)
     return said
 
 
-def archives():
+def locked(profile="debian"):
+    """The lines of the locks of a profile: (SHA-256, path). Of the packages for the driver, what compiles it is not in
+    the image."""
+    for line in (KIWI / "debian.lock").read_text().splitlines():
+        yield line.split()
+    if profile.endswith("-gpu"):
+        yield from (line.split() for line in (KIWI / "gpu/debian.lock").read_text().splitlines()
+                    if not line.split()[1].startswith("pool/main/"))
+
+
+def archives(profile="debian"):
     """The locked packages as they were fetched, each checked against its hash: {file name: path}."""
     found = {}
-    for line in (KIWI / "debian.lock").read_text().splitlines():
-        digest, path = line.split()
+    for digest, path in locked(profile):
         file = CACHE / pathlib.PurePath(path).name
-        assert hashlib.sha256(file.read_bytes()).hexdigest() == digest, f"{file} is not what debian.lock names"
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == digest, f"{file} is not what its lock names"
         found[file.name] = file
     return found
 
@@ -101,13 +119,15 @@ class Packaged:
     """What the locked packages hold: {name: (package, SHA-256 of a file or the target of a link)}. Read from the
     packages themselves, not from a database that an image brings."""
 
-    def __init__(self):
-        lock = hashlib.sha256((KIWI / "debian.lock").read_bytes()).hexdigest()
+    def __init__(self, profile="debian"):
+        self.profile = profile
+        lock = hashlib.sha256(repr(list(locked(profile))).encode()).hexdigest()
         index = CACHE / f"index-{lock[:16]}.json"
         if not index.exists():
-            subprocess.run([KIWI / "lock", "--fetch", CACHE / "locked"], check=True)
+            for option in ([], ["--gpu"])[:1 + profile.endswith("-gpu")]:
+                subprocess.run([KIWI / "lock", *option, "--fetch", CACHE / "locked"], check=True)
             found = {}
-            for name, path in archives().items():
+            for name, path in archives(profile).items():
                 found |= {file: (name, *what) for file, what in listed(path)}
             index.write_text(json.dumps(found))
         self.found = {name: tuple(what) for name, what in json.loads(index.read_text()).items()}
@@ -123,7 +143,7 @@ class Packaged:
 
     def content(self, name):
         """The bytes of a file of the locked packages."""
-        with unpacked(archives()[self.found[name][0]]) as archive:
+        with unpacked(archives(self.profile)[self.found[name][0]]) as archive:
             return next(
                 archive.extractfile(entry).read() for entry in archive if merged(os.path.normpath(entry.name)) == name)
 
@@ -157,6 +177,27 @@ def listed(package):
                 if name.endswith(".ko.xz"):
                     data = lzma.decompress(data)
                 yield name, ("file", hashlib.sha256(data).hexdigest())
+
+
+SIGNATURE = b"~Module signature appended~\n"
+
+
+def unsigned(module):
+    """A kernel module without the signature at its end: the text is preceded by a struct module_signature, whose last
+    four bytes are the length of the signature before it."""
+    if not module.endswith(SIGNATURE):
+        return module
+    end = len(module) - len(SIGNATURE)
+    return module[:end - 12 - int.from_bytes(module[end - 4:end], "big")]
+
+
+def driver(root, profile):
+    """The modules of a GPU's driver in a root: {name: as kiwi/gpu-driver compiles it?}."""
+    known = {tuple(line.split()) for line in (KIWI / f"gpu/{system(profile)}.modules").read_text().splitlines()
+             if not line.startswith("#")}
+    return {str(path.relative_to(root)): (hashlib.sha256(unsigned(path.read_bytes())).hexdigest(), path.name,
+                                          path.parent.parent.name) in known
+            for path in root.glob("usr/lib/modules/*/updates/*.ko")}
 
 
 def merged(name):
@@ -204,7 +245,9 @@ def linked(root, names, libraries):
 
 def foreign(root, profile="debian", overlays=(), keep=(), packaged=None):
     """What is in an image's root, or missing there, that neither its packages nor the recipe account for: [reason]."""
-    said, packaged, wrong = files(profile, overlays), packaged or Packaged(), []
+    said, packaged, wrong = files(profile, overlays), packaged or Packaged(profile), []
+    compiled = driver(root, profile) if profile.endswith("-gpu") else {}
+    wrong += [f"{name} is not as this tree compiles it" for name, known in compiled.items() if not known]
     globs, others, libraries = kept(profile, keep), set(), set()
     for folder, folders, names in os.walk(root):
         for name in names + [f for f in folders if os.path.islink(os.path.join(folder, f))]:
@@ -217,7 +260,8 @@ def foreign(root, profile="debian", overlays=(), keep=(), packaged=None):
                 if content(path) != said[name]:
                     wrong.append(f"{name} is not as the recipe has it")
             elif not (path.is_symlink() and os.readlink(path) == MERGED.get(name)
-                      or not path.is_symlink() and MADE.fullmatch(name)):
+                      or not path.is_symlink() and (MADE.fullmatch(name) or name in compiled)
+                      or name == GPU_PROGRAM and profile.endswith("-gpu")):
                 if packaged.brought(name, path) is None:
                     wrong.append(f"{name} is of no package, or not as its package has it")
                 elif not (MODULE.fullmatch(name) or any(fnmatch.fnmatch(name, g) for g in globs)):
@@ -230,7 +274,9 @@ def foreign(root, profile="debian", overlays=(), keep=(), packaged=None):
     wrong += [f"{name} is a library that nothing links" for name in libraries - linked(root, others, libraries)]
     modules = {MODULE.fullmatch(n)[1]: (root / n).read_bytes() for n in
                (str(p.relative_to(root)) for p in (root / "usr/lib/modules").rglob("*.ko")) if MODULE.fullmatch(n)}
-    wrong += [f"the module {name} is on no list" for name in unasked(modules, [KIWI / "keep/modules"])]
+    modules |= {pathlib.PurePath(n).stem: (root / n).read_bytes() for n in compiled}
+    lists = [KIWI / "keep/modules"] + [KIWI / "keep/modules.gpu"] * profile.endswith("-gpu")
+    wrong += [f"the module {name} is on no list" for name in unasked(modules, lists)]
     wrong += [f"{name} is missing" for name in said if not os.path.lexists(root / name)]
     return sorted(wrong)
 

@@ -3,6 +3,7 @@
 rest, test_image.py shows on a real one."""
 
 import base64
+import hashlib
 import json
 import pathlib
 import re
@@ -69,6 +70,14 @@ SOUND = {
 def report(facts):
     lines = [f"fact {name} {base64.b64encode(value.encode()).decode()}\n" for name, value in facts.items()]
     return "".join(["report-begin\n", *lines, "report-end\n"])
+
+
+GPU_SOUND = {
+    **SOUND, "kernel-command-line": recipe.command_line("debian-gpu"), "secure-boot": "0",
+    "units": SOUND["units"] + "\nsealboot-gpu.service loaded active exited Drivers\n"
+    "nvidia-persistenced.service loaded inactive dead GPUs",
+    "order": "sealboot-gpu.service 3000000\nsealboot-lockdown.service 3100000\nsystemd-networkd.service 3200000",
+}
 
 
 def unsound(guest):
@@ -164,6 +173,33 @@ def test_each_fault_is_found_and_no_other(change, check, verdict):
     assert unsound(Guest(report({**SOUND, fact: value}))) == {(check, verdict)}
 
 
+def test_a_sound_gpu_guest_passes_as_one_alone():
+    assert not unsound(Guest(report(GPU_SOUND), "debian-gpu"))
+    assert unsound(Guest(report(GPU_SOUND))) == {("units", FAIL), ("order", FAIL)}
+
+
+@pytest.mark.parametrize("change, check", [
+    ({"lockdown": "none [integrity] confidentiality"}, "lockdown"),
+    ({"modules-disabled": "0"}, "modules"),
+    ({"order": GPU_SOUND["order"].replace("3200000", "3050000")}, "order"),
+    ({"order": GPU_SOUND["order"].replace("3000000", "0")}, "order"),
+    ({"order": GPU_SOUND["order"].replace("3000000", "3150000")}, "order"),
+    ({"order": GPU_SOUND["order"].replace("sealboot-lockdown", "another")}, "order"),
+    ({"units": GPU_SOUND["units"].replace("sealboot-gpu.service loaded active exited",
+                                          "sealboot-gpu.service loaded failed failed")}, "units"),
+    ({"kernel-command-line": recipe.command_line("debian-gpu", signed=True)}, "efi variables"),
+])
+def test_each_fault_of_a_gpu_guest_is_found_and_no_other(change, check):
+    assert unsound(Guest(report({**GPU_SOUND, **change}), "debian-gpu")) == {(check, FAIL)}
+
+
+def test_a_gpu_guest_reads_db_with_secure_boot_on():
+    """Then its modules are signed, and no operator can set an EFI variable that the kernel acts on."""
+    signed = {"kernel-command-line": recipe.command_line("debian-gpu", signed=True), "secure-boot": "1"}
+    assert not unsound(Guest(report({**GPU_SOUND, **signed}), "debian-gpu"))
+    assert unsound(Guest(report({**SOUND, **signed}))) == {("efi variables", FAIL), ("order", FAIL)}
+
+
 @pytest.mark.parametrize("state",
                          ["loaded active running", "loaded activating auto-restart", "loaded deactivating stop"])
 def test_a_login_unit_in_any_state_is_found(state):
@@ -228,12 +264,68 @@ def test_an_initrd_that_hides_something_is_refused(data):
         initrd.entries(data)
 
 
-def command_line(words):
-    return Image(pathlib.Path("/nowhere"), words, [], {}, "", [], []).check_command_line()[0]
+def command_line(words, profile="debian", root=pathlib.Path("/nowhere")):
+    return Image(root, words, [], {}, "", [], [], profile).check_command_line()[0]
 
 
 def test_the_recipes_command_line_passes():
     assert command_line(recipe.command_line() + "\0") == PASS
+
+
+RELEASE = "6.12.117+deb13-cloud-amd64"
+
+
+def driver(root, **modules):
+    """A root with these modules of a driver: {name: bytes}."""
+    folder = root / "usr/lib/modules" / RELEASE / "updates"
+    folder.mkdir(parents=True)
+    for name, data in modules.items():
+        (folder / f"{name.replace('_', '-')}.ko").write_bytes(data)
+    return root
+
+
+def signed(module, signature=b"s" * 300):
+    tail = bytes([0, 0, 2, 0, 0, 0, 0, 0]) + len(signature).to_bytes(4, "big")
+    return module + signature + tail + recipe.SIGNATURE
+
+
+def test_lockdown_is_raised_late_in_a_gpu_image_alone(tmp_path):
+    plain, late, reads_db = (recipe.command_line(*of) for of in (["debian"], ["debian-gpu"], ["debian-gpu", True]))
+    assert set(plain.split()) - set(late.split()) == {"lockdown=confidentiality"}
+    assert set(late.split()) - set(reads_db.split()) == {"efi=noruntime"}
+    bare, vouched = driver(tmp_path / "bare", nvidia=b"m"), driver(tmp_path / "vouched", nvidia=signed(b"m"))
+    for profile in ("debian-gpu", "al2023-gpu"):
+        assert command_line(late, profile, bare) == PASS and command_line(reads_db, profile, vouched) == PASS
+        assert command_line(reads_db, profile, bare) == FAIL and command_line(late, profile, vouched) == FAIL
+        assert command_line(plain, profile, bare) == FAIL
+    assert command_line(late) == FAIL and command_line(reads_db, "debian", vouched) == FAIL
+
+
+def test_a_signature_is_read_off_a_module():
+    assert recipe.unsigned(b"module") == b"module"
+    assert recipe.unsigned(signed(b"module")) == b"module"
+    assert recipe.unsigned(signed(signed(b"module"))) == signed(b"module")
+
+
+@pytest.mark.parametrize("modules, verdict", [
+    ({"nvidia": b"a", "nvidia_uvm": b"b"}, PASS),
+    ({"nvidia": signed(b"a"), "nvidia_uvm": signed(b"b")}, PASS),
+    ({"nvidia": signed(b"a"), "nvidia_uvm": b"b"}, FAIL),
+    ({"nvidia": b"a"}, FAIL),
+    ({}, FAIL),
+    ({"nvidia": b"b", "nvidia_uvm": b"a"}, FAIL),
+    ({"nvidia": signed(b"other"), "nvidia_uvm": signed(b"b")}, FAIL),
+    ({"nvidia": b"a", "nvidia_uvm": b"b", "more": b"m"}, FAIL),
+])
+def test_the_driver_must_be_the_one_that_this_tree_compiles(modules, verdict, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "KIWI", tmp_path)
+    (tmp_path / "gpu").mkdir()
+    lines = [f"{hashlib.sha256(data).hexdigest()} {name}.ko {RELEASE}\n"
+             for name, data in (("nvidia", b"a"), ("nvidia-uvm", b"b"))]
+    (tmp_path / "gpu/debian.modules").write_text("# comment\n" + "".join(lines))
+    root = driver(tmp_path / "root", **modules)
+    assert Image(root, "", [], {}, "", [], [], "debian-gpu").check_driver()[0] == verdict
+    assert Image(root, "", [], {}, "", [], [], "debian").check_driver()[0] == (FAIL if modules else PASS)
 
 
 @pytest.mark.parametrize("words", [

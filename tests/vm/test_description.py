@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+import promised
 import recipe
 from machine import SOURCE
 
@@ -20,10 +21,9 @@ def in_kiwi(*command):
                           capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("profiles", (["al2023"], ["al2023", "nvidia"], ["debian"]))
-def test_kiwi_accepts_the_profiles(profiles):
-    options = [word for profile in profiles for word in ("--profile", profile)]
-    done = in_kiwi("kiwi-ng", *options, "image", "info", "--description", "/source/kiwi")
+@pytest.mark.parametrize("profile", ("al2023", "al2023-gpu", "debian", "debian-gpu"))
+def test_kiwi_accepts_the_profiles(profile):
+    done = in_kiwi("kiwi-ng", "--profile", profile, "image", "info", "--description", "/source/kiwi")
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"image": "sealboot"' in done.stdout
 
@@ -78,7 +78,7 @@ def state(*profiles):
             "bootstrap": sorted(s.get_bootstrap_packages()), "ignored": sorted(s.get_system_ignore_packages()),
             "repositories": sorted(r.get_alias() for r in s.get_repository_sections()),
             "bootloader": s.get_build_type_bootloader_name()}
-print(json.dumps({p: state(*p.split("+")) for p in ("al2023", "al2023+nvidia", "debian")}))
+print(json.dumps({p: state(*p.split("+")) for p in ("al2023", "al2023-gpu", "debian", "debian-gpu")}))
 """
 
 
@@ -112,12 +112,51 @@ def test_profiles_differ_in_packages_alone(states):
     assert not {p for p in product["packages"] + tested["packages"] if "ssh" in p or "ssm" in p or "cloud-init" in p}
 
 
-def test_nvidia_adds_the_driver_and_its_repository(states):
-    product, gpu = states["al2023"], states["al2023+nvidia"]
-    assert set(gpu["packages"]) - set(product["packages"]) == {
-        "nvidia-driver", "nvidia-driver-cuda", "kmod-nvidia-open-dkms"
-    }
-    assert set(gpu["repositories"]) - set(product["repositories"]) == {"amazonlinux-nvidia"}
+def test_a_gpu_profile_installs_what_its_system_installs(states):
+    """kiwi/gpu-driver makes the driver: no package of it, and no DKMS, is installed."""
+    assert states["al2023-gpu"] == states["al2023"] and states["debian-gpu"] == states["debian"]
+
+
+def test_a_gpu_image_differs_in_the_driver_alone():
+    """Of a plain image, the recipe's files and lists are the same with and without the GPU profiles."""
+    for system in ("debian", "al2023"):
+        plain, gpu = recipe.files(system), recipe.files(f"{system}-gpu")
+        lockdown = recipe.UNITS + "sealboot-lockdown.service"
+        assert {name for name in plain if gpu.get(name) != plain[name]} == {lockdown}
+        added = {name.rsplit("/", 1)[-1] for name in set(gpu) - set(plain)}
+        assert {"sealboot-gpu.service", "nvidia-persistenced.service"} <= added
+        assert not [name for name in plain if "gpu" in name or "nvidia" in name]
+        assert set(recipe.kept(system)) < set(recipe.kept(f"{system}-gpu"))
+    units = [promised.said(recipe.files("debian-gpu")[recipe.UNITS + name].decode())
+             for name in ("sealboot-gpu.service", "sealboot-lockdown.service")]
+    assert all("network-pre.target" in unit["[Unit]Before"].split() for unit in units)
+    assert not [name for name in (KIWI / "keep").iterdir() if "nvidia" in name.name]
+
+
+def test_every_source_of_a_driver_is_pinned_by_its_hash():
+    """Debian's packages, NVIDIA's archives and AWS's source; the modules that Debian's give are known."""
+    debian = [line.split() for line in (KIWI / "gpu/debian.lock").read_text().splitlines()]
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) and path.startswith("pool/") for digest, path in debian)
+    names = [pathlib.PurePath(path).name.split("_")[0] for _, path in debian]
+    kernel = re.search(r"linux-image-([0-9][^_]*)_", (KIWI / "debian.lock").read_text())[1]
+    wanted = recipe.words(KIWI / "gpu/debian.packages")
+    version = kernel.split("-", maxsplit=1)[0]
+    assert sorted(names) == sorted(w.replace("RELEASE", kernel).replace("VERSION", version) for w in wanted)
+    known = [line.split() for line in (KIWI / "gpu/debian.modules").read_text().splitlines() if line[0] != "#"]
+    assert [entry[1:] for entry in known] == [["nvidia.ko", kernel], ["nvidia-uvm.ko", kernel]]
+    lines = [line.split() for line in (KIWI / "gpu/al2023.lock").read_text().splitlines() if line[0] != "#"]
+    (base, *archives) = lines
+    assert base[0] == "base" and base[1].startswith("https://developer.download.nvidia.com/")
+    versions = set()
+    for machine in ("x86_64", "aarch64"):
+        found = [entry for entry in archives if entry[0] == machine]
+        assert [entry[2].split("/")[0] for entry in found] == ["nvidia_driver", "fabricmanager"]
+        assert all(re.fullmatch("[0-9a-f]{64}", entry[1]) for entry in found)
+        versions |= {re.search(r"-([0-9.]+)-archive\.tar\.xz$", entry[2])[1] for entry in found}
+    assert len(versions) == 1  # the fabric manager must be of the driver's own version
+    neuron = (KIWI / "gpu/neuron.lock").read_text().splitlines()[-1]
+    assert re.fullmatch(r"[0-9a-f]{64} https://github.com/aws-neuron/aws-neuron-driver/archive/[0-9a-f]{40}\.tar\.gz",
+                        neuron)
 
 
 REPOSITORIES = """
@@ -128,7 +167,7 @@ from kiwi.xml_description import XMLDescription
 from kiwi.xml_state import XMLState
 
 written = {}
-state = XMLState(XMLDescription("/source/kiwi/config.xml").load(), ["al2023", "nvidia"], "erofs")
+state = XMLState(XMLDescription("/source/kiwi/config.xml").load(), ["al2023-gpu"], "erofs")
 sections = state.get_repository_sections_used_for_build()
 with RepositoryDnf4(types.SimpleNamespace(root_dir="/tmp", shared_location=sys.argv[1])) as repository:
     for r in sections:
@@ -148,7 +187,7 @@ def test_dnf_is_given_mirror_lists_as_such_and_checks_packages():
                    REPOSITORIES)
     assert done.returncode == 0, done.stderr
     written = json.loads(done.stdout.splitlines()[-1])
-    assert list(written) == ["amazonlinux", "amazonlinux-nvidia"]
+    assert list(written) == ["amazonlinux"]
     for alias, text in written.items():
         lines = text.splitlines()
         assert any(re.fullmatch(r"mirrorlist = https://\S+/\$basearch/mirror\.list", line) for line in lines), text
@@ -208,7 +247,7 @@ for key in kernel dkms; do
         openssl req -new -x509 -newkey rsa:2048 -nodes -subj /CN=$key -keyout $key.key -out $key.pem 2>/dev/null
 done
 for name in nf_tables nft_ct nf_conntrack dm-mod dm-verity erofs; do module kernel modules/6.1.0/kernel/$name.ko; done
-module $KEY modules/6.1.0/extra/nvidia.ko
+module $KEY modules/6.1.0/extra/other.ko
 touch modules/6.1.0/modules.{builtin,builtin.modinfo,order}
 mkdir -p base/lib && ln -sfn /output/modules base/lib/modules && depmod --basedir base 6.1.0
 """
@@ -220,8 +259,8 @@ PINNED = {
 
 
 def built(directory, key, configuration=PINNED):
-    """kiwi/build of al2023 with nvidia whose modules KEY signed. A Debian root stands in for Amazon Linux, and a script
-    for KIWI."""
+    """kiwi/build of al2023 with a module of another package, which KEY signed. A Debian root stands in for Amazon
+    Linux, and a script for KIWI."""
     (directory / "bin").mkdir()
     (directory / "bin/kiwi-ng").write_text(STAND_IN)
     (directory / "bin/rpm").write_text(RPM)
@@ -238,8 +277,7 @@ def built(directory, key, configuration=PINNED):
     subprocess.run([*in_amazon, f"KEY={key}", "bash", "-euc", MODULES], check=True)
     return subprocess.run([
         *in_amazon, "PATH=/output/bin:/usr/sbin:/usr/bin:/sbin:/bin", "/tree/kiwi/build", "--profile", "al2023",
-        "--profile", "nvidia", "--config", "/output/agent.json", "--gate", "/output/gate.json",
-        "--output", "/output/an image", "--date", "1"
+        "--config", "/output/agent.json", "--gate", "/output/gate.json", "--output", "/output/an image", "--date", "1"
     ], capture_output=True, text=True, check=False)
 
 
@@ -248,7 +286,7 @@ def test_product_is_built_by_the_machines_own_tools(tmp_path):
     done = built(tmp_path, "kernel")
     assert done.returncode == 0, done.stdout + done.stderr
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert len(asked) == 2 and all("--profile al2023 --profile nvidia" in line for line in asked)
+    assert len(asked) == 2 and all("--profile al2023 " in line for line in asked)
     assert all(line.endswith(" 1 /build/tools/sealboot") for line in asked)
     image = tmp_path / "an image"
     names = [line.split(" ", 2)[2] for line in (image / "files").read_text().splitlines()]
@@ -264,7 +302,7 @@ def test_product_is_built_by_the_machines_own_tools(tmp_path):
         if "llama-" in name or "/man/" in name or name.endswith(("/sealboot", "/sealboot-init", ".h", ".a"))
     ]
     assert [name.rsplit("/", 1)[1] for name in names
-            if name.endswith(".ko")] == ["nvidia.ko", "nf_conntrack.ko", "nf_tables.ko", "nft_ct.ko"]
+            if name.endswith(".ko")] == ["nf_conntrack.ko", "nf_tables.ko", "nft_ct.ko"]
     assert (image / "packages").read_text() == "a-package-1-1.x86_64\n"
     assert len((image / "SHA256SUMS").read_text().splitlines()) == 5
     assert {p.name for p in image.iterdir()
@@ -284,7 +322,7 @@ def test_a_configuration_that_no_boot_would_take_is_refused_before_the_build(tmp
 def test_modules_that_the_locked_down_kernel_would_refuse_are_refused(tmp_path):
     """As DKMS signs them: with a key that the kernel does not hold."""
     done = built(tmp_path, "dkms")
-    assert done.returncode == 1 and "6.1.0/extra/nvidia.ko" in done.stderr and "would refuse" in done.stderr
+    assert done.returncode == 1 and "6.1.0/extra/other.ko" in done.stderr and "would refuse" in done.stderr
     assert {p.name for p in (tmp_path / "an image").iterdir()} == {"work"}
 
 
@@ -387,6 +425,20 @@ def test_scripts_are_clean():
     done = subprocess.run(["shellcheck", "-x", "--source-path", SOURCE, *scripts], capture_output=True, text=True,
                           check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("options, why", [
+    (["--profile", "nvidia"], "there is no profile nvidia"),
+    (["--profile", "debian", "--profile", "debian-gpu"], "one profile"),
+    (["--neuron"], "are for the profiles debian-gpu and al2023-gpu"),
+    (["--profile", "al2023", "--module-signatures", "/tmp"], "are for the profiles debian-gpu and al2023-gpu"),
+    (["--profile", "debian-gpu", "--module-signatures", "/no-such-directory"], "no-such-directory"),
+])
+def test_profiles_and_options_that_do_not_go_together_are_refused(options, why, tmp_path):
+    done = subprocess.run([KIWI / "build", "--config", "x", "--gate", "x", "--output", tmp_path / "out", *options],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and why in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_lock_pins_every_package_once():
