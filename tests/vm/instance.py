@@ -70,12 +70,17 @@ def image(configuration, overlay, tmp_path_factory):
     """The built image, whose only difference from the shipped one is the report and this configuration."""
     # One directory for all modules of a run: the second finds what the first built.
     output = pathlib.Path(os.environ.get("SEALBOOT_IMAGE") or tmp_path_factory.getbasetemp() / "image")
+    return built(output, configuration, "--overlay", overlay)
+
+
+def built(output, configuration, *options):
+    """The image in this directory, built there if it is missing."""
     if not (output / "SHA256SUMS").exists():
         output.mkdir(parents=True, exist_ok=True)
         (output / "agent.json").write_text(json.dumps(configuration))
         (output / "gate.json").write_text(json.dumps(GATE))
         subprocess.run([SOURCE / "kiwi/build", "--config", output / "agent.json", "--gate", output / "gate.json",
-                        "--overlay", overlay, "--keep", KEEP, "--output", output, "--date", DATE], check=True)
+                        "--keep", KEEP, "--output", output, "--date", DATE, *options], check=True)
     assert json.loads((output / "agent.json").read_text()) == configuration
     return output
 
@@ -127,13 +132,13 @@ class Instance(Machine):
             "-chardev", f"file,id=report,path={self.report_file}", "-device", "virtio-serial-pci",
             "-device", "virtserialport,chardev=report,name=sealboot.report", *extra])
 
-    def told(self):
+    def told(self, profile="debian"):
         """Waits for the report; (Report, Guest)."""
         def look():
             return "report-end" in self.raw() or self.qemu.poll() is not None
         wait_until(look, BOOT, "report from the guest", self.tail)
         assert "report-end" in self.raw(), f"the machine stopped without a report:\n{self.tail()}"
-        return Report(self.raw()), Guest(self.raw())
+        return Report(self.raw()), Guest(self.raw(), profile)
 
     def raw(self):
         return self.report_file.read_text(errors="replace") if self.report_file.exists() else ""
