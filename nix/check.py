@@ -93,6 +93,13 @@ NEGATIVES = [
      'stays open without systemd.services."sealboot-lockdown"'),
     ("{ systemd.services.sealboot-agent.requires = force [ ]; }", "the agent would get a key before"),
     ('{ systemd.services.sealboot-agent.after = force [ "nftables.service" ]; }', "the agent would get a key before"),
+    ("{ services.sealboot.gpu.enable = true; systemd.services.sealboot-gpu.enable = force false; }",
+     "modules would be closed before the GPU's driver is loaded"),
+    ('{ services.sealboot.gpu.enable = true; systemd.services.sealboot-lockdown.after = force [ ]; }',
+     "modules would be closed before the GPU's driver is loaded|the agent would get a key before"),
+    ('{ services.sealboot.gpu.enable = true; boot.kernelModules = [ "nvidia" ]; }',
+     "sealboot-gpu alone loads the GPU's driver"),
+    ('{ services.sealboot.gpu = { enable = true; fabricManager = "/bin/x"; }; }', "not of type"),
     ("{ boot.kernelPatches = force [ ]; }", "no lockdown"),
     ('{ boot.kernelPatches = force [ { name = "sealboot-lockdown"; } ]; }',
      "boot.kernelPatches lacks sealboot-no-efi-variables"),
@@ -445,6 +452,38 @@ def any_port_is_reachable():
         image_of("{ services.sealboot.inferenceServices = nixpkgs.lib.mkForce { }; }")["firewall"]["ruleset"], "")
 
 
+def the_driver_of_a_gpu_is_loaded_before_the_door_shuts():
+    """And nothing of it is in an image that does not ask for it."""
+    plain = image_of("{ }")
+    assert plain["driver"] == [] and not [name for name in plain["services"] if "gpu" in name or "nvidia" in name]
+    assert plain["modprobe"] == {"blacklistedKernelModules": [], "extraModprobeConfig": ""}
+    fabric = ("{ config, ... }: { services.sealboot.gpu = { enable = true; "
+              "fabricManager = config.services.sealboot.gpu.package.fabricmanager; }; }")
+    for module, more in (("{ services.sealboot.gpu.enable = true; }", ""), (fabric, "nvidia-fabricmanager")):
+        image = image_of(module)
+        services = image["services"]
+        gpu, lockdown, held = (services[n] for n in ("sealboot-gpu", "sealboot-lockdown", "nvidia-persistenced"))
+        assert {"systemd-networkd.service", "sealboot-lockdown.service"} == set(gpu["requiredBy"]), gpu
+        assert {"network-pre.target", "sealboot-lockdown.service"} <= set(gpu["before"]), gpu
+        assert "sealboot-gpu.service" in lockdown["requires"] and "sealboot-gpu.service" in lockdown["after"]
+        program, *words = gpu["serviceConfig"]["ExecStart"].split()
+        assert re.fullmatch(r"/nix/store/[^/]+-sealboot-[0-9.]+/lib/sealboot/sealboot-gpu", program), program
+        assert bool(words) == bool(more) and (not more or words[0] == "--fabric-manager"
+                                              and words[1].endswith("-nvidia-fabricmanager/bin/nv-fabricmanager"))
+        assert any("-kmod" in directory for directory in gpu["path"]), gpu
+        assert [path.rsplit("-nvidia", 1)[1] for path in image["driver"]] == ["-open", "-firmware", ""]
+        assert "nvidia" in image["modprobe"]["blacklistedKernelModules"]
+        wanted = dict(re.findall(r"^(\w+)=(.*)$", (HERE / "../kiwi/root-gpu/usr/lib/systemd/system" /
+                      "nvidia-persistenced.service").read_text().partition("[Service]")[2].partition("[Install]")[0],
+                                 re.M))
+        start = held["serviceConfig"].pop("ExecStart")
+        assert start.endswith("-nvidia-persistenced/bin/nvidia-persistenced --user nvpd"), start
+        del wanted["ExecStart"]
+        assert held["serviceConfig"] == wanted, held
+        assert ("nvidia-fabricmanager" in services) == bool(more)
+        assert {"lockdown=confidentiality", "efi=noruntime"} <= set(image["parameters"])
+
+
 def the_image_decides_what_a_failure_means():
     image = image_of('{ services.sealboot.failureAction = "none"; }')
     assert image["services"]["sealboot-agent"]["onFailure"] == [] and "sealboot-failed" not in image["services"]
@@ -688,7 +727,8 @@ def main():
         return against_nixpkgs(pathlib.Path(os.environ["NIXPKGS"]))
     checks = [
         outputs, built_image, apps_bring_their_shell, built_measurements_come_from_the_image,
-        every_option_is_documented, any_port_is_reachable, the_image_decides_what_a_failure_means,
+        every_option_is_documented, any_port_is_reachable,
+        the_driver_of_a_gpu_is_loaded_before_the_door_shuts, the_image_decides_what_a_failure_means,
         older_kernels_know_no_noswap, a_machine_without_a_clock_waits_for_one, every_key_can_be_said,
         the_agent_reads_it_before_anything_holds_it, the_module_needs_no_overlay, a_release_tarball_needs_no_git,
         a_whole_nixpkgs_is_evaluated, the_initrd_is_audited, the_stub_says_where_it_was_read

@@ -49,6 +49,7 @@ in
     # in the closure.
     "${modulesPath}/profiles/perlless.nix"
     ./module.nix
+    ./gpu.nix
     ./kernel.nix
     ./initrd.nix
     ./network.nix

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds sealboot from this tree: the agent and its units for the image, and the `sealboot` command for other machines.
 { lib, stdenv, meson, ninja, pkg-config, curl, json_c, libmicrohttpd, openssl, systemd, tpm2-tss, intel-ipsec-mb
-, source ? import ./tree.nix
+, gpu ? false, source ? import ./tree.nix
 }:
 stdenv.mkDerivation {
   pname = "sealboot";
@@ -11,7 +11,7 @@ stdenv.mkDerivation {
   nativeBuildInputs = [ meson ninja pkg-config ];
   buildInputs = [ curl json_c libmicrohttpd openssl systemd tpm2-tss ]
     ++ lib.optional stdenv.hostPlatform.isx86_64 intel-ipsec-mb;
-  mesonFlags = [ "-Dtests=false" ];
+  mesonFlags = [ "-Dtests=false" ] ++ lib.optional gpu "-Dgpu=true";
   meta = {
     description = "Run sealed models on attestable AMIs";
     mainProgram = "sealboot";

@@ -74,6 +74,9 @@ in
           shell.enable = enabled; # as nixos/tests/activation/bashless.nix @ 7226218c6c1c sets it
         };
       };
+      blacklistedKernelModules = strings; # this and the next: system/boot/modprobe.nix @ 0c889da42f24
+      extraModprobeConfig = option types.lines "";
+      extraModulePackages = option (types.listOf types.package) [ ]; # system/boot/kernel.nix @ 8a2b0a70a705
       kernelModules = strings; # this and the next three: system/boot/kernel.nix @ 8a2b0a70a705
       kernelParams = strings;
       kernelPatches = option (types.listOf types.attrs) [ ];
@@ -95,6 +98,11 @@ in
       device = null' types.str;
       fsType = option types.str "auto";
       options = option (types.listOf types.str) [ "defaults" ];
+    };
+    hardware = {
+      firmware = option (types.listOf types.package) [ ]; # services/hardware/udev.nix @ 01f19f54e046
+      # hardware/graphics.nix @ 0009474fe6d7
+      graphics = { inherit enable; extraPackages = option (types.listOf types.package) [ ]; };
     };
     # image/repart.nix @ 013635633ffe, image/repart-verity-store.nix @ 1b592cdeb46e
     image.repart = {
@@ -243,7 +251,7 @@ in
       let
         failed = map (a: a.message) (lib.filter (a: !a.assertion) config.assertions);
         unitsOf = lib.mapAttrs (_: s: {
-          inherit (s) after requires wants wantedBy requiredBy onFailure unitConfig serviceConfig;
+          inherit (s) after before requires wants wantedBy requiredBy onFailure unitConfig serviceConfig;
           path = map toString s.path;
         });
         sources = lib.filter (source: source != null) (map (f: f.source) (lib.attrValues config.environment.etc));
@@ -283,6 +291,9 @@ in
             packages = map toString
               (config.environment.corePackages ++ config.environment.defaultPackages ++ config.system.fsPackages);
             wrappers = config.security.enableWrappers;
+            driver = map toString (config.boot.extraModulePackages ++ config.hardware.firmware
+              ++ config.hardware.graphics.extraPackages);
+            modprobe = { inherit (config.boot) blacklistedKernelModules extraModprobeConfig; };
             audit = map (check: lib.elemAt check.args 1) config.system.checks;
             forbidden = config.system.forbiddenDependenciesRegexes;
             off = lib.attrNames (lib.filterAttrs (_: s: !s.enable) config.systemd.services);

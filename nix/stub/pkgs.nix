@@ -11,6 +11,7 @@ let
   names = [
     "meson" "ninja" "pkg-config" "curl" "json_c" "libmicrohttpd" "openssl" "tpm2-tss" "intel-ipsec-mb" "sbsigntool"
     "mtools" "util-linux" "bash" "coreutils" "cpio" "zstd" "python3" "nginx" "awscli2" "coldsnap"
+    "kmod" "nvidia" "nvidia-open" "nvidia-firmware" "nvidia-persistenced" "nvidia-fabricmanager"
   ];
   self = lib.genAttrs names (name: make name "echo ${name} > $out") // {
     inherit system lib;
@@ -23,6 +24,7 @@ let
       PATH=/usr/bin:/bin
       mkdir -p $out/bin
       echo ${toString attributes.buildInputs} >$out/inputs
+      echo ${toString attributes.mesonFlags} >$out/flags
       cat >$out/bin/sealboot-agent <<'END'
       #!/bin/sh
       PATH=/usr/bin:/bin
@@ -43,6 +45,13 @@ let
       chmod +x $out/bin/sealboot-agent $out/bin/sealboot-gate
     '';
     linuxPackages.kernel.version = "6.12.58";
+    # The attributes are those of pkgs/os-specific/linux/nvidia-x11/generic.nix @ 02cb9a188428.
+    linuxPackages.nvidiaPackages.production = self.nvidia // {
+      open = self.nvidia-open;
+      firmware = self.nvidia-firmware;
+      persistenced = self.nvidia-persistenced;
+      fabricmanager = self.nvidia-fabricmanager;
+    };
     formats.json = { }: { type = lib.types.anything; };
     python3Packages.virt-firmware = make "virt-firmware" "echo > $out";
     runCommand = run;
