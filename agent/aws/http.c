@@ -37,6 +37,10 @@ static void share_unlock(CURL *easy, curl_lock_data data, void *userdata) {
         pthread_mutex_unlock(&http->share_locks[data]);
 }
 
+bool http_tls_is_openssl(void) {
+        return strncmp(curl_version_info(CURLVERSION_NOW)->ssl_version ?: "", "OpenSSL/", 8) == 0;
+}
+
 int http_new(const struct http_options *o, struct http **ret, struct error *e) {
         _cleanup_(http_freep) struct http *http = NULL;
 
@@ -48,7 +52,7 @@ int http_new(const struct http_options *o, struct http **ret, struct error *e) {
         if (!http)
                 return fail_oom(e);
         http->options = *o;
-        http->is_openssl = strncmp(curl_version_info(CURLVERSION_NOW)->ssl_version ?: "", "OpenSSL/", 8) == 0;
+        http->is_openssl = http_tls_is_openssl();
         for (size_t i = 0; i < ELEMENTS(http->share_locks); i++)
                 pthread_mutex_init(&http->share_locks[i], NULL);
         pthread_mutex_init(&http->idle_lock, NULL);

@@ -38,6 +38,8 @@ struct http_options {
 int http_new(const struct http_options *o, struct http **ret, struct error *e);
 void http_free(struct http *http);
 DEFINE_CLEANUP(struct http *, http_free, http_freep)
+/* Whether libcurl does TLS by OpenSSL itself, whose objects it then shows (CURLOPT_SSL_CTX_FUNCTION). */
+bool http_tls_is_openssl(void);
 
 struct http_request {
         const char *method; /* GET, HEAD, PUT, POST, DELETE */

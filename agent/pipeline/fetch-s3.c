@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The S3 source: each worker thread drives its share of the connections with one curl_multi. A slot is one connection
+/* The S3 source: each worker thread drives its share of the connections with one loop. A slot is one connection
  * and the part on it. Before the data key is known, a slot waits with its complete part: at most one part for each
  * connection is fetched ahead. */
 
-#include <curl/curl.h>
 #include <sched.h>
 
 #include "aws/s3.h"
 #include "basic/clock.h"
+#include "pipeline/loop.h"
 #include "pipeline/part.h"
 
 enum {
@@ -18,9 +18,6 @@ enum {
         CONNECTIONS_MAX = 128,
         RECEIVE_BUFFER = 256 * 1024, /* curl reads as much at once; with TLS, records of 16 KiB */
         POLL_MS = 1000,
-        /* The wait between the arrival of bytes and reading them: more bytes arrive, on more connections. Without it,
-         * each read brings a few kilobytes, which costs a tenth to a fifth more CPU time. */
-        GATHER_US = 200,
 };
 
 /* AES-128 costs a quarter less than AES-256, and suffices: the bytes are sealed already. */
@@ -47,7 +44,7 @@ struct slot {
 /* One worker thread's own. */
 struct lane {
         struct unseal *job;
-        CURLM *multi;
+        struct loop *loop;
         struct verity_hash *hash;
         struct slot *slots;
         size_t n_slots;
@@ -61,7 +58,7 @@ static void slot_release(struct slot *s) {
 
 static void slot_cancel(struct lane *l, struct slot *s) {
         if (s->state == SLOT_RUNNING)
-                curl_multi_remove_handle(l->multi, s->easy);
+                loop_remove(l->loop, s->easy);
         slot_release(s);
 }
 
@@ -109,7 +106,7 @@ static int slot_transfer(struct lane *l, struct slot *s, struct error *e) {
             curl_easy_setopt(s->easy, CURLOPT_WRITEDATA, s) != CURLE_OK ||
             curl_easy_setopt(s->easy, CURLOPT_PRIVATE, s) != CURLE_OK ||
             curl_easy_setopt(s->easy, CURLOPT_BUFFERSIZE, (long) RECEIVE_BUFFER) != CURLE_OK ||
-            curl_multi_add_handle(l->multi, s->easy) != CURLM_OK)
+            loop_add(l->loop, s->easy) < 0)
                 return fail(e, FAILURE_INTERNAL, -EIO, f->subject, "libcurl refused a transfer");
         s->state = SLOT_RUNNING;
         return 0;
@@ -200,7 +197,7 @@ static void slot_ended(struct lane *l, struct slot *s, CURLcode code) {
         struct error e = { 0 };
         enum http_verdict verdict = s3_judge_range(s->call, code, &e);
 
-        curl_multi_remove_handle(l->multi, s->easy);
+        loop_remove(l->loop, s->easy);
         http_call_free(TAKE(s->call));
         if (job_stopped(l->job) || f->state == FILE_DROPPED)
                 slot_release(s);
@@ -252,36 +249,32 @@ static bool lane_advance(struct lane *l, int *ret_sleep_ms) {
 }
 
 static int lane_transfer(struct lane *l, int sleep_ms) {
-        int running, left, ready;
-        CURLMsg *m;
+        int r = loop_run(l->loop, sleep_ms);
+        CURLcode code;
+        CURL *easy;
 
-        if (curl_multi_poll(l->multi, NULL, 0, sleep_ms, &ready) != CURLM_OK)
-                return -EIO;
-        if (ready > 0)
-                (void) nanosleep(&(struct timespec) { .tv_nsec = GATHER_US * 1000 }, NULL);
-        if (curl_multi_perform(l->multi, &running) != CURLM_OK)
-                return -EIO;
-        while ((m = curl_multi_info_read(l->multi, &left))) {
+        while (r == 0 && (easy = loop_ended(l->loop, &code))) {
                 struct slot *s;
 
-                if (m->msg == CURLMSG_DONE &&
-                    curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **) &s) == CURLE_OK)
-                        slot_ended(l, s, m->data.result);
+                if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &s) == CURLE_OK)
+                        slot_ended(l, s, code);
         }
-        return 0;
+        return r;
 }
 
 static void *run(void *userdata) {
         struct lane *l = userdata;
         int sleep_ms;
 
-        while (!job_stopped(l->job) && lane_advance(l, &sleep_ms))
-                if (lane_transfer(l, sleep_ms) < 0) {
-                        struct error e;
-                        int r = fail(&e, FAILURE_INTERNAL, -EIO, "", "libcurl's multi interface failed");
+        while (!job_stopped(l->job) && lane_advance(l, &sleep_ms)) {
+                struct error e;
+                int r = lane_transfer(l, sleep_ms);
 
+                if (r < 0) {
+                        fail(&e, FAILURE_INTERNAL, r, "", "the transfers cannot go on: %s", strerror(-r));
                         job_fail(l->job, r, &e);
                 }
+        }
         return NULL;
 }
 
@@ -294,13 +287,13 @@ static void lane_free(struct lane *l) {
                 struct slot *s = &l->slots[i];
 
                 if (s->state == SLOT_RUNNING)
-                        curl_multi_remove_handle(l->multi, s->easy);
+                        loop_remove(l->loop, s->easy);
                 http_call_free(s->call);
                 part_done(&s->part);
                 curl_easy_cleanup(s->easy);
         }
         free(l->slots);
-        curl_multi_cleanup(l->multi);
+        loop_free(l->loop);
         verity_hash_free(l->hash);
         free(l);
 }
@@ -313,11 +306,13 @@ static int lane_new(struct unseal *u, size_t n_slots, struct lane **ret, struct 
         if (!l)
                 return fail_oom(e);
         l->job = u;
-        l->multi = curl_multi_init();
         l->slots = calloc(n_slots, sizeof *l->slots);
-        if (!l->multi || !l->slots || curl_multi_setopt(l->multi, CURLMOPT_MAXCONNECTS, (long) n_slots) != CURLM_OK)
+        if (!l->slots)
                 return fail_oom(e);
         l->n_slots = n_slots;
+        r = loop_new(n_slots, &l->loop, e);
+        if (r < 0)
+                return r;
         r = verity_hash_new(&l->hash, e);
         if (r < 0)
                 return r;
@@ -327,7 +322,7 @@ static int lane_new(struct unseal *u, size_t n_slots, struct lane **ret, struct 
 
 static void wake(struct unseal *u) {
         for (size_t i = 0; i < u->n_threads; i++)
-                curl_multi_wakeup(((struct lane *) u->worker_state[i])->multi);
+                loop_wake(((struct lane *) u->worker_state[i])->loop);
 }
 
 unsigned fetch_workers(const struct unseal_options *o) {
