@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline/loop.h"
 
-#include <openssl/ssl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "aws/http.h"
+#include "aws/read-ahead.h"
 #include "basic/clock.h"
 
 enum {
         EVENTS_MAX = 64, /* of one wait; the others come with the next */
-        /* What OpenSSL asks of the kernel at once: four records. Larger buffers leave the second-level cache. */
-        READ_AHEAD = 4 * (16 * 1024 + 256 + 5),
         /* The wait between the arrival of bytes and reading them: more bytes arrive, on more connections. Without it,
          * each read brings a few kilobytes, which costs a tenth to a fifth more CPU time. */
         GATHER_US = 200,
@@ -86,34 +84,17 @@ static int on_timer(CURLM *multi, long timeout_ms, void *userdata) {
 
 /* ---- reading ahead */
 
-static void on_message(int is_write, int version, int type, const void *data, size_t n, SSL *ssl, void *userdata) {
+static CURLcode on_tls(CURL *easy, void *ctx, void *userdata) {
         struct loop *l = userdata;
 
-        (void) version;
-        (void) data;
-        (void) n;
-        (void) ssl;
-        l->records += !is_write && (type == SSL3_RT_HEADER || type == SSL3_RT_INNER_CONTENT_TYPE);
-}
-
-static CURLcode on_tls(CURL *easy, void *ctx, void *userdata) {
         (void) easy;
-        SSL_CTX_set_read_ahead(ctx, 1);
-        SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD);
-        SSL_CTX_set_msg_callback(ctx, on_message);
-        SSL_CTX_set_msg_callback_arg(ctx, userdata);
+        read_ahead_prepare(ctx, &l->records);
         return CURLE_OK;
 }
 
-/* The connection's OpenSSL object if it holds bytes, perhaps less than a record; else NULL. */
-static SSL *has_read_ahead(const struct loop *l, int fd) {
-        struct curl_tlssessioninfo *info = NULL;
-
-        if ((size_t) fd >= l->n_easy || !l->easy[fd] ||
-            curl_easy_getinfo(l->easy[fd], CURLINFO_TLS_SSL_PTR, &info) != CURLE_OK || !info || !info->internals ||
-            info->backend != CURLSSLBACKEND_OPENSSL)
-                return NULL;
-        return SSL_has_pending(info->internals) == 1 ? info->internals : NULL;
+/* Of a descriptor that libcurl watches. */
+static const SSL *left(const struct loop *l, size_t fd) {
+        return fd < l->n_easy && l->easy[fd] ? read_ahead_left(l->easy[fd]) : NULL;
 }
 
 /* What OpenSSL holds is less than a record when an action sees neither a record's header nor, in TLS 1.3, its end. In
@@ -130,7 +111,7 @@ static int act(struct loop *l, int fd, int what) {
                         return -EIO;
                 what = CURL_CSELECT_IN;
                 idle = l->records != before ? 0 : idle + 1;
-                ssl = has_read_ahead(l, fd);
+                ssl = left(l, (size_t) fd);
         } while (ssl && idle < (SSL_version(ssl) >= TLS1_3_VERSION ? 1U : 2U));
         return 0;
 }
@@ -176,7 +157,7 @@ static int take_timer(struct loop *l) {
         if (curl_multi_socket_action(l->multi, CURL_SOCKET_TIMEOUT, 0, &running) != CURLM_OK)
                 return -EIO;
         for (size_t fd = 0; fd < l->n_easy && r == 0; fd++)
-                if (has_read_ahead(l, (int) fd))
+                if (left(l, fd))
                         r = act(l, (int) fd, CURL_CSELECT_IN);
         return r;
 }

@@ -2,10 +2,7 @@
 #pragma once
 
 /* Drives the transfers of one thread by libcurl's multi_socket interface: a connection costs time only when it has
- * something to read. With OpenSSL, each receive takes many TLS records ("read ahead"), where libcurl by itself takes
- * two receives for a record of 16 KiB. libcurl does not look at what OpenSSL has read ahead, so the loop does: it acts
- * on a connection again until OpenSSL has no whole record left. Sources: libcurl's curl_multi_socket_action(3),
- * CURLINFO_TLS_SSL_PTR(3); OpenSSL's SSL_CTX_set_read_ahead(3), SSL_has_pending(3). */
+ * something to read. TLS records are read ahead (aws/read-ahead.h). Source: libcurl's curl_multi_socket_action(3). */
 
 #include <curl/curl.h>
 

@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 
+#include "aws/read-ahead.h"
 #include "basic/clock.h"
 #include "connect/transfer.h"
 
@@ -407,15 +408,15 @@ static void take_ends(struct channel *c) {
 }
 
 static bool has_more(const struct channel *c) {
-        if (c->asking && peer_has_more(c->asking))
+        if (c->asking && read_ahead_left(c->asking))
                 return true;
         for (size_t i = 0; i < c->n_transfers; i++)
-                if (peer_has_more(c->transfers[i]->easy))
+                if (read_ahead_left(c->transfers[i]->easy))
                         return true;
         return false;
 }
 
-/* What was read ahead (peer.h). */
+/* What was read ahead. */
 static void drain(struct channel *c) {
         uint64_t before = c->peer.records - 1;
         int running;

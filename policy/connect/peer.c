@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <strings.h>
 
+#include "aws/read-ahead.h"
 #include "connect/headers.h"
 #include "verify/tls.h"
 
@@ -14,7 +15,6 @@ enum {
         KEEPALIVE_IDLE_SECONDS = 30,
         KEEPALIVE_INTERVAL_SECONDS = 10,
         BUFFER_SIZE = 16384,
-        READ_AHEAD = 65536, /* without it, each record costs two calls of the kernel */
 };
 
 /* libcurl reads these, and lower case first. */
@@ -101,24 +101,6 @@ static int accept_certificate(X509_STORE_CTX *store, void *userdata) {
         return 0;
 }
 
-static void count_record(int written, int version, int type, const void *data, size_t n, SSL *ssl, void *userdata) {
-        struct peer *p = userdata;
-
-        (void) version;
-        (void) data;
-        (void) n;
-        (void) ssl;
-        if (!written && type == SSL3_RT_HEADER)
-                p->records++;
-}
-
-static void read_ahead(SSL_CTX *ctx, struct peer *p) {
-        SSL_CTX_set_read_ahead(ctx, 1);
-        SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD);
-        SSL_CTX_set_msg_callback(ctx, count_record);
-        SSL_CTX_set_msg_callback_arg(ctx, p);
-}
-
 static CURLcode prepare_context(CURL *easy, void *context, void *userdata) {
         struct peer *p = userdata;
         SSL_CTX *ctx = context;
@@ -130,7 +112,7 @@ static CURLcode prepare_context(CURL *easy, void *context, void *userdata) {
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
         SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
         if (p->reads_ahead)
-                read_ahead(ctx, p);
+                read_ahead_prepare(ctx, &p->records);
         if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 || identity_use(p->identity, ctx) < 0) {
                 ERR_clear_error();
                 return CURLE_SSL_CERTPROBLEM;
@@ -173,23 +155,8 @@ int peer_prepare(CURL *easy, const struct server *server, struct peer *p, const 
         return r == CURLE_OK ? 0 : -ENOMEM;
 }
 
-static SSL *connection_of(CURL *easy) {
-        struct curl_tlssessioninfo *tls = NULL;
-
-        if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || !tls ||
-            tls->backend != CURLSSLBACKEND_OPENSSL)
-                return NULL;
-        return tls->internals;
-}
-
-bool peer_has_more(CURL *easy) {
-        SSL *ssl = connection_of(easy);
-
-        return ssl && SSL_has_pending(ssl);
-}
-
 int peer_key(CURL *easy, struct peer_key *ret) {
-        SSL *ssl = connection_of(easy);
+        SSL *ssl = tls_connection(easy);
         X509 *certificate;
         int r;
 

@@ -30,15 +30,12 @@ struct peer {
         struct instances *instances;
         /* Any key may answer: questions for evidence go over its connections, and nothing else. */
         bool asking;
-        /* OpenSSL reads many records at a time. libcurl waits for its socket, and does not look at what was read ahead
-         * from that: whoever sets this goes on for as long as peer_has_more(), and records come of it. */
+        /* TLS records are read ahead: whoever sets this looks at what is left (aws/read-ahead.h). */
         bool reads_ahead;
-        uint64_t records; /* how many have been opened */
+        uint64_t records;
 };
 
 /* Sets what all transfers have in common. Borrows `p` for as long as connections of this handle are open. */
 int peer_prepare(CURL *easy, const struct server *server, struct peer *p, const char *target);
-/* Whether bytes were read ahead that are not opened yet. They may be less than a record. */
-bool peer_has_more(CURL *easy);
 /* The key of the connection that this transfer has. -EPROTO: there is none, or it is not TLS 1.3, or was resumed. */
 int peer_key(CURL *easy, struct peer_key *ret);
