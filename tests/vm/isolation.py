@@ -55,8 +55,8 @@ GENERATOR_FOLDERS = [f"{folder}/systemd/{kind}-generators" for folder in ("usr/l
 GPU = {"sealboot-gpu.service", "nvidia-persistenced.service", "nvidia-fabricmanager.service"}
 OURS = {"sealboot-agent.service", "sealboot-firewall.service", "sealboot-lockdown.service", "sealboot-model.target",
         "sealboot-nginx.service"}
-INFERENCE = {"llama-proxy.socket", "llama-proxy.service", "llama-server.service", "inference-proxy.socket",
-             "inference-proxy.service", "vllm.service", "ollama.service"}
+INFERENCE = {"llama-server.service", "vllm.service", "ollama.service"} | {
+    f"{server}-proxy.{kind}" for server in ("llama", "vllm", "ollama") for kind in ("socket", "service")}
 SYSTEM = {"chronyd.service", "tmp.mount"} | {
     f"systemd-{name}"
     for name in ("journald-dev-log.socket", "journald.service", "journald.socket", "modules-load.service",

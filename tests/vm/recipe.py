@@ -85,8 +85,11 @@ def files(profile="debian", overlays=()):
             "run-sealboot-model.mount", "sealboot-model.target", "sealboot-gate.socket", "sealboot-nginx.service",
             "sealboot-nginx.socket")
     }
-    if system(profile) == "debian":
-        said |= {UNITS + name: data for name, data in under(units / "examples").items() if name.startswith("llama-")}
+    servers = ("llama-",) if system(profile) == "debian" else ("ollama", "vllm")
+    said |= {
+        ("usr/lib/sealboot/" if name == "vllm-early" else UNITS) + name: data
+        for name, data in under(units / "examples").items() if name.startswith(servers)
+    }
     said |= under(KIWI / f"root-{system(profile)}")
     if profile.endswith("-gpu"):
         said |= under(KIWI / "root-gpu") | under(KIWI / f"root-{profile}")

@@ -292,7 +292,8 @@ def test_product_is_built_by_the_machines_own_tools(tmp_path):
     names = [line.split(" ", 2)[2] for line in (image / "files").read_text().splitlines()]
     assert {
         "usr/bin/sealboot-agent", "usr/lib/systemd/system/sealboot-agent.service",
-        "usr/lib/systemd/system/vllm.service", "usr/lib/sealboot/sealboot-lockdown", "etc/sealboot/agent.json",
+        "usr/lib/systemd/system/vllm.service", "usr/lib/systemd/system/ollama.service.d/sealboot.conf",
+        "usr/lib/sealboot/vllm-early", "usr/lib/sealboot/sealboot-lockdown", "etc/sealboot/agent.json",
         "usr/bin/sealboot-gate", "usr/lib/systemd/system/sealboot-nginx.service", "etc/sealboot/nginx.conf",
         "usr/sbin/chronyd", "usr/lib/tmpfiles.d/chrony.conf"
     } <= set(names)
@@ -356,14 +357,13 @@ def test_files_that_differ_are_the_inference_servers_units_and_the_clock():
         return {str(p.relative_to(KIWI / name)) for p in (KIWI / name).rglob("*") if p.is_symlink() or p.is_file()}
     units = "usr/lib/systemd/system/"
     assert files("root-al2023") == {
-        units + name for name in ("vllm.service", "ollama.service", "inference-proxy.socket", "inference-proxy.service")
-    } | {
         "etc/chrony.conf", "etc/pki/tls/certs/ca-bundle.crt", "usr/lib/sysusers.d/chrony.conf",
         "usr/lib/tmpfiles.d/chrony.conf"
     } | {
         units + name
         for name in ("multi-user.target.wants/chronyd.service", "multi-user.target.wants/vllm.service",
-                     "multi-user.target.wants/ollama.service", "sockets.target.wants/inference-proxy.socket")
+                     "multi-user.target.wants/ollama.service", "sockets.target.wants/ollama-proxy.socket",
+                     "sockets.target.wants/vllm-proxy.socket")
     }
     assert files("root-debian") == {
         units + name
