@@ -286,6 +286,7 @@ static int accept_model(struct boot *b, struct boot_input *in, struct error *e) 
 
 /* Of several inputs: what is measured of all of them. */
 static int describe_set(struct boot *b, struct error *e) {
+        char names[INPUTS_MAX * (INPUT_NAME_MAX + 2) + 1] = "";
         struct input_state states[INPUTS_MAX];
         struct boot_sealed *s = &b->sealed;
         uint64_t bytes = 0;
@@ -297,12 +298,16 @@ static int describe_set(struct boot *b, struct error *e) {
 
                 states[i] = (struct input_state) { in->asked->name, in->asked->owner, m ? m->digest : NULL };
                 bytes += m ? model_size(m) : 0;
+                if (m)
+                        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", names[0] ? ", " : "",
+                                 in->asked->name);
                 boot_report_put(b, in, "present", json_object_new_boolean(m != NULL));
                 boot_report_text(b, in, "owner", in->asked->owner);
         }
         r = input_set_text(states, s->n_inputs, &s->set_text, &s->set_text_size, s->set_digest, e);
         if (r < 0)
                 return r;
+        report_text(b->report, "model.name", names);
         report_put(b->report, "model.bytes", json_object_new_int64((int64_t) bytes));
         report_put(b->report, "model.digest", digest_text(s->set_digest));
         return 0;

@@ -161,7 +161,7 @@ static void put(FILE *f, const char *text) {
 
 /* What a blob is bound to: the key's name, and the encryption context with its keys sorted. NULL: it is none. */
 static char *binding(const struct store *s, json_object *request, size_t *ret) {
-        const char *names[64];
+        const char *names[64] = { NULL };
         json_object *context = NULL, *value;
         char *text = NULL;
         FILE *f = open_memstream(&text, ret);

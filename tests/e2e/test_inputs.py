@@ -96,6 +96,7 @@ def test_an_optional_input_is_absent(boot, parties, sealboot, tmp_path):
     check_document(boot, sealboot, tmp_path, text)
     said = predicted(sealboot, tmp_path, f"base={on_disk(tmp_path, BASE)}", "adapter=absent")
     assert said["pcr15"] == pcr15(text)
+    assert result.report["model"]["name"] == "base"
     assert result.report["inputs"]["adapter"] == {"owner": HOSPITAL, "present": False}
     # The party was not asked for its key.
     asked = boot.stack.control.audit(service="kms", operation="Decrypt")
