@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds sealboot from this tree: the agent and its units for the image, and the `sealboot` command for other machines.
-{ lib, stdenv, meson, ninja, pkg-config, curl, json_c, libmicrohttpd, openssl, systemd, tpm2-tss, intel-ipsec-mb
+{ lib, stdenv, meson, ninja, pkg-config, curl, json_c, libmicrohttpd, openssl, systemd, tpm2-tss, zlib, intel-ipsec-mb
 , gpu ? false, source ? import ./tree.nix
 }:
 stdenv.mkDerivation {
@@ -9,7 +9,7 @@ stdenv.mkDerivation {
   src = source;
   strictDeps = true;
   nativeBuildInputs = [ meson ninja pkg-config ];
-  buildInputs = [ curl json_c libmicrohttpd openssl systemd tpm2-tss ]
+  buildInputs = [ curl json_c libmicrohttpd openssl systemd tpm2-tss zlib ]
     ++ lib.optional stdenv.hostPlatform.isx86_64 intel-ipsec-mb;
   mesonFlags = [ "-Dtests=false" ] ++ lib.optional gpu "-Dgpu=true";
   meta = {

@@ -18,7 +18,7 @@ import sys
 # From the bottom up. The configuration stands above the rooms whose names and formats it checks (key ARNs, s3:// URIs,
 # encryption contexts), and below the rooms that it configures.
 AGENT = ["basic", "aws", "evidence", "recipient", "sealed", "configuration", "pipeline", "handoff", "report", "boot"]
-POLICY = ["verify", "keypolicy", "owner", "measure", "replay", "doctor", "page", "fleet", "connect", "verbs"]
+POLICY = ["verify", "keypolicy", "owner", "measure", "replay", "doctor", "page", "fleet", "audit", "connect", "verbs"]
 ORDER = [f"agent/{name}" for name in AGENT] + ["agent"] + [f"policy/{name}" for name in POLICY]
 
 # Rooms that stand beside this order, with the only rooms that they use. Nothing uses them.

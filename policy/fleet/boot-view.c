@@ -119,7 +119,7 @@ void boot_draw_facts(FILE *f, const struct record *r) {
         date_text((int64_t) (r->began_ms / 1000), date);
         html_row(f, "Began", date);
         duration_text(r->since_boot_ms, text);
-        html_row(f, "After the kernel", r->since_boot_ms > 0 ? text : "");
+        html_row(f, "Since kernel start", r->since_boot_ms > 0 ? text : "");
         html_row(f, "Instance", r->instance);
         html_row(f, "Type", r->type);
         html_row(f, "Image", r->image);

@@ -18,6 +18,7 @@ struct command {
 };
 
 int cmd_attest(int argc, char *argv[]);
+int cmd_audit(int argc, char *argv[]);
 int cmd_connect(int argc, char *argv[]);
 int cmd_digest(int argc, char *argv[]);
 int cmd_doctor(int argc, char *argv[]);

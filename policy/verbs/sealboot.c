@@ -9,6 +9,7 @@
 
 static const struct command commands[] = {
         { "attest", "[OPTION...]", "ask the NitroTPM for an attestation document", cmd_attest },
+        { "audit", "--reference FILE CLOUDTRAIL.json...", "say who was given a model's key, by CloudTrail", cmd_audit },
         { "connect", "--reference FILE https://HOST", "pass requests on to a model server that has proven itself",
           cmd_connect },
         { "digest", "FILE|DIRECTORY", "compute a model's digest and the PCR15 it leads to", cmd_digest },

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "audit/trail.h"
+
+#include "audit/gunzip.h"
+#include "basic/file.h"
+
+enum { FILE_MAX = 512 * 1024 * 1024 };
+
+static int add_bad(struct trail *t, const char *origin, size_t number, const char *reason, struct error *e) {
+        struct bad_call *larger = reallocarray(t->bad, t->n_bad + 1, sizeof *larger);
+        struct bad_call bad = {};
+
+        if (!larger)
+                return fail_oom(e);
+        t->bad = larger;
+        bad.reason = strdup(reason);
+        if (asprintf(&bad.origin, "%s, record %zu", origin, number) < 0)
+                bad.origin = NULL;
+        if (!bad.reason || !bad.origin) {
+                free(bad.reason);
+                free(bad.origin);
+                return fail_oom(e);
+        }
+        t->bad[t->n_bad++] = bad;
+        return 0;
+}
+
+/* `document` stays until the trail is freed. */
+static int keep(struct trail *t, json_object *document, struct error *e) {
+        json_object **larger = reallocarray(t->documents, t->n_documents + 1, sizeof *larger);
+
+        if (!larger) {
+                json_object_put(document);
+                return fail_oom(e);
+        }
+        t->documents = larger;
+        t->documents[t->n_documents++] = document;
+        return 0;
+}
+
+/* Where a record is: for what is said of a bad one. */
+struct position {
+        struct trail *trail;
+        const char *origin;
+        size_t number;
+};
+
+static int add_record(struct position *p, json_object *record, struct error *e) {
+        struct trail *t = p->trail;
+        struct error why = {};
+        struct call call;
+        int r;
+
+        t->n_records++;
+        p->number++;
+        r = call_parse(record, &call, &why);
+        if (r < 0)
+                return add_bad(t, p->origin, p->number, why.reason, e);
+        if (r == 0)
+                return 0;
+        struct call *larger = reallocarray(t->calls, t->n + 1, sizeof *larger);
+        if (!larger)
+                return fail_oom(e);
+        t->calls = larger;
+        t->calls[t->n++] = call;
+        return 0;
+}
+
+/* A record that is the text of a member. */
+static int add_text_record(struct position *p, json_object *holder, const char *key, struct error *e) {
+        json_object *text = NULL, *record = NULL;
+        struct error why = {};
+        int r;
+
+        if (!json_object_is_type(holder, json_type_object) || !json_object_object_get_ex(holder, key, &text) ||
+            !json_object_is_type(text, json_type_string)) {
+                p->trail->n_records++;
+                return add_bad(p->trail, p->origin, ++p->number, "it has no text of the record", e);
+        }
+        r = json_parse(json_text(text), (size_t) json_object_get_string_len(text), FAILURE_USAGE, "", &record, &why);
+        if (r < 0) {
+                p->trail->n_records++;
+                return add_bad(p->trail, p->origin, ++p->number, why.reason, e);
+        }
+        r = keep(p->trail, record, e);
+        return r < 0 ? r : add_record(p, record, e);
+}
+
+static int add_list(struct position *p, json_object *list, const char *text_key, struct error *e) {
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
+                json_object *one = json_object_array_get_idx(list, i);
+
+                r = text_key ? add_text_record(p, one, text_key, e) : add_record(p, one, e);
+        }
+        return r;
+}
+
+/* A row is a list of objects with one column each. */
+static int add_rows(struct position *p, json_object *rows, struct error *e) {
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < json_object_array_length(rows); i++) {
+                json_object *row = json_object_array_get_idx(rows, i), *found = NULL;
+
+                for (size_t j = 0; json_object_is_type(row, json_type_array) && j < json_object_array_length(row);
+                     j++) {
+                        json_object *column = json_object_array_get_idx(row, j);
+
+                        if (json_object_is_type(column, json_type_object) &&
+                            json_object_object_get_ex(column, "eventJson", NULL))
+                                found = column;
+                }
+                r = add_text_record(p, found, "eventJson", e);
+        }
+        return r;
+}
+
+static int add_document(struct position *p, json_object *o, struct error *e) {
+        json_object *v = NULL;
+
+        if (json_object_is_type(o, json_type_array))
+                return add_list(p, o, NULL, e);
+        if (json_object_object_get_ex(o, "Records", &v) && json_object_is_type(v, json_type_array))
+                return add_list(p, v, NULL, e);
+        if (json_object_object_get_ex(o, "Events", &v) && json_object_is_type(v, json_type_array))
+                return add_list(p, v, "CloudTrailEvent", e);
+        if (json_object_object_get_ex(o, "QueryResultRows", &v) && json_object_is_type(v, json_type_array))
+                return add_rows(p, v, e);
+        if (json_object_object_get_ex(o, "detail-type", NULL) && json_object_object_get_ex(o, "detail", &v))
+                return add_record(p, v, e);
+        if (json_object_object_get_ex(o, "eventSource", NULL))
+                return add_record(p, o, e);
+        return fail(e, FAILURE_USAGE, -EINVAL, p->origin,
+                    "it has none of the forms of CloudTrail records: Records, Events, QueryResultRows, detail, "
+                    "eventSource");
+}
+
+static int parse_lines(struct position *p, const char *text, size_t n, struct error *e) {
+        const char *end = text + n;
+        int r = 0;
+
+        while (r == 0 && text < end) {
+                size_t length = strcspn(text, "\n");
+                json_object *o = NULL;
+
+                length = MIN_OF(length, (size_t) (end - text));
+                if (strspn(text, " \t\r") < length) {
+                        r = json_parse(text, length, FAILURE_USAGE, p->origin, &o, e);
+                        if (r == 0)
+                                r = keep(p->trail, o, e);
+                        if (r == 0)
+                                r = add_document(p, o, e);
+                }
+                text += length + 1;
+        }
+        return r;
+}
+
+int trail_parse(struct trail *t, const char *text, size_t n, const char *origin, struct error *e) {
+        struct position p = { .trail = t, .origin = origin };
+        const char *second = memchr(text, '\n', n);
+        json_object *o = NULL;
+        int r;
+
+        /* One object a line: the first line is complete, and another begins. */
+        if (text[0] == '{' && second && second > text && (second[-1] == '}' || second[-1] == '\r') && second[1] == '{')
+                return parse_lines(&p, text, n, e);
+        r = json_parse(text, n, FAILURE_USAGE, origin, &o, e);
+        if (r < 0)
+                return r;
+        r = keep(t, o, e);
+        return r < 0 ? r : add_document(&p, o, e);
+}
+
+int trail_read(struct trail *t, const char *path, struct error *e) {
+        _cleanup_free_ uint8_t *data = NULL, *plain = NULL;
+        size_t n, plain_n;
+        int r;
+
+        r = file_read(path, FILE_MAX, FAILURE_IO, &data, &n, e);
+        if (r < 0)
+                return r;
+        if (!is_gzip(data, n))
+                return trail_parse(t, (char *) data, n, path, e);
+        r = gunzip(data, n, FILE_MAX, path, &plain, &plain_n, e);
+        return r < 0 ? r : trail_parse(t, (char *) plain, plain_n, path, e);
+}
+
+/* The same event, or the two records of a call between accounts: then the one that names the caller comes first. */
+static const char *id_of(const struct call *c) {
+        return c->shared_id[0] ? c->shared_id : c->event_id;
+}
+
+static int compare_ids(const void *a, const void *b) {
+        const struct call *x = a, *y = b;
+        int r = strcmp(id_of(x), id_of(y));
+
+        return r ? r : (int) (strncmp(x->caller, "arn:", 4) != 0) - (int) (strncmp(y->caller, "arn:", 4) != 0);
+}
+
+static int compare_times(const void *a, const void *b) {
+        const struct call *x = a, *y = b;
+        int r = strcmp(x->time, y->time);
+
+        return r ? r : strcmp(id_of(x), id_of(y));
+}
+
+void trail_sort(struct trail *t) {
+        size_t kept = 0;
+
+        if (t->n == 0)
+                return;
+        qsort(t->calls, t->n, sizeof *t->calls, compare_ids);
+        for (size_t i = 0; i < t->n; i++) {
+                if (kept > 0 && id_of(&t->calls[i])[0] && streq(id_of(&t->calls[i]), id_of(&t->calls[kept - 1])) &&
+                    streq(t->calls[i].operation, t->calls[kept - 1].operation))
+                        continue;
+                t->calls[kept++] = t->calls[i];
+        }
+        t->n_twice += t->n - kept;
+        t->n = kept;
+        qsort(t->calls, t->n, sizeof *t->calls, compare_times);
+}
+
+void trail_done(struct trail *t) {
+        for (size_t i = 0; i < t->n_documents; i++)
+                json_object_put(t->documents[i]);
+        for (size_t i = 0; i < t->n_bad; i++) {
+                free(t->bad[i].origin);
+                free(t->bad[i].reason);
+        }
+        free(t->documents);
+        free(t->bad);
+        free(t->calls);
+        *t = (struct trail) {};
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Records of CloudTrail, compressed or not, through the judgement and all that is shown of it. */
+
+#include "audit/audit-view.h"
+#include "audit/gunzip.h"
+#include "basic/utf8.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { PLAIN_MAX = 1024 * 1024 };
+
+static void expect_printable(char *text) {
+        char *rest = text, *line;
+
+        while ((line = strsep(&rest, "\n")))
+                if (!utf8_printable(line))
+                        abort();
+        free(text);
+}
+
+static void show(const struct trail *t, const struct judgement *j) {
+        char *text = NULL;
+        size_t n = 0;
+        FILE *f = open_memstream(&text, &n);
+
+        audit_print(f, t, j, true);
+        audit_print(f, t, j, false);
+        fclose(f);
+        expect_printable(text);
+        json_object_put(audit_json(t, j));
+}
+
+static int parse(struct trail *t, const uint8_t *data, size_t size, struct error *e) {
+        _cleanup_free_ uint8_t *plain = NULL;
+        size_t n;
+        int r;
+
+        if (!is_gzip(data, size)) {
+                plain = malloc(size + 1); /* with a NUL after it, as from a file */
+                if (!plain)
+                        abort();
+                memcpy(plain, data, size);
+                plain[size] = 0;
+                return trail_parse(t, (char *) plain, size, "fuzz", e);
+        }
+        r = gunzip(data, size, PLAIN_MAX, "fuzz", &plain, &n, e);
+        return r < 0 ? r : trail_parse(t, (char *) plain, n, "fuzz", e);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        struct reference image = { .source = (char *) "image", .present = 1u << 4 };
+        const struct references images = { &image, 1 };
+        const char *role = "arn:aws:iam::111122223333:role/release";
+        const struct accepted_uses uses = {
+                .images = &images, .openers = &role, .n_openers = 1, .sealers = &role, .n_sealers = 1
+        };
+        _cleanup_judgement_ struct judgement j = {};
+        _cleanup_trail_ struct trail t = {};
+        struct error e = {};
+
+        memset(image.pcr[4], 0x44, SHA384_SIZE);
+        if (parse(&t, data, size, &e) < 0) {
+                if (e.failure != FAILURE_USAGE || !e.reason[0])
+                        abort();
+                return 0;
+        }
+        trail_sort(&t);
+        if (judge_trail(&t, &uses, &j, &e) < 0)
+                abort();
+        show(&t, &j);
+        return 0;
+}
