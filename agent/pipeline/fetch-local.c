@@ -89,7 +89,7 @@ static void *run(void *userdata) {
         struct file *f;
         int r;
 
-        r = buffer ? verity_hash_new(&hash, &e) : fail_oom(&e);
+        r = buffer ? verity_hash_new_with(u->options.engine, &hash, &e) : fail_oom(&e);
         if (r == 0)
                 r = part_init(&part, hash, &e);
         if (r < 0)

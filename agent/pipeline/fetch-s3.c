@@ -313,7 +313,7 @@ static int lane_new(struct unseal *u, size_t n_slots, struct lane **ret, struct 
         r = loop_new(n_slots, &l->loop, e);
         if (r < 0)
                 return r;
-        r = verity_hash_new(&l->hash, e);
+        r = verity_hash_new_with(u->options.engine, &l->hash, e);
         if (r < 0)
                 return r;
         *ret = TAKE(l);

@@ -30,6 +30,7 @@ struct unseal_options {
         unsigned workers;     /* threads; 0: one for each CPU that the process may use */
         unsigned connections; /* in all; 0: chosen from the number of workers */
         bool any_iv;          /* see frame_head_check() */
+        const char *engine;   /* hash engine; NULL: the fastest (verity.h) */
 };
 
 /* What the objects of one sealed model have in common. One job may unseal several models. The caller owns this, until

@@ -10,7 +10,8 @@
  *   discard BYTES URL CA ranged GETs of 8 MiB on 16 connections by libcurl, bytes thrown away
  *   key BYTES            one ephemeral RSA-2048 key, as every boot makes it, per so many bytes (mean of eight)
  *   hold BYTES           (not a limit) keeps memory that others are about to use from going cold: see hold()
- *   open OBJECT DIR      (not a limit) our pipeline over a local sealed object, one thread
+ *   open OBJECT DIR [NAME]        (not a limit) our pipeline over a local sealed object, one thread, this hash engine
+ *   fetch OBJECT DIR ENDPOINT CA  (not a limit) the same over HTTPS, where the server has it as bench/object
  *   make OBJECT BYTES    seals one for it */
 
 #include <curl/curl.h>
@@ -20,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "aws/s3.h"
 #include "owner/frame-write.h"
 #include "owner/message-write.h"
 #include "pipeline/unseal.h"
@@ -240,32 +242,77 @@ static int make(const char *path, uint64_t bytes) {
         return fclose(f) == 0 ? 0 : -errno;
 }
 
-static int open_object(const char *path, const char *directory) {
+static int read_header(const char *path, struct message_header **ret, struct error *e) {
+        static uint8_t start[MESSAGE_HEADER_MAX];
+        _cleanup_fclose_ FILE *f = fopen(path, "re");
+        size_t n = f ? fread(start, 1, sizeof start, f) : 0;
+
+        return message_header_parse(start, n, path, ret, e);
+}
+
+/* `path` is the object: of `model`'s bucket, or a local one. `header` is its header. */
+static int open_object(const struct unseal_options *o, struct unseal_model *model, const char *path,
+                       struct message_header *header, struct error *e) {
+        _cleanup_(unseal_freep) struct unseal *u = NULL;
+        struct secret *data_key;
+        size_t index;
+        int r;
+
+        if (secret_copy(test_key, sizeof test_key, &data_key) < 0)
+                return -ENOMEM;
+        r = unseal_new(o, &u, e);
+        if (r == 0)
+                r = unseal_add(u, model, path, NULL, false, &index, e);
+        if (r < 0)
+                return r;
+        model->data_key = data_key;
+        model->reference = header;
+        unseal_use_keys(u);
+        r = unseal_finish(u, NULL, NULL, e);
+        return r < 0 ? r : unlinkat(o->directory_fd, "0", 0);
+}
+
+static int open_local(struct unseal_options *o, const char *path, struct error *e) {
+        struct unseal_model model = { .bucket = NULL };
+        struct message_header *header;
+        int r;
+
+        r = read_header(path, &header, e);
+        return r < 0 ? r : open_object(o, &model, path, header, e);
+}
+
+static int fetch(struct unseal_options *o, const char *path, const char *endpoint, const char *ca, struct error *e) {
+        const struct http_options options = { .ca_bundle = ca, .low_speed_seconds = 60 };
+        struct service_access access = { .endpoint.url = endpoint, .region = "us-east-1" };
+        struct unseal_model model = { .bucket = "bench" };
+        struct message_header *header;
+        int r;
+
+        r = http_new(&options, &access.http, e);
+        if (r == 0)
+                r = s3_new(&access, &o->s3, e);
+        if (r == 0)
+                r = read_header(path, &header, e);
+        return r < 0 ? r : open_object(o, &model, "object", header, e);
+}
+
+/* `open` and `fetch`. */
+static int unseal(int argc, char *argv[]) {
         struct unseal_options o = { .source_fd = AT_FDCWD,
-                                    .directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                                    .directory_fd = open(argv[3], O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                                     .room = UINT64_MAX,
                                     .workers = 1 };
-        static uint8_t start[MESSAGE_HEADER_MAX];
-        struct message_header *h;
-        struct secret *data_key;
-        struct unseal_model model = { .bucket = NULL };
-        struct unseal *u;
         struct error e = { 0 };
-        FILE *f = fopen(path, "re");
-        size_t n = f ? fread(start, 1, sizeof start, f) : 0, index;
+        int r;
 
-        if (message_header_parse(start, n, path, &h, &e) < 0 || secret_copy(test_key, sizeof test_key, &data_key) < 0 ||
-            unseal_new(&o, &u, &e) < 0 || unseal_add(u, &model, path, NULL, false, &index, &e) < 0)
-                return -EIO;
-        model.data_key = data_key;
-        model.reference = h;
-        unseal_use_keys(u);
-        if (unseal_finish(u, NULL, NULL, &e) < 0) {
+        if (streq(argv[1], "open")) {
+                o.engine = argc > 4 ? argv[4] : NULL;
+                r = open_local(&o, argv[2], &e);
+        } else
+                r = fetch(&o, argv[2], argv[4], argv[5], &e);
+        if (r < 0)
                 fprintf(stderr, "%s: %s\n", e.subject, e.reason);
-                return -EIO;
-        }
-        unseal_free(u);
-        return unlinkat(o.directory_fd, "0", 0);
+        return r;
 }
 
 int main(int argc, char *argv[]) {
@@ -294,8 +341,8 @@ int main(int argc, char *argv[]) {
                 return hold(bytes) < 0;
         else if (streq(what, "make") && argc > 3)
                 return make(argv[2], strtoull(argv[3], NULL, 10)) < 0;
-        else if (streq(what, "open") && argc > 3)
-                return open_object(argv[2], argv[3]) < 0;
+        else if ((streq(what, "open") && argc > 3) || (streq(what, "fetch") && argc > 5))
+                return unseal(argc, argv) < 0;
         if (r < 0) {
                 fprintf(stderr, "%s: %s\n", what, strerror(-r));
                 return 1;
