@@ -16,7 +16,7 @@ typedef __m256i vec;
 #define vec_all(x) _mm256_set1_epi32((int) (x))
 #define vec_add(a, b) _mm256_add_epi32(a, b)
 #define vec_xor(a, b) _mm256_xor_si256(a, b)
-#define vec_store(p, x) _mm256_storeu_si256((__m256i *) (p), x)
+#define vec_store(p, x) _mm256_storeu_si256((__m256i *) (void *) (p), x)
 #define vec_shift(x, n) _mm256_srli_epi32(x, n)
 #define vec_rotate(x, n) _mm256_or_si256(_mm256_srli_epi32(x, n), _mm256_slli_epi32(x, 32 - (n)))
 #define vec_choose(e, f, g) vec_xor(g, _mm256_and_si256(e, vec_xor(f, g)))
