@@ -110,7 +110,7 @@ class Machine:
             with open(log, "wb") as output:
                 self.boots.append(Boot(subprocess.Popen(
                     [self.fleet.agent, "--config", config, "--tcti", self.host.tcti], stdin=subprocess.DEVNULL,
-                    stdout=output, stderr=output, env={"PATH": os.environ["PATH"]}), report, log))
+                    stdout=output, stderr=output, env=self.fleet.env), report, log))
 
     def power_off(self, grace: float):
         """As a shutdown does it: the agent is asked to end, and then made to. Nothing of the memory stays."""
@@ -167,6 +167,7 @@ class Fleet:
         self.tests = session.Stack({"environment": self.stack.environment(), **self.stack.facts()})
         self.endpoints = {name: self.tests.endpoints[name] for name in ("kms", "s3", "autoscaling")}
         self.config, self.machines, self.grace = config, {}, 0.0
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TPM2"))}
         self.events = queue.SimpleQueue()
         threading.Thread(target=self.follow, daemon=True).start()
 
