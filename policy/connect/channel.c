@@ -339,7 +339,7 @@ void channel_attest(struct channel *c) {
 
 /* --- The channel */
 
-int channel_new(const struct channel_site *site, uint32_t number, struct channel **ret, struct error *e) {
+int channel_new(const struct channel_site *site, uint32_t number, bool http1, struct channel **ret, struct error *e) {
         struct channel *c = calloc(1, sizeof *c);
         _cleanup_free_ char *line = NULL;
         int r;
@@ -348,9 +348,11 @@ int channel_new(const struct channel_site *site, uint32_t number, struct channel
                 return fail_oom(e);
         c->site = site;
         c->number = number;
-        c->peer = (struct peer) {
-                .identity = site->identity, .instances = site->instances, .asking = true, .reads_ahead = true
-        };
+        c->peer = (struct peer) { .identity = site->identity,
+                                  .instances = site->instances,
+                                  .asking = true,
+                                  .http1 = http1,
+                                  .reads_ahead = true };
         c->timer_ns = c->ask_ns = INT64_MAX;
         c->used_ns = clock_ns();
         c->evidence_ns = identity_made_ns(site->identity);
@@ -471,6 +473,10 @@ enum channel_state channel_state(const struct channel *c) {
 
 bool channel_is_multiplexed(const struct channel *c) {
         return c->multiplexed;
+}
+
+bool channel_is_http1(const struct channel *c) {
+        return c->peer.http1;
 }
 
 size_t channel_busy(const struct channel *c) {

@@ -40,12 +40,13 @@ enum channel_state {
         CHANNEL_CLOSED, /* takes no more requests; free it when channel_busy() is 0 */
 };
 
-/* `number` becomes part of the tag of its epoll events. Begins to connect. */
-int channel_new(const struct channel_site *site, uint32_t number, struct channel **ret, struct error *e);
+/* `number` becomes part of the tag of its epoll events. http1: not HTTP/2. Begins to connect. */
+int channel_new(const struct channel_site *site, uint32_t number, bool http1, struct channel **ret, struct error *e);
 void channel_free(struct channel *c);
 
 enum channel_state channel_state(const struct channel *c);
 bool channel_is_multiplexed(const struct channel *c); /* HTTP/2 */
+bool channel_is_http1(const struct channel *c);       /* was asked to be */
 /* Exchanges under way; and, on HTTP/1.1, the question under way, which has the connection. */
 size_t channel_busy(const struct channel *c);
 /* Whether a client does not take its answer as fast as it comes. On HTTP/2 libcurl announces a window of megabytes for

@@ -72,6 +72,7 @@ struct exchange {
 
         /* The server's side alone, without the lock. */
         enum exchange_stage stage;
+        bool alone; /* it shares its connection with no other */
         void *transfer;
         struct channel *channel;
         struct exchange *next_waiting, *next_woken;

@@ -293,8 +293,7 @@ static enum MHD_Result begin(struct local *l, struct MHD_Connection *c, struct c
         return MHD_YES;
 }
 
-/* A small request goes to the other thread in one piece, which wakes that thread once. And on HTTP/2, libcurl 7.88
- * loses an answer that comes before libcurl has sent the end of the request: there is next to no time left for that. */
+/* A small request is sent in one piece: see transfer_goes_alone(). */
 static void release(struct local *l, struct call *call) {
         if (call->held)
                 upstream_submit(l->upstream, call->x);

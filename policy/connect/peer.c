@@ -136,7 +136,7 @@ int peer_prepare(CURL *easy, const struct server *server, struct peer *p, const 
         SET(CURLOPT_PROTOCOLS, (long) CURLPROTO_HTTPS);
 #endif
         SET(CURLOPT_FOLLOWLOCATION, 0L);
-        SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+        SET(CURLOPT_HTTP_VERSION, p->http1 ? (long) CURL_HTTP_VERSION_1_1 : (long) CURL_HTTP_VERSION_2TLS);
         SET(CURLOPT_NOSIGNAL, 1L);
         SET(CURLOPT_CONNECTTIMEOUT_MS, (long) CONNECT_TIMEOUT_MS);
         SET(CURLOPT_TCP_KEEPALIVE, 1L);

@@ -30,6 +30,7 @@ struct peer {
         struct instances *instances;
         /* Any key may answer: questions for evidence go over its connections, and nothing else. */
         bool asking;
+        bool http1; /* and not HTTP/2, whatever the server offers */
         /* TLS records are read ahead: whoever sets this looks at what is left (aws/read-ahead.h). */
         bool reads_ahead;
         uint64_t records;

@@ -6,7 +6,13 @@
 #include "basic/encode.h"
 #include "connect/headers.h"
 
-enum { HEADERS_MAX = 128, HEADER_BYTES_MAX = 64 * 1024, UPLOAD_BUFFER = 16384, ATTEMPTS_MAX = 3 };
+enum {
+        HEADERS_MAX = 128,
+        HEADER_BYTES_MAX = 64 * 1024,
+        UPLOAD_BUFFER = 16384,
+        ATTEMPTS_MAX = 3,
+        LIBCURL_MENDED = 0x080300
+};
 
 /* --- The answer */
 
@@ -205,6 +211,11 @@ static int set_options(struct transfer *t) {
         SET(CURLOPT_PRIVATE, t);
 #undef SET
         return r == CURLE_OK ? 0 : -ENOMEM;
+}
+
+bool transfer_goes_alone(const struct exchange *x) {
+        return curl_version_info(CURLVERSION_NOW)->version_num < LIBCURL_MENDED &&
+               (x->length < 0 || x->length > UPLOAD_BUFFER);
 }
 
 int transfer_new(struct exchange *x, const struct server *server, struct peer *p, const struct secret *token,

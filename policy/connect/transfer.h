@@ -7,6 +7,11 @@
 #include "connect/exchange.h"
 #include "connect/peer.h"
 
+/* Whether the request must not share its connection. libcurl before 8.3 loses an answer on HTTP/2 that comes before it
+ * has sent the last of the request, such as "401" without reading a large prompt, when it reads that answer on behalf
+ * of another stream. A request that it sends in one piece is as good as safe. */
+bool transfer_goes_alone(const struct exchange *x);
+
 struct transfer {
         CURL *easy;
         struct exchange *x;

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "basic/clock.h"
+#include "connect/transfer.h"
 
 enum {
         CHANNELS_MAX = 512,
@@ -49,9 +50,10 @@ struct upstream {
         size_t n_channels; /* all are below this index */
         struct exchange *waiting, **waiting_end;
         struct exchange **clients; /* by descriptor */
-        size_t n_clients, n_waiting, n_exchanges;
+        size_t n_clients, n_exchanges;
         bool single; /* the server speaks HTTP/1.1 alone: one exchange for each channel */
         unsigned failures, refusals;
+        unsigned http1_failures; /* in a row, of channels that were asked to be: the server may not speak it */
         struct error why;
         const char *code;
         int64_t retry_ns, tick_ns;
@@ -163,16 +165,15 @@ static void enqueue(struct upstream *u, struct exchange *x) {
         x->next_waiting = NULL;
         *u->waiting_end = x;
         u->waiting_end = &x->next_waiting;
-        u->n_waiting++;
 }
 
-static struct exchange *dequeue(struct upstream *u) {
-        struct exchange *x = u->waiting;
+/* The one that `at` points to. */
+static struct exchange *dequeue(struct upstream *u, struct exchange **at) {
+        struct exchange *x = *at;
 
-        u->waiting = x->next_waiting;
-        if (!u->waiting)
-                u->waiting_end = &u->waiting;
-        u->n_waiting--;
+        *at = x->next_waiting;
+        if (!*at)
+                u->waiting_end = at;
         return x;
 }
 
@@ -181,12 +182,8 @@ static void leave_queue(struct upstream *u, struct exchange *x) {
 
         while (*at && *at != x)
                 at = &(*at)->next_waiting;
-        if (!*at)
-                return;
-        *at = x->next_waiting;
-        if (!*at)
-                u->waiting_end = at;
-        u->n_waiting--;
+        if (*at)
+                dequeue(u, at);
 }
 
 static void be_done(struct upstream *u, struct exchange *x) {
@@ -198,7 +195,7 @@ static void be_done(struct upstream *u, struct exchange *x) {
 
 static void fail_waiting(struct upstream *u, int status, const char *code, const char *text) {
         while (u->waiting) {
-                struct exchange *x = dequeue(u);
+                struct exchange *x = dequeue(u, &u->waiting);
 
                 exchange_fail(x, status, code, text);
                 be_done(u, x);
@@ -214,14 +211,19 @@ static bool takes_more(struct upstream *u, const struct channel *c) {
                instances_accept(u->site.instances, channel_key(c));
 }
 
+static bool goes_alone(const struct upstream *u, const struct exchange *x) {
+        return x->alone && !u->single && u->http1_failures < FAILURES_MAX;
+}
+
 /* The one with the least to do. */
-static struct channel *choose(struct upstream *u) {
+static struct channel *choose(struct upstream *u, bool alone) {
         struct channel *best = NULL;
 
         for (size_t i = 0; i < u->n_channels; i++) {
                 struct channel *c = u->channels[i];
 
-                if (c && takes_more(u, c) && (!best || channel_busy(c) < channel_busy(best)))
+                if (c && channel_is_http1(c) == alone && takes_more(u, c) &&
+                    (!best || channel_busy(c) < channel_busy(best)))
                         best = c;
         }
         return best;
@@ -250,13 +252,13 @@ static void tell_first(struct upstream *u, const struct error *e) {
         pthread_mutex_unlock(&u->lock);
 }
 
-static void open_one(struct upstream *u) {
+static void open_one(struct upstream *u, bool http1) {
         struct error e;
 
         for (uint32_t i = 0; i < CHANNELS_MAX; i++)
                 if (!u->channels[i]) {
                         u->n_channels = MAX_OF(u->n_channels, (size_t) i + 1);
-                        if (channel_new(&u->site, i, &u->channels[i], &e) < 0) {
+                        if (channel_new(&u->site, i, http1, &u->channels[i], &e) < 0) {
                                 u->why = e;
                                 u->code = "failed";
                                 u->failures++;
@@ -273,8 +275,28 @@ static void give_up(struct upstream *u) {
         u->retry_ns = 0;
 }
 
+/* As many as the requests that wait need: of HTTP/1.1 because they go alone, or of the others. */
+static void open_some(struct upstream *u, bool http1) {
+        size_t opening = 0, all = 0, wanted = 0;
+
+        for (size_t i = 0; i < u->n_channels; i++) {
+                const struct channel *c = u->channels[i];
+
+                all += c != NULL;
+                opening += c && channel_state(c) == CHANNEL_ASKING && channel_is_http1(c) == http1;
+        }
+        for (const struct exchange *x = u->waiting; x; x = x->next_waiting)
+                wanted += goes_alone(u, x) == http1;
+        if (!http1 && !u->single)
+                wanted = (wanted + STREAMS_MAX - 1) / STREAMS_MAX;
+        if (!http1 && !u->first_done)
+                wanted = MAX_OF(wanted, (size_t) 1);
+        for (wanted = MIN_OF(wanted, (size_t) OPENING_MAX); opening < wanted && all < CHANNELS_MAX; opening++, all++)
+                open_one(u, http1);
+}
+
 static void open_channels(struct upstream *u) {
-        size_t opening, ready, all, wanted;
+        size_t opening, ready, all;
 
         count_channels(u, &opening, &ready, &all);
         if (u->failures >= FAILURES_MAX || u->refusals >= REFUSALS_MAX) {
@@ -284,19 +306,25 @@ static void open_channels(struct upstream *u) {
         }
         if (!clock_has_passed(u->retry_ns))
                 return;
-        wanted = u->single ? u->n_waiting : (u->n_waiting + STREAMS_MAX - 1) / STREAMS_MAX;
-        if (!u->first_done)
-                wanted = MAX_OF(wanted, (size_t) 1);
-        for (wanted = MIN_OF(wanted, (size_t) OPENING_MAX); opening < wanted && all < CHANNELS_MAX; opening++, all++)
-                open_one(u);
+        open_some(u, false);
+        open_some(u, true);
 }
 
 static void schedule(struct upstream *u) {
-        struct channel *c;
+        struct exchange **at = &u->waiting;
+        bool full[2] = {};
 
-        while (u->waiting && (c = choose(u))) {
-                struct exchange *x = dequeue(u);
+        while (*at && !(full[false] && full[true])) {
+                bool alone = goes_alone(u, *at);
+                struct channel *c = full[alone] ? NULL : choose(u, alone);
+                struct exchange *x;
 
+                if (!c) {
+                        full[alone] = true;
+                        at = &(*at)->next_waiting;
+                        continue;
+                }
+                x = dequeue(u, at);
                 x->stage = EXCHANGE_RUNNING;
                 x->channel = c;
                 channel_send(c, x);
@@ -307,7 +335,10 @@ static void schedule(struct upstream *u) {
 static void on_proven(struct channel *c, void *owner) {
         struct upstream *u = owner;
 
-        u->single = !channel_is_multiplexed(c);
+        if (channel_is_http1(c))
+                u->http1_failures = 0;
+        else
+                u->single = !channel_is_multiplexed(c);
         u->failures = u->refusals = 0;
         u->retry_ns = 0;
         tell_first(u, NULL);
@@ -316,7 +347,7 @@ static void on_proven(struct channel *c, void *owner) {
 static void on_failed(struct channel *c, const struct error *e, const char *code, void *owner) {
         struct upstream *u = owner;
 
-        (void) c;
+        u->http1_failures += channel_is_http1(c) && e->failure == FAILURE_NETWORK;
         u->why = *e;
         u->code = code;
         if (e->failure == FAILURE_NETWORK) {
@@ -343,6 +374,7 @@ static void on_ended(struct channel *c, struct exchange *x, bool again, void *ow
 static void begin_exchange(struct upstream *u, struct exchange *x) {
         u->n_exchanges++;
         exchange_limit(x, MAX_OF((size_t) PIPE_MIN, MIN_OF((size_t) PIPE_MAX, PIPES_BYTES / u->n_exchanges)));
+        x->alone = transfer_goes_alone(x);
         watch_client(u, x);
         enqueue(u, x);
 }

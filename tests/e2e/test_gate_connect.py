@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both halves together: `sealboot connect` on the consumer's machine, nginx and sealboot-gate on the instance."""
 
+import concurrent.futures
 import contextlib
 import hashlib
 import http.client
@@ -65,6 +66,18 @@ def ask(address, method, path, body=None):
     return connection, connection.getresponse()
 
 
+def ask_at_once(address, path, body, n: int) -> list[int]:
+    """The statuses of n requests on 16 connections. nginx answers them before it has read the prompts."""
+    def one(_) -> int:
+        connection, response = ask(address, "POST", path, body)
+        with contextlib.closing(connection):
+            response.read()
+            return response.status
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        return list(pool.map(one, range(n)))
+
+
 def test_a_consumer_asks_an_attested_server(build, stack, instance, tmp_path):
     with connected(build, stack, tmp_path, instance) as address:
         connection, response = ask(address, "GET", "/v1/models")
@@ -118,6 +131,7 @@ def test_a_wrong_token(build, stack, instance, tmp_path):
         connection, response = ask(address, "POST", "/v1/completions", PROMPT)
         assert response.status == 401 and "not known" in json.loads(response.read())["error"]["message"]
         connection.close()
+        assert ask_at_once(address, "/v1/completions", PROMPT + b" " * 200000, 64) == [401] * 64
     assert instance.upstream.arrived == []
 
 
