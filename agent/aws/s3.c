@@ -395,6 +395,9 @@ int s3_get_start(struct s3 *s3, const char *bucket, const char *key, size_t max,
         if (r < 0)
                 return r;
         text = http_call_text(call, &n);
+        if (n > max)
+                return fail(e, FAILURE_S3_ANSWER, -EFBIG, http_call_subject(call),
+                            "the answer has %zu bytes, %zu were asked for", n, max);
         copy = malloc(n + 1);
         if (!copy)
                 return fail_oom(e);

@@ -101,6 +101,23 @@ static void test_check(void **state) {
         }
 }
 
+/* Models of several inputs share the room, and are looked at one after another. */
+static void test_take(void **state) {
+        static const char *const paths[] = { "a", "d/b", "d/c" };
+        struct room room = { 20480, 4096, 9, 20480 + 2 * 4096, "x" };
+        _cleanup_model_ struct model *m = model_of(paths, ELEMENTS(paths), 1);
+        struct room endless = { UINT64_MAX, 4096, UINT64_MAX, UINT64_MAX, "x" };
+        struct error e = {};
+
+        (void) state;
+        assert_ok(room_check(&room, m, "s3://b/m/", &e), &e);
+        room_take(&room, m);
+        assert_true(room.size == 8192 && room.inodes == 5 && room.memory == 12288);
+        assert_refused(room_check(&room, m, "s3://b/n/", &e), &e, FAILURE_SPACE, "there is room for 8192");
+        room_take(&endless, m);
+        assert_true(endless.size == UINT64_MAX && endless.inodes == UINT64_MAX && endless.memory == UINT64_MAX);
+}
+
 /* ---- control groups, as cgroup2 shows them */
 
 static void test_cgroup(void **state) {
@@ -220,8 +237,9 @@ static void test_full_tmpfs(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_taken),  cmocka_unit_test(test_directories), cmocka_unit_test(test_check),
-                cmocka_unit_test(test_cgroup), cmocka_unit_test(test_refused),     cmocka_unit_test(test_full_tmpfs),
+                cmocka_unit_test(test_taken),      cmocka_unit_test(test_directories), cmocka_unit_test(test_check),
+                cmocka_unit_test(test_take),       cmocka_unit_test(test_cgroup),      cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_full_tmpfs),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -499,6 +499,34 @@ static void test_get_and_head(void **state) {
         assert_int_equal(stop(&f), 5);
 }
 
+/* The header of an object: its first bytes, or all of a shorter one. */
+static void test_get_start(void **state) {
+        static const struct canned_reply replies[] = {
+                { .status = "206 Partial Content", .body = "header" },
+                { .status = "206 Partial Content", .body = "header that is longer than what was asked for" },
+                { .status = "200 OK", .body = "whole" },
+                { .status = "416 Range Not Satisfiable", .body = "<Error><Code>InvalidRange</Code></Error>" },
+                { .status = "403 Forbidden", .body = "<Error><Code>AccessDenied</Code></Error>" },
+        };
+        _cleanup_free_ uint8_t *data = NULL;
+        uint8_t *none = NULL;
+        struct error e = {};
+        struct fixture f;
+        size_t n;
+
+        (void) state;
+        start(&f, NULL, replies, 5);
+        assert_ok(s3_get_start(f.s3, "bucket", "m", 8, &data, &n, &e), &e);
+        assert_true(n == 6 && memcmp(data, "header", 6) == 0);
+        assert_non_null(strstr(f.canned.requests[0], "\r\nrange: bytes=0-7\r\n"));
+        assert_refused(s3_get_start(f.s3, "bucket", "m", 8, &none, &n, &e), &e, FAILURE_S3_ANSWER, "8 were asked for");
+        assert_refused(s3_get_start(f.s3, "bucket", "m", 8, &none, &n, &e), &e, FAILURE_S3_ANSWER, "Content-Range");
+        assert_refused(s3_get_start(f.s3, "bucket", "m", 8, &none, &n, &e), &e, FAILURE_SEALED_FORMAT, "InvalidRange");
+        assert_refused(s3_get_start(f.s3, "bucket", "m", 8, &none, &n, &e), &e, FAILURE_S3_DENIED, "AccessDenied");
+        assert_null(none);
+        assert_int_equal(stop(&f), 5);
+}
+
 /* What a HEAD's refusal cannot say is asked for by a GET, which is believed unless it fails by itself. */
 static void test_refused_head(void **state) {
 #define HEAD(status) \
@@ -712,6 +740,7 @@ int main(void) {
                 cmocka_unit_test(test_region_advice),
                 cmocka_unit_test(test_advice),
                 cmocka_unit_test(test_skew_without_a_body),
+                cmocka_unit_test(test_get_start),
                 cmocka_unit_test(test_refused_head),
                 cmocka_unit_test(test_content_range),
                 cmocka_unit_test(test_etag),
