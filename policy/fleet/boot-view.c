@@ -21,7 +21,7 @@ static double whole_of(const struct record *r) {
 static double end_of(const struct record *r, const struct record_stage *s, double whole) {
         if (s->ended)
                 return s->began_ms + s->duration_ms;
-        return r->outcome == RECORD_RUNNING ? whole : s->began_ms;
+        return r->outcome <= RECORD_WAITING ? whole : s->began_ms;
 }
 
 /* "12.3 GB at 1.23 GB/s"; "" for a stage that moves no data. */
@@ -63,12 +63,12 @@ void boot_print_stages(FILE *f, const struct record *r) {
 
                 print_name(f, s->name, 14);
                 duration_text(end - s->began_ms, text);
-                fprintf(f, " %11s", s->ended || r->outcome == RECORD_RUNNING ? text : "not ended");
+                fprintf(f, " %11s", s->ended || r->outcome <= RECORD_WAITING ? text : "not ended");
                 print_bar(f, s->began_ms / whole, end / whole);
                 rate_text(s, rate, sizeof rate);
                 fprintf(f, "%s%s\n",
                         s->ended                       ? (rate[0] ? " " : "")
-                        : r->outcome == RECORD_RUNNING ? " running"
+                        : r->outcome <= RECORD_WAITING ? " running"
                                                        : "",
                         rate);
         }
@@ -104,7 +104,7 @@ void boot_draw_stages(FILE *f, const struct record *r) {
                 fprintf(f, "</td><td class=\"number\">%s</td>", text);
                 duration_text(end - s->began_ms, text);
                 fprintf(f, "<td class=\"number\">%s</td>",
-                        s->ended || r->outcome == RECORD_RUNNING ? text : "not ended");
+                        s->ended || r->outcome <= RECORD_WAITING ? text : "not ended");
                 draw_bar(f, s->began_ms / whole, end / whole);
                 rate_text(s, rate, sizeof rate);
                 fprintf(f, "<td class=\"number\">%s</td></tr>\n", rate);

@@ -36,6 +36,8 @@ static void put_summary(FILE *f, const char *place, const struct fleet *fleet, c
         tile(f, "ok", s->count[RECORD_PUBLISHED], "published");
         tile(f, "bad", s->count[RECORD_FAILED], "failed");
         tile(f, "run", s->count[RECORD_RUNNING], "running");
+        if (s->count[RECORD_WAITING] > 0)
+                tile(f, "run", s->count[RECORD_WAITING], "in a warm pool");
         tile(f, "bad", fleet->n_bad, fleet->n_bad == 1 ? "bad report" : "bad reports");
         if (s->duration.n > 0) {
                 tile_duration(f, s->duration.p50_ms, "half of the boots within");
@@ -61,17 +63,15 @@ static void put_spread(FILE *f, const char *name, const struct spread *s, double
                 "aria-hidden=\"true\"><rect class=\"soft\" y=\"3\" width=\"%.1f\" height=\"10\"/><rect class=\"full\" "
                 "width=\"%.1f\" height=\"16\"/><rect class=\"mark\" x=\"%.1f\" width=\"2\" height=\"16\"/></svg></td>"
                 "<td class=\"number\">%zu</td></tr>\n",
-                1000 * s->p99_ms / whole, MAX_OF(1000 * s->p50_ms / whole, 1.0),
+                MIN_OF(1000 * s->p99_ms / whole, 1000.0), MIN_OF(MAX_OF(1000 * s->p50_ms / whole, 1.0), 1000.0),
                 MIN_OF(1000 * s->max_ms / whole, 998.0), s->n);
 }
 
 static void put_stages(FILE *f, const struct statistics *s) {
-        double whole = MAX_OF(s->duration.max_ms, 1.0);
+        double whole = MAX_OF(MAX_OF(s->duration.max_ms, s->server.max_ms), 1.0);
 
         if (s->duration.n == 0)
                 return;
-        for (size_t i = 0; i < s->n_stages; i++)
-                whole = MAX_OF(whole, s->stages[i].spread.max_ms);
         fputs("<h2>How long it takes</h2>\n<p class=\"dim\">Of boots that published a model. Stages overlap. The full "
               "bar "
               "ends at the 50th percentile, the light one at the 99th, the mark is the slowest.</p>\n"
@@ -80,6 +80,8 @@ static void put_stages(FILE *f, const struct statistics *s) {
               "</thead><tbody>\n",
               f);
         put_spread(f, "whole boot", &s->duration, whole);
+        if (s->server.n > 0)
+                put_spread(f, "server ready", &s->server, whole);
         for (size_t i = 0; i < s->n_stages; i++)
                 put_spread(f, s->stages[i].name, &s->stages[i].spread, whole);
         fputs("</tbody></table></div>\n", f);
@@ -130,7 +132,7 @@ static void put_slowest(FILE *f, const struct statistics *s) {
                 size_t longest = record_longest_stage(r);
                 char text[DURATION_TEXT_SIZE], date[DATE_TEXT_SIZE];
 
-                duration_text(r->duration_ms, text);
+                duration_text(r->work_ms, text);
                 date_text((int64_t) (r->began_ms / 1000), date);
                 fprintf(f, "<tr><td class=\"number\">%s</td>", text);
                 cell(f, "name", r->instance[0] ? r->instance : origin_name(r->origin));

@@ -19,6 +19,8 @@ static void print_summary(FILE *f, const struct fleet *fleet, const struct stati
                 fprintf(f, " from %s to %s", first, last);
         fprintf(f, ": %zu published, %zu failed, %zu running", s->count[RECORD_PUBLISHED], s->count[RECORD_FAILED],
                 s->count[RECORD_RUNNING]);
+        if (s->count[RECORD_WAITING] > 0)
+                fprintf(f, ", %zu in a warm pool", s->count[RECORD_WAITING]);
         if (fleet->n_bad > 0)
                 fprintf(f, "; %zu bad report%s", fleet->n_bad, fleet->n_bad == 1 ? "" : "s");
         if (fleet->left_out > 0)
@@ -70,7 +72,7 @@ static void print_slowest(FILE *f, const struct statistics *s) {
                 size_t longest = record_longest_stage(r);
                 char whole[DURATION_TEXT_SIZE], part[DURATION_TEXT_SIZE], date[DATE_TEXT_SIZE];
 
-                duration_text(r->duration_ms, whole);
+                duration_text(r->work_ms, whole);
                 date_text((int64_t) (r->began_ms / 1000), date);
                 fprintf(f, "  %12s  %s  ", whole, date);
                 utf8_print(f, r->instance[0] ? r->instance : origin_name(r->origin));
@@ -101,6 +103,8 @@ void fleet_print(FILE *f, const struct fleet *fleet, const struct statistics *s)
         if (s->duration.n > 0) {
                 fprintf(f, "\n  %-16s %6s %12s %12s %12s\n", "stage", "boots", "p50", "p99", "slowest");
                 print_spread(f, "whole boot", &s->duration);
+                if (s->server.n > 0)
+                        print_spread(f, "server ready", &s->server);
         }
         for (size_t i = 0; i < s->n_stages; i++)
                 print_spread(f, s->stages[i].name, &s->stages[i].spread);
@@ -149,7 +153,7 @@ static json_object *boot_json(const struct record *r) {
 
         add_text(o, "report", r->origin);
         add_date(o, "began", r->began_ms);
-        add_ms(o, "duration_ms", r->duration_ms);
+        add_ms(o, "duration_ms", r->work_ms);
         add_text(o, "instance_id", r->instance);
         add_text(o, "instance_type", r->type);
         add_text(o, "image_id", r->image);
@@ -190,6 +194,7 @@ json_object *fleet_json(const char *place, const struct fleet *fleet, const stru
                 add_date(o, "last", s->last_ms);
         }
         json_object_object_add(o, "duration", s->duration.n > 0 ? spread_json(&s->duration) : NULL);
+        json_object_object_add(o, "server", s->server.n > 0 ? spread_json(&s->server) : NULL);
         for (size_t i = 0; i < s->n_stages; i++) {
                 json_object *stage = spread_json(&s->stages[i].spread);
 

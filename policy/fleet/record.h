@@ -10,7 +10,7 @@
 
 enum { RECORD_MAX = 1024 * 1024, RECORD_STAGES_MAX = 256 };
 
-enum record_outcome { RECORD_RUNNING, RECORD_PUBLISHED, RECORD_FAILED };
+enum record_outcome { RECORD_RUNNING, RECORD_WAITING, RECORD_PUBLISHED, RECORD_FAILED };
 
 struct record_stage {
         const char *name;
@@ -31,6 +31,8 @@ struct record {
         double began_ms;      /* since 1970 */
         double since_boot_ms; /* from the kernel's start to the agent's */
         double duration_ms;   /* 0 while it is running */
+        double work_ms;       /* of it, without the time in a warm pool */
+        double server_ms;     /* until the inference server was ready, likewise; 0: not known */
         double model_bytes, retries, cpu_seconds, peak_memory_kib;
         struct {
                 double exit_code;

@@ -183,7 +183,7 @@ static void count_boot(struct statistics *s, const struct record *r, bool first)
 static void consider_slow(struct statistics *s, const struct record *r) {
         size_t at = s->n_slowest;
 
-        while (at > 0 && s->slowest[at - 1]->duration_ms < r->duration_ms)
+        while (at > 0 && s->slowest[at - 1]->work_ms < r->work_ms)
                 at--;
         if (at >= SLOWEST_MAX)
                 return;
@@ -191,6 +191,15 @@ static void consider_slow(struct statistics *s, const struct record *r) {
         for (size_t i = s->n_slowest - 1; i > at; i--)
                 s->slowest[i] = s->slowest[i - 1];
         s->slowest[at] = r;
+}
+
+static struct spread measure_server(const struct fleet *fleet, double *values) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < fleet->n; i++)
+                if (fleet->records[i].outcome == RECORD_PUBLISHED && fleet->records[i].server_ms > 0)
+                        values[n++] = fleet->records[i].server_ms;
+        return spread_of(values, n);
 }
 
 int statistics_make(const struct fleet *fleet, struct statistics *ret, struct error *e) {
@@ -210,10 +219,11 @@ int statistics_make(const struct fleet *fleet, struct statistics *ret, struct er
                         return r;
                 if (record->outcome != RECORD_PUBLISHED)
                         continue;
-                values[n++] = record->duration_ms;
+                values[n++] = record->work_ms;
                 consider_slow(&s, record);
         }
         s.duration = spread_of(values, n);
+        s.server = measure_server(fleet, values);
         if (s.n_failures > 0)
                 qsort(s.failures, s.n_failures, sizeof *s.failures, compare_failures);
         r = measure_stages(fleet, &s, values, e);

@@ -33,7 +33,8 @@ enum { SLOWEST_MAX = 10, FAILURES_SHOWN_MAX = 100 };
 struct statistics {
         size_t count[RECORD_FAILED + 1]; /* by outcome */
         double first_ms, last_ms;        /* when the first and the last boot began */
-        struct spread duration;          /* of boots that published a model */
+        struct spread duration;          /* of boots that published a model, without the time in a warm pool */
+        struct spread server;            /* of those, until their inference server was ready */
         struct stage_spread *stages;     /* in the order in which they begin */
         size_t n_stages;
         struct failure_group *failures; /* the most frequent first */

@@ -78,10 +78,10 @@ static void draw_times(FILE *f, const struct axes *a) {
 }
 
 static void draw_boot(FILE *f, const struct axes *a, const struct record *r) {
-        double x = x_of(a, r->began_ms), y = y_of(a, r->duration_ms);
+        double x = x_of(a, r->began_ms), y = y_of(a, r->work_ms);
         char text[DURATION_TEXT_SIZE];
 
-        duration_text(r->duration_ms, text);
+        duration_text(r->work_ms, text);
         if (r->outcome == RECORD_FAILED)
                 fprintf(f, "<path class=\"fault\" d=\"M%.1f %.1fl8 8m0-8l-8 8\"><title>", x - 4, y - 4);
         else
@@ -97,7 +97,7 @@ void timeline_draw(FILE *f, const struct fleet *fleet, const struct statistics *
         size_t every = fleet->n / DOTS_MAX + 1;
 
         for (size_t i = 0; i < fleet->n; i++)
-                a.top_ms = MAX_OF(a.top_ms, fleet->records[i].duration_ms * 1.05);
+                a.top_ms = MAX_OF(a.top_ms, fleet->records[i].work_ms * 1.05);
         if (s->count[RECORD_PUBLISHED] + s->count[RECORD_FAILED] == 0)
                 return;
         fprintf(f,
@@ -112,7 +112,7 @@ void timeline_draw(FILE *f, const struct fleet *fleet, const struct statistics *
         draw_durations(f, &a);
         draw_times(f, &a);
         for (size_t i = 0; i < fleet->n; i++)
-                if (fleet->records[i].outcome != RECORD_RUNNING && i % every == 0)
+                if (fleet->records[i].outcome >= RECORD_PUBLISHED && i % every == 0)
                         draw_boot(f, &a, &fleet->records[i]);
         fputs("</svg></div>\n", f);
 }

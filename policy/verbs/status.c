@@ -119,8 +119,8 @@ static void print_outcome(const struct record *r, const char *path) {
         char text[DURATION_TEXT_SIZE], line[512], date[DATE_TEXT_SIZE];
 
         date_text((int64_t) (r->began_ms / 1000), date);
-        duration_text(r->outcome == RECORD_RUNNING ? MAX_OF(now_ms, 0.0) : r->duration_ms, text);
-        printf("%s %s %s, began %s\n", record_outcome_word(r->outcome), r->outcome == RECORD_RUNNING ? "for" : "after",
+        duration_text(r->outcome <= RECORD_WAITING ? MAX_OF(now_ms, 0.0) : r->duration_ms, text);
+        printf("%s %s %s, began %s\n", record_outcome_word(r->outcome), r->outcome <= RECORD_WAITING ? "for" : "after",
                text, date);
         if (r->outcome != RECORD_RUNNING)
                 return;
@@ -169,7 +169,7 @@ static void print_boot(const struct record *r, const char *path, const struct pc
 /* ---- other forms */
 
 static int write_page(const char *path, const struct record *r, const struct pcr15 *pcr15, struct error *e) {
-        static const char *const classes[] = { "run", "ok", "bad" };
+        static const char *const classes[] = { "run", "run", "ok", "bad" };
         char text[DURATION_TEXT_SIZE];
         _cleanup_free_ char *page = NULL;
         size_t n = 0;
@@ -178,7 +178,7 @@ static int write_page(const char *path, const struct record *r, const struct pcr
         if (!f)
                 return fail_oom(e);
         html_begin(f, "sealboot status");
-        duration_text(r->outcome == RECORD_RUNNING ? r->progress.at_ms : r->duration_ms, text);
+        duration_text(r->outcome <= RECORD_WAITING ? r->progress.at_ms : r->duration_ms, text);
         fprintf(f, "<h1>Boot <span class=\"%s\">%s</span> after %s</h1>\n", classes[r->outcome],
                 record_outcome_word(r->outcome), text);
         if (r->outcome == RECORD_FAILED) {
@@ -225,7 +225,7 @@ static int follow(const char *path, struct record *r, struct error *e) {
         bool terminal = isatty(STDOUT_FILENO) == 1;
         char last[512] = "", line[512];
 
-        while (r->outcome == RECORD_RUNNING) {
+        while (r->outcome <= RECORD_WAITING) {
                 struct record next = {};
                 int k;
 

@@ -4,6 +4,7 @@
 import json
 import re
 import shutil
+import subprocess
 import threading
 
 import pytest
@@ -243,3 +244,22 @@ def test_pages_in_a_browser(boot, sealboot, herd, tmp_path):
             if name == "fleet":
                 assert page.evaluate("document.querySelectorAll('svg.chart circle').length") == 36
                 assert page.evaluate("document.querySelectorAll('svg.chart path').length") == 4
+
+
+# --- the journal's catalog
+
+def test_each_message_id_is_in_the_catalog(build, tmp_path):
+    """As journalctl -x finds it: systemd reads the catalog, and has an entry for each id in the sources."""
+    catalog = build / "units/sealboot.catalog"
+    ids = set(re.findall(r'"([0-9a-f]{32})"', "".join(
+        (manuals.ROOT / "agent" / name).read_text() for name in ("basic/failure.c", "report/report.h")))) - {"0" * 32}
+    assert ids == set(re.findall(r"^-- ([0-9a-f]{32})$", catalog.read_text(), re.M)) and len(ids) > 40
+    if not shutil.which("journalctl"):
+        pytest.skip("no journalctl")
+    (tmp_path / "usr/lib/systemd/catalog").mkdir(parents=True)
+    (tmp_path / "var/lib/systemd/catalog").mkdir(parents=True)
+    shutil.copy(catalog, tmp_path / "usr/lib/systemd/catalog")
+    done = subprocess.run(["journalctl", f"--root={tmp_path}", "--update-catalog"], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done
+    listed = subprocess.run(["journalctl", f"--root={tmp_path}", "--list-catalog"], capture_output=True, text=True)
+    assert ids <= {line.split(" ", 1)[0] for line in listed.stdout.splitlines()}, listed

@@ -108,6 +108,23 @@ static void test_spreads(void **state _unused_) {
         assert_true(s.slowest[0]->duration_ms == 200 && s.slowest[9]->duration_ms == 191);
 }
 
+/* Hours in a warm pool are no slow boot. */
+static void test_waiting_is_no_work(void **state _unused_) {
+        _cleanup_statistics_ struct statistics s = {};
+        _cleanup_fleet_ struct fleet fleet = {};
+        struct error e = {};
+
+        add(&fleet,
+            "{'outcome': 'published', " CLOCK ", 'duration_ms': 7200100, 'server': {'ready': true, 'after_ms': "
+            "7200300}, 'stages': [{'name': 'warm-pool', 'began_ms': 40, 'duration_ms': 7200000}, {'name': 'unseal', "
+            "'began_ms': 7200050, 'duration_ms': 30}]}");
+        add(&fleet, "{'outcome': 'waiting', " CLOCK "}");
+        assert_ok(statistics_make(&fleet, &s, &e), &e);
+        assert_true(s.duration.max_ms == 100 && s.server.max_ms == 300 && s.server.n == 1);
+        assert_int_equal(s.count[RECORD_WAITING], 1);
+        assert_int_equal(record_longest_stage(&fleet.records[0]), 1);
+}
+
 static void test_one_value(void **state _unused_) {
         _cleanup_statistics_ struct statistics s = {};
         _cleanup_fleet_ struct fleet fleet = {};
@@ -185,13 +202,10 @@ static void test_durations(void **state _unused_) {
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_bad_reports),
-                cmocka_unit_test(test_a_report_of_a_newer_agent),
-                cmocka_unit_test(test_spreads),
-                cmocka_unit_test(test_one_value),
-                cmocka_unit_test(test_failures_are_grouped),
-                cmocka_unit_test(test_pages_escape),
-                cmocka_unit_test(test_durations),
+                cmocka_unit_test(test_bad_reports),  cmocka_unit_test(test_a_report_of_a_newer_agent),
+                cmocka_unit_test(test_spreads),      cmocka_unit_test(test_waiting_is_no_work),
+                cmocka_unit_test(test_one_value),    cmocka_unit_test(test_failures_are_grouped),
+                cmocka_unit_test(test_pages_escape), cmocka_unit_test(test_durations),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
