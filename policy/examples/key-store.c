@@ -296,6 +296,7 @@ static const char *judge(const struct store *s, const unsigned char *document, s
         static const unsigned char zeros[PCR];
         char instance[256], pcr4[2 * PCR + 1], pair[HEX];
         struct sealboot_verifier *v = s->verifier;
+        const unsigned char *image, *model;
         const char *reason;
 
         if (sealboot_verifier_run(v, document, n) < 0) {
@@ -303,10 +304,14 @@ static const char *judge(const struct store *s, const unsigned char *document, s
                 return "the attestation document does not meet the owner's references";
         }
         instance_of(sealboot_verifier_module_id(v), instance, sizeof instance);
-        hex(sealboot_verifier_pcr(v, 4), PCR, pcr4);
+        image = sealboot_verifier_pcr(v, 4);
+        model = sealboot_verifier_pcr(v, 15);
+        if (!image || !model)
+                return "the attestation document lacks PCR4 or PCR15";
+        hex(image, PCR, pcr4);
         *ret_key = sealboot_verifier_public_key(v, ret_size);
         reason = revoked(s, instance, pcr4);
-        if (!reason && memcmp(sealboot_verifier_pcr(v, 15), zeros, PCR) != 0)
+        if (!reason && memcmp(model, zeros, PCR) != 0)
                 reason = "PCR15 is not zero: a model is loaded already";
         if (!reason && !*ret_key)
                 reason = "the attestation document names no key";
