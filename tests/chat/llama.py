@@ -121,9 +121,10 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def healthy(path: pathlib.Path) -> bool:
-    with contextlib.closing(UnixConnection(path)) as connection, contextlib.suppress(OSError):
-        connection.request("GET", "/health")
+def healthy(path: pathlib.Path, at: str = "/health") -> bool:
+    nothing = (OSError, http.client.HTTPException)
+    with contextlib.closing(UnixConnection(path)) as connection, contextlib.suppress(*nothing):
+        connection.request("GET", at)
         return connection.getresponse().status == 200
     return False
 
@@ -153,24 +154,28 @@ class Server:
         return next(int(row[1]) for row in rows if row[0] == "Anonymous:") // 1024
 
 
-def command(published: pathlib.Path, run: pathlib.Path) -> list:
+def command(published: pathlib.Path, run: pathlib.Path, context: int) -> list:
     settings = {"HOME": "/nonexistent", "LLAMA_ARG_HOST": "/run/llama/llama.sock", "LLAMA_ARG_REPACK": "0",
-                "LLAMA_ARG_MODEL": f"{PUBLISHED}/model.gguf", "LLAMA_ARG_CTX_SIZE": "4096", "LLAMA_ARG_N_PARALLEL": "2"}
+                "LLAMA_ARG_ENDPOINT_SLOTS": "0", "LLAMA_ARG_OFFLINE": "1", "LLAMA_ARG_ALIAS": "model",
+                "LLAMA_ARG_MODEL": f"{PUBLISHED}/model.gguf", "LLAMA_ARG_CTX_SIZE": str(context), "LLAMA_ARG_N_PARALLEL": "2"}
     return ["unshare", "--net", CHROOT, "--bind", f"{published.resolve()}:{PUBLISHED}", "--bind", f"{run}:/run/llama",
             SUITE, PACKAGES, "sh", "-c", CONFINED, "sh", "env", *(f"{k}={v}" for k, v in settings.items()),
             "llama-server"]
 
 
 @contextlib.contextmanager
-def serve(published: pathlib.Path, log: pathlib.Path, limit: float = 120):
-    """llama-server on the files of `published`, reached by a Unix socket and by nothing else."""
-    with tempfile.TemporaryDirectory(prefix="sealboot-llama-") as run:
+def serve(published: pathlib.Path, log: pathlib.Path, limit: float = 120, directory: pathlib.Path | None = None,
+          context: int = 4096):
+    """llama-server on the files of `published`, reached by a Unix socket and by nothing else: run/llama.sock in the
+    directory, or in one that is made for it."""
+    with tempfile.TemporaryDirectory(prefix="sealboot-llama-") as made:
+        run = directory or made
         os.chmod(run, 0o755)
         inside = pathlib.Path(run) / "run"
         inside.mkdir()
         os.chown(inside, int(NOBODY), int(NOBODY))
         with open(log, "wb") as output:
-            process = subprocess.Popen(command(published, inside), stdin=subprocess.DEVNULL, stdout=output,
+            process = subprocess.Popen(command(published, inside, context), stdin=subprocess.DEVNULL, stdout=output,
                                        stderr=output)
         try:
             end = time.monotonic() + limit
