@@ -24,7 +24,7 @@ in
       type = types.package;
       default = config.boot.kernelPackages.nvidiaPackages.production;
       defaultText = lib.literalExpression "config.boot.kernelPackages.nvidiaPackages.production";
-      description = "The driver. Its `open` holds the kernel modules, its `firmware` what the GPU's own processor runs.";
+      description = "The driver: its `open` holds the kernel modules, its `firmware` what the GPU's processor runs.";
     };
     fabricManager = mkOption {
       type = types.nullOr types.package;
@@ -58,8 +58,8 @@ in
         serviceConfig = {
           Type = "oneshot";
           RemainAfterExit = true;
-          ExecStart = "${sealboot}/lib/sealboot/sealboot-gpu"
-            + lib.optionalString (cfg.fabricManager != null) " --fabric-manager ${cfg.fabricManager}/bin/nv-fabricmanager";
+          ExecStart = "${sealboot}/lib/sealboot/sealboot-gpu" + lib.optionalString (cfg.fabricManager != null)
+            " --fabric-manager ${cfg.fabricManager}/bin/nv-fabricmanager";
           StandardError = "journal+console";
         };
       };
