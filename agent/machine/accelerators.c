@@ -44,7 +44,7 @@ static bool is_neuron(unsigned device) {
 }
 
 static int count_device(const char *directory, struct accelerators *a) {
-        unsigned vendor, device, class;
+        unsigned vendor = 0, device = 0, class = 0;
         int r;
 
         r = read_identifier(directory, "vendor", &vendor);
@@ -166,7 +166,7 @@ static int add_gpus(const char *root, struct device_node *nodes, size_t max, siz
                 return errno == ENOENT ? -ENODEV : -errno;
         while ((entry = readdir(d))) {
                 char information[PATH_MAX + 272];
-                unsigned minor;
+                unsigned minor = 0;
                 int r;
 
                 if (entry->d_name[0] == '.')
@@ -186,7 +186,7 @@ static int add_gpus(const char *root, struct device_node *nodes, size_t max, siz
 static int add_switches(const char *root, struct device_node *nodes, size_t max, size_t *n) {
         _cleanup_closedir_ DIR *d = NULL;
         struct dirent *entry;
-        unsigned major, count = 0;
+        unsigned major = 0, count = 0;
         char path[PATH_MAX];
         int r;
 
@@ -208,7 +208,7 @@ static int add_switches(const char *root, struct device_node *nodes, size_t max,
 }
 
 int nvidia_nodes(const char *root, struct device_node *nodes, size_t max, size_t *ret_n) {
-        unsigned uvm;
+        unsigned uvm = 0;
         size_t n = 0;
         int r;
 

@@ -171,7 +171,7 @@ static int open_library(const char *library, const struct symbol *symbols, size_
 }
 
 static int check_libraries(const char *root, struct finding *f) {
-        struct nvml nvml;
+        struct nvml nvml = { 0 };
         const struct symbol symbols[] = {
                 { "nvmlInit_v2", &nvml.init },
                 { "nvmlSystemGetDriverVersion", &nvml.driver_version },
@@ -228,7 +228,7 @@ static int compute(const struct cuda *cuda, int device, struct finding *f) {
 }
 
 static int check_cuda(const char *root _unused_, struct finding *f) {
-        struct cuda cuda;
+        struct cuda cuda = { 0 };
         const struct symbol symbols[] = {
                 { "cuInit", &cuda.init },
                 { "cuDeviceGetCount", &cuda.count },

@@ -66,7 +66,7 @@ static void write_files(const char *root, const struct file *files, size_t n) {
 
 /* A machine with the files of a p4d, of which `other` replaces one. */
 static void make_machine(char *root, const struct file *other) {
-        strcpy(root, "/tmp/test-gpu-XXXXXX");
+        memcpy(root, "/tmp/test-gpu-XXXXXX", sizeof "/tmp/test-gpu-XXXXXX");
         assert_non_null(mkdtemp(root));
         write_files(root, p4d, ELEMENTS(p4d));
         if (other)

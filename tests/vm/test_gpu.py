@@ -182,14 +182,14 @@ def test_which_modules_the_kernel_takes(secure, words, booted, tiny, owner_keys,
     """"No such device" is the driver's own answer: the kernel took the module. After lockdown was raised late, only a
     signature that the kernel trusts counts; after modules_disabled none."""
     script(f"""ukify build --linux={tiny}/kernel --initrd={tiny}/initrd --stub={STUBS}/linuxx64.efi.stub \\
-            --cmdline="console=ttyS0,115200 quiet panic=-1 {words}" --output={tmp_path}/unsigned.efi
+            --cmdline="console=ttyS0,115200 quiet loglevel=1 panic=-1 {words}" --output={tmp_path}/unsigned.efi
         sbsign --key {owner_keys}/db.key --cert {owner_keys}/db.pem --output {tmp_path}/signed.efi \\
             {tmp_path}/unsigned.efi 2>/dev/null""")
     disk = Disk(tmp_path / "disk.raw", 96)
     disk.put(tmp_path / ("signed.efi" if secure else "unsigned.efi"), "/EFI/BOOT/BOOTX64.EFI")
     variables = owner_keys / "OVMF_VARS.fd" if secure else VARIABLES
     with Machine(tmp_path, disk.path, variables=variables, memory=1536) as machine:
-        machine.wait_for(r"^report-end", 300)
+        machine.wait_for(r"^report-end", instance.BOOT)
         said = machine.text().replace("\r", "")
     found = dict(re.findall(r"^((?:booted|locked|closed) \w+) (.*)$", said, re.MULTILINE))
     trusted = booted if secure or words else [DENIED, DENIED, DENIED, LOADED]
