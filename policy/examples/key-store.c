@@ -290,14 +290,25 @@ static bool release_once(const struct store *s, const char *data_key, const char
         return good;
 }
 
+/* The key that a document names; NULL: it is no RSA key of 2048 bits, which is what a Recipient has. */
+static EVP_PKEY *recipient_key(const unsigned char *der, size_t size) {
+        EVP_PKEY *key = d2i_PUBKEY(NULL, &der, (long) size);
+
+        if (key && EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) == 2048)
+                return key;
+        EVP_PKEY_free(key);
+        return NULL;
+}
+
 /* NULL: the document is of a machine that may have the data key; else why not. */
 static const char *judge(const struct store *s, const unsigned char *document, size_t n, const char *data_key,
-                         const unsigned char **ret_key, size_t *ret_size) {
+                         EVP_PKEY **ret_key) {
         static const unsigned char zeros[PCR];
         char instance[256], pcr4[2 * PCR + 1], pair[HEX];
         struct sealboot_verifier *v = s->verifier;
-        const unsigned char *image, *model;
+        const unsigned char *image, *model, *der;
         const char *reason;
+        size_t size;
 
         if (sealboot_verifier_run(v, document, n) < 0) {
                 fprintf(stderr, "key-store: refused: %s\n", sealboot_verifier_error(v));
@@ -309,14 +320,15 @@ static const char *judge(const struct store *s, const unsigned char *document, s
         if (!image || !model)
                 return "the attestation document lacks PCR4 or PCR15";
         hex(image, PCR, pcr4);
-        *ret_key = sealboot_verifier_public_key(v, ret_size);
+        der = sealboot_verifier_public_key(v, &size);
+        *ret_key = der ? recipient_key(der, size) : NULL;
         reason = revoked(s, instance, pcr4);
         if (!reason && memcmp(model, zeros, PCR) != 0)
                 reason = "PCR15 is not zero: a model is loaded already";
         if (!reason && !*ret_key)
-                reason = "the attestation document names no key";
+                reason = "the attestation document names no RSA key of 2048 bits";
         if (!reason) {
-                hash(*ret_key, *ret_size, pair);
+                hash(der, size, pair);
                 if (!release_once(s, data_key, instance, pair))
                         reason = "this data key was released to this instance already";
         }
@@ -348,10 +360,9 @@ static X509 *name_key(const struct store *s, EVP_PKEY *key) {
         return NULL;
 }
 
-static int envelop(const struct store *s, const unsigned char *der, size_t size,
-                   const unsigned char data_key[static KEY], unsigned char **ret) {
-        EVP_PKEY *key = d2i_PUBKEY(NULL, &der, (long) size);
-        X509 *x = key && EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) == 2048 ? name_key(s, key) : NULL;
+static int envelop(const struct store *s, EVP_PKEY *key, const unsigned char data_key[static KEY],
+                   unsigned char **ret) {
+        X509 *x = name_key(s, key);
         BIO *in = BIO_new_mem_buf(data_key, KEY);
         CMS_ContentInfo *cms = CMS_encrypt(NULL, in, EVP_aes_256_cbc(), CMS_BINARY | CMS_PARTIAL);
         CMS_RecipientInfo *to = x && cms ? CMS_add1_recipient_cert(cms, x, CMS_USE_KEYID | CMS_KEY_PARAM) : NULL;
@@ -365,7 +376,6 @@ static int envelop(const struct store *s, const unsigned char *der, size_t size,
         CMS_ContentInfo_free(cms);
         BIO_free(in);
         X509_free(x);
-        EVP_PKEY_free(key);
         return n;
 }
 
@@ -375,18 +385,18 @@ static int envelop(const struct store *s, const unsigned char *der, size_t size,
 static json_object *release(const struct store *s, const unsigned char *document, size_t n, const char *name,
                             const unsigned char data_key[static KEY]) {
         unsigned char *envelope = NULL;
-        const unsigned char *key;
+        EVP_PKEY *key = NULL;
         const char *reason;
         json_object *o;
-        size_t size;
         int length;
 
-        reason = judge(s, document, n, name, &key, &size);
+        reason = judge(s, document, n, name, &key);
+        length = reason ? -1 : envelop(s, key, data_key, &envelope);
+        EVP_PKEY_free(key);
         if (reason)
                 return deny(reason);
-        length = envelop(s, key, size, data_key, &envelope);
         if (length < 0)
-                return deny("the key in the attestation document is no RSA key of 2048 bits");
+                return refuse("KMSInternalException", "the data key could not be encrypted");
         o = json_object_new_object();
         json_object_object_add(o, "KeyId", json_object_new_string(s->arn));
         json_object_object_add(o, "EncryptionAlgorithm", json_object_new_string("SYMMETRIC_DEFAULT"));
