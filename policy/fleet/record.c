@@ -84,7 +84,7 @@ static int find(json_object *at, const char *place, json_object **ret) {
 static const char *take_text(json_object *v, void *field) {
         const char *text = json_text(v);
 
-        if (!json_object_is_type(v, json_type_string))
+        if (!text || !json_object_is_type(v, json_type_string))
                 return "it is no text";
         if (strlen(text) != (size_t) json_object_get_string_len(v))
                 return "it has a NUL character";
@@ -174,13 +174,15 @@ const char *record_outcome_word(enum record_outcome outcome) {
 
 static int take_outcome(struct record *r, struct error *e) {
         json_object *v = NULL;
+        const char *word = "";
 
         if (find(r->json, "outcome", &v) == 0 && json_object_is_type(v, json_type_string))
-                for (size_t i = 0; i < ELEMENTS(outcome_words); i++)
-                        if (streq(json_text(v), outcome_words[i])) {
-                                r->outcome = (enum record_outcome) i;
-                                return 0;
-                        }
+                word = json_text(v) ?: "";
+        for (size_t i = 0; i < ELEMENTS(outcome_words); i++)
+                if (streq(word, outcome_words[i])) {
+                        r->outcome = (enum record_outcome) i;
+                        return 0;
+                }
         return fail(e, FAILURE_USAGE, -EINVAL, r->origin,
                     "its \"outcome\" is not running, waiting, published or failed: it is not the report of a "
                     "sealboot-agent");

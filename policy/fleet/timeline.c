@@ -57,10 +57,11 @@ static void draw_durations(FILE *f, const struct axes *a) {
 
 static void draw_times(FILE *f, const struct axes *a) {
         double step = step_for(a->span_ms, 7, time_steps, ELEMENTS(time_steps));
-        double at = (double) (int64_t) (a->first_ms / step) * step;
+        double first = (double) (int64_t) (a->first_ms / step) * step;
 
-        at += at < a->first_ms ? step : 0;
-        for (unsigned i = 0; i < TICKS_MAX && at <= a->first_ms + a->span_ms; i++, at += step) {
+        first += first < a->first_ms ? step : 0;
+        for (unsigned i = 0; i < TICKS_MAX && first + i * step <= a->first_ms + a->span_ms; i++) {
+                double at = first + i * step;
                 time_t seconds = (time_t) (at / 1000);
                 char text[32] = "";
                 struct tm tm;

@@ -30,7 +30,8 @@ def record(name="Decrypt", *, time="2026-11-30T02:59:30Z", key=KEY, arn=None, in
         "sourceIPAddress": "192.0.2.1", "userAgent": "sealboot-agent/0.1.0",
         "requestParameters": {"encryptionAlgorithm": "SYMMETRIC_DEFAULT", "keyId": key,
                               "encryptionContext": {"model": "llama", "version": "3.1"}},
-        "responseElements": None, "requestID": f"request-{number[0]}", "eventID": f"event-{number[0]}", "readOnly": True,
+        "responseElements": None, "requestID": f"request-{number[0]}", "eventID": f"event-{number[0]}",
+        "readOnly": True,
         "resources": [{"accountId": OWNER, "type": "AWS::KMS::Key", "ARN": key}], "eventType": "AwsApiCall",
         "managementEvent": True, "recipientAccountId": OWNER, "eventCategory": "Management", **more
     }
@@ -69,7 +70,7 @@ def audit(build, printed, reference, tmp_path):
 def test_nothing_to_say(audit):
     shown = audit([*GOOD, record("GenerateDataKey", arn=f"arn:aws:sts::{OWNER}:assumed-role/release/me")], "--sealer",
                   SEALER)
-    assert shown.startswith("0 alarms, 0 notices, 0 bad records; 41 calls of interest in 41 records, 2026-11-30T00:00:00Z")
+    assert shown.startswith("0 alarms, 0 notices, 0 bad records; 41 calls of interest in 41 records, 2026-11-30T00:00")
     assert re.search(r"^ +40 Decrypt by 40 instances, 2026-11-30T00:00:00Z to 2026-11-30T07:00:00Z$", shown, re.M)
     assert "model    llama 3.1" in shown and "image.json" in shown and "ALARMS" not in shown
 
@@ -117,7 +118,7 @@ def test_both_trails_of_a_call_between_accounts(audit):
     """The owner's record has no ARN of the caller; both have one shared id."""
     theirs = record(instance="i-0cccccccccccccccc", sharedEventID="shared")
     ours = {**record(instance="i-0cccccccccccccccc", sharedEventID="shared"),
-            "userIdentity": {"type": "AWSAccount", "principalId": "AROAEXAMPLE:i-0cccccccccccccccc", "accountId": CONSUMER}}
+            "userIdentity": {"type": "AWSAccount", "principalId": "AROAEXAMPLE:i-0c", "accountId": CONSUMER}}
     shown = audit([ours, theirs], "--all")
     assert "; 1 calls of interest in 2 records" in shown and f"arn:aws:sts::{CONSUMER}:assumed-role/inference" in shown
 
@@ -130,7 +131,7 @@ def test_one_key_of_several(audit):
 
 
 def test_a_record_that_cannot_be_read_is_no_silence(audit):
-    shown = audit([*GOOD, {"eventSource": "kms.amazonaws.com", "eventName": "Decrypt", "eventTime": "yesterday"}], code=73)
+    shown = audit([*GOOD, {**GOOD[0], "eventTime": "yesterday"}], code=73)
     assert "BAD RECORDS" in shown and 'trail.json, record 41: its "eventTime" is not a time' in shown
 
 
@@ -143,7 +144,8 @@ def test_what_is_no_trail(audit, trail, words):
 
 
 def test_usage(printed, reference, tmp_path):
-    for arguments, code, words in ((["x.json"], 2, "no --reference"), (["--reference", reference], 2, "a file of CloudTrail"),
+    for arguments, code, words in ((["x.json"], 2, "no --reference"),
+                                   (["--reference", reference], 2, "a file of CloudTrail"),
                                    (["--reference", reference, "--key", "alias/x", "x"], 2, "ARN of a KMS key"),
                                    (["--reference", reference, "--opener", "me", "x"], 2, "ARN of a role or user"),
                                    (["--reference", reference, tmp_path / "none"], 61, "No such file")):

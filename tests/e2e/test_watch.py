@@ -92,8 +92,8 @@ LINE = re.compile(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*\})? (\S+
 
 
 def metrics(text: str) -> dict:
-    """{name and labels: value} of Prometheus's text format, read as strictly as promtool checks it: each metric has HELP
-    and TYPE before its samples, samples of a metric stand together, no sample is there twice, units are in names."""
+    """{name and labels: value} of Prometheus's text format, read as strictly as promtool checks it: each metric has
+    HELP and TYPE before its samples, samples of a metric stand together, no sample twice, units in names."""
     found, described, done, current = {}, {}, set(), None
     assert text.endswith("\n") and "\n\n" not in text
     for line in text.splitlines():
@@ -158,13 +158,14 @@ def test_a_boot_is_watched_while_it_runs(boot, sealboot, tmp_path, stack):
     shown = sealboot("status", "--follow", report)
     thread.join()
     assert done[0].returncode == 0, done
-    assert re.search(r"^unseal: [0-9.]+ MB of 3.00 MB \([0-9]+ %\) at 0.00 GB/s, [0-9.]+ m?s left$", shown.stdout, re.M), \
-        shown
+    progress = r"^unseal: [0-9.]+ MB of 3.00 MB \([0-9]+ %\) at 0.00 GB/s, [0-9.]+ m?s left$"
+    assert re.search(progress, shown.stdout, re.M), shown
     assert "\npublished after " in shown.stdout and shown.returncode == 0
 
 
 @pytest.mark.parametrize("arguments, code, words", [
-    (["/nonexistent"], 61, "No such file"), (["/dev/null"], 2, "not valid JSON"), (["--json", "--prometheus"], 2, "exclude"),
+    (["/nonexistent"], 61, "No such file"), (["/dev/null"], 2, "not valid JSON"),
+    (["--json", "--prometheus"], 2, "exclude"),
     (["--follow", "-"], 2, "not standard input"), (["a", "b"], 2, "one report at most"),
 ])
 def test_usage_of_status(sealboot, arguments, code, words):
@@ -201,7 +202,8 @@ def test_fleet_of_a_directory(sealboot, herd):
     told = sealboot("fleet", "--json", herd).json
     assert (told["published"], told["failed"], told["running"], told["left_out"]) == (36, 4, 0, 0)
     assert told["duration"] == {"boots": 36, "p50_ms": 1019, "p99_ms": 1039, "max_ms": 1039}
-    assert [f["boots"] for f in told["failures"]] == [4] and told["failures"][0]["reason"].startswith("HTTP 503 SlowDown")
+    assert [f["boots"] for f in told["failures"]] == [4]
+    assert told["failures"][0]["reason"].startswith("HTTP 503 SlowDown")
     assert told["slowest"][0]["duration_ms"] == 1039 and told["slowest"][0]["longest_stage"] == "unseal"
     assert [b["report"] for b in told["bad"]] == ["x<img src=x onerror=alert(1)>.json", "y.json", "z.json"]
     assert not manuals.undocumented(told, "fleet")
