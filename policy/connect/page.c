@@ -139,7 +139,7 @@ static void show_checks(FILE *f, json_object *verdict) {
         json_object *checks = list_of(verdict, "checks", &n);
 
         if (n > 0)
-                fputs("<h3>Checks</h3>\n<table>\n", f);
+                fputs("<h3>Checks</h3>\n<table class=\"checks\">\n", f);
         for (size_t i = 0; i < n; i++) {
                 json_object *check = json_object_array_get_idx(checks, i);
                 const char *result = text_of(check, "result");
@@ -287,6 +287,7 @@ static const char head[] =
         "section{border-left:4px solid #b00;padding:0 1rem;margin:2rem 0}section.good{border-color:#080}\n"
         "table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600;white-space:nowrap}\n"
         "th,td{padding:.15rem .8rem .15rem 0;vertical-align:top;overflow-wrap:anywhere}\n"
+        ".checks td:nth-of-type(1){overflow-wrap:normal;white-space:nowrap}\n"
         "tr.good td:nth-of-type(1){color:#080}tr.bad td:nth-of-type(1){color:#b00;font-weight:600}\n"
         ".bar{width:60%}.bar div{background:#68a;height:.8em;min-width:2px}caption{text-align:left}\n"
         ".verdict{font-size:1.3rem}\n</style>\n</head>\n<body>\n";

@@ -3,7 +3,6 @@
 configuration that follows from gate.json, and a server on a Unix socket in place of the inference server."""
 
 import contextlib
-import fcntl
 import http.client
 import http.server
 import json
@@ -19,7 +18,7 @@ import tempfile
 import threading
 import time
 
-from stack import nginx
+from stack import nginx, served
 
 WELL_KNOWN = "/.well-known/sealboot/"
 
@@ -99,17 +98,14 @@ class Answer:
         return f"<{self.status} {self.headers} {self.body[:300]}>"
 
 
-def fixed(number: int) -> int:
-    """The same file under a descriptor that a shell can move."""
-    return fcntl.fcntl(number, fcntl.F_DUPFD, 100)
-
-
 class Gate:
     """with Gate(build, tcti, {"callers": ...}) as gate: gate.get(path)
 
-    Everything is in a directory of its own with a short name, since the names of Unix sockets are short."""
+    Everything is in a directory of its own with a short name, since the names of Unix sockets are short. It is what
+    stack/served.py starts, with what tests need beside that: an upstream that keeps what arrives, the journal, an
+    environment without the test's own, and parts that can be started and stopped one by one."""
     def __init__(self, build: pathlib.Path, tcti: str, config: dict, report: pathlib.Path | None = None):
-        self.program = build / "agent/gate/sealboot-gate"
+        self.build, self.program = build, build / "agent/gate/sealboot-gate"
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sealboot-gate-"))
         self.port = nginx.free_ports(1)[0]
         self.config = {
@@ -133,24 +129,15 @@ class Gate:
         return str(path)
 
     def listen(self, name: str, kind) -> socket.socket:
-        s = socket.socket(socket.AF_UNIX, kind)
-        s.bind(str(self.path(name)))
-        if kind == socket.SOCK_STREAM:
-            s.listen(1024)
-        self.sockets.append(s)
-        return s
+        self.sockets.append(served.listening(self.path(name), kind))
+        return self.sockets[-1]
 
     def start_gate(self) -> subprocess.Popen:
-        a, b = (fixed(s.fileno()) for s in self.sockets[:2])
         told = self.listen("notify", socket.SOCK_DGRAM) if not self.path("notify").exists() else self.sockets[2]
         kept = {k: v for k, v in os.environ.items() if k == "PATH" or k.endswith("SAN_OPTIONS")}
-        variables = {**kept, "NOTIFY_SOCKET": str(self.path("notify"))}
-        move = f"exec 3<&{a} 4<&{b} {a}<&- {b}<&-; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" \"$@\""
-        process = subprocess.Popen(
-            ["bash", "-c", move, self.program, "--directory", self.directory, self.path("gate.json")], pass_fds=(a, b),
-            stdin=subprocess.DEVNULL, stderr=open(self.path("gate.log"), "ab"), env=variables)
-        os.close(a)
-        os.close(b)
+        process = served.with_sockets(
+            self.sockets[:2], self.program, "--directory", self.directory, self.path("gate.json"),
+            environment={**kept, "NOTIFY_SOCKET": str(self.path("notify"))}, stderr=open(self.path("gate.log"), "ab"))
         told.settimeout(20)
         try:
             while b"READY=1" not in told.recv(4096):
@@ -161,20 +148,11 @@ class Gate:
         return process
 
     def nginx_configuration(self) -> str:
-        printed = subprocess.run(
-            [self.program, "--nginx-configuration", "--directory", self.directory,
-             self.path("gate.json")],
-            capture_output=True,
-            text=True,
-            check=True).stdout
-        return printed.replace("/run/sealboot-nginx",
-                               str(self.path("nginx"))).replace("/dev/log", str(self.path("journal")))
+        printed = served.nginx_configuration(self.build, self.directory, self.path("gate.json"))
+        return printed.replace("/dev/log", str(self.path("journal")))
 
     def start_nginx(self) -> subprocess.Popen:
-        self.path("nginx").mkdir(exist_ok=True)
-        user = "user root;\n" if os.geteuid() == 0 else ""
-        self.write("nginx.conf",
-                   user + self.nginx_configuration().replace("worker_processes auto", "worker_processes 1"))
+        self.write("nginx.conf", self.nginx_configuration().replace("worker_processes auto", "worker_processes 1"))
         process = subprocess.Popen(
             [nginx.program(), "-e", "stderr", "-c", self.path("nginx.conf")],
             stdin=subprocess.DEVNULL,

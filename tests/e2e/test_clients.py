@@ -129,6 +129,10 @@ def test_page_shows_what_was_verified(chromium, endpoint, instance, screenshots)
     for n in (2, 4, 7, 12, 15):
         assert f"PCR{n}" in text
     assert instance.digest.removeprefix("sha384:")[:16] in text.replace("\u200b", "").replace("\n", "")
+    lines = page.evaluate("[...document.querySelectorAll('.checks td:nth-of-type(1)')].map(td => {"
+                          "const r = document.createRange(); r.selectNodeContents(td); "
+                          "return r.getClientRects().length})")
+    assert lines and set(lines) == {1}, "a result is broken over two lines"
 
 
 def test_page_needs_nothing_from_elsewhere(chromium, endpoint):

@@ -220,7 +220,8 @@ def test_a_stop_answers_those_who_wait(stack, gate):
     stack.control.fault("latency", service="tpm", operation="NV_Write", seconds=2, count=None)
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(g.get, f"{ATTESTATION}?nonce={'00' * 8}") for _ in range(3)]
-        time.sleep(0.7)
+        wait_for(lambda: stack.control.tpm()["nv"])  # the TPM has the first, and the others wait for it
+        time.sleep(0.5)
         g.gate.terminate()
         assert g.gate.wait(20) == 0
         statuses = sorted(w.result().status for w in waiting)

@@ -94,12 +94,14 @@ def ended(process: subprocess.Popen):
             process.wait()
 
 
-def with_sockets(sockets, *arguments) -> subprocess.Popen:
+def with_sockets(sockets, *arguments, environment: dict | None = None, **more) -> subprocess.Popen:
     """A program that finds these as its descriptors from 3 on, as systemd hands them over."""
     high = [fcntl.fcntl(s.fileno(), fcntl.F_DUPFD_CLOEXEC, 20) for s in sockets]
-    moves = " ".join(f"{3 + i}<&{number}" for i, number in enumerate(high))
+    moves = " ".join(f"{3 + i}<&{number} {number}<&-" for i, number in enumerate(high))
     process = subprocess.Popen(["bash", "-c", f'LISTEN_PID=$$ exec "$@" {moves}', "bash", *arguments], pass_fds=high,
-                               stdin=subprocess.DEVNULL, env={**os.environ, "LISTEN_FDS": str(len(sockets))})
+                               stdin=subprocess.DEVNULL, **more,
+                               env={**(os.environ if environment is None else environment),
+                                    "LISTEN_FDS": str(len(sockets))})
     for number in high:
         os.close(number)
     return process
@@ -117,6 +119,14 @@ def program(build, directory: pathlib.Path, configuration: pathlib.Path):
         yield process
 
 
+def nginx_configuration(build, directory: pathlib.Path, configuration: pathlib.Path) -> str:
+    """What follows from this gate.json, with nginx's directories below this one."""
+    done = subprocess.run([build / "agent/gate/sealboot-gate", "--nginx-configuration", "--directory", directory,
+                           configuration], check=True, stdout=subprocess.PIPE, text=True)
+    user = "user root;\n" if os.geteuid() == 0 else ""
+    return user + done.stdout.replace("/run/sealboot-nginx", str(directory))
+
+
 def configure(build, stack, directory: pathlib.Path, upstream, port: int, more: dict) -> pathlib.Path:
     """Writes gate.json, and the nginx.conf that follows from it, with its directories below this one."""
     configuration = directory / "gate.json"
@@ -124,10 +134,7 @@ def configure(build, stack, directory: pathlib.Path, upstream, port: int, more: 
         "callers": {"anybody": True}, "paths": {"server": "llama-server"}, "upstream": f"unix:{upstream}",
         "port": port, "ipv6": False, "tcti": stack.variables["TPM2TOOLS_TCTI"],
         "limits": {"attestations_per_minute": 6000, "attestations_per_minute_and_address": 6000}, **more}))
-    done = subprocess.run([build / "agent/gate/sealboot-gate", "--nginx-configuration", "--directory", directory,
-                           configuration], check=True, stdout=subprocess.PIPE, text=True)
-    user = "user root;\n" if os.geteuid() == 0 else ""
-    (directory / "nginx.conf").write_text(user + done.stdout.replace("/run/sealboot-nginx", str(directory)))
+    (directory / "nginx.conf").write_text(nginx_configuration(build, directory, configuration))
     return configuration
 
 
