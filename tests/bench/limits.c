@@ -274,7 +274,7 @@ static int open_object(const struct unseal_options *o, struct unseal_model *mode
 
 static int open_local(struct unseal_options *o, const char *path, struct error *e) {
         struct unseal_model model = { .bucket = NULL };
-        struct message_header *header;
+        struct message_header *header = NULL;
         int r;
 
         r = read_header(path, &header, e);
@@ -285,7 +285,7 @@ static int fetch(struct unseal_options *o, const char *path, const char *endpoin
         const struct http_options options = { .ca_bundle = ca, .low_speed_seconds = 60 };
         struct service_access access = { .endpoint.url = endpoint, .region = "us-east-1" };
         struct unseal_model model = { .bucket = "bench" };
-        struct message_header *header;
+        struct message_header *header = NULL;
         int r;
 
         r = http_new(&options, &access.http, e);
