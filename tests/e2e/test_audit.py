@@ -27,7 +27,7 @@ def record(name="Decrypt", *, time="2026-11-30T02:59:30Z", key=KEY, arn=None, in
         "userIdentity": {"type": "AssumedRole", "principalId": f"AROAEXAMPLE:{arn.rpartition('/')[2]}", "arn": arn,
                          "accountId": arn.split(":")[4], "accessKeyId": "ASIAEXAMPLE"},
         "eventTime": time, "eventSource": "kms.amazonaws.com", "eventName": name, "awsRegion": "us-west-2",
-        "sourceIPAddress": "192.0.2.1", "userAgent": "sealboot-agent/0.1.0",
+        "sourceIPAddress": "192.0.2.1", "userAgent": "sealboot-agent/0.0.1",
         "requestParameters": {"encryptionAlgorithm": "SYMMETRIC_DEFAULT", "keyId": key,
                               "encryptionContext": {"model": "llama", "version": "3.1"}},
         "responseElements": None, "requestID": f"request-{number[0]}", "eventID": f"event-{number[0]}",
