@@ -24,7 +24,7 @@ let
       "What PCR15 is extended with: `model`, the model digest, or `sha384`, "
       + "the SHA-384 of a model that is a single file."
     );
-    key_store = key types.attrs "An owner's own service that releases the data key: see KEY STORES in sealboot-agent(8).";
+    key_store = key types.attrs "An owner's service that releases the data key: KEY STORES in sealboot-agent(8).";
     inputs = key (types.listOf types.attrs) ''
       Models of several owners, in the place of `keys`, `encryption_context`, `model_digests` and `model`: see SEVERAL
       INPUTS in sealboot-agent(8). The build checks each with the agent.
