@@ -149,53 +149,43 @@ struct cuda {
         int (*from_device)(void *, uint64_t, size_t);
 };
 
-struct symbol {
-        const char *name;
-        void *address; /* of the pointer that it fills */
-};
+/* Opens a library, which stays open. */
+static void *open_library(const char *name, struct finding *f) {
+        void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
 
-/* Opens a library and finds its symbols; it stays open. */
-static int open_library(const char *library, const struct symbol *symbols, size_t n, struct finding *f) {
-        void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-
-        if (!handle)
-                return fail(f, "%s", dlerror());
-        for (size_t i = 0; i < n; i++) {
-                void *found = dlsym(handle, symbols[i].name);
-
-                if (!found)
-                        return fail(f, "%s has no %s", library, symbols[i].name);
-                memcpy(symbols[i].address, &found, sizeof found);
-        }
-        return 0;
+        if (!library)
+                fail(f, "%s", dlerror());
+        return library;
 }
 
 static int check_libraries(const char *root, struct finding *f) {
-        struct nvml nvml = { 0 };
-        const struct symbol symbols[] = {
-                { "nvmlInit_v2", &nvml.init },
-                { "nvmlSystemGetDriverVersion", &nvml.driver_version },
-                { "nvmlDeviceGetHandleByIndex_v2", &nvml.device },
-                { "nvmlDeviceGetPersistenceMode", &nvml.persistence },
-        };
-        char library[96] = "", module[96];
+        void *library = open_library("libnvidia-ml.so.1", f), *device;
+        char version[96] = "", module[96];
+        struct nvml nvml;
         unsigned on = 0;
-        void *device;
         int r;
 
-        if (open_library("libnvidia-ml.so.1", symbols, ELEMENTS(symbols), f) < 0)
+        if (!library)
                 return -EIO;
+        nvml = (struct nvml) {
+                .init = dlsym(library, "nvmlInit_v2"),
+                .driver_version = dlsym(library, "nvmlSystemGetDriverVersion"),
+                .device = dlsym(library, "nvmlDeviceGetHandleByIndex_v2"),
+                .persistence = dlsym(library, "nvmlDeviceGetPersistenceMode"),
+        };
+        if (!nvml.init || !nvml.driver_version || !nvml.device || !nvml.persistence)
+                return fail(f, "libnvidia-ml.so.1 lacks a function");
         r = nvml.init();
         if (r != 0)
                 return fail(f, "nvmlInit: %d", r);
-        r = nvml.driver_version(library, sizeof library);
+        r = nvml.driver_version(version, sizeof version);
         if (r != 0)
                 return fail(f, "nvmlSystemGetDriverVersion: %d", r);
-        if (read_line(root, "/sys/module/nvidia/version", module, sizeof module) < 0 || !streq(library, module))
-                return fail(f, "the libraries are of driver %s, the module is not", library);
+        if (read_line(root, "/sys/module/nvidia/version", module, sizeof module) < 0 || !streq(version, module))
+                return fail(f, "the libraries are of driver %s, the module is not", version);
         if (nvml.device(0, &device) != 0 || nvml.persistence(device, &on) != 0 || on != 1)
                 return fail(f, "the first GPU is not in persistence mode: nvidia-persistenced does not hold it");
-        return pass(f, "driver %s, persistence mode", library);
+        return pass(f, "driver %s, persistence mode", version);
 }
 
 /* Writes a pattern into the GPU's memory and reads it back. */
@@ -228,22 +218,26 @@ static int compute(const struct cuda *cuda, int device, struct finding *f) {
 }
 
 static int check_cuda(const char *root _unused_, struct finding *f) {
-        struct cuda cuda = { 0 };
-        const struct symbol symbols[] = {
-                { "cuInit", &cuda.init },
-                { "cuDeviceGetCount", &cuda.count },
-                { "cuDevicePrimaryCtxRetain", &cuda.retain },
-                { "cuDevicePrimaryCtxRelease_v2", &cuda.release },
-                { "cuCtxSetCurrent", &cuda.set_current },
-                { "cuMemAlloc_v2", &cuda.allocate },
-                { "cuMemFree_v2", &cuda.free },
-                { "cuMemcpyHtoD_v2", &cuda.to_device },
-                { "cuMemcpyDtoH_v2", &cuda.from_device },
-        };
+        void *library = open_library("libcuda.so.1", f);
+        struct cuda cuda;
         int r, count = 0;
 
-        if (open_library("libcuda.so.1", symbols, ELEMENTS(symbols), f) < 0)
+        if (!library)
                 return -EIO;
+        cuda = (struct cuda) {
+                .init = dlsym(library, "cuInit"),
+                .count = dlsym(library, "cuDeviceGetCount"),
+                .retain = dlsym(library, "cuDevicePrimaryCtxRetain"),
+                .release = dlsym(library, "cuDevicePrimaryCtxRelease_v2"),
+                .set_current = dlsym(library, "cuCtxSetCurrent"),
+                .allocate = dlsym(library, "cuMemAlloc_v2"),
+                .free = dlsym(library, "cuMemFree_v2"),
+                .to_device = dlsym(library, "cuMemcpyHtoD_v2"),
+                .from_device = dlsym(library, "cuMemcpyDtoH_v2"),
+        };
+        if (!cuda.init || !cuda.count || !cuda.retain || !cuda.release || !cuda.set_current || !cuda.allocate ||
+            !cuda.free || !cuda.to_device || !cuda.from_device)
+                return fail(f, "libcuda.so.1 lacks a function");
         r = cuda.init(0);
         if (r == 802)
                 return fail(f, "cuInit: 802: nvidia-fabricmanager has not set up the NVSwitches");
