@@ -72,7 +72,8 @@ def proxied(pid: int, path: pathlib.Path):
         process = subprocess.Popen(
             ["nsenter", f"--net=/proc/{pid}/ns/net", "bash", "-c",
              f"LISTEN_PID=$$ exec {PROXY} 127.0.0.1:{PORT} 3<&{bound.fileno()}"],
-            pass_fds=[bound.fileno()], env={**os.environ, "LISTEN_FDS": "1"}, stdin=subprocess.DEVNULL)
+            pass_fds=[bound.fileno()], env={**os.environ, "LISTEN_FDS": "1"}, stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
     try:
         yield
     finally:
