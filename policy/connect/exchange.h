@@ -17,7 +17,7 @@ struct exchange;
 
 /* Called with the exchange's lock held. They must not call into the exchange. */
 struct exchange_hooks {
-        void (*suspend_client)(void *client); /* it waits; called in the client's thread */
+        void (*suspend_client)(void *client); /* it waits */
         void (*resume_client)(void *client);
         void (*wake_server)(struct exchange *x, void *server);
 };

@@ -111,7 +111,7 @@ void upstream_submit(struct upstream *u, struct exchange *x) {
 
 /* --- Clients that leave while nothing is sent to them: their sockets tell */
 
-/* The descriptor is the other thread's, which closes it after the client has left. So it is used under the lock alone,
+/* The descriptor is libmicrohttpd's, which closes it after the client has left. So it is used under the lock alone,
  * and while the client is there. */
 static bool lock_client(struct exchange *x) {
         pthread_mutex_lock(&x->lock);
