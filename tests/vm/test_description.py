@@ -143,7 +143,7 @@ def test_every_source_of_a_driver_is_pinned_by_its_hash():
     version = kernel.split("-", maxsplit=1)[0]
     assert sorted(names) == sorted(w.replace("RELEASE", kernel).replace("VERSION", version) for w in wanted)
     known = [line.split() for line in (KIWI / "gpu/debian.modules").read_text().splitlines() if line[0] != "#"]
-    assert [entry[1:] for entry in known] == [["nvidia.ko", kernel], ["nvidia-uvm.ko", kernel]]
+    assert [entry[1:] for entry in known] == [[f"{name}.ko", kernel] for name in ("nvidia", "nvidia-uvm", "neuron")]
     lines = [line.split() for line in (KIWI / "gpu/al2023.lock").read_text().splitlines() if line[0] != "#"]
     (base, *archives) = lines
     assert base[0] == "base" and base[1].startswith("https://developer.download.nvidia.com/")
