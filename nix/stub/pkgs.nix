@@ -9,7 +9,8 @@ let
     args = [ "-c" text ];
   });
   names = [
-    "meson" "ninja" "pkg-config" "curl" "json_c" "libmicrohttpd" "openssl" "tpm2-tss" "zlib" "intel-ipsec-mb" "sbsigntool"
+    "meson" "ninja" "pkg-config" "curl" "json_c" "libmicrohttpd" "openssl" "tpm2-tss" "zlib" "intel-ipsec-mb"
+    "sbsigntool"
     "mtools" "util-linux" "bash" "coreutils" "cpio" "zstd" "python3" "nginx" "awscli2" "coldsnap"
     "kmod" "nvidia" "nvidia-open" "nvidia-firmware" "nvidia-persistenced" "nvidia-fabricmanager"
   ];

@@ -324,7 +324,8 @@ static void test_store(void **state) {
                 enum failure failure;
                 const char *words;
         } table[] = {
-                { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\"}" }, 0, NULL },
+                { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\"}" },
+                  0, NULL },
                 { ERROR("AccessDeniedException"), FAILURE_KMS_DENIED, "HTTP 400 AccessDeniedException: words" },
                 { ERROR("InvalidCiphertextException"), FAILURE_KMS_CIPHERTEXT, "InvalidCiphertextException" },
                 { ERROR("ExpiredTokenException"), FAILURE_KMS_ANSWER, "ExpiredTokenException" },
@@ -338,7 +339,8 @@ static void test_store(void **state) {
                 { { .status = "200 OK", .body = "{\"CiphertextForRecipient\":\"MIAG\"}" }, FAILURE_KMS_ANSWER,
                   "names no KeyId" },
                 { { .status = "200 OK", .body = "[]" }, FAILURE_KMS_ANSWER, "names no KeyId" },
-                { { .status = "302 Found", .headers = "Location: http://127.0.0.1/\r\n" }, FAILURE_KMS_ANSWER, "HTTP 302" },
+                { { .status = "302 Found", .headers = "Location: http://127.0.0.1/\r\n" },
+                  FAILURE_KMS_ANSWER, "HTTP 302" },
         };
         /* clang-format on */
 
