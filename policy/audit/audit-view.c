@@ -70,23 +70,36 @@ static bool same_group(const struct judged *a, const struct judged *b) {
                streq(a->call->model, b->call->model) && streq(a->call->version, b->call->version);
 }
 
-static void print_group(FILE *f, const struct judgement *j, size_t first) {
+static int compare_names(const void *a, const void *b) {
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* Sorts the names. */
+static size_t count_different(const char **names, size_t n) {
+        size_t different = 0;
+
+        if (n > 0)
+                qsort(names, n, sizeof *names, compare_names);
+        for (size_t i = 0; i < n; i++)
+                different += i == 0 || !streq(names[i], names[i - 1]);
+        return different;
+}
+
+/* `names` has room for one of each call. */
+static void print_group(FILE *f, const struct judgement *j, size_t first, const char **names) {
         const struct judged *of = &j->calls[first];
         const char *last = of->call->time;
-        size_t calls = 0, instances = 0;
+        size_t calls = 0, named = 0, instances;
 
         for (size_t i = first; i < j->n; i++) {
-                bool seen = !j->calls[i].call->instance[0];
-
                 if (!same_group(of, &j->calls[i]))
                         continue;
-                for (size_t k = first; k < i && !seen; k++)
-                        seen = same_group(of, &j->calls[k]) &&
-                               streq(j->calls[k].call->instance, j->calls[i].call->instance);
+                if (j->calls[i].call->instance[0])
+                        names[named++] = j->calls[i].call->instance;
                 calls++;
-                instances += !seen;
                 last = j->calls[i].call->time;
         }
+        instances = count_different(names, named);
         fprintf(f, "  %6zu %s", calls, of->call->operation);
         if (instances > 0)
                 fprintf(f, " by %zu instance%s", instances, instances == 1 ? "" : "s");
@@ -98,16 +111,17 @@ static void print_group(FILE *f, const struct judgement *j, size_t first) {
 
 static void print_groups(FILE *f, const struct judgement *j) {
         size_t good = j->n_alarms + j->n_notices;
+        _cleanup_free_ const char **names = calloc(j->n + 1, sizeof *names);
 
         if (good < j->n)
                 fputs("\nas it should be\n", f);
-        for (size_t i = good; i < j->n; i++) {
+        for (size_t i = good; names && i < j->n; i++) {
                 bool seen = false;
 
                 for (size_t k = good; k < i && !seen; k++)
                         seen = same_group(&j->calls[k], &j->calls[i]);
                 if (!seen)
-                        print_group(f, j, i);
+                        print_group(f, j, i, names);
         }
 }
 

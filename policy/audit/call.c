@@ -99,44 +99,68 @@ static const char *key_id(const char *arn) {
         return id ? id + strlen(":key/") : NULL;
 }
 
+static bool is_key_arn(const char *text) {
+        return strncmp(text, "arn:", 4) == 0 && strstr(text, ":kms:") && key_id(text);
+}
+
+static bool is_same_key(const char *a, const char *b) {
+        const char *id = key_id(a);
+
+        return streq(a, b) || (id && strncmp(id, "mrk-", 4) == 0 && key_id(b) && streq(id, key_id(b)));
+}
+
+/* The ARN of the next key in "resources", from *i on; NULL: there is none. take_key() has looked at their types. */
+static const char *next_resource(const struct call *c, size_t *i) {
+        while (c->resources && *i < json_object_array_length(c->resources)) {
+                json_object *arn = NULL;
+
+                if (json_object_object_get_ex(json_object_array_get_idx(c->resources, (*i)++), "ARN", &arn) && arn &&
+                    is_key_arn(json_text(arn)))
+                        return json_text(arn);
+        }
+        return NULL;
+}
+
+/* Where a request names its key by ARN, KMS uses that key or none. Otherwise "resources" counts, which has both keys of
+ * a "ReEncrypt". An alias, in either form, may be of every key. */
 bool call_is_of_key(const struct call *c, const char *key_arn) {
-        const char *its = key_id(c->key), *id = key_id(key_arn);
+        const char *arn, *id = key_id(key_arn);
+        bool other = false;
 
         if (c->class == CALL_RANDOM)
                 return false;
-        if (strncmp(c->key, "arn:", 4) != 0) /* an id, an alias, or nothing */
-                return !c->key[0] || strncmp(c->key, "alias/", 6) == 0 || (id && streq(c->key, id));
-        if (streq(c->key, key_arn))
-                return true;
-        return its && id && strncmp(id, "mrk-", 4) == 0 && streq(its, id);
+        if (is_key_arn(c->asked))
+                return is_same_key(c->asked, key_arn);
+        for (size_t i = 0; (arn = next_resource(c, &i)); other = true)
+                if (is_same_key(arn, key_arn))
+                        return true;
+        if (other)
+                return false;
+        return !c->asked[0] || strncmp(c->asked, "arn:", 4) == 0 || strncmp(c->asked, "alias/", 6) == 0 ||
+               (id && streq(c->asked, id));
 }
 
 /* "resources" has the key's ARN also where the request named it by alias or not at all. */
 static int take_key(json_object *record, json_object *parameters, struct call *c, struct error *e) {
-        json_object *resources;
         const char *arn;
+        size_t first = 0;
         int r;
 
-        r = get_text(parameters, c->class == CALL_RELEASE && streq(c->operation, "ReEncrypt") ? "sourceKeyId" : "keyId",
-                     &c->key, e);
+        r = get_text(parameters, streq(c->operation, "ReEncrypt") ? "sourceKeyId" : "keyId", &c->asked, e);
         if (r < 0)
                 return r;
-        r = get(record, "resources", json_type_array, &resources, e);
-        if (r < 0 || strncmp(c->key, "arn:", 4) == 0)
-                return r;
-        for (size_t i = 0; resources && i < json_object_array_length(resources); i++) {
-                json_object *resource = json_object_array_get_idx(resources, i);
+        r = get(record, "resources", json_type_array, &c->resources, e);
+        for (size_t i = 0; r == 0 && c->resources && i < json_object_array_length(c->resources); i++) {
+                json_object *resource = json_object_array_get_idx(c->resources, i);
 
                 if (!json_object_is_type(resource, json_type_object))
                         return BAD(e, "an entry of its \"resources\" is not an object");
                 r = get_text(resource, "ARN", &arn, e);
-                if (r < 0)
-                        return r;
-                if (strstr(arn, ":kms:") && key_id(arn)) {
-                        c->key = arn;
-                        return 0;
-                }
         }
+        if (r < 0)
+                return r;
+        arn = is_key_arn(c->asked) ? NULL : next_resource(c, &first);
+        c->key = arn ?: c->asked;
         return 0;
 }
 

@@ -23,6 +23,8 @@ struct call {
         const char *caller, *account;    /* account: the caller's */
         const char *address, *agent;     /* of the caller */
         const char *key;                 /* an ARN where the record has one */
+        const char *asked;               /* how the request names it */
+        json_object *resources;          /* the keys that it used; NULL: not known */
         const char *model, *version;     /* of the encryption context */
         json_object *context;            /* NULL: none */
         const char *error, *error_words; /* "AccessDenied"; "": the request was granted */

@@ -15,7 +15,8 @@ static const struct finding findings[] = {
                              "the document is of another instance than the credentials" },
         [DENIED]         = { "denied",         LEVEL_NOTICE, "KMS refused" },
         [CHANGED]        = { "key-changed",    LEVEL_NOTICE,
-                             "compare the key's policy with the one that you wrote (sealboot policy diff)" },
+                             "compare the key's policy with the one that you wrote (sealboot policy diff), and look at "
+                             "its grants (aws kms list-grants)" },
         [OPENED]         = { "opened",         LEVEL_NOTICE,
                              "an --opener was given key material without a document" },
         [SEALED]         = { "sealed",         LEVEL_GOOD,   "a --sealer made a data key" },
@@ -46,9 +47,22 @@ static bool is_session_of(const char *caller, const char *role) {
         return assumed[n] == '/' && strlen(name) == n && strncmp(assumed, name, n) == 0;
 }
 
-static bool is_one_of(const char *caller, const char *const *list, size_t n) {
+/* The account of an ARN is its fifth part. A record that names two accounts was not written by CloudTrail. */
+static bool is_in_account(const char *arn, const char *account) {
+        size_t n = strlen(account);
+
+        for (unsigned part = 0; part < 4 && arn; part++) {
+                arn = strchr(arn, ':');
+                arn = arn ? arn + 1 : NULL;
+        }
+        return arn && strncmp(arn, account, n) == 0 && arn[n] == ':';
+}
+
+static bool is_one_of(const struct call *c, const char *const *list, size_t n) {
+        if (c->account[0] && !is_in_account(c->caller, c->account))
+                return false;
         for (size_t i = 0; i < n; i++)
-                if (streq(caller, list[i]) || is_session_of(caller, list[i]))
+                if (streq(c->caller, list[i]) || is_session_of(c->caller, list[i]))
                         return true;
         return false;
 }
@@ -108,9 +122,9 @@ static const struct finding *judge(const struct call *c, const struct accepted_u
                 return &findings[DENIED];
         if (c->class == CALL_CHANGE)
                 return &findings[CHANGED];
-        if (!c->attested && is_one_of(c->caller, uses->openers, uses->n_openers))
+        if (!c->attested && is_one_of(c, uses->openers, uses->n_openers))
                 return &findings[c->class == CALL_GENERATE ? SEALED : OPENED];
-        if (!c->attested && c->class == CALL_GENERATE && is_one_of(c->caller, uses->sealers, uses->n_sealers))
+        if (!c->attested && c->class == CALL_GENERATE && is_one_of(c, uses->sealers, uses->n_sealers))
                 return &findings[SEALED];
         if (!c->attested)
                 return &findings[UNATTESTED];

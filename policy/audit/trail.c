@@ -25,16 +25,21 @@ static int add_bad(struct trail *t, const char *origin, size_t number, const cha
         return 0;
 }
 
-/* `document` stays until the trail is freed. */
-static int keep(struct trail *t, json_object *document, struct error *e) {
-        json_object **larger = reallocarray(t->documents, t->n_documents + 1, sizeof *larger);
+/* `record` stays until the trail is freed, and the rest of its file does not: a year of an account's trail has few
+ * calls of interest. */
+static int keep(struct trail *t, const struct call *call, json_object *record, struct error *e) {
+        json_object **records = reallocarray(t->records, t->n_kept + 1, sizeof *records);
+        struct call *calls;
 
-        if (!larger) {
-                json_object_put(document);
+        if (!records)
                 return fail_oom(e);
-        }
-        t->documents = larger;
-        t->documents[t->n_documents++] = document;
+        t->records = records;
+        calls = reallocarray(t->calls, t->n + 1, sizeof *calls);
+        if (!calls)
+                return fail_oom(e);
+        t->calls = calls;
+        t->calls[t->n++] = *call;
+        t->records[t->n_kept++] = json_object_get(record);
         return 0;
 }
 
@@ -56,19 +61,13 @@ static int add_record(struct position *p, json_object *record, struct error *e) 
         r = call_parse(record, &call, &why);
         if (r < 0)
                 return add_bad(t, p->origin, p->number, why.reason, e);
-        if (r == 0)
-                return 0;
-        struct call *larger = reallocarray(t->calls, t->n + 1, sizeof *larger);
-        if (!larger)
-                return fail_oom(e);
-        t->calls = larger;
-        t->calls[t->n++] = call;
-        return 0;
+        return r == 0 ? 0 : keep(t, &call, record, e);
 }
 
 /* A record that is the text of a member. */
 static int add_text_record(struct position *p, json_object *holder, const char *key, struct error *e) {
-        json_object *text = NULL, *record = NULL;
+        _cleanup_json_ json_object *record = NULL;
+        json_object *text = NULL;
         struct error why = {};
         int r;
 
@@ -82,8 +81,7 @@ static int add_text_record(struct position *p, json_object *holder, const char *
                 p->trail->n_records++;
                 return add_bad(p->trail, p->origin, ++p->number, why.reason, e);
         }
-        r = keep(p->trail, record, e);
-        return r < 0 ? r : add_record(p, record, e);
+        return add_record(p, record, e);
 }
 
 static int add_list(struct position *p, json_object *list, const char *text_key, struct error *e) {
@@ -143,13 +141,11 @@ static int parse_lines(struct position *p, const char *text, size_t n, struct er
 
         while (r == 0 && text < end) {
                 size_t length = strcspn(text, "\n");
-                json_object *o = NULL;
+                _cleanup_json_ json_object *o = NULL;
 
                 length = MIN_OF(length, (size_t) (end - text));
                 if (strspn(text, " \t\r") < length) {
                         r = json_parse(text, length, FAILURE_USAGE, p->origin, &o, e);
-                        if (r == 0)
-                                r = keep(p->trail, o, e);
                         if (r == 0)
                                 r = add_document(p, o, e);
                 }
@@ -161,16 +157,13 @@ static int parse_lines(struct position *p, const char *text, size_t n, struct er
 int trail_parse(struct trail *t, const char *text, size_t n, const char *origin, struct error *e) {
         struct position p = { .trail = t, .origin = origin };
         const char *second = memchr(text, '\n', n);
-        json_object *o = NULL;
+        _cleanup_json_ json_object *o = NULL;
         int r;
 
         /* One object a line: the first line is complete, and another begins. */
         if (text[0] == '{' && second && second > text && (second[-1] == '}' || second[-1] == '\r') && second[1] == '{')
                 return parse_lines(&p, text, n, e);
         r = json_parse(text, n, FAILURE_USAGE, origin, &o, e);
-        if (r < 0)
-                return r;
-        r = keep(t, o, e);
         return r < 0 ? r : add_document(&p, o, e);
 }
 
@@ -188,16 +181,43 @@ int trail_read(struct trail *t, const char *path, struct error *e) {
         return r < 0 ? r : trail_parse(t, (char *) plain, plain_n, path, e);
 }
 
-/* The same event, or the two records of a call between accounts: then the one that names the caller comes first. */
 static const char *id_of(const struct call *c) {
         return c->shared_id[0] ? c->shared_id : c->event_id;
 }
 
+/* What the judgement goes by. */
+static int compare_statements(const struct call *x, const struct call *y) {
+        int r;
+
+        r = strcmp(x->operation, y->operation);
+        r = r ?: strcmp(x->key, y->key);
+        r = r ?: strcmp(x->account, y->account);
+        r = r ?: strcmp(x->error, y->error);
+        r = r ?: strcmp(x->module_id, y->module_id);
+        r = r ?: (int) x->attested - (int) y->attested;
+        r = r ?: (int) x->enclave - (int) y->enclave;
+        r = r ?: memcmp(&x->present, &y->present, sizeof x->present);
+        return r ?: memcmp(x->pcr, y->pcr, sizeof x->pcr);
+}
+
+static bool names_caller(const struct call *c) {
+        return strncmp(c->caller, "arn:", 4) == 0;
+}
+
+/* Of the two records of a call between accounts, the one that names the caller comes first. */
 static int compare_ids(const void *a, const void *b) {
         const struct call *x = a, *y = b;
         int r = strcmp(id_of(x), id_of(y));
 
-        return r ? r : (int) (strncmp(x->caller, "arn:", 4) != 0) - (int) (strncmp(y->caller, "arn:", 4) != 0);
+        r = r ?: compare_statements(x, y);
+        r = r ?: (int) names_caller(y) - (int) names_caller(x);
+        return r ?: strcmp(x->caller, y->caller);
+}
+
+/* A file that the operator of an instance has written must not speak for the owner's: what differs stays. */
+static bool says_no_more(const struct call *c, const struct call *before) {
+        return id_of(c)[0] && streq(id_of(c), id_of(before)) && compare_statements(c, before) == 0 &&
+               (!names_caller(c) || streq(c->caller, before->caller));
 }
 
 static int compare_times(const void *a, const void *b) {
@@ -214,8 +234,7 @@ void trail_sort(struct trail *t) {
                 return;
         qsort(t->calls, t->n, sizeof *t->calls, compare_ids);
         for (size_t i = 0; i < t->n; i++) {
-                if (kept > 0 && id_of(&t->calls[i])[0] && streq(id_of(&t->calls[i]), id_of(&t->calls[kept - 1])) &&
-                    streq(t->calls[i].operation, t->calls[kept - 1].operation))
+                if (kept > 0 && says_no_more(&t->calls[i], &t->calls[kept - 1]))
                         continue;
                 t->calls[kept++] = t->calls[i];
         }
@@ -225,13 +244,13 @@ void trail_sort(struct trail *t) {
 }
 
 void trail_done(struct trail *t) {
-        for (size_t i = 0; i < t->n_documents; i++)
-                json_object_put(t->documents[i]);
+        for (size_t i = 0; i < t->n_kept; i++)
+                json_object_put(t->records[i]);
         for (size_t i = 0; i < t->n_bad; i++) {
                 free(t->bad[i].origin);
                 free(t->bad[i].reason);
         }
-        free(t->documents);
+        free(t->records);
         free(t->bad);
         free(t->calls);
         *t = (struct trail) {};

@@ -23,14 +23,15 @@ struct trail {
         struct bad_call *bad;
         size_t n_bad;
         size_t n_records, n_twice;
-        json_object **documents; /* which the calls borrow from */
-        size_t n_documents;
+        json_object **records; /* which the calls borrow from */
+        size_t n_kept;
 };
 
 /* FAILURE_IO when the file cannot be read; FAILURE_USAGE when it is none of these shapes. A bad record is no error. */
 int trail_read(struct trail *t, const char *path, struct error *e);
 int trail_parse(struct trail *t, const char *text, size_t n, const char *origin, struct error *e);
-/* After the last file: sorts, and drops what is there twice: a call between accounts is in the trails of both. */
+/* After the last file: sorts, and drops what is there twice: a call between accounts is in the trails of both. Records
+ * of one call that contradict each other all stay. */
 void trail_sort(struct trail *t);
 void trail_done(struct trail *t);
 #define _cleanup_trail_ _cleanup_(trail_done)

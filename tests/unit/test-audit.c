@@ -92,27 +92,49 @@ static void test_a_call(void **state _unused_) {
         assert_string_equal(c.instance, "i-1");
 }
 
+#define OTHER "arn:aws:kms:us-west-2:111122223333:key/ffffabcd-12ab-34cd-56ef-1234567890ab"
+#define MRK(region) "arn:aws:kms:" region ":111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
+#define ASKED(name, key) CALL(name, "'requestParameters': {'keyId': '" key "'}")
+#define USED(name, parameter, arns) CALL(name, "'requestParameters': {" parameter "}, 'resources': [" arns "]")
+#define ARN(arn) "{'ARN': '" arn "', 'type': 'AWS::KMS::Key'}"
+
+/* How a request names its key must not hide it: every spelling that KMS takes, and what only "resources" tells. */
 static void test_keys(void **state _unused_) {
-        static const char *const mrk = "arn:aws:kms:us-west-2:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab";
         static const struct {
-                const char *has;
+                const char *record, *key;
                 bool is;
         } table[] = {
-                { KEY, true },
-                { "1234abcd-12ab-34cd-56ef-1234567890ab", true },
-                { "", true },
-                { "alias/llama", true },
-                { "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", false },
-                { "ffffabcd-12ab-34cd-56ef-1234567890ab", false },
+                { ASKED("Decrypt", KEY), KEY, true },
+                { ASKED("Decrypt", "1234abcd-12ab-34cd-56ef-1234567890ab"), KEY, true },
+                { ASKED("Decrypt", ""), KEY, true },
+                { ASKED("Decrypt", "alias/llama"), KEY, true },
+                { ASKED("Decrypt", "arn:aws:kms:us-west-2:111122223333:alias/llama"), KEY, true },
+                { ASKED("Decrypt", OTHER), KEY, false },
+                { ASKED("Decrypt", "ffffabcd-12ab-34cd-56ef-1234567890ab"), KEY, false },
+                { ASKED("Decrypt", "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"), KEY,
+                  false },
+                { ASKED("Decrypt", MRK("eu-west-1")), MRK("us-west-2"), true },
+                { USED("Decrypt", "", ARN(KEY)), KEY, true },
+                { USED("Decrypt", "", ARN(OTHER)), KEY, false },
+                { USED("Decrypt", "'keyId': 'arn:aws:kms:us-west-2:111122223333:alias/llama'", ARN(KEY)), KEY, true },
+                { USED("Decrypt", "'keyId': 'arn:aws:kms:us-west-2:111122223333:alias/llama'", ARN(OTHER)), KEY,
+                  false },
+                { USED("Decrypt", "'keyId': 'alias/llama'", ARN("arn:aws:s3:::a/key/b") ", " ARN(KEY)), KEY, true },
+                { USED("ReEncrypt", "", ARN(OTHER) ", " ARN(KEY)), KEY, true },
+                { USED("ReEncrypt", "'destinationKeyId': '" OTHER "'", ARN(KEY) ", " ARN(OTHER)), KEY, true },
+                { USED("ReEncrypt", "'sourceKeyId': '" OTHER "'", ARN(KEY) ", " ARN(OTHER)), KEY, false },
+                { USED("CreateGrant", "'keyId': 'alias/llama'", ARN(MRK("eu-west-1"))), MRK("us-west-2"), true },
         };
-        struct call c = { .class = CALL_RELEASE };
 
         for (size_t i = 0; i < ELEMENTS(table); i++) {
-                c.key = table[i].has;
-                assert_int_equal(call_is_of_key(&c, KEY), table[i].is);
+                _cleanup_json_ json_object *o = object(table[i].record);
+                struct error e = {};
+                struct call c;
+
+                assert_int_equal(call_parse(o, &c, &e), 1);
+                if (call_is_of_key(&c, table[i].key) != table[i].is)
+                        fail_msg("%s", table[i].record);
         }
-        c.key = "arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab";
-        assert_true(call_is_of_key(&c, mrk));
 }
 
 /* ---- shapes */
@@ -213,6 +235,8 @@ static void test_judgement(void **state _unused_) {
                 { CALL("Decrypt", BY("arn:aws:sts::111122223333:assumed-role/release2/me")), "unattested" },
                 { CALL("Decrypt", "'userIdentity': null"), "unattested" },
                 { CALL("Decrypt", BY(SESSION) ", 'additionalEventData': {'recipient': null}"), "opened" },
+                { CALL("Decrypt", "'userIdentity': {'arn': '" SESSION "', 'accountId': '999922223333'}"),
+                  "unattested" },
                 { CALL("ReEncrypt", BY(SESSION)), "opened" },
                 { CALL("DeriveSharedSecret", "'x': 1"), "unattested" },
                 { CALL("GenerateDataKey", BY("arn:aws:iam::111122223333:user/Sealer")), "sealed" },
@@ -255,7 +279,8 @@ static void test_judgement(void **state _unused_) {
 /* In two files, and in the trails of two accounts: the record that names the caller stays. */
 static void test_twice(void **state _unused_) {
         static const char *const records[] = {
-                CALL("Decrypt", "'eventID': '1', 'sharedEventID': 's', 'userIdentity': {'principalId': 'AROA:x'}"),
+                CALL("Decrypt", "'eventID': '1', 'sharedEventID': 's', 'userIdentity': {'principalId': 'AROA:x', "
+                                "'accountId': '111122223333'}"),
                 CALL("Decrypt", "'eventID': '2', 'sharedEventID': 's', " BY(SESSION)),
                 CALL("Decrypt", "'eventID': '3'"),
                 CALL("Decrypt", "'eventID': '3'"),
@@ -276,6 +301,45 @@ static void test_twice(void **state _unused_) {
         for (size_t i = 0; i < t.n; i++)
                 found |= streq(t.calls[i].caller, SESSION);
         assert_true(found);
+}
+
+/* A second file, of the operator's, that denies what the owner's trail says of the same call. */
+static void test_contradiction(void **state _unused_) {
+#define OF_OWNER "'eventID': '1', 'sharedEventID': 's', 'userIdentity': {'principalId': 'AROA:x', 'accountId': '9'}"
+        static const char owners[] = CALL("Decrypt", OF_OWNER);
+        static const char *const others[] = {
+                CALL("Decrypt", OF_OWNER ", 'errorCode': 'AccessDenied'"),
+                CALL("Decrypt", OF_OWNER ", 'requestParameters': {'keyId': '" OTHER "'}"),
+                CALL("Decrypt", OF_OWNER ", " WITH(MODULE ", " PCR(4, FOUR))),
+                CALL("Decrypt", "'eventID': '2', 'sharedEventID': 's', " BY(SESSION)),
+                CALL("Decrypt",
+                     "'eventID': '2', 'sharedEventID': 's', 'userIdentity': {'arn': '" SESSION "', 'accountId': '9'}"),
+                CALL("GenerateRandom", OF_OWNER ", " WITH(MODULE)),
+        };
+        struct reference image = { .source = (char *) "image.json", .present = 1u << 4 };
+        const char *openers[] = { ROLE }, *keys[] = { KEY };
+        const struct accepted_uses uses = { .images = &(const struct references) { &image, 1 },
+                                            .keys = keys,
+                                            .n_keys = 1,
+                                            .openers = openers,
+                                            .n_openers = 1 };
+
+        memset(image.pcr[4], 0x44, SHA384_SIZE);
+        for (size_t i = 0; i < 2 * ELEMENTS(others); i++) {
+                _cleanup_free_ char *mine = quoted(owners), *other = quoted(others[i / 2]);
+                const char *const order[] = { i % 2 ? mine : other, i % 2 ? other : mine };
+                _cleanup_judgement_ struct judgement j = {};
+                _cleanup_trail_ struct trail t = {};
+                struct error e = {};
+
+                for (size_t k = 0; k < 2; k++)
+                        assert_ok(trail_parse(&t, order[k], strlen(order[k]), "t.json", &e), &e);
+                trail_sort(&t);
+                assert_ok(judge_trail(&t, &uses, &j, &e), &e);
+                if (j.n_alarms == 0 || !streq(j.calls[0].finding->name, "unattested"))
+                        fail_msg("%s hides the release", other);
+        }
+#undef OF_OWNER
 }
 
 static void test_findings_are_documented(void **state _unused_) {
@@ -308,6 +372,7 @@ int main(void) {
                 cmocka_unit_test(test_no_trail),
                 cmocka_unit_test(test_judgement),
                 cmocka_unit_test(test_twice),
+                cmocka_unit_test(test_contradiction),
                 cmocka_unit_test(test_findings_are_documented),
         };
 
