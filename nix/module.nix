@@ -45,7 +45,8 @@ let
     ca_bundle = key types.path "Certificates to trust for KMS, S3 and Auto Scaling instead of the system's.";
     tcti = key types.str "The TPM, as in tpm2-tools; by default the machine's.";
     model_directory = key file "The memory file system of the model.";
-    report_to = key types.str "A prefix in S3, `s3://bucket/reports/`, where the agent stores a copy of each boot's report.";
+    report_to = key types.str
+      "A prefix in S3, `s3://bucket/reports/`, where the agent stores a copy of each boot's report.";
     measurement_log = key file "The measurement log that the agent appends its event to.";
     report = key file "Where the boot report is written.";
     lifecycle_hook = key
