@@ -521,6 +521,7 @@ WHOLE = {
     "model_directory": "/run/sealboot/model",
     "measurement_log": "/run/log/m",
     "report": "/run/r",
+    "report_to": "s3://bucket/reports/",
     "workers": 4,
     "connections": 9,
     "lifecycle_hook": {"group": "g", "name": "n"},
