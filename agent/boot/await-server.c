@@ -3,7 +3,10 @@
 /* The wait for the inference server, after the model is published: an instance that cannot answer yet should get no
  * requests. The agent has no key any more when it waits. */
 
+#include <systemd/sd-journal.h>
+
 #include "basic/clock.h"
+#include "basic/utf8.h"
 #include "boot/boot.h"
 
 enum {
@@ -13,6 +16,7 @@ enum {
         QUICK_MS = 20,        /* between two questions, ... */
         QUICK_FOR_MS = 2000,  /* ... for this long; a server of a small model needs no longer */
         SLOW_MS = 250,
+        WORDS_MAX = 200,
 };
 
 /* The state of the wait. */
@@ -21,6 +25,9 @@ struct wait {
         const struct readiness *ready;
         CURL *easy;
         int64_t began_ns, deadline_ns;
+        /* How the server explains its last answer. It reads the weights, and what it says must not leave the instance
+         * by way of the console or the report: only the journal has it. */
+        char words[WORDS_MAX + 1];
 };
 
 static int64_t left_ms(const struct wait *w) {
@@ -28,15 +35,15 @@ static int64_t left_ms(const struct wait *w) {
 }
 
 /* One request. *ret_status: that of the answer. A negative errno with e filled: there was no whole answer. */
-static int ask(const struct wait *w, const char *path, const char *body, int64_t timeout_ms, long *ret_status,
+static int ask(struct wait *w, const char *path, const char *body, int64_t timeout_ms, long *ret_status,
                struct error *e) {
         const struct pair header = { "Content-Type", "application/json" };
         _cleanup_http_call_ struct http_call *call = NULL;
         _cleanup_free_ char *url = NULL;
-        char *text;
         size_t n;
         int r;
 
+        w->words[0] = '\0';
         if (asprintf(&url, "http://localhost%s", path) < 0)
                 return fail_oom(e);
         r = http_prepare(w->b->services.http, w->easy,
@@ -63,10 +70,11 @@ static int ask(const struct wait *w, const char *path, const char *body, int64_t
         if (http_judge(call, curl_easy_perform(w->easy), e) != HTTP_OK)
                 return -EIO;
         *ret_status = http_call_status(call);
-        text = http_call_text(call, &n);
-        if (*ret_status != 200)
-                fail(e, FAILURE_SERVER, -EAGAIN, w->ready->socket, "%s answered HTTP %ld: %.200s", path, *ret_status,
-                     text);
+        if (*ret_status == 200)
+                return 0;
+        fail(e, FAILURE_SERVER, -EAGAIN, w->ready->socket, "%s answered HTTP %ld", path, *ret_status);
+        snprintf(w->words, sizeof w->words, "%s", http_call_text(call, &n));
+        utf8_make_printable(w->words);
         return 0;
 }
 
@@ -82,7 +90,7 @@ static bool pause_before_next(const struct wait *w, const struct error *why) {
         if (left_ms(w) == 0)
                 return false;
         if (waited >= QUICK_FOR_MS)
-                boot_status("Waiting for the inference server: %s", why->reason);
+                boot_status("Waiting for the inference server: %s%s%s", why->reason, w->words[0] ? ": " : "", w->words);
         clock_sleep_ms(waited < QUICK_FOR_MS ? QUICK_MS : SLOW_MS);
         return true;
 }
@@ -92,7 +100,7 @@ static int fail_late(const struct wait *w, const struct error *last, struct erro
                     w->ready->seconds, last->reason);
 }
 
-static int await_health(const struct wait *w, struct error *e) {
+static int await_health(struct wait *w, struct error *e) {
         struct error last = {};
         long status = 0;
 
@@ -104,7 +112,7 @@ static int await_health(const struct wait *w, struct error *e) {
         return fail_late(w, &last, e);
 }
 
-static int warm_up(const struct wait *w, struct error *e) {
+static int warm_up(struct wait *w, struct error *e) {
         struct error last = {};
         long status = 0;
 
@@ -150,6 +158,8 @@ int boot_await_server(struct boot *b, struct error *e) {
         atomic_store(&b->awaiting_server, true);
         r = w.easy ? await(&w, e) : fail_oom(e);
         atomic_store(&b->awaiting_server, false);
+        if (r < 0 && w.words[0])
+                sd_journal_print(LOG_NOTICE, "the inference server said: %s", w.words);
         curl_easy_cleanup(w.easy);
         /* The weights are in the memory of an accelerator now. */
         if (r == 0 && b->config->keep == KEEP_UNTIL_READY)
