@@ -172,7 +172,8 @@ static int run(struct boot *b, struct error *e) {
 int main(int argc, char *argv[]) {
         /* Static, since the thread that waits for SIGTERM outlives this function. */
         static struct boot b = { .critical = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
-                                 .services.identifying = PTHREAD_MUTEX_INITIALIZER };
+                                 .services.identifying = PTHREAD_MUTEX_INITIALIZER,
+                                 .keeper.lock = PTHREAD_MUTEX_INITIALIZER };
         static const char *const environment[] = { "NOTIFY_SOCKET", NULL };
         struct arguments a = { 0 };
         struct error e = { 0 };

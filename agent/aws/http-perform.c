@@ -82,7 +82,46 @@ static bool gives_up(struct http *http, const struct http_call *call, CURLcode c
         return clock_has_passed(retry->began_ns + limit * NS_PER_MS);
 }
 
-/* The attempts on one handle. Expired credentials say nothing about load: after the first refresh the request is sent
+/* ---- cancelling */
+
+static bool is_cancelled(const struct http *http) {
+        return http->options.cancelled && atomic_load(http->options.cancelled);
+}
+
+static int on_progress(void *userdata, curl_off_t total_in, curl_off_t in, curl_off_t total_out, curl_off_t out) {
+        (void) total_in;
+        (void) in;
+        (void) total_out;
+        (void) out;
+        return is_cancelled(userdata);
+}
+
+void http_make_cancellable(const struct http *http, CURL *easy) {
+        if (!http->options.cancelled)
+                return;
+        curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+        curl_easy_setopt(easy, CURLOPT_XFERINFODATA, (void *) http);
+        curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+}
+
+static void sleep_unless_cancelled(const struct http *http, unsigned ms) {
+        enum { STEP_MS = 100 };
+        int64_t deadline_ns = clock_deadline_ns(ms);
+
+        if (!http->options.cancelled)
+                clock_sleep_ms(ms);
+        else
+                while (!is_cancelled(http) && !clock_has_passed(deadline_ns))
+                        clock_sleep_ms(MIN_OF(ms, (unsigned) STEP_MS));
+}
+
+static int fail_cancelled(struct error *e) {
+        return fail(e, FAILURE_INTERNAL, -ECANCELED, "", "the request was given up");
+}
+
+/* ---- the attempts */
+
+/* On one handle. Expired credentials say nothing about load: after the first refresh the request is sent
  * again at once. */
 static int attempt(struct http *http, CURL *easy, const struct http_exchange *x, const struct retry_policy *policy,
                    struct http_call **ret, struct error *e) {
@@ -99,13 +138,16 @@ static int attempt(struct http *http, CURL *easy, const struct http_exchange *x,
                 CURLcode code;
                 int r;
 
-                r = x->prepare(x->userdata, easy, refresh, &call, &why);
+                r = is_cancelled(http) ? fail_cancelled(&why) : x->prepare(x->userdata, easy, refresh, &call, &why);
                 if (r < 0) {
                         if (e && r != -EKEYEXPIRED)
                                 *e = why;
                         return r;
                 }
+                http_make_cancellable(http, easy);
                 code = curl_easy_perform(easy);
+                if (is_cancelled(http))
+                        return fail_cancelled(e);
                 unreachable = gives_up(http, call, code, &retry);
                 verdict = x->judge ? x->judge(x->userdata, call, code, &why) : judge_2xx(call, code, &why);
                 if (verdict == HTTP_OK) {
@@ -123,7 +165,7 @@ static int attempt(struct http *http, CURL *easy, const struct http_exchange *x,
                 refresh = verdict == HTTP_REFRESH;
                 if (!refresh || refreshed) {
                         http_tell_retry(http, &why, ms);
-                        clock_sleep_ms(ms);
+                        sleep_unless_cancelled(http, ms);
                 }
                 refreshed |= refresh;
         }

@@ -10,6 +10,7 @@
  */
 
 #include <curl/curl.h>
+#include <stdatomic.h>
 
 #include "aws/retry.h"
 #include "basic/failure.h"
@@ -31,6 +32,9 @@ struct http_options {
          * name unknown or the network unreachable; 0: as long as after any other fault. For programs that a person
          * waits for, who may have mistyped the endpoint. A boot sets 0: its network may not be up yet. */
         unsigned unreachable_ms;
+        /* Once another thread has set it, http_perform() ends with -ECANCELED: at the latest after a second. NULL: it
+         * cannot be cancelled. */
+        const atomic_bool *cancelled;
 };
 
 /* Initialises libcurl, so the first call comes before threads. May be used from any thread afterwards. -ENOENT with
@@ -95,6 +99,9 @@ void *http_call_context(const struct http_call *call);
 enum http_verdict http_verdict_fail(struct http_call *call, enum http_verdict verdict, struct error *e,
                                     enum failure failure, const char *format, ...) _printf_(5, 6);
 
+/* Makes curl_easy_perform() end early, too, once http_options.cancelled is set. After http_prepare(). */
+void http_make_cancellable(const struct http *http, CURL *easy);
+
 /* For a caller with an event loop of its own: calls http_options.on_retry. */
 void http_tell_retry(const struct http *http, const struct error *why, unsigned wait_ms);
 
@@ -108,7 +115,7 @@ struct http_exchange {
 };
 
 /* Runs the exchange to its end. *ret is the call that was judged HTTP_OK. -ETIMEDOUT when the policy gave up, -EIO when
- * the judge called it final, or what prepare returned; e is the last attempt's, with the tally. Keeps connections open.
- */
+ * the judge called it final, -ECANCELED, or what prepare returned; e is the last attempt's, with the tally. Keeps
+ * connections open. */
 int http_perform(struct http *http, const struct http_exchange *exchange, const struct retry_policy *policy,
                  struct http_call **ret, struct error *e);

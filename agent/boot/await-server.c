@@ -62,6 +62,7 @@ static int ask(struct wait *w, const char *path, const char *body, int64_t timeo
                          &call, e);
         if (r < 0)
                 return r;
+        http_make_cancellable(w->b->services.http, w->easy);
         /* No byte arrives while the server thinks. */
         if (curl_easy_setopt(w->easy, CURLOPT_UNIX_SOCKET_PATH, w->ready->socket) != CURLE_OK ||
             curl_easy_setopt(w->easy, CURLOPT_LOW_SPEED_TIME, 0L) != CURLE_OK ||
@@ -87,7 +88,7 @@ static bool is_final(long status) {
 static bool pause_before_next(const struct wait *w, const struct error *why) {
         int64_t waited = (clock_ns() - w->began_ns) / NS_PER_MS;
 
-        if (left_ms(w) == 0)
+        if (left_ms(w) == 0 || atomic_load(&w->b->cancelled))
                 return false;
         if (waited >= QUICK_FOR_MS)
                 boot_status("Waiting for the inference server: %s%s%s", why->reason, w->words[0] ? ": " : "", w->words);
@@ -149,14 +150,17 @@ static int await(struct wait *w, struct error *e) {
 
 int boot_await_server(struct boot *b, struct error *e) {
         struct wait w = { .b = b, .ready = &b->config->ready, .began_ns = clock_ns() };
-        int r;
+        int r, noticed;
 
         if (!w.ready->socket)
                 return 0;
         w.deadline_ns = w.began_ns + (int64_t) w.ready->seconds * 1000 * NS_PER_MS;
         w.easy = curl_easy_init();
         atomic_store(&b->awaiting_server, true);
+        boot_heed_notices(b);
         r = w.easy ? await(&w, e) : fail_oom(e);
+        noticed = boot_ignore_notices(b, e);
+        r = noticed ?: r;
         atomic_store(&b->awaiting_server, false);
         if (r < 0 && w.words[0])
                 sd_journal_print(LOG_NOTICE, "the inference server said: %s", w.words);

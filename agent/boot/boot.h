@@ -103,6 +103,10 @@ struct boot_keeper {
         int64_t next_beat_ns, last_beat_ns, next_look_ns;
         unsigned beats;
         bool refused; /* a heartbeat was, and this was told */
+        /* A notice ends the boot: see boot_heed_notices(). All three under `lock`. */
+        bool heeded;
+        enum lifecycle_state state; /* that the notice told */
+        struct error notice;        /* FAILURE_NONE: there was none */
 };
 
 struct boot_sealed {
@@ -131,6 +135,7 @@ struct boot {
         const char *published; /* the path; owned by the hand-off */
 
         atomic_bool awaiting_server; /* a stop ends the process then, and is no failure */
+        atomic_bool cancelled;       /* the main thread is to stop waiting, and to end the boot */
         /* SIGTERM waits for it: held while an NV index is defined, and from boot_fix_outcome() on. Recursive. */
         pthread_mutex_t critical;
 };
@@ -180,6 +185,10 @@ void boot_inputs_done(struct boot *b);
 int boot_keep(struct boot *b, struct error *e);
 void boot_stop_keeping(struct boot *b);
 void boot_keeper_done(struct boot *b);
+/* From here on, a notice that the instance is being taken away cancels what the main thread waits for. */
+void boot_heed_notices(struct boot *b);
+/* From here on, no notice does. If one has: the failure that it is, whatever the cancelled step has said. */
+int boot_ignore_notices(struct boot *b, struct error *e);
 /* Whether the state lets a model be loaded: *ret_wait when not now. Otherwise the reason why this boot ends. */
 int boot_judge_state(enum lifecycle_state state, bool *ret_wait, struct error *e);
 /* How often the metadata service is asked for news. */
@@ -211,8 +220,6 @@ bool boot_find_hook(const struct boot *b, struct lifecycle_hook *ret);
 /* After a model was published in a warm pool whose instances run: waits for the instance to go into service, and
  * completes the hook that holds it then. Otherwise returns at once. */
 void boot_leave_warm_pool(struct boot *b);
-/* Ends the process as a failure, from any thread that holds `critical`: removes plaintext, and tells. */
-_Noreturn void boot_abort(struct boot *b, const struct error *failure);
 /* Frees everything; removes plaintext that was not published. */
 void boot_done(struct boot *b);
 

@@ -23,6 +23,7 @@ static int new_client(struct boot *b, const char *ca_bundle, struct http **ret, 
                 .on_retry = show_retry,
                 .userdata = b,
                 .ca_bundle = ca_bundle,
+                .cancelled = &b->cancelled,
         };
 
         return http_new(&options, ret, e);

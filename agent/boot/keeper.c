@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* While a model is loaded: heartbeats, which start the timeout of the lifecycle hook anew, and notices that the
- * instance is being taken away. The boot waits for neither: a thread of its own deals with both, and after a fault of
- * the metadata service or of Auto Scaling it tries again in the next round. */
+ * instance is being taken away, which end the boot. The boot waits for neither: a thread of its own deals with both,
+ * and after a fault of the metadata service or of Auto Scaling it tries again in the next round. */
 
 #include <openssl/rand.h>
 
@@ -82,12 +82,41 @@ static int look_for_interruption(struct boot *b, struct error *e) {
                     i.action, i.time);
 }
 
-/* Ends the boot, unless its outcome is fixed. While an NV index is defined, the next look has to do it. */
+/* The main thread ends the boot, since it alone can wipe keys that it and the pipeline use. This thread ends, too: its
+ * requests would be cancelled with those of the boot. */
 static void give_up(struct boot *b, enum lifecycle_state state, const struct error *why) {
-        if (pthread_mutex_trylock(&b->critical) != 0)
-                return;
-        b->lifecycle.state = state; /* the main thread reads it only with `critical` */
-        boot_abort(b, why);
+        struct boot_keeper *k = &b->keeper;
+
+        pthread_mutex_lock(&k->lock);
+        if (k->heeded) {
+                k->state = state;
+                k->notice = *why;
+                k->ended = true;
+                atomic_store(&b->cancelled, true);
+        }
+        pthread_mutex_unlock(&k->lock);
+}
+
+void boot_heed_notices(struct boot *b) {
+        pthread_mutex_lock(&b->keeper.lock);
+        b->keeper.heeded = true;
+        pthread_mutex_unlock(&b->keeper.lock);
+}
+
+int boot_ignore_notices(struct boot *b, struct error *e) {
+        struct boot_keeper *k = &b->keeper;
+        bool noticed;
+
+        pthread_mutex_lock(&k->lock);
+        k->heeded = false;
+        noticed = k->notice.failure != FAILURE_NONE;
+        if (noticed) {
+                *e = k->notice;
+                b->lifecycle.state = k->state;
+        }
+        pthread_mutex_unlock(&k->lock);
+        atomic_store(&b->cancelled, false); /* what is told at the end has to be sent */
+        return noticed ? -ECANCELED : 0;
 }
 
 /* What changed since boot_await_service(). To be stopped needs no answer here: that waits for the hook. */
@@ -130,7 +159,6 @@ int boot_keep(struct boot *b, struct error *e) {
         r = imds_new(b->services.http, b->config->endpoint_imds, 1, &k->imds, e);
         if (r < 0)
                 return r;
-        pthread_mutex_init(&k->lock, NULL);
         clock_condition_init(&k->wake);
         k->next_look_ns = clock_deadline_ns(boot_look_ms(b));
         k->last_beat_ns = clock_deadline_ns(LONGEST_MS);
@@ -139,6 +167,7 @@ int boot_keep(struct boot *b, struct error *e) {
         if (r != 0)
                 return fail(e, FAILURE_INTERNAL, -r, "", "a thread cannot be started: %s", strerror(r));
         k->started = true;
+        boot_heed_notices(b);
         return 0;
 }
 

@@ -106,7 +106,9 @@ int boot_measure(struct boot *b, struct error *e) {
         boot_status("Measuring the model into PCR 15");
         report_begin(b->report, "measure");
         boot_fix_outcome(b);
-        r = measure(b, e);
+        r = boot_ignore_notices(b, e);
+        if (r == 0)
+                r = measure(b, e);
         report_end(b->report, "measure", 0);
         return r;
 }

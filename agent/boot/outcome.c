@@ -42,7 +42,8 @@ void boot_report_failure(struct boot *b, const struct error *failure) {
 
 /* ---- the end */
 
-/* Ends the pipeline, and wipes every key: no key outlives the hook, or the message that the model is published. */
+/* Ends the pipeline, and wipes every key: none is left when the hook is completed, or when the message is sent that the
+ * model is published. */
 static void forget_keys(struct boot *b) {
         /* The pipeline first, since its workers borrow the keys. */
         unseal_free(TAKE(b->sealed.pipeline));
@@ -51,15 +52,21 @@ static void forget_keys(struct boot *b) {
         boot_forget_inputs(b);
 }
 
-int boot_failed(struct boot *b, const struct error *failure) {
+int boot_failed(struct boot *b, const struct error *of_step) {
+        struct error failure = *of_step;
+
+        (void) boot_ignore_notices(b, &failure);
         boot_fix_outcome(b);
         boot_stop_keeping(b);
-        boot_report_failure(b, failure);
+        boot_report_failure(b, &failure);
+        /* Before the hook and the copy of the report, which may take most of a minute. */
         forget_keys(b);
-        boot_complete_hook(b, failure);
+        if (b->handoff)
+                handoff_discard(b->handoff);
+        boot_complete_hook(b, &failure);
         boot_send_report(b);
-        notify_failure(failure); /* once more: the hook's attempts have replaced the text */
-        return (int) failure->failure;
+        notify_failure(&failure); /* once more: the hook's attempts have replaced the text */
+        return (int) failure.failure;
 }
 
 /* The model stays published: the server may still come up, and systemd starts it again if it ends. */

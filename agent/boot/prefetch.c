@@ -12,6 +12,7 @@ static int start_pipeline(struct boot *b, struct error *e) {
                 .workers = b->config->workers,
                 .connections = b->config->connections,
                 .any_iv = b->config->allow_any_iv,
+                .cancelled = &b->cancelled,
         };
         int r;
 

@@ -14,17 +14,6 @@ static void fill_stop_signals(sigset_t *set) {
         sigaddset(set, SIGHUP);
 }
 
-_Noreturn void boot_abort(struct boot *b, const struct error *failure) {
-        boot_report_failure(b, failure);
-        if (b->handoff)
-                handoff_discard(b->handoff);
-        if (failure->failure != FAILURE_STOPPED) {
-                boot_complete_hook(b, failure);
-                boot_send_report(b);
-        }
-        _exit((int) failure->failure);
-}
-
 /* What the agent waits for, when a stop is no failure: nothing of the model is to be removed. NULL: it does not only
  * wait. */
 static const char *idle_reason(struct boot *b) {
@@ -47,7 +36,7 @@ static void await_turn(struct boot *b) {
 }
 
 /* A thread of its own waits for the signals, so that no step has to look for them. A signal ends the process here:
- * plaintext is removed, and memory goes with the process. */
+ * plaintext is removed, and memory goes with the process at once. */
 static void *wait_for_stop(void *userdata) {
         struct boot *b = userdata;
         struct error e;
@@ -60,7 +49,10 @@ static void *wait_for_stop(void *userdata) {
         await_turn(b);
         fail(&e, FAILURE_STOPPED, -EINTR, boot_subject(b),
              "it was stopped by signal %d (%s) before the model was complete", which, strsignal(which));
-        boot_abort(b, &e);
+        boot_report_failure(b, &e);
+        if (b->handoff)
+                handoff_discard(b->handoff);
+        _exit((int) e.failure);
 }
 
 int boot_catch_stop(struct boot *b) {

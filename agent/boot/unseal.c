@@ -164,6 +164,8 @@ static int digest_plain(struct boot *b, struct boot_input *in, struct error *e) 
         if (!ctx || !buffer || EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) != 1)
                 return fail_oom(e);
         for (size_t i = 0; (n = read(fd, buffer, STEP)) > 0; i++) {
+                if (atomic_load(&b->cancelled))
+                        return fail(e, FAILURE_INTERNAL, -ECANCELED, in->subject, "hashing was given up");
                 if (i % STEPS_SHOWN == 0)
                         boot_status("Hashing: %.1f of %.1f GB", (double) i * STEP / 1e9, (double) model_size(m) / 1e9);
                 if (EVP_DigestUpdate(ctx, buffer, (size_t) n) != 1)

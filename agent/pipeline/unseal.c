@@ -130,19 +130,34 @@ int unseal_expect(struct unseal *u, size_t index, const struct model_file *expec
         return r;
 }
 
+/* Whether to go on waiting, for what the workers do. */
+static bool waits(const struct unseal *u) {
+        return u->result == 0 && !(u->options.cancelled && atomic_load(u->options.cancelled));
+}
+
+/* Of a wait that has ended, one way or another. */
+static int result_of(const struct unseal *u, struct error *e) {
+        if (u->result == 0 && !waits(u))
+                return fail(e, FAILURE_INTERNAL, -ECANCELED, "", "unsealing was given up");
+        if (u->result < 0)
+                *e = u->error;
+        return u->result;
+}
+
 int unseal_wait_header(struct unseal *u, size_t index, const struct message_header **ret, struct error *e) {
         int r;
 
         pthread_mutex_lock(&u->lock);
-        while (u->result == 0 && !u->files[index]->header && u->files[index]->state != FILE_DROPPED)
-                pthread_cond_wait(&u->changed, &u->lock);
-        r = u->result;
-        if (r < 0)
-                *e = u->error;
-        else if (u->files[index]->state == FILE_DROPPED) {
+        while (waits(u) && !u->files[index]->header && u->files[index]->state != FILE_DROPPED) {
+                struct timespec tick = clock_condition_deadline(TICK_MS);
+
+                pthread_cond_timedwait(&u->changed, &u->lock, &tick);
+        }
+        r = result_of(u, e);
+        if (r == 0 && u->files[index]->state == FILE_DROPPED) {
                 *e = u->files[index]->error;
                 r = -EBADMSG;
-        } else
+        } else if (r == 0)
                 *ret = u->files[index]->header;
         pthread_mutex_unlock(&u->lock);
         return r;
@@ -193,7 +208,7 @@ int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struc
         pthread_mutex_lock(&u->lock);
         u->complete = true;
         u->wake(u);
-        while (u->result == 0 && !all_done(u)) {
+        while (waits(u) && !all_done(u)) {
                 struct unseal_progress p;
 
                 if (pthread_cond_timedwait(&u->changed, &u->lock, &tick) != ETIMEDOUT)
@@ -207,9 +222,7 @@ int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struc
                 tick = clock_condition_deadline(TICK_MS);
                 pthread_mutex_lock(&u->lock);
         }
-        r = u->result;
-        if (r < 0)
-                *e = u->error;
+        r = result_of(u, e);
         pthread_mutex_unlock(&u->lock);
         return r;
 }

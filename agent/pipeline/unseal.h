@@ -14,6 +14,8 @@
  *
  * Nothing is published here. The files must not be used until unseal_finish() has returned 0. */
 
+#include <stdatomic.h>
+
 #include "sealed/message.h"
 #include "sealed/model.h"
 
@@ -31,6 +33,8 @@ struct unseal_options {
         unsigned connections; /* in all; 0: chosen from the number of workers */
         bool any_iv;          /* see frame_head_check() */
         const char *engine;   /* hash engine; NULL: the fastest (verity.h) */
+        /* Once another thread has set it, the functions that wait end with -ECANCELED. NULL: they cannot be. */
+        const atomic_bool *cancelled;
 };
 
 /* What the objects of one sealed model have in common. One job may unseal several models. The caller owns this, until

@@ -171,6 +171,25 @@ def test_the_host_copy_is_given_back(boot):
         assert held[0].read(4) == b"GGUF"
 
 
+@pytest.mark.parametrize("answers", [{"health": [503]}, {"warm_up": [lambda: time.sleep(20)]}])
+def test_a_notice_while_the_server_is_waited_for(boot, answers):
+    """Nobody waits for an instance that goes away. The model stays, as for every server that did not get ready."""
+    def leave(*_):
+        boot.stack.control.settings(imds={"lifecycle_state": "Terminated"})
+        return 200
+
+    with serving(**{"health": [leave]} | answers) as server:
+        prepared(boot, server, warm_up=WARM_UP)
+        boot.config["heartbeat_seconds"] = 1
+        if "health" in answers:
+            answers["health"][0] = lambda: leave() and 503
+        began = time.monotonic()
+        result = boot.run()
+    assert result.returncode == 4 and time.monotonic() - began < 18, result
+    assert "Auto Scaling is terminating it" in result.stderr and told(boot) == [] and boot.published()
+    assert result.report["outcome"] == "published" and result.report["server"]["ready"] is False
+
+
 def test_a_stop_while_the_server_is_waited_for(boot):
     """As at a shutdown: at once, and it is no failure."""
     with serving(health=[503]) as server:
