@@ -167,31 +167,41 @@ class Image:
         return judge(not foreign, "kernel and stub are those of the packages", "; ".join(foreign))
 
     def check_command_line(self):
-        words, said = self.cmdline.split(), recipe.command_line(self.profile, bool(self.signed[0])).split()
+        words, said = self.cmdline.split(), recipe.command_line(self.profile, self.vouched).split()
         promises = PROMISES - self.raised_later()
         missing, other = (promises | set(said)) - set(words), [word for word in words if word not in said]
         twice = [word for word in words if words.count(word) > 1]
-        return judge(not (missing or other or twice), "nothing but what the recipe says",
+        more = "; for Secure Boot alone: without a PCR7 of Secure Boot on, a policy lets EFI variables in"
+        return judge(not (missing or other or twice), "nothing but what the recipe says" + more * self.vouched,
                      f"lacks {sorted(missing)}; has {other}, twice {twice}")
 
     def raised_later(self):
         """What the command line of a GPU image does not say: its units raise lockdown once the driver is loaded; and if
         Secure Boot is to let the modules in, the kernel has to read the keys of db."""
         later = {"lockdown=confidentiality"} if self.gpu else set()
-        return later | ({"efi=noruntime"} if self.gpu and self.signed[0] else set())
+        return later | ({"efi=noruntime"} if self.vouched else set())
+
+    @functools.cached_property
+    def vouched(self):
+        """Whether Secure Boot is to let the driver's modules in: each is signed. One that is not would load with Secure
+        Boot off alone, where nothing stands in for efi=noruntime."""
+        signed, others = self.signed
+        return self.gpu and bool(signed) and not others
 
     def check_driver(self):
         """The driver of a GPU image is the one that this tree compiles, and either all of it is signed, or nothing."""
         signed, others = self.signed
         if not self.gpu:
             return judge(not signed | others, "no module but the kernel's", f"{sorted(signed | others)}")
+        if signed and others:
+            return FAIL, f"signed: {sorted(signed)}, not signed: {sorted(others)}"
         if self.system != "debian":
             return WARN, f"no modules are known for {self.profile}: compare those of two builds"
         found = recipe.driver(self.root, self.profile)
         other = sorted(name for name, known in found.items() if not known)
-        return judge({"nvidia.ko", "nvidia-uvm.ko"} <= signed | others and not other and not (signed and others),
+        return judge({"nvidia.ko", "nvidia-uvm.ko"} <= signed | others and not other,
                      f"as this tree compiles it, {'signed' if signed else 'without signatures'}",
-                     f"not as this tree compiles it: {other}; signed: {sorted(signed)}, not signed: {sorted(others)}")
+                     f"of {sorted(signed | others)}, not as this tree compiles it: {other}")
 
     def check_verity(self):
         return judge(self.verified == "verified", "the root is the one whose hash the initrd has", self.verified)

@@ -294,7 +294,10 @@ def test_lockdown_is_raised_late_in_a_gpu_image_alone(tmp_path):
     assert set(plain.split()) - set(late.split()) == {"lockdown=confidentiality"}
     assert set(late.split()) - set(reads_db.split()) == {"efi=noruntime"}
     bare, vouched = driver(tmp_path / "bare", nvidia=b"m"), driver(tmp_path / "vouched", nvidia=signed(b"m"))
+    half = driver(tmp_path / "half", nvidia=signed(b"m"), nvidia_uvm=b"m")
     for profile in ("debian-gpu", "al2023-gpu"):
+        assert command_line(reads_db, profile, half) == FAIL
+        assert Image(half, "", [], {}, "", [], [], profile).check_driver()[0] == FAIL
         assert command_line(late, profile, bare) == PASS and command_line(reads_db, profile, vouched) == PASS
         assert command_line(reads_db, profile, bare) == FAIL and command_line(late, profile, vouched) == FAIL
         assert command_line(plain, profile, bare) == FAIL
