@@ -20,13 +20,15 @@ static int look_again(struct boot *b, struct error *e) {
         return r == -EBADMSG || r == -ENOMEM ? r : 0;
 }
 
-/* Nothing of a model is here. The hook is completed, so that Auto Scaling can stop the instance; the next boot asks
- * again. Returns when Auto Scaling wants something else without a stop. */
+/* Nothing of a model is here, and no key: the wait may take days, and whoever had a copy of this memory, with its key
+ * pair in it, could open the data keys of a later release. The hook is completed, so that Auto Scaling can stop the
+ * instance; the next boot asks again. Returns when Auto Scaling wants something else without a stop. */
 static int wait_in_warm_pool(struct boot *b, struct error *e) {
         const char *name = lifecycle_state_name(b->lifecycle.state);
         bool wait = true;
         int r = 0;
 
+        boot_forget_recipient(b);
         atomic_store(&b->lifecycle.idle, true);
         printf(PROGRAM ": this instance is for the warm pool (%s): no model is loaded before it goes into service\n",
                name);
@@ -43,7 +45,7 @@ static int wait_in_warm_pool(struct boot *b, struct error *e) {
         atomic_store(&b->lifecycle.idle, false);
         report_text(b->report, "outcome", "running");
         report_text(b->report, "lifecycle.target", lifecycle_state_name(b->lifecycle.state));
-        return r;
+        return r < 0 ? r : boot_begin_recipient(b, e);
 }
 
 int boot_await_service(struct boot *b, struct error *e) {

@@ -158,6 +158,8 @@ int boot_publish(struct boot *b, struct error *e);
 
 /* Waits for the thread of boot_begin_recipient(), and returns its result. Does nothing if it was joined already. */
 int boot_join_recipient(struct boot *b, struct error *e);
+/* Wipes the key pair. boot_begin_recipient() may make another one afterwards. */
+void boot_forget_recipient(struct boot *b);
 /* The part of boot_locate() that finds the lifecycle hook: a boot that failed earlier does it for the hook. */
 int boot_ask_metadata(struct boot *b, struct error *e);
 /* As boot_identify(), but waits for the metadata service. Without an answer, services.instance_id stays empty. */

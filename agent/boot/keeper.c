@@ -184,6 +184,7 @@ void boot_stop_keeping(struct boot *b) {
 
 void boot_keeper_done(struct boot *b) {
         boot_stop_keeping(b);
+        atomic_store(&b->cancelled, true); /* nothing else asks any more; its last request may have no answer */
         if (b->keeper.started)
                 pthread_join(b->keeper.thread, NULL);
         b->keeper.started = false;

@@ -47,8 +47,7 @@ void boot_report_failure(struct boot *b, const struct error *failure) {
 static void forget_keys(struct boot *b) {
         /* The pipeline first, since its workers borrow the keys. */
         unseal_free(TAKE(b->sealed.pipeline));
-        (void) boot_join_recipient(b, NULL);
-        recipient_free(TAKE(b->recipient.key));
+        boot_forget_recipient(b);
         boot_forget_inputs(b);
 }
 

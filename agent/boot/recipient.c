@@ -23,6 +23,11 @@ int boot_begin_recipient(struct boot *b, struct error *e) {
         return 0;
 }
 
+void boot_forget_recipient(struct boot *b) {
+        (void) boot_join_recipient(b, NULL);
+        recipient_free(TAKE(b->recipient.key));
+}
+
 int boot_join_recipient(struct boot *b, struct error *e) {
         if (b->recipient.started)
                 pthread_join(b->recipient.thread, NULL);
