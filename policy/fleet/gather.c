@@ -8,7 +8,10 @@
 #include "owner/place.h"
 #include "owner/s3-write.h"
 
-enum { OBJECTS_MAX = 1000 * 1000 };
+enum {
+        OBJECTS_MAX = 1000 * 1000,
+        BATCH = 256, /* of reports whose texts are in memory at the same time */
+};
 
 /* ---- the collection */
 
@@ -41,8 +44,7 @@ int fleet_add(struct fleet *fleet, const char *text, size_t n, const char *origi
                 return fail_oom(e);
         if (r < 0)
                 return add_bad(fleet, origin, why.reason, e);
-        fleet->n++;
-        return 0;
+        return record_keep_known(&larger[fleet->n++], e);
 }
 
 void fleet_done(struct fleet *fleet) {
@@ -158,9 +160,9 @@ struct fetched {
 struct fetching {
         struct s3 *s3;
         const char *bucket;
-        char **keys;
+        char **keys; /* of this batch, as the next two */
         size_t n;
-        struct fetched *fetched;
+        struct fetched fetched[BATCH];
 };
 
 static uint64_t one_part(void *job, size_t file) {
@@ -190,31 +192,45 @@ static int fetch(void *job, size_t file, uint64_t part, void *thread, struct err
 }
 
 static void fetching_done(struct fetching *f) {
-        for (size_t i = 0; f->fetched && i < f->n; i++) {
+        for (size_t i = 0; i < f->n; i++) {
                 free(f->fetched[i].text);
                 free(f->fetched[i].why);
+                f->fetched[i] = (struct fetched) {};
         }
-        free(f->fetched);
 }
 
-static int fetch_all(struct fetching *f, unsigned connections, struct fleet *fleet, struct error *e) {
-        struct progress progress = {};
+static int fetch_batch(struct fetching *f, unsigned connections, struct progress *progress, struct fleet *fleet,
+                       struct error *e) {
         int r;
 
-        progress_begin(&progress, "reading", 0, PROGRESS_QUIET);
         r = parallel_run(&(struct parallel_work) { .n_files = f->n,
                                                    .n_threads = connections,
                                                    .job = f,
                                                    .parts = one_part,
                                                    .part = fetch },
-                         &progress, e);
-        progress_end(&progress);
+                         progress, e);
         for (size_t i = 0; r == 0 && i < f->n; i++) {
                 const struct fetched *t = &f->fetched[i];
 
                 r = t->why ? add_bad(fleet, f->keys[i], t->why, e)
                            : fleet_add(fleet, (char *) t->text, t->n, f->keys[i], e);
         }
+        return r;
+}
+
+static int fetch_all(struct s3 *s3, const char *bucket, char **keys, size_t n, unsigned connections,
+                     struct fleet *fleet, struct error *e) {
+        struct progress progress = {};
+        int r = 0;
+
+        progress_begin(&progress, "reading", 0, PROGRESS_QUIET);
+        for (size_t at = 0; r == 0 && at < n; at += BATCH) {
+                _cleanup_(fetching_done) struct fetching f = { .s3 = s3, .bucket = bucket, .keys = keys + at };
+
+                f.n = MIN_OF(n - at, (size_t) BATCH);
+                r = fetch_batch(&f, connections, &progress, fleet, e);
+        }
+        progress_end(&progress);
         return r;
 }
 
@@ -231,25 +247,24 @@ static int list_names(struct s3 *s3, const struct place *p, struct names *names,
 
 static int gather_bucket(const struct place *p, size_t limit, unsigned connections, struct fleet *fleet,
                          struct error *e) {
-        _cleanup_(fetching_done) struct fetching f = { .bucket = p->bucket };
         _cleanup_(names_done) struct names names = {};
         _cleanup_owner_ struct owner *owner = NULL;
+        struct s3 *s3;
+        char **keys;
+        size_t n;
         int r;
 
         r = owner_new(&owner, e);
         if (r < 0)
                 return r;
-        r = owner_s3(owner, &f.s3, e);
+        r = owner_s3(owner, &s3, e);
         if (r < 0)
                 return r;
-        r = list_names(f.s3, p, &names, e);
+        r = list_names(s3, p, &names, e);
         if (r < 0)
                 return r;
-        f.keys = choose(&names, limit, fleet, &f.n);
-        f.fetched = calloc(f.n + 1, sizeof *f.fetched);
-        if (!f.fetched)
-                return fail_oom(e);
-        return f.n == 0 ? 0 : fetch_all(&f, connections, fleet, e);
+        keys = choose(&names, limit, fleet, &n);
+        return fetch_all(s3, p->bucket, keys, n, connections, fleet, e);
 }
 
 int fleet_gather(const char *place, size_t limit, unsigned connections, struct fleet *ret, struct error *e) {

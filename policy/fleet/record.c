@@ -224,8 +224,43 @@ int record_parse(const char *text, size_t n, const char *origin, struct record *
         return 0;
 }
 
+/* Copies the texts of a record or a stage, and returns how long they are; `to` NULL: does not copy. */
+static size_t copy_texts(void *of, const struct known *table, size_t n, char *to) {
+        size_t used = 0, size;
+
+        for (const struct known *k = table; k < table + n; k++) {
+                const char **text = (const char **) (void *) ((uint8_t *) of + k->offset);
+
+                if (k->kind != TEXT)
+                        continue;
+                size = strlen(*text) + 1;
+                if (to)
+                        *text = memcpy(to + used, *text, size);
+                used += size;
+        }
+        return used;
+}
+
+static size_t copy_all(struct record *r, char *to) {
+        size_t used = copy_texts(r, known, ELEMENTS(known), to);
+
+        for (size_t i = 0; i < r->n_stages; i++)
+                used += copy_texts(&r->stages[i], known_of_stage, ELEMENTS(known_of_stage), to ? to + used : NULL);
+        return used;
+}
+
+int record_keep_known(struct record *r, struct error *e) {
+        r->texts = malloc(copy_all(r, NULL));
+        if (!r->texts)
+                return fail_oom(e);
+        copy_all(r, r->texts);
+        json_object_put(TAKE(r->json));
+        return 0;
+}
+
 void record_done(struct record *r) {
         json_object_put(r->json);
+        free(r->texts);
         free(r->origin);
         free(r->stages);
         *r = (struct record) {};

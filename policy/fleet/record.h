@@ -19,10 +19,11 @@ struct record_stage {
         double bytes; /* 0: no data moves in it */
 };
 
-/* Texts are borrowed from `json`, and "" where the report has none. They are of others: filter them. */
+/* Texts are "" where the report has none. They are of others: filter them. */
 struct record {
-        json_object *json;
-        char *origin; /* the file or the key that it was read from */
+        json_object *json; /* NULL after record_keep_known(); until then the texts are borrowed from it */
+        char *texts;       /* what they are borrowed from afterwards */
+        char *origin;      /* the file or the key that it was read from */
         enum record_outcome outcome;
         const char *version;
         const char *instance, *type, *image, *account, *region;
@@ -48,6 +49,8 @@ struct record {
 
 /* FAILURE_USAGE, with `origin` as the subject. */
 int record_parse(const char *text, size_t n, const char *origin, struct record *ret, struct error *e);
+/* Frees the report itself, of which a hostile one is a hundred times as large in memory as its text. */
+int record_keep_known(struct record *r, struct error *e);
 void record_done(struct record *r);
 #define _cleanup_record_ _cleanup_(record_done)
 

@@ -218,10 +218,13 @@ def test_fleet_of_a_bucket(boot, sealboot, stack, bucket):
     assert boot.run().returncode == 0
     stack.s3().put_object(Bucket=bucket, Key="by-fleet/other.json", Body=b"[]")
     stack.s3().put_object(Bucket=bucket, Key="by-fleet/large.json", Body=bytes(1024 * 1024 + 1))
+    for i in range(260):  # more than are fetched at a time
+        stack.s3().put_object(Bucket=bucket, Key=f"by-fleet/many-{i:03}.json",
+                              Body=b'{"outcome": "running", "clock": {"realtime_ms": 1}}')
     done = sealboot("fleet", "--json", f"s3://{bucket}/by-fleet/")
     assert done.returncode == 0, done
     told = done.json
-    assert told["published"] == 1 and "key-release" in {s["name"] for s in told["stages"]}
+    assert (told["published"], told["running"]) == (1, 260) and "key-release" in {s["name"] for s in told["stages"]}
     assert [b["report"] for b in told["bad"]] == ["by-fleet/large.json", "by-fleet/other.json"]
     for place, code, words in ((f"s3://{bucket}/none/", 41, "no boot report"), ("s3://no-such-bucket-here/", 41, "")):
         done = sealboot("fleet", place)

@@ -79,6 +79,27 @@ static void add(struct fleet *fleet, const char *text) {
         assert_ok(fleet_add(fleet, json, strlen(json), "a/r.json", &e), &e);
 }
 
+/* Many hostile reports must not fill the memory: what the reader does not know goes, and the rest is still right. */
+static void test_what_is_kept(void **state _unused_) {
+        _cleanup_fleet_ struct fleet fleet = {};
+
+        for (int i = 0; i < 3; i++)
+                add(&fleet, "{'outcome': 'failed', " CLOCK ", 'novelty': [[[]], {}, [{}]], 'identity': {'instance_id': "
+                            "'i-1', 'more': {}}, 'failure': {'name': 'kms-denied', 'exit_code': 30, 'reason': 'why'}, "
+                            "'stages': [{'name': 'a', 'began_ms': 1}, {'name': 'bc', 'began_ms': 2}]}");
+        for (size_t i = 0; i < fleet.n; i++) {
+                const struct record *r = &fleet.records[i];
+
+                assert_null(r->json);
+                assert_string_equal(r->instance, "i-1");
+                assert_string_equal(r->failure.reason, "why");
+                assert_string_equal(r->model, "");
+                assert_string_equal(r->stages[0].name, "a");
+                assert_string_equal(r->stages[1].name, "bc");
+        }
+        assert_int_equal(fleet.n, 3);
+}
+
 static void test_spreads(void **state _unused_) {
         _cleanup_statistics_ struct statistics s = {};
         _cleanup_fleet_ struct fleet fleet = {};
@@ -202,10 +223,15 @@ static void test_durations(void **state _unused_) {
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_bad_reports),  cmocka_unit_test(test_a_report_of_a_newer_agent),
-                cmocka_unit_test(test_spreads),      cmocka_unit_test(test_waiting_is_no_work),
-                cmocka_unit_test(test_one_value),    cmocka_unit_test(test_failures_are_grouped),
-                cmocka_unit_test(test_pages_escape), cmocka_unit_test(test_durations),
+                cmocka_unit_test(test_bad_reports),
+                cmocka_unit_test(test_a_report_of_a_newer_agent),
+                cmocka_unit_test(test_what_is_kept),
+                cmocka_unit_test(test_spreads),
+                cmocka_unit_test(test_waiting_is_no_work),
+                cmocka_unit_test(test_one_value),
+                cmocka_unit_test(test_failures_are_grouped),
+                cmocka_unit_test(test_pages_escape),
+                cmocka_unit_test(test_durations),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
