@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's memory beside the tmpfs: it does not grow with the model, and keys are in locked memory only."""
 
+import contextlib
 import json
 import os
 import re
@@ -57,11 +58,17 @@ def mappings(pid: int):
                 yield memory.read(end - start), name, flags
 
 
-def test_keys_are_in_locked_memory_only(boot, build, tmp_path):
-    """While a model is unsealed: the data key, and the file key, which an expanded AES key begins with, are nowhere but
-    in memory that is never swapped, and never in a core file."""
-    key, model = boot.data_key(), os.urandom(8 * MIB)
-    sealed = Sealed(model, key, frame_length=MIB)
+def secrets_of(sealed: Sealed) -> dict[str, bytes]:
+    """The data key, and the file key, which an expanded AES key begins with."""
+    key = sealed.key.plaintext
+    return {"data key": key, "file key": derive(key, sealed.id, struct.pack(">H", SUITE) + b"DERIVEKEY")}
+
+
+@contextlib.contextmanager
+def unsealing(boot, build, tmp_path):
+    """An agent that has begun to write plaintext: its keys are in use. With what it unseals."""
+    model = os.urandom(8 * MIB)
+    sealed = Sealed(model, boot.data_key(), frame_length=MIB)
     boot.put("slow", bytes(sealed))
     boot.launch("slow")
     boot.stack.control.fault("slow", service="s3", operation="GetObject", count=None, rate=MIB)
@@ -71,24 +78,43 @@ def test_keys_are_in_locked_memory_only(boot, build, tmp_path):
         "--tcti", boot.stack.variables["TPM2TOOLS_TCTI"]
     ], stderr=subprocess.DEVNULL)
     try:
-        keys = {
-            "data key": key.plaintext, "file key": derive(key.plaintext, sealed.id,
-                                                          struct.pack(">H", SUITE) + b"DERIVEKEY")
-        }
-        frames, places = [model[i * MIB:i * MIB + 64] for i in range(8)], {}
-        deadline = time.monotonic() + 60
-        # Until plaintext is there: the key is in use then.
+        frames, deadline = [model[i * MIB:i * MIB + 64] for i in range(8)], time.monotonic() + 60
         while not any(frame in written for frame in frames for p in boot.directory.glob(".unsealing/*")
                       for written in [p.read_bytes()]) and time.monotonic() < deadline:
             time.sleep(0.1)
-        os.kill(process.pid, signal.SIGSTOP)
-        for contents, name, flags in mappings(process.pid):
-            for what, bytes_ in keys.items():
-                if bytes_ in contents:
-                    places.setdefault(what, []).append((name, flags))
+        yield process, sealed
     finally:
         process.kill()
         process.wait()
-    assert set(places) == set(keys)
+
+
+def test_keys_are_in_locked_memory_only(boot, build, tmp_path):
+    """While a model is unsealed, its keys are nowhere but in memory that is never swapped, and never in a core file."""
+    places = {}
+    with unsealing(boot, build, tmp_path) as (process, sealed):
+        os.kill(process.pid, signal.SIGSTOP)
+        for contents, name, flags in mappings(process.pid):
+            for what, bytes_ in secrets_of(sealed).items():
+                if bytes_ in contents:
+                    places.setdefault(what, []).append((name, flags))
+    assert set(places) == set(secrets_of(sealed))
     for what, where in places.items():
         assert all("lo" in flags and "dd" in flags for _, flags in where), (what, where)
+
+
+def test_neither_keys_nor_plaintext_outlive_a_notice(boot, build, tmp_path):
+    """They are gone before Auto Scaling is told that the instance is given up, which can take half a minute."""
+    boot.config |= {"lifecycle_hook": {"group": "inference", "name": "model-loaded"}, "heartbeat_seconds": 1}
+    control = boot.stack.control
+    told = control.fault("latency", service="autoscaling", operation="CompleteLifecycleAction", seconds=2)
+    with unsealing(boot, build, tmp_path) as (process, sealed):
+        control.settings(imds={"lifecycle_state": "Warmed:Hibernated"})
+        while process.poll() is None and not any(f["hits"] for f in control.faults() if f["id"] == told):
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGSTOP)
+        boot.stack.nothing_left(boot.directory)
+        for contents, name, _ in mappings(process.pid):
+            for what, bytes_ in secrets_of(sealed).items():
+                assert bytes_ not in contents, (what, name)
+        os.kill(process.pid, signal.SIGCONT)
+        assert process.wait(30) == 16 and control.autoscaling()["ended_by"] == "ABANDON"

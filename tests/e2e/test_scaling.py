@@ -4,17 +4,12 @@ instance is taken away. scaling.py has a whole group of instances."""
 
 import contextlib
 import json
-import os
-import signal
-import struct
 import subprocess
 import time
 
 import pytest
 import scaling
 from boots import single
-from sealer import SUITE, Sealed, derive
-from test_memory import mappings
 
 HOOK = {"group": "inference", "name": "model-loaded"}
 STATES = ("InService", "Standby", "Detached", "Terminated", "Warmed:Running", "Warmed:Stopped", "Warmed:Hibernated",
@@ -234,29 +229,6 @@ def test_an_interruption_while_a_model_is_loaded(held, start, notice, code, word
     assert ended == code and words in stderr and "told Auto Scaling ABANDON" in stderr
     assert held.stack.control.autoscaling()["state"] == "Terminated"
     held.stack.nothing_left(held.directory)
-
-
-def test_neither_keys_nor_plaintext_outlive_a_notice(held, start):
-    """They are gone before Auto Scaling is told, which can take half a minute."""
-    key = held.data_key()
-    sealed = Sealed(MODEL, key)
-    single(held, bytes(sealed))
-    secrets = {key.plaintext, derive(key.plaintext, sealed.id, struct.pack(">H", SUITE) + b"DERIVEKEY")}
-    slow(held, 10_000)
-    held.stack.control.fault("latency", service="autoscaling", operation="CompleteLifecycleAction", seconds=2)
-    agent = start(held)
-    agent.until(lambda: calls(held, "kms") and list(held.directory.glob(".unsealing/*")), "the key")
-    state(held, "Warmed:Hibernated")
-    agent.until(lambda: held.stack.control.faults()[-1]["hits"], "ABANDON")
-    os.kill(agent.process.pid, signal.SIGSTOP)
-    try:
-        held.stack.nothing_left(held.directory)
-        for contents, name, _ in mappings(agent.process.pid):
-            assert not any(secret in contents for secret in secrets), name
-    finally:
-        os.kill(agent.process.pid, signal.SIGCONT)
-    code, _, stderr = agent.end()
-    assert code == 16 and "told Auto Scaling ABANDON" in stderr
 
 
 @pytest.mark.parametrize("service, operation", [("kms", "Decrypt"), ("s3", "GetObject")])
