@@ -6,6 +6,7 @@
 
 enum { FILE_MAX = 512 * 1024 * 1024 };
 
+/* number 0: the whole file. */
 static int add_bad(struct trail *t, const char *origin, size_t number, const char *reason, struct error *e) {
         struct bad_call *larger = reallocarray(t->bad, t->n_bad + 1, sizeof *larger);
         struct bad_call bad = {};
@@ -14,7 +15,8 @@ static int add_bad(struct trail *t, const char *origin, size_t number, const cha
                 return fail_oom(e);
         t->bad = larger;
         bad.reason = strdup(reason);
-        if (asprintf(&bad.origin, "%s, record %zu", origin, number) < 0)
+        if ((number > 0 ? asprintf(&bad.origin, "%s, record %zu", origin, number)
+                        : asprintf(&bad.origin, "%s", origin)) < 0)
                 bad.origin = NULL;
         if (!bad.reason || !bad.origin) {
                 free(bad.reason);
@@ -179,6 +181,34 @@ int trail_read(struct trail *t, const char *path, struct error *e) {
                 return trail_parse(t, (char *) data, n, path, e);
         r = gunzip(data, n, FILE_MAX, path, &plain, &plain_n, e);
         return r < 0 ? r : trail_parse(t, (char *) plain, plain_n, path, e);
+}
+
+int trail_read_all(struct trail *t, char *const *paths, size_t n, struct error *e) {
+        struct error first = {};
+        int refused = 0, r;
+
+        for (size_t i = 0; i < n; i++) {
+                struct error why = {};
+
+                r = trail_read(t, paths[i], &why);
+                if (r == -ENOMEM || (r < 0 && why.failure != FAILURE_USAGE)) {
+                        *e = why;
+                        return r;
+                }
+                if (r == 0)
+                        continue;
+                if (refused == 0) {
+                        first = why;
+                        refused = r;
+                }
+                r = add_bad(t, paths[i], 0, why.reason, e);
+                if (r < 0)
+                        return r;
+        }
+        if (refused == 0 || t->n_records > 0)
+                return 0;
+        *e = first;
+        return refused;
 }
 
 static const char *id_of(const struct call *c) {

@@ -30,6 +30,9 @@ struct trail {
 /* FAILURE_IO when the file cannot be read; FAILURE_USAGE when it is none of these shapes. A bad record is no error. */
 int trail_read(struct trail *t, const char *path, struct error *e);
 int trail_parse(struct trail *t, const char *text, size_t n, const char *origin, struct error *e);
+/* All files. One that cannot be understood is bad, like a record: otherwise one strange request in it, which every
+ * caller can make, would keep the others from being judged. It is an error when no record is found in any file. */
+int trail_read_all(struct trail *t, char *const *paths, size_t n, struct error *e);
 /* After the last file: sorts, and drops what is there twice: a call between accounts is in the trails of both. Records
  * of one call that contradict each other all stay. */
 void trail_sort(struct trail *t);

@@ -90,12 +90,10 @@ static int audit(const struct arguments *a, const struct operands *files, bool *
         _cleanup_json_ json_object *o = NULL;
         int r;
 
-        for (size_t i = 0; i < files->n; i++) {
-                r = trail_read(&t, files->items[i], e);
-                if (r < 0) {
-                        command_advise(e, FAILURE_USAGE, "Give files that a trail stores in S3, as they are.");
-                        return r;
-                }
+        r = trail_read_all(&t, files->items, files->n, e);
+        if (r < 0) {
+                command_advise(e, FAILURE_USAGE, "Give files that a trail stores in S3, as they are.");
+                return r;
         }
         trail_sort(&t);
         r = judge_trail(&t, &uses, &j, e);

@@ -135,6 +135,17 @@ def test_a_record_that_cannot_be_read_is_no_silence(audit):
     assert "BAD RECORDS" in shown and 'trail.json, record 41: its "eventTime" is not a time' in shown
 
 
+def test_a_file_that_cannot_be_read_does_not_hide_the_others(audit, tmp_path):
+    """An encryption context is the caller's to choose, also in a request that KMS refuses. These two keys are one for a
+    reader that ends at the NUL."""
+    strange = json.dumps({"Records": [record(error="AccessDenied")]}).replace('"model"', r'"a\u0000": "1", "a"')
+    assert '"a": "llama"' in strange
+    (tmp_path / "strange.json").write_text(strange)
+    eve = record(arn=f"arn:aws:iam::{OWNER}:user/Eve", instance=None)
+    shown = audit([*GOOD, eve], tmp_path / "strange.json", code=73)
+    assert "strange.json: it is not strict JSON" in shown and "unattested" in shown and "1 bad record" in shown
+
+
 @pytest.mark.parametrize("trail, words", [
     ("", "not valid JSON"), ("{}", "none of the forms"), ("[3", "not valid JSON"), (b"\x1f\x8b\x08", "damaged gzip"),
     (gzip.compress(b'{"Records": []}')[:-3], "damaged gzip"), ('{"Records": 3}', "none of the forms"),
