@@ -31,6 +31,22 @@ static void show(const struct trail *t, const struct judgement *j) {
         json_object_put(audit_json(t, j));
 }
 
+/* Whichever key is asked for, no call is in two minds about it. */
+static void ask_for_key(const struct trail *t, const struct accepted_uses *uses) {
+        const char *key = "arn:aws:kms:us-west-2:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab";
+        struct accepted_uses of_key = *uses;
+        _cleanup_judgement_ struct judgement j = {};
+        struct error e = {};
+        size_t n = 0;
+
+        of_key.keys = &key;
+        of_key.n_keys = 1;
+        for (size_t i = 0; i < t->n; i++)
+                n += call_is_of_key(&t->calls[i], key);
+        if (judge_trail(t, &of_key, &j, &e) < 0 || j.n != n)
+                abort();
+}
+
 static int parse(struct trail *t, const uint8_t *data, size_t size, struct error *e) {
         _cleanup_free_ uint8_t *plain = NULL;
         size_t n;
@@ -69,5 +85,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (judge_trail(&t, &uses, &j, &e) < 0)
                 abort();
         show(&t, &j);
+        ask_for_key(&t, &uses);
         return 0;
 }

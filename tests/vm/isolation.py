@@ -226,7 +226,9 @@ class Image:
             for line in path.read_text().splitlines() if re.search(r"/(efivarfs|efi.pstore|qemu.fw.cfg)\.ko", line)
         ]
         if built_in and self.system != "debian":
-            return WARN, f"the kernel itself can read EFI variables; efi=noruntime alone keeps it from them: {built_in}"
+            keeps = ("nothing keeps it from them, and Secure Boot alone makes them harmless" if self.vouched else
+                     "efi=noruntime alone keeps it from them")
+            return WARN, f"the kernel itself can read EFI variables; {keeps}: {built_in}"
         return judge(names and not found and not built_in,
                      "none reads EFI variables, fw_cfg or another disk's file system",
                      f"{found + built_in or 'no modules'}")
