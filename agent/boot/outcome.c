@@ -45,10 +45,10 @@ void boot_report_failure(struct boot *b, const struct error *failure) {
 /* Ends the pipeline, and wipes every key: none is left when the hook is completed, or when the message is sent that the
  * model is published. */
 static void forget_keys(struct boot *b) {
-        /* The pipeline first, since its workers borrow the keys. */
-        unseal_free(TAKE(b->sealed.pipeline));
+        unseal_stop(b->sealed.pipeline); /* its workers borrow the keys */
         boot_forget_recipient(b);
         boot_forget_inputs(b);
+        unseal_free(TAKE(b->sealed.pipeline));
 }
 
 int boot_failed(struct boot *b, const struct error *of_step) {

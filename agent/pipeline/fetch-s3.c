@@ -275,6 +275,8 @@ static void *run(void *userdata) {
                         job_fail(l->job, r, &e);
                 }
         }
+        for (size_t i = 0; i < l->n_slots; i++)
+                part_done(&l->slots[i].part); /* it has a key */
         return NULL;
 }
 

@@ -84,6 +84,7 @@ struct unseal {
         bool following;     /* it has files to check; under the job's lock */
         pthread_t *threads;
         size_t n_threads;
+        bool joined;
         void (*wake)(struct unseal *u); /* wakes every worker */
         void **worker_state;            /* what the source has for each thread */
 };

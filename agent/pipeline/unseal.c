@@ -43,8 +43,8 @@ int unseal_new(const struct unseal_options *o, struct unseal **ret, struct error
         return 0;
 }
 
-void unseal_free(struct unseal *u) {
-        if (!u)
+void unseal_stop(struct unseal *u) {
+        if (!u || u->joined)
                 return;
         atomic_store(&u->stop, true);
         if (u->wake) {
@@ -56,6 +56,13 @@ void unseal_free(struct unseal *u) {
         for (size_t i = 0; i < u->n_threads; i++)
                 pthread_join(u->threads[i], NULL);
         follow_join(u);
+        u->joined = true;
+}
+
+void unseal_free(struct unseal *u) {
+        if (!u)
+                return;
+        unseal_stop(u);
         fetch_free(u);
         for (size_t i = 0; i < u->n_files; i++)
                 file_free(u->files[i]);

@@ -50,7 +50,10 @@ struct unseal_model {
 
 /* Starts the workers, which wait for files. The strings and descriptors must outlive the job. */
 int unseal_new(const struct unseal_options *o, struct unseal **ret, struct error *e);
-/* Cancels what is running, joins the workers, closes everything. Files stay in the directory; the caller removes it. */
+/* Cancels what is running, and joins the workers, which wipe their keys: the models' own may be wiped then. */
+void unseal_stop(struct unseal *u);
+/* The same, and closes everything, which may wait for a DNS server. Files stay in the directory; the caller removes it.
+ */
 void unseal_free(struct unseal *u);
 DEFINE_CLEANUP(struct unseal *, unseal_free, unseal_freep)
 

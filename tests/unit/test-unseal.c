@@ -150,6 +150,34 @@ static const struct {
         { 40 * 1024 * 1024, 13 * 1024 * 1024 + 1, false },
 };
 
+/* Without a data key, the job would wait for ever. */
+static void test_a_wait_can_be_cancelled_and_the_keys_wiped(void **state) {
+        char path[32];
+        int fd = make_directory(path);
+        atomic_bool cancelled = false;
+        struct unseal_options o = {
+                .source_fd = fd, .directory_fd = fd, .room = 1 << 30, .workers = 2, .cancelled = &cancelled
+        };
+        _cleanup_(unseal_freep) struct unseal *u = NULL;
+        struct unseal_model model = { .bucket = NULL };
+        struct sample s;
+        struct error e;
+        size_t index;
+
+        (void) state;
+        sample_make(&s, 5000, 4096, false);
+        put_object(fd, "object", s.object, s.object_size);
+        assert_ok(unseal_new(&o, &u, &e), &e);
+        assert_ok(unseal_add(u, &model, "object", NULL, false, &index, &e), &e);
+        model.data_key = s.data_key;
+        model.reference = s.header;
+        atomic_store(&cancelled, true);
+        assert_int_equal(unseal_finish(u, NULL, NULL, &e), -ECANCELED);
+        unseal_stop(u);
+        sample_free(&s); /* with the data key: no worker uses it any more */
+        remove_directory(path, fd);
+}
+
 static void test_local_source_opens_every_shape(void **state) {
         (void) state;
         for (size_t i = 0; i < ELEMENTS(shapes); i++) {
@@ -469,6 +497,7 @@ static void test_room_is_kept_to(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_local_source_opens_every_shape),
+                cmocka_unit_test(test_a_wait_can_be_cancelled_and_the_keys_wiped),
                 cmocka_unit_test(test_parts_survive_pieces_late_keys_and_breaks),
                 cmocka_unit_test(test_authentic_bytes_cannot_be_taken_back),
                 cmocka_unit_test(test_every_flipped_byte_is_refused),
