@@ -24,6 +24,10 @@ enum {
         REFUSALS_PER_MINUTE = 30,
         REFUSALS_BURST = 30,
         REFUSED_ADDRESSES = 256,
+        /* Of all addresses together that have shown no certificate that was accepted: somebody may have any number of
+         * addresses, as of an IPv6 network of 48 bits. A judgement costs some milliseconds. */
+        STRANGERS_PER_MINUTE = 600,
+        STRANGERS_BURST = 100,
 };
 
 #define OWN_PATHS "/.well-known/sealboot/"
@@ -39,6 +43,7 @@ struct caller {
 struct known {
         uint8_t digest[SHA256_DIGEST_LENGTH]; /* of the text that nginx sent */
         int64_t until;                        /* wall clock, in seconds; 0: unused */
+        struct address address;               /* who showed it */
         struct caller *caller;                /* NULL: refused */
         char name[80], reason[400];
 };
@@ -63,6 +68,7 @@ struct callers {
         struct known_list accepted, refused;
         struct refused addresses[REFUSED_ADDRESSES];
         size_t next_address;
+        struct bucket strangers;
 };
 
 static inline void bio_freep(BIO **b) {
@@ -165,6 +171,7 @@ int callers_new(const struct gate_config *config, const char *root, struct calle
         if (!l)
                 return fail_oom(e);
         l->config = config;
+        l->strangers = bucket_full(STRANGERS_PER_MINUTE, STRANGERS_BURST);
         l->items = calloc(config->n_callers, sizeof *l->items);
         if (!l->items)
                 return fail_oom(e);
@@ -339,37 +346,58 @@ static const struct known *keep(struct known_list *l, const struct known *fresh)
         return k;
 }
 
-static struct bucket *refusals_of(struct callers *l, const char *text) {
-        struct address address = address_parse(text);
+static struct bucket *refusals_of(struct callers *l, const struct address *address) {
         struct refused *r;
 
         for (size_t i = 0; i < REFUSED_ADDRESSES; i++)
-                if (l->addresses[i].used && address_equal(&l->addresses[i].address, &address))
+                if (l->addresses[i].used && address_equal(&l->addresses[i].address, address))
                         return &l->addresses[i].bucket;
         r = &l->addresses[l->next_address];
         l->next_address = (l->next_address + 1) % REFUSED_ADDRESSES;
-        *r = (struct refused) { address, bucket_full(REFUSALS_PER_MINUTE, REFUSALS_BURST), true };
+        *r = (struct refused) { *address, bucket_full(REFUSALS_PER_MINUTE, REFUSALS_BURST), true };
         return &r->bucket;
 }
 
-/* NULL: too many certificates from this address were refused; it may try again in *ret_seconds. */
-static const struct known *judge(struct callers *l, const struct caller_question *q, unsigned *ret_seconds) {
+/* Whether this certificate, or another from this address, is among the last that were accepted, however long ago. */
+static bool is_stranger(const struct known_list *accepted, const struct known *fresh) {
+        for (size_t i = 0; i < KNOWN_CERTIFICATES; i++) {
+                const struct known *k = &accepted->items[i];
+
+                if (k->until > 0 && (address_equal(&k->address, &fresh->address) ||
+                                     memcmp(k->digest, fresh->digest, sizeof k->digest) == 0))
+                        return false;
+        }
+        return true;
+}
+
+/* NULL: too many certificates were refused, *ret_why says whose; the caller may try again in *ret_seconds. */
+static const struct known *judge(struct callers *l, const struct caller_question *q, unsigned *ret_seconds,
+                                 const char **ret_why) {
         uint64_t now_ms = (uint64_t) (clock_ns() / NS_PER_MS);
-        struct known fresh = {};
+        struct known fresh = { .address = address_parse(q->address) };
         const struct known *k;
         struct bucket *bucket;
+        bool stranger;
 
         SHA256((const uint8_t *) q->certificate, strlen(q->certificate), fresh.digest);
         k = find_known(&l->accepted, fresh.digest) ?: find_known(&l->refused, fresh.digest);
         if (k)
                 return k;
-        bucket = refusals_of(l, q->address);
+        bucket = refusals_of(l, &fresh.address);
+        stranger = is_stranger(&l->accepted, &fresh);
+        *ret_why = "too many certificates from this address were refused";
         *ret_seconds = bucket_wait(bucket, now_ms);
+        if (*ret_seconds == 0 && stranger) {
+                *ret_why = "too many certificates were refused, from many addresses";
+                *ret_seconds = bucket_wait(&l->strangers, now_ms);
+        }
         if (*ret_seconds > 0)
                 return NULL;
         judge_certificate(l, q->certificate, &fresh);
         if (!fresh.caller)
                 (void) !bucket_take(bucket, now_ms);
+        if (!fresh.caller && stranger)
+                (void) !bucket_take(&l->strangers, now_ms);
         return keep(fresh.caller ? &l->accepted : &l->refused, &fresh);
 }
 
@@ -390,13 +418,14 @@ static struct caller *identify(struct callers *l, const struct caller_question *
         struct caller *c = find_token(l, q->authorization);
         bool certificate = q->certificate && q->certificate[0];
         const struct known *k = NULL;
+        const char *why = NULL;
 
         if (c) {
                 put_name(ret->name, c->configured->name, "", 0);
                 return c;
         }
         if (certificate)
-                k = judge(l, q, &ret->retry_after);
+                k = judge(l, q, &ret->retry_after, &why);
         if (k && k->caller) {
                 memcpy(ret->name, k->name, sizeof ret->name);
                 return k->caller;
@@ -407,7 +436,7 @@ static struct caller *identify(struct callers *l, const struct caller_question *
         else if (k)
                 refuse(ret, CALLER_MAY_NOT, k->reason);
         else if (certificate)
-                refuse(ret, CALLER_TOO_OFTEN, "too many certificates from this address were refused");
+                refuse(ret, CALLER_TOO_OFTEN, why);
         else
                 refuse(ret, CALLER_UNKNOWN,
                        q->authorization ? "the bearer token is not known"

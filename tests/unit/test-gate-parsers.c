@@ -4,9 +4,12 @@
 
 #include "unit.h"
 
+#include <ctype.h>
+#include <limits.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "basic/file.h"
 #include "basic/json.h"
 #include "gate/attester.h"
 #include "gate/callers.h"
@@ -336,6 +339,70 @@ static void test_refused_certificates(void **state) {
         assert_int_equal(a.verdict, CALLER_MAY);
 }
 
+/* A certificate that is its own authority, as a file in `directory` and as nginx passes it on. */
+static void make_authority(const char *directory, char **ret_escaped) {
+        EVP_PKEY *key = EVP_EC_gen("P-256");
+        X509 *x = X509_new();
+        BIO *bio = BIO_new(BIO_s_mem());
+        char path[PATH_MAX], *pem = NULL, *escaped;
+        long n;
+
+        assert_true(key && x && bio && X509_set_version(x, 2) == 1 && X509_set_pubkey(x, key) == 1);
+        ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+        X509_gmtime_adj(X509_getm_notBefore(x), -60);
+        X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+        X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const uint8_t *) "me", -1, -1, 0);
+        X509_set_issuer_name(x, X509_get_subject_name(x));
+        assert_true(X509_sign(x, key, EVP_sha256()) > 0 && PEM_write_bio_X509(bio, x) == 1);
+        n = BIO_get_mem_data(bio, &pem);
+        snprintf(path, sizeof path, "%s/ca.pem", directory);
+        assert_int_equal(file_write(path, pem, (size_t) n, 0644, NULL), 0);
+        *ret_escaped = escaped = calloc(3, (size_t) n + 1);
+        for (long i = 0; i < n; i++)
+                escaped += sprintf(escaped, isalnum((unsigned char) pem[i]) ? "%c" : "%%%02X", (unsigned char) pem[i]);
+        BIO_free(bio);
+        X509_free(x);
+        EVP_PKEY_free(key);
+}
+
+/* Addresses cost nothing, so that all strangers together have a limit. Whoever was accepted is none. */
+static void test_refused_certificates_from_everywhere(void **state) {
+        static const char json[] = "{\"callers\": {\"certificate_authorities\": [{\"name\": \"ca\", \"file\": "
+                                   "\"/ca.pem\"}]}, \"paths\": {\"server\": \"vllm\"}, \"upstream\": "
+                                   "\"127.0.0.1:1\"}";
+        char directory[] = "/tmp/sealboot-test-XXXXXX", path[PATH_MAX], forged[16], from[40];
+        struct caller_question q = { .method = "GET", .path = "/v1/models", .address = "2001:db8:ffff::1" };
+        _cleanup_gate_config_ struct gate_config *c = NULL;
+        _cleanup_callers_ struct callers *l = NULL;
+        _cleanup_free_ char *good = NULL;
+        struct caller_answer a;
+        struct error e = {};
+
+        (void) state;
+        assert_non_null(mkdtemp(directory));
+        make_authority(directory, &good);
+        assert_ok(gate_config_parse(json, strlen(json), "gate.json", &c, &e), &e);
+        assert_ok(callers_new(c, directory, &l, &e), &e);
+        q.certificate = good;
+        callers_judge(l, &q, &a);
+        assert_string_equal(a.name, "ca/me");
+        q.certificate = forged;
+        for (unsigned i = 0; i < 300; i++) {
+                snprintf(forged, sizeof forged, "forged %u", i);
+                snprintf(from, sizeof from, "2001:db8:%x::1", i);
+                q.address = from;
+                callers_judge(l, &q, &a);
+                assert_true(i >= 100 || a.verdict == CALLER_MAY_NOT);
+        }
+        assert_int_equal(a.verdict, CALLER_TOO_OFTEN);
+        assert_string_equal(a.reason, "too many certificates were refused, from many addresses");
+        q.address = "2001:db8:ffff::2"; /* of the network that was accepted */
+        callers_judge(l, &q, &a);
+        assert_true(a.verdict == CALLER_MAY_NOT && !strstr(a.reason, "too many"));
+        snprintf(path, sizeof path, "%s/ca.pem", directory);
+        assert_true(unlink(path) == 0 && rmdir(directory) == 0);
+}
+
 static void test_addresses(void **state) {
         static const struct {
                 const char *one, *other;
@@ -405,6 +472,7 @@ int main(void) {
                 cmocka_unit_test(test_certificates_that_are_none),
                 cmocka_unit_test(test_judgement),
                 cmocka_unit_test(test_refused_certificates),
+                cmocka_unit_test(test_refused_certificates_from_everywhere),
                 cmocka_unit_test(test_addresses),
                 cmocka_unit_test(test_shares),
         };
