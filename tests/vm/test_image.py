@@ -32,7 +32,8 @@ from machine import SOURCE, STUBS, opened_image, script, wait_until
 
 # --- the boot
 
-def test_boots_to_a_served_answer(image, stack, model, released, sealboot, tmp_path, record_property):
+def test_boots_to_a_served_answer(image, stack, served_model, released, sealboot, tmp_path, record_property):
+    model, word = served_model
     reference = references(image / "pcr_measurements.json")
     without_secure_boot = json.loads(sealboot("measure", "--json", "--secure-boot", "off",
                                               image / "sealboot.efi"))["Measurements"]
@@ -43,7 +44,7 @@ def test_boots_to_a_served_answer(image, stack, model, released, sealboot, tmp_p
         assert [report.pcrs["sha384"][n] for n in (2, 3, 4)] == [reference[f"PCR{n}"] for n in (2, 3, 4)]
         assert report.pcrs["sha384"][7] == without_secure_boot["PCR7"]
         assert report.pcrs["sha384"][12] == reference["PCR12"] == ZEROS
-        assert_serves(instance, report, guest, model)
+        assert_serves(instance, report, guest, model, word)
         assert_proven(instance, image, stack, model, sealboot)
         record_property("ready_seconds", int(guest.fact("agent-ready")) / 1e6)
         record_property("boot_report", guest.fact("boot-report"))
