@@ -4,6 +4,7 @@
 
 #include "basic/encode.h"
 #include "measure/inputs.h"
+#include "measure/stub.h"
 #include "verbs/command.h"
 
 struct arguments {
@@ -113,6 +114,34 @@ static void print_text(const struct prediction *p, const struct reference *refer
         print_notes(boot);
 }
 
+static bool has_word(const char *text, size_t n, const char *word) {
+        static const char between[] = " \t\r\n";
+        size_t length = strlen(word);
+
+        for (size_t at = 0; at + length <= n; at++)
+                if (memcmp(text + at, word, length) == 0 && (at == 0 || strchr(between, text[at - 1])) &&
+                    (at + length == n || !text[at + length] || strchr(between, text[at + length])))
+                        return true;
+        return false;
+}
+
+/* systemd before 258 adds the EFI variable SystemdOptions to the command line, which the operator of an instance may
+ * set: unless Secure Boot is on, or the kernel gives no access to variables. The images of kiwi/ and nix/ have that
+ * word, but for those whose modules Secure Boot has to vouch for. */
+static void warn_of_variables(const struct predicted_boot *boot) {
+        const struct pe *uki = &boot->images[boot->n_images - 1].pe;
+        const char *text;
+        size_t n;
+
+        if ((boot->keys && boot->keys->enabled) || !stub_section_text(uki, ".cmdline", &text, &n) ||
+            has_word(text, n, "efi=noruntime"))
+                return;
+        fputs(PROGRAM " measure: warning: the command line lacks efi=noruntime. With Secure Boot off, an EFI variable "
+                      "may\nchange what systemd does, and none of these PCRs tells: give Secure Boot's key lists, so "
+                      "that PCR7 is bound,\nor add the word.\n",
+              stderr);
+}
+
 static int measure(struct arguments *a, struct error *e) {
         _cleanup_prediction_ struct prediction prediction = {};
         const struct predicted_boot *boot = &a->inputs.boot;
@@ -128,6 +157,7 @@ static int measure(struct arguments *a, struct error *e) {
         k = prediction_replay(&prediction, boot, &reference, e);
         if (k < 0)
                 return k;
+        warn_of_variables(boot);
         if (boot->keys)
                 reference.secure_boot = boot->keys->enabled ? SECURE_BOOT_ON : SECURE_BOOT_OFF;
         if (a->json)

@@ -86,6 +86,23 @@ def test_readable_output_has_the_same_values(printed):
         assert not re.search("^PCR[0-9]+  ", notes, re.MULTILINE)
 
 
+def test_a_command_line_that_an_efi_variable_can_change(build, tmp_path):
+    """No PCR of a boot with Secure Boot off tells of the variable SystemdOptions. The values are printed all the same."""
+    image = (FIXTURES / "debian12-signed-A.efi").read_bytes()
+    line, word = b"console=ttyS0 quiet sealboot.fixture=1", b"efi=noruntime"
+    assert image.count(line) == 1
+    for now, warned in ((line, True), (b"quiet " + word, False), (word + b"=1", True), (b"x" + word, True),
+                        (word, False)):
+        (tmp_path / "uki.efi").write_bytes(image.replace(line, now.ljust(len(line))))
+        done = subprocess.run([build / "policy/sealboot", "measure", "--json", tmp_path / "uki.efi"],
+                              capture_output=True, text=True, check=True)
+        assert ("lacks efi=noruntime" in done.stderr) == warned and json.loads(done.stdout), (now, done)
+    on = next(case for case in CASES.values() if case["image"] == "debian12-signed-A.efi")
+    done = subprocess.run([build / "policy/sealboot", "measure", "--json", *map(str, options_of(on))],
+                          capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["SecureBoot"] and not done.stderr, done
+
+
 def test_without_key_lists_pcr7_is_not_predicted(printed):
     said = json.loads(printed("measure", "--json", FIXTURES / "debian12.efi"))["Measurements"]
     assert set(said) == {"HashAlgorithm", "PCR2", "PCR3", "PCR4", "PCR12"}
