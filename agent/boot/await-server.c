@@ -160,10 +160,11 @@ int boot_await_server(struct boot *b, struct error *e) {
         boot_heed_notices(b);
         r = w.easy ? await(&w, e) : fail_oom(e);
         noticed = boot_ignore_notices(b, e);
-        if (noticed < 0)
+        if (noticed < 0) {
+                r = noticed;
                 fail_advice(e, "The model stays published. There is nothing to do on this instance: see the activity "
                                "history of the Auto Scaling group, or the Spot interruption notice.");
-        r = noticed ?: r;
+        }
         atomic_store(&b->awaiting_server, false);
         if (r < 0 && w.words[0])
                 sd_journal_print(LOG_NOTICE, "the inference server said: %s", w.words);

@@ -87,7 +87,7 @@ def test_readable_output_has_the_same_values(printed):
 
 
 def test_a_command_line_that_an_efi_variable_can_change(build, tmp_path):
-    """No PCR of a boot with Secure Boot off tells of the variable SystemdOptions. The values are printed all the same."""
+    """With Secure Boot off, no PCR tells of the variable SystemdOptions. The values are printed nonetheless."""
     image = (FIXTURES / "debian12-signed-A.efi").read_bytes()
     line, word = b"console=ttyS0 quiet sealboot.fixture=1", b"efi=noruntime"
     assert image.count(line) == 1

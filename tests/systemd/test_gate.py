@@ -134,9 +134,15 @@ def test_inference_server_finds_no_way_to_key_gate_tpm_and_log(booted):
     for path in "key.pem", "certificate.pem":
         refused = booted.run(*outside, "cat", f"/run/sealboot-gate/{path}", check=False)
         assert refused.returncode != 0 and "Permission denied" in refused.stderr
-    for sock in "/run/sealboot-gate/gate.sock", "/run/sealboot-upstream/llama-server.sock":
-        asked = booted.run(*outside, "curl", "-s", "--unix-socket", sock, "http://x/authorize", check=False)
-        assert asked.returncode == 7, asked
+    asked = booted.run(*outside, "curl", "-s", "--unix-socket", "/run/sealboot-gate/gate.sock", "http://x/authorize",
+                       check=False)
+    assert asked.returncode == 7, asked
+    # Its own socket is for nginx, and for the agent, which asks whether the server is ready: it is in the agent's group.
+    upstream = "/run/sealboot-upstream/llama-server.sock"
+    assert booted.run("stat", "--format", "%a %U %G", upstream).stdout.split() == [
+        "660", "sealboot-nginx", booted.show(AGENT, "Group")
+    ]
+    assert booted.run(*inside, "curl", "-s", "--unix-socket", upstream, "http://x/health", check=False).returncode == 7
 
 
 def test_key_is_for_nginx(booted):
