@@ -26,7 +26,7 @@ import uki
 from firmware import SYSTEMD, store, utf16, variable
 from instance import (BOOT, DATE, GATE, KEEP, PROMPTS, ZEROS, Instance, assert_denied, assert_proven, assert_serves,
                       changed_esp, corrupt, injections, references)
-from instance import configuration, image, key, model, overlay, released, stack  # noqa: F401 (fixtures)
+from instance import configuration, image, key, model, overlay, released, served_model, stack  # noqa: F401 (fixtures)
 from isolation import FAIL, PASS, PROMISES, audit
 from machine import SOURCE, STUBS, opened_image, script, wait_until
 
