@@ -129,7 +129,7 @@ static void end_transfer(struct channel *c, struct transfer *t, CURLcode code) {
         remove_transfer(c, t);
         if (code == CURLE_OK && x->answered)
                 exchange_finish(x, EXCHANGE_WHOLE);
-        else if (!exchange_left(x) && transfer_may_repeat(t))
+        else if (!exchange_left(x) && transfer_may_repeat(t, code))
                 again = true;
         else if (x->answered)
                 exchange_finish(x, EXCHANGE_BROKEN);

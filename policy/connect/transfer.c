@@ -11,6 +11,7 @@ enum {
         HEADER_BYTES_MAX = 64 * 1024,
         UPLOAD_BUFFER = 16384,
         ATTEMPTS_MAX = 3,
+        REFUSALS_MAX = 10,
         LIBCURL_MENDED = 0x080300
 };
 
@@ -258,12 +259,15 @@ void transfer_continue(struct transfer *t) {
         curl_easy_pause(t->easy, CURLPAUSE_CONT);
 }
 
-bool transfer_may_repeat(const struct transfer *t) {
+bool transfer_may_repeat(const struct transfer *t, CURLcode code) {
         const struct exchange *x = t->x;
+        /* The server had closed an idle connection, libcurl opened another one for the same request, and that ended at
+         * an instance that is refused. Behind a balancer, the next one may be accepted. */
+        unsigned max = code == CURLE_PEER_FAILED_VERIFICATION ? REFUSALS_MAX : ATTEMPTS_MAX;
 
         if (x->answered || x->sent > 0 || t->fault)
                 return false;
         if (!t->requested)
                 return true;
-        return x->attempts < ATTEMPTS_MAX && x->length == 0 && (streq(x->method, "GET") || streq(x->method, "HEAD"));
+        return x->attempts < max && x->length == 0 && (streq(x->method, "GET") || streq(x->method, "HEAD"));
 }

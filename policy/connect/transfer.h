@@ -36,4 +36,4 @@ void transfer_free(struct transfer *t);
 /* After a pause, when its exchange can go on. */
 void transfer_continue(struct transfer *t);
 /* Whether the same request may be sent once more, after this end. */
-bool transfer_may_repeat(const struct transfer *t);
+bool transfer_may_repeat(const struct transfer *t, CURLcode code);
