@@ -140,6 +140,7 @@ static int take_stages(struct record *r, struct error *e) {
         r->stages = calloc(json_object_array_length(stages) + 1, sizeof *r->stages);
         if (!r->stages)
                 return fail_oom(e);
+        r->n_stages = 0;
         for (size_t i = 0; i < json_object_array_length(stages); i++) {
                 struct record_stage *stage = &r->stages[i];
                 char where[32];

@@ -33,14 +33,15 @@ struct ollama_store {
 static void read_architecture(struct reader *r, char ret[static NAME_MAX_LENGTH + 1]) {
         static const char wanted[] = "general.architecture";
         const uint8_t *key, *value;
-        uint64_t n, unused;
+        uint64_t n;
         uint32_t type;
 
         ret[0] = '\0';
-        if (reader_le64(r, &unused) < 0 || reader_le64(r, &unused) < 0 || reader_le64(r, &n) < 0 ||
-            n != strlen(wanted) || reader_bytes(r, n, &key) < 0 || memcmp(key, wanted, n) != 0 ||
-            reader_le32(r, &type) < 0 || type != GGUF_STRING || reader_le64(r, &n) < 0 || n > NAME_MAX_LENGTH ||
-            reader_bytes(r, n, &value) < 0 || memchr(value, '\0', n) || !utf8_valid((const char *) value, n))
+        /* the numbers of tensors and of metadata, then the first key */
+        if (reader_skip(r, 2 * sizeof(uint64_t)) < 0 || reader_le64(r, &n) < 0 || n != strlen(wanted) ||
+            reader_bytes(r, n, &key) < 0 || memcmp(key, wanted, n) != 0 || reader_le32(r, &type) < 0 ||
+            type != GGUF_STRING || reader_le64(r, &n) < 0 || n > NAME_MAX_LENGTH || reader_bytes(r, n, &value) < 0 ||
+            memchr(value, '\0', n) || !utf8_valid((const char *) value, n))
                 return;
         memcpy(ret, value, n);
         ret[n] = '\0';
@@ -127,9 +128,9 @@ static const char *to_text(json_object *o) {
 /* {"mediaType": ..., "digest": "sha256:HEX", "size": n}, as manifests list a blob. */
 static json_object *describe(const char *type, const char *hex, uint64_t size) {
         json_object *o = json_object_new_object();
-        char digest[8 + 2 * CONTENT_ADDRESS_SIZE] = "sha256:";
+        char digest[8 + 2 * CONTENT_ADDRESS_SIZE];
 
-        strcat(digest, hex);
+        snprintf(digest, sizeof digest, "sha256:%s", hex);
         json_object_object_add(o, "mediaType", json_object_new_string(type));
         json_object_object_add(o, "digest", json_object_new_string(digest));
         json_object_object_add(o, "size", json_object_new_int64((int64_t) size));

@@ -20,13 +20,20 @@ static bool places_hold(const struct launch *l, const struct config *c) {
         return true;
 }
 
+static bool is_zero(const void *data, size_t n) {
+        const uint8_t *bytes = data;
+
+        while (n > 0 && bytes[n - 1] == 0)
+                n--;
+        return n == 0;
+}
+
 static void fuzz_launch(const char *text, size_t n, const struct config *c) {
-        static const struct launch untouched;
         _cleanup_(launch_done) struct launch l = {};
         struct error e = {};
 
         if (launch_parse(text, n, c, &l, &e) < 0) {
-                if (e.failure == FAILURE_NONE || memcmp(&l, &untouched, sizeof l) != 0)
+                if (e.failure == FAILURE_NONE || !is_zero(&l, sizeof l))
                         abort();
                 return;
         }
