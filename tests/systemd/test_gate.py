@@ -137,7 +137,7 @@ def test_inference_server_finds_no_way_to_key_gate_tpm_and_log(booted):
     asked = booted.run(*outside, "curl", "-s", "--unix-socket", "/run/sealboot-gate/gate.sock", "http://x/authorize",
                        check=False)
     assert asked.returncode == 7, asked
-    # Its own socket is for nginx, and for the agent, which asks whether the server is ready: it is in the agent's group.
+    # Its own socket is for nginx and the agent, which asks whether the server is ready: it is in the agent's group.
     upstream = "/run/sealboot-upstream/llama-server.sock"
     assert booted.run("stat", "--format", "%a %U %G", upstream).stdout.split() == [
         "660", "sealboot-nginx", booted.show(AGENT, "Group")
