@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <sys/auxv.h>
 
+#include "engine-pair.h"
 #include "engine-sha256.h"
 #include "engine.h"
 
@@ -45,37 +46,12 @@ LANE uint32x4_t expand(uint32x4_t w0, uint32x4_t w1, uint32x4_t w2, uint32x4_t w
         return vsha256su1q_u32(vsha256su0q_u32(w0, w1), w2, w3);
 }
 
-#define FOUR_ROUNDS(i, w0) \
-        do { \
-                rounds(&a, a##w0, i); \
-                rounds(&b, b##w0, i); \
-        } while (0)
-#define FOUR_ROUNDS_EXPAND(i, w0, w1, w2, w3) \
-        do { \
-                FOUR_ROUNDS(i, w0); \
-                a##w0 = expand(a##w0, a##w1, a##w2, a##w3); \
-                b##w0 = expand(b##w0, b##w1, b##w2, b##w3); \
-        } while (0)
-#define SIXTEEN_ROUNDS_EXPAND(i) \
-        do { \
-                FOUR_ROUNDS_EXPAND((i) + 0, 0, 1, 2, 3); \
-                FOUR_ROUNDS_EXPAND((i) + 4, 1, 2, 3, 0); \
-                FOUR_ROUNDS_EXPAND((i) + 8, 2, 3, 0, 1); \
-                FOUR_ROUNDS_EXPAND((i) + 12, 3, 0, 1, 2); \
-        } while (0)
-
 LANE void compress(struct state s[LANES], const uint8_t *first, const uint8_t *second) {
         struct state a = s[0], b = s[1];
         uint32x4_t a0 = load(first), a1 = load(first + 16), a2 = load(first + 32), a3 = load(first + 48);
         uint32x4_t b0 = load(second), b1 = load(second + 16), b2 = load(second + 32), b3 = load(second + 48);
 
-        SIXTEEN_ROUNDS_EXPAND(0);
-        SIXTEEN_ROUNDS_EXPAND(16);
-        SIXTEEN_ROUNDS_EXPAND(32);
-        FOUR_ROUNDS(48, 0);
-        FOUR_ROUNDS(52, 1);
-        FOUR_ROUNDS(56, 2);
-        FOUR_ROUNDS(60, 3);
+        ALL_ROUNDS();
         s[0].abcd = vaddq_u32(s[0].abcd, a.abcd);
         s[0].efgh = vaddq_u32(s[0].efgh, a.efgh);
         s[1].abcd = vaddq_u32(s[1].abcd, b.abcd);

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <immintrin.h>
 
+#include "engine-pair.h"
 #include "engine-sha256.h"
 #include "engine.h"
 
@@ -50,37 +51,12 @@ LANE __m128i expand(__m128i w0, __m128i w1, __m128i w2, __m128i w3) {
         return _mm_sha256msg2_epu32(_mm_add_epi32(_mm_sha256msg1_epu32(w0, w1), _mm_alignr_epi8(w3, w2, 4)), w3);
 }
 
-#define FOUR_ROUNDS(i, w0) \
-        do { \
-                rounds(&a, a##w0, i); \
-                rounds(&b, b##w0, i); \
-        } while (0)
-#define FOUR_ROUNDS_EXPAND(i, w0, w1, w2, w3) \
-        do { \
-                FOUR_ROUNDS(i, w0); \
-                a##w0 = expand(a##w0, a##w1, a##w2, a##w3); \
-                b##w0 = expand(b##w0, b##w1, b##w2, b##w3); \
-        } while (0)
-#define SIXTEEN_ROUNDS_EXPAND(i) \
-        do { \
-                FOUR_ROUNDS_EXPAND((i) + 0, 0, 1, 2, 3); \
-                FOUR_ROUNDS_EXPAND((i) + 4, 1, 2, 3, 0); \
-                FOUR_ROUNDS_EXPAND((i) + 8, 2, 3, 0, 1); \
-                FOUR_ROUNDS_EXPAND((i) + 12, 3, 0, 1, 2); \
-        } while (0)
-
 LANE void compress(struct state s[LANES], const uint8_t *first, const uint8_t *second) {
         struct state a = s[0], b = s[1];
         __m128i a0 = load(first), a1 = load(first + 16), a2 = load(first + 32), a3 = load(first + 48);
         __m128i b0 = load(second), b1 = load(second + 16), b2 = load(second + 32), b3 = load(second + 48);
 
-        SIXTEEN_ROUNDS_EXPAND(0);
-        SIXTEEN_ROUNDS_EXPAND(16);
-        SIXTEEN_ROUNDS_EXPAND(32);
-        FOUR_ROUNDS(48, 0);
-        FOUR_ROUNDS(52, 1);
-        FOUR_ROUNDS(56, 2);
-        FOUR_ROUNDS(60, 3);
+        ALL_ROUNDS();
         s[0].abef = _mm_add_epi32(s[0].abef, a.abef);
         s[0].cdgh = _mm_add_epi32(s[0].cdgh, a.cdgh);
         s[1].abef = _mm_add_epi32(s[1].abef, b.abef);
