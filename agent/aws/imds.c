@@ -292,45 +292,46 @@ int imds_region(struct imds *imds, char **ret, struct error *e) {
         return 0;
 }
 
+/* The text at a path that may be absent: then *ret_call is NULL, and there is none. */
+static int get_if_there(struct imds *imds, const char *path, struct http_call **ret_call, const char **ret_text,
+                        size_t *ret_n, struct error *e) {
+        struct imds_get get = { .imds = imds, .path = path, .max = TEXT_MAX, .may_be_absent = true };
+        int r;
+
+        r = imds_fetch(&get, ret_call, e);
+        if (r == 0 && *ret_call)
+                *ret_text = http_call_text(*ret_call, ret_n);
+        return r;
+}
+
 int imds_lifecycle_state(struct imds *imds, enum lifecycle_state *ret, struct error *e) {
-        struct imds_get get = { .imds = imds,
-                                .path = "/latest/meta-data/autoscaling/target-lifecycle-state",
-                                .max = TEXT_MAX,
-                                .may_be_absent = true };
         _cleanup_http_call_ struct http_call *call = NULL;
         const char *text;
         size_t n;
         int r;
 
-        r = imds_fetch(&get, &call, e);
+        r = get_if_there(imds, "/latest/meta-data/autoscaling/target-lifecycle-state", &call, &text, &n, e);
         if (r < 0)
                 return r;
-        if (!call) {
-                *ret = LIFECYCLE_NONE;
-                return 0;
-        }
-        text = http_call_text(call, &n);
-        return lifecycle_state_parse(text, n, http_call_subject(call), ret, e);
+        if (call)
+                return lifecycle_state_parse(text, n, http_call_subject(call), ret, e);
+        *ret = LIFECYCLE_NONE;
+        return 0;
 }
 
 int imds_interruption(struct imds *imds, struct interruption *ret, struct error *e) {
-        struct imds_get get = {
-                .imds = imds, .path = "/latest/meta-data/spot/instance-action", .max = TEXT_MAX, .may_be_absent = true
-        };
         _cleanup_http_call_ struct http_call *call = NULL;
         const char *text;
         size_t n;
         int r;
 
-        r = imds_fetch(&get, &call, e);
+        r = get_if_there(imds, "/latest/meta-data/spot/instance-action", &call, &text, &n, e);
         if (r < 0)
                 return r;
-        if (!call) {
-                *ret = (struct interruption) {};
-                return 0;
-        }
-        text = http_call_text(call, &n);
-        return interruption_parse(text, n, http_call_subject(call), ret, e);
+        if (call)
+                return interruption_parse(text, n, http_call_subject(call), ret, e);
+        *ret = (struct interruption) {};
+        return 0;
 }
 
 int imds_user_data(struct imds *imds, bool required, uint8_t **ret, size_t *ret_n, struct error *e) {
