@@ -21,7 +21,6 @@ int exchange_new(const char *method, const char *target, struct curl_slist *head
                 free(x);
                 return fail_oom(e);
         }
-        pthread_mutex_init(&x->lock, NULL);
         x->references = 2;
         x->hooks = hooks;
         x->client = client;
@@ -34,12 +33,7 @@ int exchange_new(const char *method, const char *target, struct curl_slist *head
 }
 
 void exchange_drop(struct exchange *x) {
-        bool last;
-
-        pthread_mutex_lock(&x->lock);
-        last = --x->references == 0;
-        pthread_mutex_unlock(&x->lock);
-        if (!last)
+        if (--x->references > 0)
                 return;
         pipe_done(&x->up);
         pipe_done(&x->down);
@@ -47,7 +41,6 @@ void exchange_drop(struct exchange *x) {
         curl_slist_free_all(x->headers);
         free(x->method);
         free(x->target);
-        pthread_mutex_destroy(&x->lock);
         free(x);
 }
 
@@ -77,7 +70,7 @@ void answer_done(struct answer *a) {
         *a = (struct answer) {};
 }
 
-/* --- With the lock held */
+/* --- Whom to tell */
 
 static void suspend(struct exchange *x) {
         if (!x->client || x->client_waits)
@@ -103,7 +96,6 @@ static void wake_server(struct exchange *x) {
 size_t exchange_put(struct exchange *x, const void *data, size_t n) {
         size_t taken;
 
-        pthread_mutex_lock(&x->lock);
         taken = x->end != EXCHANGE_OPEN ? n : MIN_OF(n, x->room - MIN_OF(x->room, x->up.size));
         /* An answer that came before the end of the request: the rest has no reader. */
         if (x->end == EXCHANGE_OPEN && pipe_put(&x->up, data, taken) < 0)
@@ -116,35 +108,26 @@ size_t exchange_put(struct exchange *x, const void *data, size_t n) {
                 x->up_awaited = false;
                 wake_server(x);
         }
-        pthread_mutex_unlock(&x->lock);
         return taken;
 }
 
 void exchange_end_request(struct exchange *x) {
-        pthread_mutex_lock(&x->lock);
         if (!x->up_ended) {
                 x->up_ended = true;
                 x->up_awaited = false;
                 wake_server(x);
         }
-        pthread_mutex_unlock(&x->lock);
 }
 
 bool exchange_answered(struct exchange *x) {
-        bool yes;
-
-        pthread_mutex_lock(&x->lock);
-        yes = x->answered;
-        if (!yes)
+        if (!x->answered)
                 suspend(x);
-        pthread_mutex_unlock(&x->lock);
-        return yes;
+        return x->answered;
 }
 
 ssize_t exchange_read(struct exchange *x, void *to, size_t n) {
         ssize_t r;
 
-        pthread_mutex_lock(&x->lock);
         r = (ssize_t) pipe_take(&x->down, to, n);
         if (r == 0 && x->end == EXCHANGE_OPEN)
                 suspend(x);
@@ -154,30 +137,24 @@ ssize_t exchange_read(struct exchange *x, void *to, size_t n) {
                 x->down_full = false;
                 wake_server(x);
         }
-        pthread_mutex_unlock(&x->lock);
         return r;
 }
 
 void exchange_leave(struct exchange *x) {
-        pthread_mutex_lock(&x->lock);
         x->client = NULL;
         pipe_done(&x->down);
         wake_server(x);
-        pthread_mutex_unlock(&x->lock);
 }
 
 /* --- The server's side */
 
 void exchange_limit(struct exchange *x, size_t room) {
-        pthread_mutex_lock(&x->lock);
         x->room = room;
-        pthread_mutex_unlock(&x->lock);
 }
 
 ssize_t exchange_take(struct exchange *x, void *to, size_t n) {
         ssize_t r;
 
-        pthread_mutex_lock(&x->lock);
         r = (ssize_t) pipe_take(&x->up, to, n);
         if (!x->client && x->end == EXCHANGE_OPEN)
                 r = -ECANCELED;
@@ -191,24 +168,20 @@ ssize_t exchange_take(struct exchange *x, void *to, size_t n) {
                 x->up_full = false;
                 resume(x);
         }
-        pthread_mutex_unlock(&x->lock);
         return r;
 }
 
 void exchange_begin_answer(struct exchange *x, struct answer *answer) {
-        pthread_mutex_lock(&x->lock);
         if (!x->answered) {
                 x->answer = TAKE_STRUCT(*answer);
                 x->answered = true;
         }
-        pthread_mutex_unlock(&x->lock);
         answer_done(answer);
 }
 
 int exchange_give(struct exchange *x, const void *data, size_t n) {
         int r;
 
-        pthread_mutex_lock(&x->lock);
         if (!x->client)
                 r = -ECANCELED;
         else if (x->down.size > 0 && x->down.size + n > x->room) {
@@ -216,30 +189,21 @@ int exchange_give(struct exchange *x, const void *data, size_t n) {
                 r = -EAGAIN;
         } else
                 r = pipe_put(&x->down, data, n);
-        pthread_mutex_unlock(&x->lock);
         return r;
 }
 
 void exchange_deliver(struct exchange *x) {
-        pthread_mutex_lock(&x->lock);
         if (x->answered)
                 resume(x);
-        pthread_mutex_unlock(&x->lock);
 }
 
-static void finish(struct exchange *x, enum exchange_end end) {
+void exchange_finish(struct exchange *x, enum exchange_end end) {
         if (x->end != EXCHANGE_OPEN || !x->answered)
                 return;
         x->end = end;
         pipe_done(&x->up);
         x->up_full = false;
         resume(x);
-}
-
-void exchange_finish(struct exchange *x, enum exchange_end end) {
-        pthread_mutex_lock(&x->lock);
-        finish(x, end);
-        pthread_mutex_unlock(&x->lock);
 }
 
 /* {"error": {"message": ..., "type": "sealboot_connect", "code": ...}} */
@@ -258,59 +222,38 @@ void exchange_fail(struct exchange *x, int status, const char *code, const char 
         struct answer a = { .status = status, .length = -1 };
         _cleanup_free_ char *body = error_text(code, text);
 
-        pthread_mutex_lock(&x->lock);
         if (!x->answered && body && answer_add(&a, "Content-Type", "application/json") == 0 &&
             pipe_put(&x->down, body, strlen(body)) == 0) {
                 a.length = (int64_t) strlen(body);
                 x->answer = TAKE_STRUCT(a);
                 x->answered = true;
-                finish(x, EXCHANGE_WHOLE);
+                exchange_finish(x, EXCHANGE_WHOLE);
         } else {
                 x->answer.status = x->answered ? x->answer.status : status;
                 x->answered = true;
-                finish(x, EXCHANGE_BROKEN);
+                exchange_finish(x, EXCHANGE_BROKEN);
         }
-        pthread_mutex_unlock(&x->lock);
         answer_done(&a);
 }
 
 void exchange_break(struct exchange *x) {
-        pthread_mutex_lock(&x->lock);
         x->answered = true; /* without a status: nobody will read it */
-        finish(x, EXCHANGE_BROKEN);
-        pthread_mutex_unlock(&x->lock);
+        exchange_finish(x, EXCHANGE_BROKEN);
 }
 
 void exchange_trim(struct exchange *x) {
-        pthread_mutex_lock(&x->lock);
         pipe_trim(&x->up);
         pipe_trim(&x->down);
-        pthread_mutex_unlock(&x->lock);
 }
 
 bool exchange_left(struct exchange *x) {
-        bool yes;
-
-        pthread_mutex_lock(&x->lock);
-        yes = !x->client;
-        pthread_mutex_unlock(&x->lock);
-        return yes;
+        return !x->client;
 }
 
 bool exchange_can_send(struct exchange *x) {
-        bool yes;
-
-        pthread_mutex_lock(&x->lock);
-        yes = x->up.size > 0 || x->up_ended;
-        pthread_mutex_unlock(&x->lock);
-        return yes;
+        return x->up.size > 0 || x->up_ended;
 }
 
 bool exchange_can_receive(struct exchange *x) {
-        bool yes;
-
-        pthread_mutex_lock(&x->lock);
-        yes = x->down.size <= x->room / 2;
-        pthread_mutex_unlock(&x->lock);
-        return yes;
+        return x->down.size <= x->room / 2;
 }

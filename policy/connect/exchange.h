@@ -4,10 +4,9 @@
 /* One request and its answer, between the side that talks to the client and the side that talks to the server. Both
  * directions are pipes with a limit: whoever fills one waits until the other side has taken from it, so that a slow
  * reader slows its sender, and memory stays small. Nobody waits inside a call: each call says whether to wait, and the
- * hooks then say when to go on. */
+ * hooks then say when to go on. Both sides are one thread: upstream.h. */
 
 #include <curl/curl.h>
-#include <pthread.h>
 
 #include "basic/failure.h"
 #include "connect/pipe.h"
@@ -15,7 +14,7 @@
 struct channel;
 struct exchange;
 
-/* Called with the exchange's lock held. They must not call into the exchange. */
+/* Called in the middle of the exchange's work. They must not call into the exchange. */
 struct exchange_hooks {
         void (*suspend_client)(void *client); /* it waits */
         void (*resume_client)(void *client);
@@ -47,7 +46,6 @@ enum exchange_stage {
 };
 
 struct exchange {
-        pthread_mutex_t lock;
         unsigned references;
         const struct exchange_hooks *hooks;
         void *client; /* NULL: it has left */
@@ -70,13 +68,13 @@ struct exchange {
         bool down_full, client_waits;
         size_t room; /* the limit of each pipe */
 
-        /* The server's side alone, without the lock. */
+        /* The server's side alone. */
         enum exchange_stage stage;
         bool alone; /* it shares its connection with no other */
         void *transfer;
         struct channel *channel;
         struct exchange *next_waiting, *next_woken;
-        bool woken; /* with the lock of that list */
+        bool woken; /* it is in the list of next_woken */
         unsigned attempts;
 };
 

@@ -74,7 +74,7 @@ void upstream_wake(struct exchange *x, void *upstream) {
         pthread_mutex_lock(&u->lock);
         if (!x->woken) {
                 x->woken = true;
-                x->references++; /* the hook has the exchange's lock */
+                x->references++;
                 x->next_woken = u->woken;
                 u->woken = x;
                 if (!x->next_woken && u->asleep)
@@ -100,10 +100,8 @@ void upstream_serve(struct upstream *u, const struct endpoint *endpoint) {
 }
 
 void upstream_submit(struct upstream *u, struct exchange *x) {
-        pthread_mutex_lock(&x->lock);
         x->server = u;
         upstream_wake(x, u);
-        pthread_mutex_unlock(&x->lock);
         /* Whoever saw the stop after this line sees the exchange, too. */
         if (is_stopped(u))
                 exchange_fail(x, 503, "stopping", "sealboot connect is stopping");
@@ -111,14 +109,11 @@ void upstream_submit(struct upstream *u, struct exchange *x) {
 
 /* --- Clients that leave while nothing is sent to them: their sockets tell */
 
-/* The descriptor is libmicrohttpd's, which closes it after the client has left. So it is used under the lock alone,
- * and while the client is there. */
-static bool lock_client(struct exchange *x) {
-        pthread_mutex_lock(&x->lock);
-        if (x->client && x->client_fd >= 0)
-                return true;
-        pthread_mutex_unlock(&x->lock);
-        return false;
+/* The descriptor is libmicrohttpd's, which closes it after the client has left. So it is used while the client is
+ * there.
+ */
+static bool has_client(const struct exchange *x) {
+        return x->client && x->client_fd >= 0;
 }
 
 static void watch_client(struct upstream *u, struct exchange *x) {
@@ -139,11 +134,10 @@ static void watch_client(struct upstream *u, struct exchange *x) {
                 u->n_clients = n;
         }
         u->clients[fd] = x;
-        if (!lock_client(x))
+        if (!has_client(x))
                 return;
         if (epoll_ctl(u->epoll, EPOLL_CTL_ADD, x->client_fd, &event) < 0 && errno == EEXIST)
                 epoll_ctl(u->epoll, EPOLL_CTL_MOD, x->client_fd, &event);
-        pthread_mutex_unlock(&x->lock);
 }
 
 static void unwatch_client(struct upstream *u, struct exchange *x) {
@@ -152,10 +146,9 @@ static void unwatch_client(struct upstream *u, struct exchange *x) {
         if (x->client_fd < 0 || fd >= u->n_clients || u->clients[fd] != x)
                 return;
         u->clients[fd] = NULL;
-        if (!lock_client(x))
+        if (!has_client(x))
                 return;
         epoll_ctl(u->epoll, EPOLL_CTL_DEL, x->client_fd, NULL);
-        pthread_mutex_unlock(&x->lock);
 }
 
 /* --- Exchanges */
@@ -426,10 +419,9 @@ static void see_client(struct upstream *u, int fd) {
         bool ended;
         char byte;
 
-        if (!x || !lock_client(x))
+        if (!x || !has_client(x))
                 return;
         ended = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-        pthread_mutex_unlock(&x->lock);
         if (!ended)
                 return;
         exchange_break(x);

@@ -27,7 +27,7 @@ int upstream_new(const struct channel_site *site, struct upstream **ret, struct 
 int upstream_wait(struct upstream *u, struct error *e);
 /* From then on, the thread serves it, until upstream_stop(). */
 void upstream_serve(struct upstream *u, const struct endpoint *endpoint);
-/* Takes one of the exchange's references. From any thread. */
+/* Takes one of the exchange's references. Called by the thread. */
 void upstream_submit(struct upstream *u, struct exchange *x);
 /* The hook of exchange_hooks. */
 void upstream_wake(struct exchange *x, void *upstream);
