@@ -179,3 +179,7 @@ int64_t json_integer(json_object *o, int64_t absent) {
 bool json_boolean(json_object *o, bool absent) {
         return o ? json_object_get_boolean(o) : absent;
 }
+
+void json_add_text(json_object *to, const char *key, const char *text) {
+        json_object_object_add(to, key, text && text[0] ? json_object_new_string(text) : NULL);
+}

@@ -37,3 +37,5 @@ int json_fields(json_object *object, const struct json_field *fields, size_t n, 
 const char *json_text(json_object *o);
 int64_t json_integer(json_object *o, int64_t absent);
 bool json_boolean(json_object *o, bool absent);
+/* Adds a text to an object; null where it is NULL or empty. */
+void json_add_text(json_object *to, const char *key, const char *text);

@@ -151,10 +151,6 @@ void audit_print(FILE *f, const struct trail *t, const struct judgement *j, bool
 
 /* ---- JSON */
 
-static void add(json_object *o, const char *key, const char *text) {
-        json_object_object_add(o, key, text && text[0] ? json_object_new_string(text) : NULL);
-}
-
 static json_object *pcrs_json(const struct call *c) {
         json_object *o = json_object_new_object();
 
@@ -175,27 +171,27 @@ static json_object *call_json(const struct judged *j) {
         const struct call *c = j->call;
         json_object *o = json_object_new_object();
 
-        add(o, "level", levels[j->finding->level]);
-        add(o, "finding", j->finding->name);
-        add(o, "time", c->time);
-        add(o, "operation", c->operation);
-        add(o, "caller", c->caller);
-        add(o, "account", c->account);
-        add(o, "address", c->address);
-        add(o, "user_agent", c->agent);
-        add(o, "key", c->key);
-        add(o, "model", c->model);
-        add(o, "version", c->version);
+        json_add_text(o, "level", levels[j->finding->level]);
+        json_add_text(o, "finding", j->finding->name);
+        json_add_text(o, "time", c->time);
+        json_add_text(o, "operation", c->operation);
+        json_add_text(o, "caller", c->caller);
+        json_add_text(o, "account", c->account);
+        json_add_text(o, "address", c->address);
+        json_add_text(o, "user_agent", c->agent);
+        json_add_text(o, "key", c->key);
+        json_add_text(o, "model", c->model);
+        json_add_text(o, "version", c->version);
         json_object_object_add(o, "encryption_context", json_object_get(c->context));
-        add(o, "error", c->error);
-        add(o, "error_message", c->error_words);
+        json_add_text(o, "error", c->error);
+        json_add_text(o, "error_message", c->error_words);
         json_object_object_add(o, "attested", json_object_new_boolean(c->attested));
-        add(o, "module_id", c->module_id);
-        add(o, "instance_id", c->instance);
-        add(o, "image", j->image ? j->image->source : NULL);
+        json_add_text(o, "module_id", c->module_id);
+        json_add_text(o, "instance_id", c->instance);
+        json_add_text(o, "image", j->image ? j->image->source : NULL);
         json_object_object_add(o, "pcrs", c->attested ? pcrs_json(c) : NULL);
-        add(o, "request_id", c->request_id);
-        add(o, "event_id", c->event_id);
+        json_add_text(o, "request_id", c->request_id);
+        json_add_text(o, "event_id", c->event_id);
         return o;
 }
 
@@ -211,8 +207,8 @@ json_object *audit_json(const struct trail *t, const struct judgement *j) {
         for (size_t i = 0; i < t->n_bad; i++) {
                 json_object *one = json_object_new_object();
 
-                add(one, "record", t->bad[i].origin);
-                add(one, "reason", t->bad[i].reason);
+                json_add_text(one, "record", t->bad[i].origin);
+                json_add_text(one, "reason", t->bad[i].reason);
                 json_object_array_add(bad, one);
         }
         json_object_object_add(o, "bad", bad);

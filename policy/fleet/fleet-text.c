@@ -115,10 +115,6 @@ void fleet_print(FILE *f, const struct fleet *fleet, const struct statistics *s)
 
 /* ---- JSON */
 
-static void add_text(json_object *to, const char *key, const char *text) {
-        json_object_object_add(to, key, text && text[0] ? json_object_new_string(text) : NULL);
-}
-
 static void add_ms(json_object *to, const char *key, double ms) {
         char text[32];
 
@@ -134,7 +130,7 @@ static void add_date(json_object *to, const char *key, double ms) {
         char date[DATE_TEXT_SIZE];
 
         date_text((int64_t) (ms / 1000), date);
-        add_text(to, key, date);
+        json_add_text(to, key, date);
 }
 
 static json_object *spread_json(const struct spread *s) {
@@ -151,13 +147,13 @@ static json_object *boot_json(const struct record *r) {
         json_object *o = json_object_new_object();
         size_t longest = record_longest_stage(r);
 
-        add_text(o, "report", r->origin);
+        json_add_text(o, "report", r->origin);
         add_date(o, "began", r->began_ms);
         add_ms(o, "duration_ms", r->work_ms);
-        add_text(o, "instance_id", r->instance);
-        add_text(o, "instance_type", r->type);
-        add_text(o, "image_id", r->image);
-        add_text(o, "longest_stage", longest < r->n_stages ? r->stages[longest].name : NULL);
+        json_add_text(o, "instance_id", r->instance);
+        json_add_text(o, "instance_type", r->type);
+        json_add_text(o, "image_id", r->image);
+        json_add_text(o, "longest_stage", longest < r->n_stages ? r->stages[longest].name : NULL);
         return o;
 }
 
@@ -170,9 +166,9 @@ static json_object *failures_json(const struct statistics *s) {
 
                 add_count(o, "boots", g->n);
                 add_count(o, "exit_code", g->exit_code);
-                add_text(o, "name", g->name);
-                add_text(o, "title", g->title);
-                add_text(o, "reason", g->reason);
+                json_add_text(o, "name", g->name);
+                json_add_text(o, "title", g->title);
+                json_add_text(o, "reason", g->reason);
                 json_object_object_add(o, "last", boot_json(g->last));
                 json_object_array_add(list, o);
         }
@@ -183,7 +179,7 @@ json_object *fleet_json(const char *place, const struct fleet *fleet, const stru
         json_object *o = json_object_new_object(), *stages = json_object_new_array(),
                     *slowest = json_object_new_array(), *bad = json_object_new_array();
 
-        add_text(o, "place", place);
+        json_add_text(o, "place", place);
         for (size_t i = 0; i < ELEMENTS(s->count); i++)
                 add_count(o, record_outcome_word((enum record_outcome) i), s->count[i]);
         add_count(o, "left_out", fleet->left_out);
@@ -198,7 +194,7 @@ json_object *fleet_json(const char *place, const struct fleet *fleet, const stru
         for (size_t i = 0; i < s->n_stages; i++) {
                 json_object *stage = spread_json(&s->stages[i].spread);
 
-                add_text(stage, "name", s->stages[i].name);
+                json_add_text(stage, "name", s->stages[i].name);
                 json_object_array_add(stages, stage);
         }
         json_object_object_add(o, "stages", stages);
@@ -209,8 +205,8 @@ json_object *fleet_json(const char *place, const struct fleet *fleet, const stru
         for (size_t i = 0; i < fleet->n_bad; i++) {
                 json_object *one = json_object_new_object();
 
-                add_text(one, "report", fleet->bad[i].origin);
-                add_text(one, "reason", fleet->bad[i].reason);
+                json_add_text(one, "report", fleet->bad[i].origin);
+                json_add_text(one, "reason", fleet->bad[i].reason);
                 json_object_array_add(bad, one);
         }
         json_object_object_add(o, "bad", bad);

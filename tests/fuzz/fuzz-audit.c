@@ -4,20 +4,11 @@
 
 #include "audit/audit-view.h"
 #include "audit/gunzip.h"
-#include "basic/utf8.h"
+#include "printable.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PLAIN_MAX = 1024 * 1024 };
-
-static void expect_printable(char *text) {
-        char *rest = text, *line;
-
-        while ((line = strsep(&rest, "\n")))
-                if (!utf8_printable(line))
-                        abort();
-        free(text);
-}
 
 static void show(const struct trail *t, const struct judgement *j) {
         char *text = NULL;

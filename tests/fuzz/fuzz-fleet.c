@@ -3,27 +3,17 @@
 /* A boot report among others, by an instance that may say anything, through all that is shown of a fleet and of one
  * boot: nothing of it reaches a terminal or a page unfiltered. */
 
-#include "basic/utf8.h"
 #include "fleet/boot-view.h"
 #include "fleet/fleet-view.h"
 #include "fleet/pcr15.h"
 #include "report/metrics.h"
+#include "printable.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char good[] =
         "{\"outcome\": \"published\", \"clock\": {\"realtime_ms\": 1796000000000}, \"duration_ms\": 10, \"stages\": "
         "[{\"name\": \"kms\", \"began_ms\": 1, \"duration_ms\": 2}]}";
-
-/* Line by line, since a line feed is ours. */
-static void expect_printable(char *text) {
-        char *rest = text, *line;
-
-        while ((line = strsep(&rest, "\n")))
-                if (!utf8_printable(line))
-                        abort();
-        free(text);
-}
 
 static void show(const struct fleet *fleet, const struct statistics *s) {
         char *text = NULL;
