@@ -241,3 +241,50 @@ unsigned nvidia_gpus(const struct device_node *nodes, size_t n) {
                 gpus += nodes[i].major == NVIDIA_MAJOR && nodes[i].minor != MINOR_CONTROL;
         return gpus;
 }
+
+/* The kernel's line "MAJOR:MINOR\n" about a device node. */
+static int read_number(const char *path, unsigned *ret_major, unsigned *ret_minor) {
+        _cleanup_fclose_ FILE *f = fopen(path, "re");
+        char line[32], end;
+
+        if (!f)
+                return -errno;
+        if (!fgets(line, sizeof line, f) || strspn(line, "0123456789:") != strlen(line) - 1 ||
+            sscanf(line, "%4u:%7u%c", ret_major, ret_minor, &end) != 3 || end != '\n')
+                return -EBADMSG;
+        return 0;
+}
+
+int neuron_nodes(const char *root, struct device_node *nodes, size_t max, size_t *ret_n) {
+        _cleanup_closedir_ DIR *d = NULL;
+        struct dirent *entry;
+        char path[PATH_MAX];
+        size_t n = 0;
+
+        snprintf(path, sizeof path, "%s" NEURON_CLASS, root);
+        d = opendir(path);
+        if (!d && errno != ENOENT)
+                return -errno;
+        while (d && (entry = readdir(d))) {
+                const char *digits = entry->d_name + strlen("neuron");
+                unsigned major = 0, minor = 0;
+                char number[PATH_MAX + 272];
+                int r;
+
+                /* The class has files of its own beside the devices. */
+                if (strncmp(entry->d_name, "neuron", strlen("neuron")) != 0 || *digits == '\0' ||
+                    strspn(digits, "0123456789") != strlen(digits))
+                        continue;
+                snprintf(number, sizeof number, "%s/%s/dev", path, entry->d_name);
+                r = read_number(number, &major, &minor);
+                if (r < 0)
+                        return r;
+                if (strlen(entry->d_name) >= sizeof nodes->name)
+                        return -EBADMSG;
+                r = add_node(nodes, max, &n, major, minor, entry->d_name);
+                if (r < 0)
+                        return r;
+        }
+        *ret_n = n;
+        return 0;
+}

@@ -11,6 +11,9 @@
 
 enum { BUFFER = 4 << 20, TEXT = 256 };
 
+/* Which machines a check is for. */
+enum kind { EVERY, NVIDIA, NEURON };
+
 /* What a check found: the text that its line says. */
 struct finding {
         char text[TEXT];
@@ -48,7 +51,7 @@ static int read_line(const char *root, const char *name, char *ret, size_t size)
 }
 
 static int check_gpus(const char *root, struct finding *f) {
-        struct device_node nodes[NVIDIA_NODES_MAX];
+        struct device_node nodes[NODES_MAX];
         struct accelerators found;
         unsigned listed = 0;
         size_t n = 0;
@@ -68,14 +71,8 @@ static int check_gpus(const char *root, struct finding *f) {
         return pass(f, "%u GPUs, %u NVSwitches", found.gpus, found.switches);
 }
 
-static int check_nodes(const char *root, struct finding *f) {
-        struct device_node nodes[NVIDIA_NODES_MAX];
-        size_t n = 0;
-        int r;
-
-        r = nvidia_nodes(root, nodes, ELEMENTS(nodes), &n);
-        if (r < 0)
-                return fail(f, "the driver's lists in /proc: %s", strerror(-r));
+/* Each node is there, is the driver's, and is open to every user: an inference server runs as one of its own. */
+static int compare_nodes(const char *root, const struct device_node *nodes, size_t n, struct finding *f) {
         for (size_t i = 0; i < n; i++) {
                 char path[PATH_MAX];
                 struct stat s;
@@ -85,8 +82,45 @@ static int check_nodes(const char *root, struct finding *f) {
                         return fail(f, "%s: %s", path, strerror(errno));
                 if (!S_ISCHR(s.st_mode) || s.st_rdev != makedev(nodes[i].major, nodes[i].minor))
                         return fail(f, "%s is another device", path);
+                if ((s.st_mode & 0666) != 0666)
+                        return fail(f, "%s has mode %o: no inference server can open it", path, s.st_mode & 07777U);
         }
-        return pass(f, "%zu device nodes", n);
+        return 0;
+}
+
+static int check_nodes(const char *root, struct finding *f) {
+        struct device_node nodes[NODES_MAX];
+        size_t n = 0;
+        int r;
+
+        r = nvidia_nodes(root, nodes, ELEMENTS(nodes), &n);
+        if (r < 0)
+                return fail(f, "the driver's lists in /proc: %s", strerror(-r));
+        r = compare_nodes(root, nodes, n, f);
+        return r < 0 ? r : pass(f, "%zu device nodes", n);
+}
+
+static int check_neurons(const char *root, struct finding *f) {
+        struct device_node nodes[NODES_MAX];
+        struct accelerators found;
+        char version[64] = "";
+        size_t n = 0;
+        int r;
+
+        r = accelerators_find(root, &found);
+        if (r < 0)
+                return fail(f, "/sys/bus/pci/devices: %s", strerror(-r));
+        r = neuron_nodes(root, nodes, ELEMENTS(nodes), &n);
+        if (r < 0)
+                return fail(f, NEURON_CLASS ": %s", strerror(-r));
+        if (n != found.neurons)
+                return fail(f, "the machine has %u Neuron devices, the driver started %zu", found.neurons, n);
+        r = compare_nodes(root, nodes, n, f);
+        if (r < 0)
+                return r;
+        if (read_line(root, "/sys/module/neuron/version", version, sizeof version) < 0)
+                return fail(f, "/sys/module/neuron/version cannot be read");
+        return pass(f, "%zu Neuron devices, driver %s", n, version);
 }
 
 /* The GPU's system processor runs the firmware of the verity root, which the driver reads under lockdown. */
@@ -251,23 +285,47 @@ static int check_cuda(const char *root _unused_, struct finding *f) {
         return pass(f, "%d GPUs copy to their memory and back", count);
 }
 
+/* A machine with Neuron devices and no GPU has nothing for the checks of NVIDIA's driver. A machine with neither was
+ * meant to have a GPU: the first check says so. */
+static bool applies(enum kind kind, const struct accelerators *found) {
+        switch (kind) {
+        case NVIDIA:
+                return found->gpus > 0 || found->neurons == 0;
+        case NEURON:
+                return found->neurons > 0;
+        case EVERY:
+        default:
+                return true;
+        }
+}
+
 int gpu_test(const char *root, FILE *out) {
         static const struct {
+                enum kind kind;
                 const char *name;
                 int (*check)(const char *root, struct finding *f);
         } checks[] = {
-                { "gpus", check_gpus },           { "nodes", check_nodes }, { "lockdown", check_lockdown },
-                { "libraries", check_libraries }, { "cuda", check_cuda },   { "firmware", check_firmware },
+                { NVIDIA, "gpus", check_gpus },           { NVIDIA, "nodes", check_nodes },
+                { NEURON, "neurons", check_neurons },     { EVERY, "lockdown", check_lockdown },
+                { NVIDIA, "libraries", check_libraries }, { NVIDIA, "cuda", check_cuda },
+                { NVIDIA, "firmware", check_firmware },
         };
-        size_t passed = 0;
+        struct accelerators found = { 0 };
+        size_t passed = 0, made = 0;
 
+        /* If it fails, the first check fails, too, and says why. */
+        (void) accelerators_find(root, &found);
         for (size_t i = 0; i < ELEMENTS(checks); i++) {
                 struct finding f = { "" };
-                bool good = checks[i].check(root, &f) == 0;
+                bool good;
 
+                if (!applies(checks[i].kind, &found))
+                        continue;
+                good = checks[i].check(root, &f) == 0;
                 fprintf(out, "gpu-test: %s %s: %s\n", good ? "PASS" : "FAIL", checks[i].name, f.text);
                 passed += good;
+                made++;
         }
-        fprintf(out, "gpu-test: %zu of %zu\n", passed, ELEMENTS(checks));
-        return fflush(out) == 0 && passed == ELEMENTS(checks) ? 0 : -EIO;
+        fprintf(out, "gpu-test: %zu of %zu\n", passed, made);
+        return fflush(out) == 0 && passed == made ? 0 : -EIO;
 }

@@ -65,8 +65,16 @@ static int make_node(const struct device_node *node) {
         return chmod(path, 0666) < 0 ? complain(path, strerror(errno)) : 0;
 }
 
+static int make_nodes(const struct device_node *nodes, size_t n) {
+        umask(0);
+        for (size_t i = 0; i < n; i++)
+                if (make_node(&nodes[i]) < 0)
+                        return -EIO;
+        return 0;
+}
+
 static int start_gpus(const struct accelerators *found, const char *fabric_manager) {
-        struct device_node nodes[NVIDIA_NODES_MAX];
+        struct device_node nodes[NODES_MAX];
         size_t n = 0;
         int r;
 
@@ -83,11 +91,25 @@ static int start_gpus(const struct accelerators *found, const char *fabric_manag
                 return complain("/proc/driver/nvidia/gpus",
                                 "the driver does not list every GPU of this machine; replace "
                                 "the instance");
-        umask(0);
-        for (size_t i = 0; i < n; i++)
-                if (make_node(&nodes[i]) < 0)
-                        return -EIO;
-        return 0;
+        return make_nodes(nodes, n);
+}
+
+/* The driver loads although a device does not start, and then makes no node for it. The nodes that it makes are root's
+ * alone. */
+static int start_neurons(const struct accelerators *found) {
+        struct device_node nodes[NODES_MAX];
+        size_t n = 0;
+        int r;
+
+        if (load_module("neuron") < 0)
+                return -EIO;
+        r = neuron_nodes("", nodes, ELEMENTS(nodes), &n);
+        if (r < 0)
+                return complain(NEURON_CLASS, strerror(-r));
+        if (n != found->neurons)
+                return complain(NEURON_CLASS, "the driver has not started every Neuron device of this machine, for the "
+                                              "reason in the kernel's log; replace the instance");
+        return make_nodes(nodes, n);
 }
 
 /* The kernel refuses (EPERM) to be locked at a level that it has already: so its answer is what counts. */
@@ -115,7 +137,7 @@ static int start(const char *fabric_manager) {
                 return complain("/sys/bus/pci/devices", strerror(-r));
         if (found.gpus > 0 && start_gpus(&found, fabric_manager) < 0)
                 return -EIO;
-        if (found.neurons > 0 && load_module("neuron") < 0)
+        if (found.neurons > 0 && start_neurons(&found) < 0)
                 return -EIO;
         if (raise_lockdown() < 0)
                 return -EIO;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* machine/accelerators and machine/gpu-test: which accelerators a machine has, the nodes of the NVIDIA driver, and the
- * test of an instance with GPUs, on trees that look like /sys, /proc and /dev. */
+/* machine/accelerators and machine/gpu-test: which accelerators a machine has, the nodes of their drivers, and the test
+ * of an instance with GPUs or Neuron devices, on trees that look like /sys, /proc and /dev. */
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -47,6 +47,19 @@ static const struct device_node p4d_nodes[] = {
         { "nvidiactl", 195, 255 },
 };
 
+/* An instance with two Neuron devices. */
+static const struct file inf2[] = {
+        DEVICE("0000:00:1e.0", "0x1d0f\n", "0x7264\n", "0x088000\n"),
+        DEVICE("0000:00:1f.0", "0x1d0f\n", "0x7264\n", "0x088000\n"),
+        { "sys/class/neuron_device/neuron0/dev", "248:0\n" },
+        { "sys/class/neuron_device/neuron1/dev", "248:1\n" },
+        { "sys/class/neuron_device/node_id", "x\n" }, /* a file of the class, no device */
+        { "sys/class/neuron_device/neuron_cc/dev", "248:3\n" },
+        { "sys/module/neuron/version", "2.24.7.0\n" },
+        { "sys/kernel/security/lockdown", "none integrity [confidentiality]\n" },
+        { "proc/sys/kernel/modules_disabled", "1\n" },
+};
+
 static void make_folders(char *path) {
         for (char *p = path + 1; (p = strchr(p, '/')); *p++ = '/') {
                 *p = '\0';
@@ -64,13 +77,17 @@ static void write_files(const char *root, const struct file *files, size_t n) {
         }
 }
 
-/* A machine with the files of a p4d, of which `other` replaces one. */
-static void make_machine(char *root, const struct file *other) {
+/* A machine with these files, of which `other` replaces one. */
+static void make(char *root, const struct file *files, size_t n, const struct file *other) {
         memcpy(root, "/tmp/test-gpu-XXXXXX", sizeof "/tmp/test-gpu-XXXXXX");
         assert_non_null(mkdtemp(root));
-        write_files(root, p4d, ELEMENTS(p4d));
+        write_files(root, files, n);
         if (other)
                 write_files(root, other, 1);
+}
+
+static void make_machine(char *root, const struct file *other) {
+        make(root, p4d, ELEMENTS(p4d), other);
 }
 
 static int by_name(const void *a, const void *b) {
@@ -120,7 +137,7 @@ static void refuses_identifiers_that_linux_does_not_write(void **state) {
 }
 
 static void makes_the_drivers_nodes(void **state) {
-        struct device_node nodes[NVIDIA_NODES_MAX];
+        struct device_node nodes[NODES_MAX];
         char root[32];
         size_t n = 0;
 
@@ -159,7 +176,7 @@ static void refuses_what_the_driver_does_not_write(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ELEMENTS(bad); i++) {
-                struct device_node nodes[NVIDIA_NODES_MAX];
+                struct device_node nodes[NODES_MAX];
                 char root[32];
                 size_t n = 0;
 
@@ -248,6 +265,77 @@ static void a_machine_without_a_gpu_fails(void **state) {
         tree_remove(root);
 }
 
+static void lists_the_nodes_of_started_neuron_devices(void **state) {
+        struct device_node nodes[NODES_MAX];
+        char root[32];
+        size_t n = 9;
+
+        (void) state;
+        make(root, inf2, ELEMENTS(inf2), NULL);
+        assert_int_equal(neuron_nodes(root, nodes, ELEMENTS(nodes), &n), 0);
+        assert_int_equal(n, 2);
+        qsort(nodes, n, sizeof *nodes, by_name);
+        for (size_t i = 0; i < n; i++) {
+                assert_string_equal(nodes[i].name, i == 0 ? "neuron0" : "neuron1");
+                assert_true(nodes[i].major == 248 && nodes[i].minor == i);
+        }
+        assert_int_equal(neuron_nodes(root, nodes, 1, &n), -ENOBUFS);
+        tree_remove(root);
+        assert_int_equal(neuron_nodes(root, nodes, ELEMENTS(nodes), &n), 0); /* the driver is not loaded */
+        assert_int_equal(n, 0);
+}
+
+static void refuses_neuron_nodes_that_linux_does_not_write(void **state) {
+        static const char *const bad[] = {
+                "",       "\n",        "248\n",    "248:\n",    ":0\n",     "248:0",
+                "-1:0\n", "248:0:0\n", "248:0 \n", "99999:0\n", "248::0\n",
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(bad); i++) {
+                struct file other = { "sys/class/neuron_device/neuron1/dev", bad[i] };
+                struct device_node nodes[NODES_MAX];
+                char root[32];
+                size_t n = 0;
+
+                make(root, inf2, ELEMENTS(inf2), &other);
+                assert_int_equal(neuron_nodes(root, nodes, ELEMENTS(nodes), &n), -EBADMSG);
+                tree_remove(root);
+        }
+}
+
+/* A node of the fake machine is a file here: what a device node must be like, tests/e2e/test_accelerators.py shows. */
+static void tests_a_machine_with_neuron_devices(void **state) {
+        static const struct {
+                struct file other;
+                const char *expected;
+        } cases[] = {
+                { { .name = NULL }, "gpu-test: FAIL neurons: /tmp/test-gpu-" },
+                { { "dev/neuron0", "" }, "/dev/neuron" },
+                { { "sys/class/neuron_device/neuron2/dev", "248:2\n" },
+                  "FAIL neurons: the machine has 2 Neuron devices, the driver started 3\n" },
+                { { "sys/class/neuron_device/neuron1/dev", "248\n" },
+                  "FAIL neurons: /sys/class/neuron_device: Bad message\n" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                char root[32], *text = NULL;
+                size_t size;
+                FILE *out = open_memstream(&text, &size);
+
+                assert_non_null(out);
+                make(root, inf2, ELEMENTS(inf2), cases[i].other.name ? &cases[i].other : NULL);
+                assert_int_equal(gpu_test(root, out), -EIO);
+                assert_int_equal(fclose(out), 0);
+                if (!strstr(text, cases[i].expected) || !strstr(text, "PASS lockdown: ") ||
+                    !strstr(text, "gpu-test: 1 of 2\n") || strstr(text, "cuda"))
+                        fail_msg("expected \"%s\", and no check of a GPU, in:\n%s", cases[i].expected, text);
+                free(text);
+                tree_remove(root);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(finds_accelerators_by_vendor_device_and_class),
@@ -257,6 +345,9 @@ int main(void) {
                 cmocka_unit_test(tests_a_machine),
                 cmocka_unit_test(finds_each_fault),
                 cmocka_unit_test(a_machine_without_a_gpu_fails),
+                cmocka_unit_test(lists_the_nodes_of_started_neuron_devices),
+                cmocka_unit_test(refuses_neuron_nodes_that_linux_does_not_write),
+                cmocka_unit_test(tests_a_machine_with_neuron_devices),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
