@@ -21,7 +21,7 @@ import recipe
 from instance import Instance, assert_proven, assert_serves, references, sign
 from instance import configuration, key, model, overlay, released, stack  # noqa: F401 (fixtures)
 from isolation import FAIL, PASS, audit
-from machine import SOURCE, STUBS, VARIABLES, Disk, Machine, opened_image, run, script
+from machine import SOURCE, STUBS, VARIABLES, Disk, Machine, opened_image, run, script, wait_until
 
 KIWI = SOURCE / "kiwi"
 OVERLAY = SOURCE / "tests/vm/gpu-overlay"
@@ -30,7 +30,14 @@ RELEASE = re.search(r"linux-image-([0-9][^_]*)_", (KIWI / "debian.lock").read_te
 
 
 def options(overlay):
-    return ["--profile", "debian-gpu", "--overlay", overlay, "--overlay", OVERLAY]
+    return ["--profile", "debian-gpu", "--neuron", "--overlay", overlay, "--overlay", OVERLAY]
+
+
+def compiled(output, *options):
+    """The driver's modules, as kiwi/gpu-driver compiles them, or has kept them."""
+    subprocess.run([KIWI / "gpu-driver", "--system", "debian", "--kernel", RELEASE, "--neuron", "--output", output,
+                    *options], check=True)
+    return output / "modules"
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +48,15 @@ def image(configuration, overlay, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory):
-    """The driver's modules, as kiwi/gpu-driver compiles them, or has kept them."""
-    directory = tmp_path_factory.mktemp("driver")
-    subprocess.run([KIWI / "gpu-driver", "--system", "debian", "--kernel", RELEASE, "--output", directory], check=True)
-    return directory / "modules"
+    return compiled(tmp_path_factory.mktemp("driver"))
 
 
 @pytest.mark.skipif(not os.environ.get("SEALBOOT_REBUILD"), reason="SEALBOOT_REBUILD=1 compiles a second time")
 def test_a_second_compilation_gives_the_same_modules(modules, tmp_path):
     """In another throwaway root; kiwi/gpu-driver compares it with what it kept."""
-    subprocess.run([KIWI / "gpu-driver", "--system", "debian", "--kernel", RELEASE, "--output", tmp_path, "--anew"],
-                   check=True)
-    assert {p.name: p.read_bytes() for p in (tmp_path / "modules").iterdir()} == \
-        {p.name: p.read_bytes() for p in modules.iterdir()}
+    again = compiled(tmp_path, "--anew")
+    assert {p.name for p in modules.iterdir()} == {"nvidia.ko", "nvidia-uvm.ko", "neuron.ko"}
+    assert {p.name: p.read_bytes() for p in again.iterdir()} == {p.name: p.read_bytes() for p in modules.iterdir()}
 
 
 def test_the_image_is_the_recipes(image, overlay):
@@ -63,7 +66,7 @@ def test_the_image_is_the_recipes(image, overlay):
         assert ("driver", PASS, "as this tree compiles it, without signatures") in found
         # The driver adds its files, and no helper, compiler or DKMS.
         names = {str(p.relative_to(opened.root)) for p in opened.root.rglob("*") if not p.is_dir()}
-        assert f"usr/lib/modules/{RELEASE}/updates/nvidia-uvm.ko" in names
+        assert {f"usr/lib/modules/{RELEASE}/updates/{name}.ko" for name in ("nvidia", "nvidia-uvm", "neuron")} <= names
         assert not [name for name in names if re.search("nvidia-modprobe|dkms|nvidia-smi|/gcc|/usr/src", name)]
         libraries = opened.root / "usr/lib/x86_64-linux-gnu"
         assert (libraries / "libcuda.so.1").resolve().stat().st_size > 20 << 20
@@ -86,6 +89,9 @@ def test_boots_to_a_served_answer_without_a_gpu(image, stack, model, released, s
     assert "0 NVIDIA GPUs, 0 NVSwitches, 0 Neuron devices; lockdown is at confidentiality" in journal
     assert "No NVIDIA GPU found" in log and "nvidia: module verification failed" in log
     assert not [line for line in guest.lines("modules") if line.startswith("nvidia")]
+    # Neuron's driver takes it that there is no device, and stays.
+    assert "Neuron Driver Started with Version:2.24.7.0" in log
+    assert [line for line in guest.lines("modules") if line.startswith("neuron ")]
     # From then on nothing gets in, and lockdown cannot be lowered.
     assert "Operation not permitted" in guest.fact("late-driver") and "status 1" in guest.fact("late-driver")
     assert "[confidentiality]" in guest.fact("lower-lockdown")
@@ -93,6 +99,18 @@ def test_boots_to_a_served_answer_without_a_gpu(image, stack, model, released, s
     assert "FAIL gpus: this machine has no NVIDIA GPU" in tested and "PASS lockdown" in tested
     # Its libraries load with what the image has, and find no driver.
     assert "FAIL libraries: nvmlInit: " in tested and "FAIL cuda: cuInit: " in tested
+
+
+def test_a_neuron_device_that_does_not_start_ends_the_boot(image, stack, model, released, tmp_path):
+    """A machine that shows such a device to sealboot-gpu, where the driver finds none."""
+    released(image / "pcr_measurements.json")
+    port = ["-chardev", "null,id=neuron", "-device", "virtserialport,chardev=neuron,name=sealboot.neuron"]
+    with Instance(tmp_path, image / "sealboot.raw", stack, extra=port) as machine:
+        machine.wait_for("sealboot-gpu: /sys/class/neuron_device: the driver has not started every Neuron device",
+                         instance.BOOT)
+        wait_until(lambda: machine.qemu.poll() is not None, instance.BOOT, "end of the machine", machine.tail)
+    # It had no network: nobody was asked for a key.
+    assert not stack.control.audit()
 
 
 def test_signed_modules_load_with_secure_boot(configuration, overlay, modules, owner_keys, stack, model, key, sealboot,
@@ -116,6 +134,7 @@ def test_signed_modules_load_with_secure_boot(configuration, overlay, modules, o
         assert_serves(machine, report, guest, model)
     assert not [result for result in audit(guest) if result[1] == FAIL]
     assert guest.fact("signatures-enforced") == "Y"
+    assert [line for line in guest.lines("modules") if line.startswith("neuron ")]
     assert "could not insert 'nvidia': No such device" in guest.fact("gpu-journal")
     assert "Operation not permitted" in guest.fact("late-driver")
 
@@ -206,7 +225,7 @@ def test_signatures_are_the_same_each_time_and_only_of_their_module(modules, own
     for folder in (first, second):
         run(KIWI / "secure-boot", "sign-modules", owner_keys, folder)
     written = [[p.read_bytes() for p in sorted(folder.glob("*.p7s"))] for folder in (first, second)]
-    assert len(written[0]) == 2 and written[0] == written[1]
+    assert len(written[0]) == 3 and written[0] == written[1]
     before = hashlib.sha256((target / "nvidia.ko").read_bytes()).hexdigest()
     (second / "nvidia.ko.p7s").write_bytes((first / "nvidia-uvm.ko.p7s").read_bytes())
     with pytest.raises(AssertionError, match="no signature of this module"):
