@@ -7,6 +7,8 @@
 #include "boot/boot.h"
 
 #define PROGRAM "sealboot-agent"
+/* A self-test of a GPU image writes here, if the image has one; see sealboot-gpu(8). */
+#define GPU_TEST "/run/sealboot-gpu/test"
 
 void boot_fix_outcome(struct boot *b) {
         pthread_mutex_lock(&b->critical);
@@ -31,12 +33,17 @@ static void notify_failure(const struct error *e) {
                    EPROTO, BOOT_SILENCE_SECONDS * 1000000ULL);
 }
 
+static int close_report(struct boot *b, const struct error *failure, struct error *e) {
+        report_gpu_test(b->report, GPU_TEST);
+        return report_close(b->report, failure, e);
+}
+
 void boot_report_failure(struct boot *b, const struct error *failure) {
         failure_print(stderr, PROGRAM, failure);
         if (b->evidence.known && failure->failure == FAILURE_KMS_DENIED && kms_denial_is_of_key_policy(failure->reason))
                 print_presented_pcrs(stderr, &b->evidence.claims);
         if (b->report)
-                report_close(b->report, failure, NULL);
+                close_report(b, failure, NULL);
         notify_failure(failure);
 }
 
@@ -84,7 +91,7 @@ int boot_succeeded(struct boot *b) {
 
         forget_keys(b);
         /* The model is measured and published. A report that cannot be written does not make that a failed boot. */
-        if (report_close(b->report, NULL, &e) < 0)
+        if (close_report(b, NULL, &e) < 0)
                 failure_print(stderr, PROGRAM, &e);
         sd_notifyf(0, "READY=1\nSTATUS=Model published at %s", b->published);
         printf(PROGRAM ": %s %s published at %s\n", boot_subject(b), b->config->several ? "are" : "is", b->published);

@@ -4,7 +4,9 @@
  * kernel's lockdown to confidentiality. Units of the GPU images start it before any network.
  *
  *   sealboot-gpu [--fabric-manager PROGRAM]   as above; on a machine without an accelerator it only raises lockdown
- *   sealboot-gpu --test   checks on a running machine what only an instance with a GPU can show (gpu-test.c)
+ *   sealboot-gpu --test [--save FILE]
+ *                         checks on a running machine what only an instance with a GPU can show (gpu-test.c); the
+ *                         agent's report has what is in /run/sealboot-gpu/test
  *
  * The images with this program boot without lockdown= on the command line: the kernel would refuse the drivers'
  * modules, which nobody whom it trusts has signed. Until lockdown is raised there is no network, no key and no model,
@@ -146,13 +148,53 @@ static int start(const char *fabric_manager) {
         return 0;
 }
 
+/* The agent copies the file into its report, so it must never see half of it. */
+static int save(const char *text, const char *path) {
+        _cleanup_free_ char *new = NULL;
+        FILE *f = NULL;
+        bool written;
+
+        if (asprintf(&new, "%s.new", path) < 0) {
+                new = NULL;
+                return complain(path, strerror(ENOMEM));
+        }
+        f = fopen(new, "we");
+        if (!f)
+                return complain(new, strerror(errno));
+        written = fputs(text, f) >= 0;
+        written &= fclose(f) == 0;
+        if (!written || rename(new, path) < 0)
+                return complain(path, strerror(errno));
+        return 0;
+}
+
+static int test(const char *path) {
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        FILE *memory = open_memstream(&text, &size);
+        int r;
+
+        if (!memory)
+                return complain("the test", strerror(errno));
+        r = gpu_test("", memory);
+        if (fclose(memory) != 0)
+                return complain("the test", strerror(errno));
+        if (fputs(text, stdout) < 0 || fflush(stdout) != 0)
+                return complain("standard output", strerror(errno));
+        if (path && save(text, path) < 0)
+                return -EIO;
+        return r;
+}
+
 int main(int argc, char *argv[]) {
         if (argc == 2 && streq(argv[1], "--test"))
-                return gpu_test("", stdout) < 0 ? 1 : 0;
+                return test(NULL) < 0 ? 1 : 0;
+        if (argc == 4 && streq(argv[1], "--test") && streq(argv[2], "--save"))
+                return test(argv[3]) < 0 ? 1 : 0;
         if (argc == 3 && streq(argv[1], "--fabric-manager"))
                 return start(argv[2]) < 0 ? 1 : 0;
         if (argc != 1) {
-                fprintf(stderr, "Usage: " PROGRAM " [--fabric-manager PROGRAM | --test]\n");
+                fprintf(stderr, "Usage: " PROGRAM " [--fabric-manager PROGRAM | --test [--save FILE]]\n");
                 return 2;
         }
         return start(FABRIC_MANAGER) < 0 ? 1 : 0;

@@ -46,6 +46,10 @@ void report_wait(struct report *r, const char *state);
 /* What Auto Scaling was told: CONTINUE, or ABANDON with a reason. */
 void report_lifecycle(struct report *r, const char *result, const char *group, const char *hook, const char *reason);
 
+/* Puts what `sealboot-gpu --test --save` wrote to this file at "gpu_test", one object for each check. No file: nothing.
+ */
+void report_gpu_test(struct report *r, const char *path);
+
 /* Ends the report and writes it, and beside it the same as metrics (metrics.h) in a file whose name ends in ".prom"
  * instead of ".json". `failure` NULL: the model is published. */
 int report_close(struct report *r, const struct error *failure, struct error *e);

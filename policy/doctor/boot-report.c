@@ -95,6 +95,7 @@ int boot_report_parse(json_object *json, struct boot_report *ret, struct error *
                               .region = json_text_at(json, "identity.region") },
                 .key_arn = json_text_at(json, "key_arn"),
                 .encryption_context = json_at(json, "encryption_context", json_type_object),
+                .gpu_checks = json_at(json, "gpu_test", json_type_array),
         };
         int r;
 

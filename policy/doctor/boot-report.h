@@ -21,6 +21,7 @@ struct boot_report {
         json_object *encryption_context; /* NULL: none */
         bool has_times;
         int64_t asked_s, document_s; /* of the attestation, by the instance's clock and by the NitroTPM's */
+        json_object *gpu_checks;     /* an array: what a self-test found; NULL: there was none */
         uint32_t present;            /* PCRs of the document; 0: no document was made */
         uint8_t pcr[PCR_COUNT_MAX][SHA384_SIZE];
 };

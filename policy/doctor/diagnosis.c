@@ -44,7 +44,7 @@ static void find_denial(struct examination *x) {
 int diagnose(const struct evidence *evidence, struct diagnosis *ret, struct error *e) {
         static int (*const steps[])(struct examination * x) = {
                 examine_outcome, examine_clock,  examine_identity,    examine_key,
-                examine_pcrs,    examine_policy, examine_permissions,
+                examine_pcrs,    examine_policy, examine_permissions, examine_gpus,
         };
         _cleanup_diagnosis_ struct diagnosis d = {};
         struct examination x = { .evidence = evidence, .diagnosis = &d, .e = e };

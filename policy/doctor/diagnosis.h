@@ -16,7 +16,7 @@ enum remark_state {
 };
 
 struct remark {
-        const char *topic; /* outcome, clock, identity, key, pcrs, policy, permissions */
+        const char *topic; /* outcome, clock, identity, key, pcrs, policy, permissions, gpus */
         enum remark_state state;
         char *text, *advice; /* advice may be NULL */
 };

@@ -31,3 +31,5 @@ int examine_pcrs(struct examination *x);
 int examine_policy(struct examination *x);
 /* Every other policy, if KMS refused. Needs the decision of the key policy. */
 int examine_permissions(struct examination *x);
+/* The self-test of a GPU image, if the report has one. */
+int examine_gpus(struct examination *x);

@@ -3,7 +3,10 @@
 
 #include <inttypes.h>
 
-enum { CLOCK_SKEW_MAX_S = 240 }; /* AWS refuses signatures at 300 */
+enum {
+        CLOCK_SKEW_MAX_S = 240, /* AWS refuses signatures at 300 */
+        GPU_CHECKS_MAX = 16,
+};
 
 int examine_outcome(struct examination *x) {
         const struct boot_report *b = &x->report;
@@ -24,6 +27,31 @@ int examine_outcome(struct examination *x) {
         return remark(x, "outcome", REMARK_UNKNOWN,
                       "Look at the report again later; if nothing changes, at the journal of sealboot-agent.",
                       "the boot is still %s, or was cut off", b->outcome);
+}
+
+/* No check of this test is why a key was refused, but an operator who asks for one wants to know. */
+int examine_gpus(struct examination *x) {
+        static const char advice[] = "sealboot-gpu(8) says what each check looks at.";
+        size_t n = x->report.gpu_checks ? json_object_array_length(x->report.gpu_checks) : 0, passed = 0;
+
+        for (size_t i = 0; i < n && i < GPU_CHECKS_MAX; i++) {
+                json_object *check = json_object_array_get_idx(x->report.gpu_checks, i), *result = NULL;
+                const char *name = json_text_at(check, "name"), *text = json_text_at(check, "text");
+                int r;
+
+                if (name && json_object_object_get_ex(check, "passed", &result) &&
+                    json_object_is_type(result, json_type_boolean) && json_object_get_boolean(result)) {
+                        passed++;
+                        continue;
+                }
+                r = remark(x, "gpus", REMARK_PROBLEM, advice, "the check %s of the GPUs failed: %s", name ?: "?",
+                           text ?: "?");
+                if (r < 0)
+                        return r;
+        }
+        if (passed == 0 || passed < n)
+                return 0;
+        return remark(x, "gpus", REMARK_GOOD, NULL, "all %zu checks of the GPUs passed", n);
 }
 
 /* The document carries the hypervisor's time, which is right; the report carries the system clock's. */

@@ -47,7 +47,8 @@ static const struct command_line command_line = {
         .program = PROGRAM " doctor",
         .usage = "Usage: sealboot doctor [OPTION...] [REPORT]\n\n"
                  "Explain a refused boot: its outcome, the clock, the identity, the key, the PCRs that were\n"
-                 "presented, and the condition of the key policy that they do not meet, each with advice.\n\n"
+                 "presented, and the condition of the key policy that they do not meet, each with advice. Also\n"
+                 "which check of its GPUs failed, if the image tests them: see sealboot-gpu(8).\n\n"
                  "REPORT is the agent's boot report, copied from the instance or its console; '-' reads standard\n"
                  "input. Leave it out on the instance itself: the verb then reads /run/sealboot/report.json, the\n"
                  "event log and the clock.",

@@ -116,8 +116,9 @@ def test_neuron_devices_are_started_and_every_user_may_open_them(made):
     assert done.stdout == "0 NVIDIA GPUs, 0 NVSwitches, 2 Neuron devices; lockdown is at confidentiality\n"
     assert machine.loaded == ["neuron"] and machine.locked()
     assert machine.nodes() == {"neuron0": (248, 0, 0o666), "neuron1": (248, 1, 0o666)}
-    tested = machine.run("--test")
+    tested = machine.run("--test", "--save", "saved")
     assert tested.returncode == 0, tested
+    assert (machine.directory / "saved").read_text() == tested.stdout
     assert tested.stdout.splitlines() == [
         "gpu-test: PASS neurons: 2 Neuron devices, driver 2.24.7.0",
         "gpu-test: PASS lockdown: confidentiality, and no module can be loaded", "gpu-test: 2 of 2"]
@@ -131,6 +132,10 @@ def test_the_test_finds_a_neuron_device_that_nobody_can_open(made):
     tested = machine.run("--test")
     assert tested.returncode == 1, tested
     assert "gpu-test: FAIL neurons: /dev/neuron0 has mode 600: no inference server can open it\n" in tested.stdout
+    assert machine.run("--test", "--save", "saved").returncode == 1
+    assert (machine.directory / "saved").read_text() == tested.stdout
+    unsaved = machine.run("--test", "--save", "no/directory")
+    assert unsaved.returncode == 1 and "no/directory.new: No such file" in unsaved.stderr, unsaved
     (machine.top / "dev/neuron0").unlink()
     assert "FAIL neurons: /dev/neuron0: No such file" in machine.run("--test").stdout
 

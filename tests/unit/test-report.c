@@ -286,6 +286,54 @@ static void test_a_running_boot_can_be_watched(void **state) {
         json_object_put(o);
 }
 
+/* A line that is no check's is left out; what is no ASCII could not be in JSON. */
+static void test_a_gpu_test_is_in_the_report(void **state) {
+        static const char text[] = "gpu-test: PASS gpus: 1 GPUs, 0 NVSwitches\n"
+                                   "gpu-test: FAIL cuda: libcuda.so.1: \xff\tno: such\n"
+                                   "gpu-test: PASS lockdown\n"
+                                   "gpu-test: SKIP a: b\n"
+                                   "gpu-test: 1 of 2\n";
+        struct place *p = *state;
+        _cleanup_json_ json_object *o = NULL;
+        char path[64];
+        struct error e = {};
+
+        snprintf(path, sizeof path, "%s/test", p->root);
+        report_gpu_test(p->report, path); /* no such file */
+        tree_write(p->root, "test", text);
+        report_gpu_test(p->report, path);
+        assert_ok(report_write(p->report, &e), &e);
+        o = load(p);
+        assert_string_equal(json_object_to_json_string_ext(find(o, "gpu_test"), JSON_C_TO_STRING_PLAIN),
+                            "[{\"name\":\"gpus\",\"passed\":true,\"text\":\"1 GPUs, 0 NVSwitches\"},"
+                            "{\"name\":\"cuda\",\"passed\":false,\"text\":\"libcuda.so.1: ??no: such\"}]");
+}
+
+static void test_no_gpu_test_of_any_size_is_in_the_report(void **state) {
+        static char large[10000];
+        struct place *p = *state;
+        _cleanup_json_ json_object *o = NULL;
+        char path[64], many[20 * 24 + 1] = "";
+        struct error e = {};
+
+        snprintf(path, sizeof path, "%s/test", p->root);
+        report_gpu_test(p->report, path);
+        memset(large, 'x', sizeof large - 1);
+        tree_write(p->root, "test", large);
+        report_gpu_test(p->report, path);
+        assert_ok(report_write(p->report, &e), &e);
+        o = load(p);
+        assert_null(find(o, "gpu_test"));
+        json_object_put(o);
+        for (size_t i = 0; i < 20; i++)
+                strcat(many, "gpu-test: PASS a: b\n");
+        tree_write(p->root, "test", many);
+        report_gpu_test(p->report, path);
+        assert_ok(report_write(p->report, &e), &e);
+        o = load(p);
+        assert_int_equal(json_object_array_length(find(o, "gpu_test")), 16);
+}
+
 static void test_the_outline_has_no_files(void **state) {
         struct place *p = *state;
         _cleanup_free_ char *text = NULL;
@@ -349,6 +397,8 @@ int main(void) {
                 WITH_REPORT(test_end_that_cannot_be_written),
                 WITH_REPORT(test_threads),
                 WITH_REPORT(test_a_running_boot_can_be_watched),
+                WITH_REPORT(test_a_gpu_test_is_in_the_report),
+                WITH_REPORT(test_no_gpu_test_of_any_size_is_in_the_report),
                 WITH_REPORT(test_the_outline_has_no_files),
                 cmocka_unit_test(test_metrics_of_any_report),
         };

@@ -24,13 +24,14 @@ from isolation import FAIL, PASS, audit
 from machine import SOURCE, STUBS, VARIABLES, Disk, Machine, opened_image, run, script, wait_until
 
 KIWI = SOURCE / "kiwi"
-OVERLAY = SOURCE / "tests/vm/gpu-overlay"
+OVERLAYS = [SOURCE / "tests/vm/gpu-overlay", KIWI / "gpu/self-test"]
 CACHE = pathlib.Path(os.environ.get("SEALBOOT_CACHE", "/var/cache/sealboot"))
 RELEASE = re.search(r"linux-image-([0-9][^_]*)_", (KIWI / "debian.lock").read_text())[1]
 
 
 def options(overlay):
-    return ["--profile", "debian-gpu", "--neuron", "--overlay", overlay, "--overlay", OVERLAY]
+    given = [word for directory in (overlay, *OVERLAYS) for word in ("--overlay", directory)]
+    return ["--profile", "debian-gpu", "--neuron", *given]
 
 
 def compiled(output, *options):
@@ -52,7 +53,7 @@ def modules(tmp_path_factory):
 
 
 def test_the_image_is_the_recipes(image, overlay):
-    with opened_image(image / "sealboot.raw", "debian-gpu", [overlay, OVERLAY], [instance.KEEP]) as opened:
+    with opened_image(image / "sealboot.raw", "debian-gpu", [overlay, *OVERLAYS], [instance.KEEP]) as opened:
         found = audit(opened)
         assert not [result for result in found if result[1] == FAIL]
         assert ("driver", PASS, "as this tree compiles it, without signatures") in found
@@ -87,10 +88,26 @@ def test_boots_to_a_served_answer_without_a_gpu(image, stack, model, released, s
     # From then on nothing gets in, and lockdown cannot be lowered.
     assert "Operation not permitted" in guest.fact("late-driver") and "status 1" in guest.fact("late-driver")
     assert "[confidentiality]" in guest.fact("lower-lockdown")
+    assert_tested(guest, machine, tmp_path)
+
+
+def assert_tested(guest, machine, directory):
+    """The self-test's overlay: on the console, in the journal, in the boot report, and what the doctor says of it."""
     tested = guest.fact("gpu-test")
     assert "FAIL gpus: this machine has no NVIDIA GPU" in tested and "PASS lockdown" in tested
-    # Its libraries load with what the image has, and find no driver.
+    # The driver's libraries load with what the image has, and find no driver.
     assert "FAIL libraries: nvmlInit: " in tested and "FAIL cuda: cuInit: " in tested
+    lines = [line for line in tested.splitlines() if line.startswith("gpu-test: ")]
+    assert lines[-1] == "gpu-test: 1 of 6" and all(line in machine.text() for line in lines)
+    boot_report = json.loads(guest.fact("boot-report"))
+    assert [f"gpu-test: {'PASS' if check['passed'] else 'FAIL'} {check['name']}: {check['text']}"
+            for check in boot_report["gpu_test"]] == lines[:-1]
+    (directory / "report.json").write_text(json.dumps(boot_report))
+    doctor = subprocess.run([pathlib.Path(os.environ["SEALBOOT_BUILD"], "policy/sealboot"), "doctor", "--json",
+                             directory / "report.json"], capture_output=True, text=True, check=False)
+    remarks = [remark["text"] for remark in json.loads(doctor.stdout)["remarks"] if remark["topic"] == "gpus"]
+    assert doctor.returncode == 73 and len(remarks) == 5, doctor
+    assert "the check gpus of the GPUs failed: this machine has no NVIDIA GPU" in remarks
 
 
 def test_a_neuron_device_that_does_not_start_ends_the_boot(image, stack, model, released, tmp_path):
@@ -115,7 +132,7 @@ def test_signed_modules_load_with_secure_boot(configuration, overlay, modules, o
     instance.built(output, configuration, *options(overlay), "--module-signatures", signed)
     # Measurements without PCR7 would release a key to this image with Secure Boot off.
     assert not (output / "pcr_measurements.json").exists()
-    with opened_image(output / "sealboot.raw", "debian-gpu", [overlay, OVERLAY], [instance.KEEP]) as opened:
+    with opened_image(output / "sealboot.raw", "debian-gpu", [overlay, *OVERLAYS], [instance.KEEP]) as opened:
         assert ("driver", PASS, "as this tree compiles it, signed") in audit(opened)
     measurements = sign(output / "sealboot.raw", owner_keys, sealboot)
     instance.release(stack, key, sealboot, measurements)
