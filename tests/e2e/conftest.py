@@ -26,6 +26,23 @@ for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.
     signal.signal(number, handler)
 
 
+
+def pytest_addoption(parser):
+    parser.addoption("--cases", type=int, help="of each table of cases, only so many, spread over the whole table")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not (cases := config.getoption("cases")):
+        return
+    tables = {}
+    for item in items:
+        tables.setdefault((item.path, item.originalname), []).append(item)
+    kept = {table[i * len(table) // min(cases, len(table))] for table in tables.values()
+            for i in range(min(cases, len(table)))}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
 class Completed:
     """A finished program: returncode, stdout, stderr as text; json: its output parsed; report: the agent's boot
     report."""

@@ -25,6 +25,7 @@ import gates
 import pytest
 
 from stack import attestation, attested, nginx, pki
+from stack.sockets import receive_until
 
 NETWORK, DOCUMENT, MISMATCH, USAGE, IO = 15, 72, 73, 2, 61
 PROMPT = b'{"messages": [{"role": "user", "content": "nobody else may read this"}]}'
@@ -216,9 +217,7 @@ def test_a_request_is_streamed_too(connect, world):
                 assert time.monotonic() < deadline, server.prompts
                 time.sleep(0.02)
             s.sendall(b"4\r\nlast\r\n0\r\n\r\n")
-            text = b""
-            while not text.endswith(b"}"):
-                text += s.recv(65536)
+            text = receive_until(s, lambda text: text.endswith(b"}"))
             assert b'"size": 9' in text
         body = os.urandom(1 << 20) * 100
         assert json.loads(c.request("POST", "/x", body).text)["sha256"] == hashlib.sha256(body).hexdigest()
@@ -234,10 +233,10 @@ def test_a_slow_reader_slows_its_sender(connect, world):
             time.sleep(1)
             assert c.is_small()
             assert c.get("/who").text == "a"  # nobody else is held up
-            size, chunk = 0, s.recv(1 << 20)
-            size = len(chunk) - chunk.index(b"\r\n\r\n") - 4
-            while size < 300000000:
-                size += len(s.recv(1 << 20))
+            head = receive_until(s, lambda text: b"\r\n\r\n" in text)
+            size = len(head) - head.index(b"\r\n\r\n") - 4
+            while size < 300000000 and (part := s.recv(1 << 20)):
+                size += len(part)
         assert size == 300000000 and c.is_small()
 
 
@@ -519,8 +518,7 @@ class Balancer:
     def handle(self, client):
         self.open.append(client)
         if self.proxy:
-            while b"\r\n\r\n" not in self.seen:
-                self.seen += client.recv(4096)
+            self.seen += receive_until(client, lambda text: b"\r\n\r\n" in text)
             client.sendall(self.answer)
         target = self.targets[self.count % len(self.targets)]
         self.count += 1
@@ -926,9 +924,7 @@ def test_the_real_gate(gate, connect, check, stack):
             b'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 16\r\n\r\n{"stream": true}')
         for i in range(3):
             g.upstream.step.release()
-            text = b""
-            while b"data: %d" % i not in text:
-                text += s.recv(4096)
+            receive_until(s, lambda text, i=i: b"data: %d" % i in text)
 
 
 def test_an_instance_presents_itself(gate, connect, stack, tmp_path):

@@ -176,11 +176,16 @@ def test_no_index_is_left_when_its_definition_went_unanswered(machine):
     assert machine.indices() == []
 
 
+def wait_for_index(machine, client):
+    while not machine.indices():
+        assert client.poll() is None, f"the client ended with {client.returncode} before anybody saw its index"
+        time.sleep(0.01)
+
+
 def test_what_a_killed_client_left_is_cleared(machine):
     machine.faults.add("latency", service="tpm", operation="NV_Read", seconds=2)
     client = subprocess.Popen([SEALBOOT, "attest", "--tcti", machine.tcti], stdout=subprocess.PIPE)
-    while not machine.indices():
-        time.sleep(0.01)
+    wait_for_index(machine, client)
     client.kill()
     client.communicate()
     assert client.returncode == -signal.SIGKILL and machine.indices()
@@ -190,10 +195,9 @@ def test_what_a_killed_client_left_is_cleared(machine):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_waits_until_the_index_is_undefined(machine, number):
-    machine.faults.add("latency", service="tpm", operation="NV_Read", seconds=0.5)
+    machine.faults.add("latency", service="tpm", operation="NV_Read", seconds=2)
     client = subprocess.Popen([SEALBOOT, "attest", "--tcti", machine.tcti], stdout=subprocess.PIPE)
-    while not machine.indices():
-        time.sleep(0.01)
+    wait_for_index(machine, client)
     client.send_signal(number)
     assert client.communicate(timeout=20)[0] == b""
     assert client.returncode == -number
