@@ -246,6 +246,29 @@ def linked(root, names, libraries):
     return found
 
 
+GPU_WORDS = re.compile("nvidia|nouveau|nova_core|gpu|neuron|cuda|nvpd")
+SETTINGS = ("etc/systemd", "etc/udev", "etc/modprobe.d", "etc/modules-load.d", "etc/passwd", "etc/group",
+            "usr/lib/systemd", "usr/lib/udev/rules.d", "usr/lib/modprobe.d", "usr/lib/modules-load.d",
+            "usr/lib/sysusers.d", "usr/lib/tmpfiles.d", "usr/lib/sysctl.d", "usr/lib/sealboot")
+
+
+def of_gpus(root):
+    """What of a root is of a driver of GPUs or Neuron devices: names, and "NAME: LINE" of units and settings. In every
+    image the inference server's unit names the nodes that it may open."""
+    names = [str(p.relative_to(root)) for p in root.rglob("*")]
+    found = {name for name in names if GPU_WORDS.search(name)}
+    for name in names:
+        path = root / name
+        if path.is_symlink() or not path.is_file() or not f"{name}/".startswith(tuple(f"{s}/" for s in SETTINGS)):
+            continue
+        text = path.read_bytes()
+        if b"\0" in text:
+            continue  # a program
+        found |= {f"{name}: {line}" for line in text.decode(errors="replace").splitlines()
+                  if GPU_WORDS.search(line) and not line.startswith(("#", "DeviceAllow=char-"))}
+    return found
+
+
 def foreign(root, profile="debian", overlays=(), keep=(), packaged=None):
     """What is in an image's root, or missing there, that neither its packages nor the recipe account for: [reason]."""
     said, packaged, wrong = files(profile, overlays), packaged or Packaged(profile), []

@@ -61,6 +61,15 @@ def test_the_image_is_the_recipes(image, overlay):
         names = {str(p.relative_to(opened.root)) for p in opened.root.rglob("*") if not p.is_dir()}
         assert {f"usr/lib/modules/{RELEASE}/updates/{name}.ko" for name in ("nvidia", "nvidia-uvm", "neuron")} <= names
         assert not [name for name in names if re.search("nvidia-modprobe|dkms|nvidia-smi|/gcc|/usr/src", name)]
+        # What test_image.py finds none of in a plain image.
+        found = {re.sub(r"[0-9.]{4,}\S*", "*", line) for line in recipe.of_gpus(opened.root)}
+        units = recipe.UNITS
+        assert {f"{units}sealboot-gpu.service", f"{units}nvidia-persistenced.service", recipe.GPU_PROGRAM,
+                f"{units}sealboot-lockdown.service: Requires=sealboot-firewall.service sealboot-gpu.service",
+                "usr/lib/modprobe.d/sealboot-gpu.conf: blacklist neuron", "usr/bin/nvidia-persistenced",
+                "usr/lib/sysusers.d/nvidia-persistenced.conf", "usr/lib/tmpfiles.d/nvidia-persistenced.conf"} <= found
+        assert [line for line in found if line.startswith("etc/passwd: nvpd:")]
+        assert [line for line in found if line.startswith("usr/lib/firmware/nvidia/")]
         libraries = opened.root / "usr/lib/x86_64-linux-gnu"
         assert (libraries / "libcuda.so.1").resolve().stat().st_size > 20 << 20
 

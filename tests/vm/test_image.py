@@ -186,6 +186,14 @@ def test_audit_of_the_image(opened):
     assert not failures, failures
 
 
+def test_nothing_of_the_gpu_images_is_in_it(opened):
+    """test_gpu.py shows that the same search finds each kind of file and setting in those."""
+    assert not recipe.of_gpus(opened.root)
+    assert not [name for name in opened.initrd if recipe.GPU_WORDS.search(name)]
+    assert {"lockdown=confidentiality", "efi=noruntime"} <= set(opened.cmdline.split())
+    assert not recipe.GPU_WORDS.search(opened.cmdline)
+
+
 class Spoiled:
     """A copy of an image's root, of links to its files: what is written is a file of its own."""
 
@@ -338,6 +346,11 @@ FAULTS = [
      lambda r: r.put("usr/lib/udev/rules.d/60-persistent-storage.rules", 'IMPORT{builtin}="blkid"\n'), {"files"}),
     ("a timer", lambda r: r.put(SYSTEM + "x.timer", "[Timer]\nOnBootSec=1\n"), {"files"}),
     ("a preloaded library", lambda r: r.put("etc/ld.so.preload", "/x.so\n"), {"files"}),
+    ("the program of a GPU image", lambda r: r.put(recipe.GPU_PROGRAM, "ELF", 0o755), {"files"}),
+    ("a unit of a GPU image", lambda r: r.put(SYSTEM + "sealboot-gpu.service", "[Service]\nExecStart=/x\n"), {"files"}),
+    ("the lockdown of a GPU image", lambda r: r.put(UNITS + "sealboot-lockdown.service",
+                                                    (recipe.KIWI / "root-gpu" / UNITS / "sealboot-lockdown.service"
+                                                     ).read_text()), {"files"}),
     ("another program of a package", lambda r: r.put("usr/bin/kmod", "#!/bin/sh\n", 0o755), {"files"}),
     ("another library of a package", lambda r: r.put("usr/lib/x86_64-linux-gnu/libc.so.6", "ELF", 0o755), {"files"}),
     ("a link in a program's place", lambda r: r.link("usr/bin/kmod", "/run/kmod"), {"files"}),
