@@ -23,7 +23,8 @@ struct loop {
         CURL **easy; /* of each descriptor that libcurl watches, by its number; NULL: not watched */
         size_t n_easy;
         int64_t timer_ns; /* when libcurl wants to be called; 0: it does not */
-        uint64_t records; /* TLS records that OpenSSL began to read, and that it read to their end */
+        struct read_ahead read;
+        bool has_tls_1_2; /* some connection, now or before */
         int error;        /* 0, or why a descriptor cannot be watched: a negative errno */
 };
 
@@ -88,11 +89,15 @@ static CURLcode on_tls(CURL *easy, void *ctx, void *userdata) {
         struct loop *l = userdata;
 
         (void) easy;
-        read_ahead_prepare(ctx, &l->records);
+        read_ahead_prepare(ctx, &l->read);
         return CURLE_OK;
 }
 
-/* Of a descriptor that libcurl watches. */
+/* Of a descriptor that libcurl watches: its connection, and the same if OpenSSL holds bytes of it. Else NULL. */
+static const SSL *connection(const struct loop *l, size_t fd) {
+        return fd < l->n_easy && l->easy[fd] ? tls_connection(l->easy[fd]) : NULL;
+}
+
 static const SSL *left(const struct loop *l, size_t fd) {
         return fd < l->n_easy && l->easy[fd] ? read_ahead_left(l->easy[fd]) : NULL;
 }
@@ -105,15 +110,30 @@ static int act(struct loop *l, int fd, int what) {
         int running;
 
         do {
-                uint64_t before = l->records;
+                uint64_t before = l->read.records;
 
+                l->read.expected = connection(l, (size_t) fd);
                 if (curl_multi_socket_action(l->multi, fd, what, &running) != CURLM_OK)
                         return -EIO;
                 what = CURL_CSELECT_IN;
-                idle = l->records != before ? 0 : idle + 1;
+                idle = l->read.records != before ? 0 : idle + 1;
                 ssl = left(l, (size_t) fd);
+                l->has_tls_1_2 |= ssl && SSL_version(ssl) < TLS1_3_VERSION;
         } while (ssl && idle < (SSL_version(ssl) >= TLS1_3_VERSION ? 1U : 2U));
         return 0;
+}
+
+/* An action on one connection may read others. In TLS 1.2, it may do so without a sign. */
+static int act_on_others(struct loop *l) {
+        int r = 0;
+
+        if (!l->read.others && !l->has_tls_1_2)
+                return 0;
+        l->read.others = false;
+        for (size_t fd = 0; fd < l->n_easy && r == 0; fd++)
+                if (left(l, fd))
+                        r = act(l, (int) fd, CURL_CSELECT_IN);
+        return r;
 }
 
 /* ---- the loop */
@@ -122,7 +142,9 @@ static int wait_for(struct loop *l, int sleep_ms, struct epoll_event events[stat
         int64_t left_ns = l->timer_ns > 0 ? MAX_OF(l->timer_ns - clock_ns(), INT64_C(0)) : INT64_MAX;
         int n;
 
-        if (left_ns / NS_PER_MS < sleep_ms)
+        if (l->read.others)
+                sleep_ms = 0;
+        else if (left_ns / NS_PER_MS < sleep_ms)
                 sleep_ms = (int) ((left_ns + NS_PER_MS - 1) / NS_PER_MS);
         n = epoll_wait(l->epoll_fd, events, EVENTS_MAX, sleep_ms);
         if (n > 0 && sleep_ms > 0) {
@@ -149,17 +171,13 @@ static int take_event(struct loop *l, const struct epoll_event *event) {
 
 /* libcurl's own timer: it begins transfers, and reads answers that are there already. */
 static int take_timer(struct loop *l) {
-        int running, r = 0;
+        int running;
 
         if (l->timer_ns == 0 || l->timer_ns > clock_ns())
                 return 0;
         l->timer_ns = 0;
-        if (curl_multi_socket_action(l->multi, CURL_SOCKET_TIMEOUT, 0, &running) != CURLM_OK)
-                return -EIO;
-        for (size_t fd = 0; fd < l->n_easy && r == 0; fd++)
-                if (left(l, fd))
-                        r = act(l, (int) fd, CURL_CSELECT_IN);
-        return r;
+        l->read.expected = NULL;
+        return curl_multi_socket_action(l->multi, CURL_SOCKET_TIMEOUT, 0, &running) == CURLM_OK ? 0 : -EIO;
 }
 
 int loop_run(struct loop *l, int sleep_ms) {
@@ -170,6 +188,8 @@ int loop_run(struct loop *l, int sleep_ms) {
                 r = take_event(l, &events[i]);
         if (r == 0)
                 r = take_timer(l);
+        if (r == 0)
+                r = act_on_others(l);
         return r < 0 ? r : l->error;
 }
 

@@ -420,14 +420,14 @@ static bool has_more(const struct channel *c) {
 
 /* What was read ahead. */
 static void drain(struct channel *c) {
-        uint64_t before = c->peer.records - 1;
+        uint64_t before = c->peer.read.records - 1;
         int running;
 
-        for (unsigned n = 0; before != c->peer.records && has_more(c); n++) {
+        for (unsigned n = 0; before != c->peer.read.records && has_more(c); n++) {
                 c->more = n == DRAINS_MAX; /* others have their turn */
                 if (c->more)
                         return;
-                before = c->peer.records;
+                before = c->peer.read.records;
                 for (size_t i = 0; i < c->n_sockets; i++)
                         curl_multi_socket_action(c->multi, c->sockets[i], CURL_CSELECT_IN, &running);
         }

@@ -112,7 +112,7 @@ static CURLcode prepare_context(CURL *easy, void *context, void *userdata) {
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
         SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
         if (p->reads_ahead)
-                read_ahead_prepare(ctx, &p->records);
+                read_ahead_prepare(ctx, &p->read);
         if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 || identity_use(p->identity, ctx) < 0) {
                 ERR_clear_error();
                 return CURLE_SSL_CERTPROBLEM;

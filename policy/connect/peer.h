@@ -7,6 +7,7 @@
 
 #include <curl/curl.h>
 
+#include "aws/read-ahead.h"
 #include "connect/identity.h"
 #include "connect/instances.h"
 #include "verify/sealboot-verify.h"
@@ -33,7 +34,7 @@ struct peer {
         bool http1; /* and not HTTP/2, whatever the server offers */
         /* TLS records are read ahead: whoever sets this looks at what is left (aws/read-ahead.h). */
         bool reads_ahead;
-        uint64_t records;
+        struct read_ahead read;
 };
 
 /* Sets what all transfers have in common. Borrows `p` for as long as connections of this handle are open. */

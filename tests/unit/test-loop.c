@@ -167,28 +167,37 @@ static void get(struct loop *l, CURL *easy, unsigned port, unsigned size, const 
         assert_int_equal(received.n, size);
 }
 
-static void run(int version) {
+/* Returns the port. */
+static unsigned listen_at(struct server *s) {
         struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        struct server *s = calloc(1, sizeof *s);
         socklen_t length = sizeof address;
+
+        s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(s->fd, (struct sockaddr *) &address, sizeof address), 0);
+        assert_int_equal(listen(s->fd, SOMAXCONN), 0);
+        assert_int_equal(getsockname(s->fd, (struct sockaddr *) &address, &length), 0);
+        return ntohs(address.sin_port);
+}
+
+static void run(int version) {
+        struct server *s = calloc(1, sizeof *s);
         CURL *easy = curl_easy_init();
         uint64_t random = 88172645463325252;
         struct error e = { 0 };
         struct loop *l;
         pthread_t thread;
+        unsigned port;
         void *fd;
 
         assert_true(s && easy);
-        *s = (struct server) { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .version = version, .random = 42 };
+        *s = (struct server) { .version = version, .random = 42 };
         for (size_t i = 0; i < ANSWER_MAX; i++)
                 s->answer[i] = (uint8_t) draw(&random, 256);
-        assert_int_equal(bind(s->fd, (struct sockaddr *) &address, sizeof address), 0);
-        assert_int_equal(listen(s->fd, 1), 0);
-        assert_int_equal(getsockname(s->fd, (struct sockaddr *) &address, &length), 0);
+        port = listen_at(s);
         assert_int_equal(pthread_create(&thread, NULL, serve, s), 0);
         assert_int_equal(loop_new(4, &l, &e), 0);
         for (unsigned i = 0; i < ANSWERS; i++)
-                get(l, easy, ntohs(address.sin_port), draw(&random, i % 3 ? 900 : ANSWER_MAX), s);
+                get(l, easy, port, draw(&random, i % 3 ? 900 : ANSWER_MAX), s);
         assert_int_equal(pthread_join(thread, &fd), 0);
         curl_easy_cleanup(easy);
         loop_free(l);
@@ -203,6 +212,124 @@ static void test_tls_1_3(void **state _unused_) {
 
 static void test_tls_1_2(void **state _unused_) {
         run(TLS1_2_VERSION);
+}
+
+/* ---- many at once */
+
+enum { MANY = 8, MANY_ROUNDS = 20, MANY_SIZE = 3000000, MANY_STALL_MS = 3000 };
+
+struct many {
+        struct server server;
+        unsigned port;
+        size_t received[MANY];
+        CURL *easy[MANY];
+};
+
+/* Any handle may use any of the connections. */
+static void *serve_many(void *userdata) {
+        static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n";
+        static const uint8_t body[RECORD_MAX];
+        struct server *s = userdata;
+        SSL_CTX *ctx = server_context(s->version);
+        int fd = accept(s->fd, NULL, NULL);
+        SSL *ssl = SSL_new(ctx);
+        char request[4096];
+
+        assert_true(fd >= 0 && ssl && SSL_set_fd(ssl, fd) == 1 && SSL_accept(ssl) == 1);
+        while (SSL_read(ssl, request, sizeof request) > 0) {
+                assert_int_equal(SSL_write(ssl, head, sizeof head - 1), sizeof head - 1);
+                for (size_t at = 0, n; at < MANY_SIZE; at += n) {
+                        n = MIN_OF((size_t) RECORD_MAX, MANY_SIZE - at);
+                        assert_int_equal(SSL_write(ssl, body, (int) n), n);
+                }
+        }
+        SSL_free(ssl);
+        SSL_CTX_free(ctx);
+        close(fd);
+        return NULL;
+}
+
+/* Slow, so that more is there than libcurl takes at once: then it goes on when it acts on another connection. */
+static size_t on_many(char *data, size_t size, size_t n, void *userdata) {
+        size_t *received = userdata;
+
+        (void) data;
+        usleep(20);
+        *received += size * n;
+        return size * n;
+}
+
+static void prepare_many(struct many *m, unsigned i) {
+        char url[64];
+
+        snprintf(url, sizeof url, "https://127.0.0.1:%u/", m->port);
+        m->easy[i] = curl_easy_init();
+        curl_easy_setopt(m->easy[i], CURLOPT_URL, url);
+        curl_easy_setopt(m->easy[i], CURLOPT_PROXY, "");
+        curl_easy_setopt(m->easy[i], CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+        curl_easy_setopt(m->easy[i], CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(m->easy[i], CURLOPT_SSL_VERIFYHOST, 0L);
+        curl_easy_setopt(m->easy[i], CURLOPT_BUFFERSIZE, 256L * 1024);
+        curl_easy_setopt(m->easy[i], CURLOPT_WRITEFUNCTION, on_many);
+        curl_easy_setopt(m->easy[i], CURLOPT_WRITEDATA, &m->received[i]);
+}
+
+/* An answer for each handle, at the same time: no later transfer gives libcurl a reason to look at an earlier one. */
+static void get_many(struct many *m, struct loop *l) {
+        unsigned n = MANY;
+        CURLcode code;
+        CURL *easy;
+
+        for (unsigned i = 0; i < MANY; i++)
+                assert_int_equal(loop_add(l, m->easy[i]), 0);
+        while (n > 0) {
+                int64_t began = clock_ns();
+
+                assert_int_equal(loop_run(l, MANY_STALL_MS), 0);
+                if (clock_ns() - began >= MANY_STALL_MS * (int64_t) NS_PER_MS)
+                        fail_msg("nothing happened for %d ms, and %u answers are not whole", MANY_STALL_MS, n);
+                while ((easy = loop_ended(l, &code))) {
+                        assert_int_equal(code, CURLE_OK);
+                        loop_remove(l, easy);
+                        n--;
+                }
+        }
+}
+
+/* libcurl acts on more connections than the one it was asked to act on. What OpenSSL has read ahead of those must not
+ * stay there either. */
+static void run_many(int version) {
+        struct many *m = calloc(1, sizeof *m);
+        pthread_t threads[MANY];
+        struct error e = { 0 };
+        struct loop *l;
+
+        assert_non_null(m);
+        m->server.version = version;
+        m->port = listen_at(&m->server);
+        assert_int_equal(loop_new(MANY, &l, &e), 0);
+        for (unsigned i = 0; i < MANY; i++) {
+                assert_int_equal(pthread_create(&threads[i], NULL, serve_many, &m->server), 0);
+                prepare_many(m, i);
+        }
+        for (unsigned i = 0; i < MANY_ROUNDS; i++)
+                get_many(m, l);
+        loop_free(l); /* closes the connections */
+        for (unsigned i = 0; i < MANY; i++) {
+                assert_int_equal(pthread_join(threads[i], NULL), 0);
+                assert_int_equal(m->received[i], (size_t) MANY_ROUNDS * MANY_SIZE);
+                curl_easy_cleanup(m->easy[i]);
+        }
+        close(m->server.fd);
+        free(m);
+}
+
+static void test_many_tls_1_3(void **state _unused_) {
+        run_many(TLS1_3_VERSION);
+}
+
+static void test_many_tls_1_2(void **state _unused_) {
+        run_many(TLS1_2_VERSION);
 }
 
 static void *wake(void *userdata) {
@@ -231,8 +358,8 @@ static void test_wake(void **state _unused_) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_tls_1_3),
-                cmocka_unit_test(test_tls_1_2),
+                cmocka_unit_test(test_tls_1_3),      cmocka_unit_test(test_tls_1_2),
+                cmocka_unit_test(test_many_tls_1_3), cmocka_unit_test(test_many_tls_1_2),
                 cmocka_unit_test(test_wake),
         };
 
