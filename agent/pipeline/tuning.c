@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-enum { FIRST_PATIENCE = 8 }; /* ticks */
+enum { FIRST_PATIENCE = 8, TRIAL = 2 }; /* ticks */
 
 static const double worth_a_trial = 0.25, worth_keeping = 1.1;
 
@@ -14,7 +14,9 @@ unsigned tuning_next(struct tuning *t, unsigned connections, unsigned max, doubl
                 t->ticks_to_wait--;
                 return connections;
         }
-        t->before = 0;
+        if (before > 0 && rate < worth_keeping * t->rate && ++t->ticks < TRIAL)
+                return connections;
+        t->before = t->ticks = 0;
         if (before > 0 && rate < worth_keeping * t->rate) {
                 t->patience = t->patience > 0 ? 2 * t->patience : FIRST_PATIENCE;
                 t->ticks_to_wait = t->patience;

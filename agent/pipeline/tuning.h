@@ -5,13 +5,15 @@
 
 /* How many connections to S3 to use. S3 gives about 85 MB/s on each. How many an instance's network can use depends on
  * the instance, and changes with time. So their number is doubled on trial. It stays if the rate grew by a tenth; less
- * is noise. Otherwise the number goes back, and the wait until the next trial is doubled: the cause may pass. If the
- * CPUs are the limit, there is no trial: more connections would only cost time, since what arrives on them no longer
- * fits the caches. Source: S3 User Guide, "Performance design patterns for Amazon S3". */
+ * is noise. A trial has two ticks for that: new connections begin with handshakes, and slowly. Otherwise the number
+ * goes back, and the wait until the next trial is doubled: the cause may pass. If the CPUs are the limit, there is no
+ * trial: more connections would only cost time, since what arrives on them no longer fits the caches. Source: S3 User
+ * Guide, "Performance design patterns for Amazon S3". */
 
 struct tuning {
         unsigned before; /* the number of connections before the trial; 0: there is no trial now */
         double rate;     /* before the trial */
+        unsigned ticks;  /* of the trial so far */
         unsigned patience, ticks_to_wait;
         uint64_t cpu_idle, cpu_total; /* of /proc/stat, at the last tick */
 };

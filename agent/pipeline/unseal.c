@@ -207,6 +207,7 @@ int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struc
                   struct error *e) {
         uint64_t fetched = atomic_load(&u->fetched);
         struct timespec tick = clock_condition_deadline(TICK_MS);
+        int64_t since = clock_ns(), now;
         int r;
 
         r = follow_start(u, e);
@@ -222,8 +223,11 @@ int unseal_finish(struct unseal *u, void (*progress)(void *userdata, const struc
                         continue;
                 pthread_mutex_unlock(&u->lock);
                 unseal_get_progress(u, &p);
-                fetch_tune(u, (double) (p.fetched - fetched) * 1000 / TICK_MS);
+                /* A busy machine ends the wait late. */
+                now = clock_ns();
+                fetch_tune(u, (double) (p.fetched - fetched) * NS_PER_SECOND / (double) (now - since));
                 fetched = p.fetched;
+                since = now;
                 if (progress)
                         progress(userdata, &p);
                 tick = clock_condition_deadline(TICK_MS);

@@ -24,17 +24,32 @@ static void test_as_many_as_the_network_takes(void **state) {
         assert_int_equal(tuned(8, 5e9 / 8, 6), 8);      /* 7 */
 }
 
+/* In its first tick, each new connection brings a twentieth of what it brings later. */
+static void test_new_connections_may_begin_slowly(void **state) {
+        (void) state;
+        unsigned n = 8, before = 8;
+        struct tuning t = { 0 };
+
+        for (unsigned i = 0; i < 8; i++) {
+                unsigned now = n;
+
+                n = tuning_next(&t, n, MAX, MIN_OF((before + 0.05 * (now - before)) * 85e6, 100e9 / 8), 0.6);
+                before = now;
+        }
+        assert_int_equal(n, MAX);
+}
+
 static void test_trials_that_fail_are_taken_back_and_become_rarer(void **state) {
         (void) state;
         unsigned n = 8, trials = 0;
         struct tuning t = { 0 };
 
-        for (unsigned i = 0; i < 8 + 16 + 32 + 3 * 2; i++) {
+        for (unsigned i = 0; i < 8 + 16 + 32 + 3 * 3; i++) {
                 n = tuning_next(&t, n, MAX, 5e8, 0.9);
                 assert_true(n == 8 || n == 16);
                 trials += n == 16;
         }
-        assert_int_equal(trials, 3);
+        assert_int_equal(trials, 3 * 2); /* of two ticks each */
         assert_int_equal(n, 8);
         /* What held them up has passed: the next trial is kept. */
         n = tuning_next(&t, n, MAX, 5e8, 0.9);
@@ -50,6 +65,7 @@ static void test_busy_machines_get_no_more(void **state) {
                 assert_int_equal(tuning_next(&t, 8, MAX, i * 1e8, 0.2), 8);
         assert_int_equal(tuning_next(&t, 8, MAX, 0, 1), 8); /* nothing came: nothing to compare with */
         assert_int_equal(tuning_next(&t, 96, MAX, 1e9, 1), MAX);
+        assert_int_equal(tuning_next(&t, MAX, MAX, 1e9, 1), MAX);
         assert_int_equal(tuning_next(&t, MAX, MAX, 1e9, 1), 96);
 }
 
@@ -69,6 +85,7 @@ static void test_idle(void **state) {
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_as_many_as_the_network_takes),
+                cmocka_unit_test(test_new_connections_may_begin_slowly),
                 cmocka_unit_test(test_trials_that_fail_are_taken_back_and_become_rarer),
                 cmocka_unit_test(test_busy_machines_get_no_more),
                 cmocka_unit_test(test_idle),
