@@ -9,6 +9,7 @@
  *   pages BYTES DIR      writing a file on DIR (a tmpfs) from the cache, 128 KiB at a time
  *   discard BYTES URL CA ranged GETs of 8 MiB on 16 connections by libcurl, bytes thrown away
  *   key BYTES            one ephemeral RSA-2048 key, as every boot makes it, per so many bytes (mean of eight)
+ *   writes BYTES DIR [THREADS]    (not a limit) a table: threads that fill one file on DIR, or one each: see writes()
  *   hold BYTES           (not a limit) keeps memory that others are about to use from going cold: see hold()
  *   open OBJECT DIR [NAME]        (not a limit) our pipeline over a local sealed object, one thread, this hash engine
  *   fetch OBJECT DIR ENDPOINT CA  (not a limit) the same over HTTPS, where the server has it as bench/object
@@ -18,8 +19,10 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "aws/s3.h"
 #include "owner/frame-write.h"
@@ -164,6 +167,197 @@ static int limit_key(void) {
                         return -EIO;
                 recipient_free(r);
         }
+        return 0;
+}
+
+/* ---- writes to one file, and to several */
+
+/* The kernel lets one write at a time into a file (the inode's lock); a page fault takes no such lock. What of a
+ * thread's time is the wait for others is the difference between wall and CPU time, if nothing else keeps the CPUs
+ * busy; a wait that sleeps is a voluntary switch, one that spins is CPU time. */
+
+enum { WRITERS_MAX = 64, WRITES_TURNS = 7 };
+
+struct writer {
+        pthread_t thread;
+        pthread_barrier_t *start;
+        int fd, error;
+        bool mapped;
+        size_t piece;
+        uint64_t first, step, end; /* offsets of its pieces */
+        double wall, cpu;
+        long switches;
+};
+
+struct way_to_write {
+        const char *name;
+        size_t piece;
+        bool one_file, mapped, reused;
+};
+
+struct write_cost {
+        double gb_per_s, cpu, waited; /* CPU s/GB; share of the threads' time */
+        double switches;              /* voluntary, per thousand pieces */
+};
+
+static double thread_seconds(clockid_t clock) {
+        struct timespec t;
+
+        clock_gettime(clock, &t);
+        return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
+static long voluntary_switches(void) {
+        struct rusage u;
+
+        getrusage(RUSAGE_THREAD, &u);
+        return u.ru_nvcsw;
+}
+
+static int put_piece(const struct writer *w, const uint8_t *data, uint64_t offset) {
+        uint8_t *p;
+
+        if (!w->mapped)
+                return pwrite(w->fd, data, w->piece, (off_t) offset) == (ssize_t) w->piece ? 0 : -EIO;
+        p = mmap(NULL, w->piece, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, (off_t) offset);
+        if (p == MAP_FAILED)
+                return -errno;
+        if (madvise(p, w->piece, MADV_POPULATE_WRITE) < 0)
+                return -errno;
+        for (size_t at = 0; at < w->piece; at += CHUNK)
+                memcpy(p + at, data, CHUNK);
+        return munmap(p, w->piece) < 0 ? -errno : 0;
+}
+
+static void *write_pieces(void *userdata) {
+        struct writer *w = userdata;
+        uint8_t *data = aligned_alloc(4096, w->mapped ? CHUNK : w->piece);
+        double wall, cpu;
+
+        w->error = data ? 0 : -ENOMEM;
+        if (data)
+                memset(data, 1, w->mapped ? CHUNK : w->piece);
+        pthread_barrier_wait(w->start);
+        wall = thread_seconds(CLOCK_MONOTONIC);
+        cpu = thread_seconds(CLOCK_THREAD_CPUTIME_ID);
+        w->switches = -voluntary_switches();
+        for (uint64_t at = w->first; at < w->end && w->error == 0; at += w->step)
+                w->error = put_piece(w, data, at);
+        w->switches += voluntary_switches();
+        w->cpu = thread_seconds(CLOCK_THREAD_CPUTIME_ID) - cpu;
+        w->wall = thread_seconds(CLOCK_MONOTONIC) - wall;
+        free(data);
+        return NULL;
+}
+
+static int new_file(const char *directory, uint64_t size) {
+        int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+        return fd < 0 || ftruncate(fd, (off_t) size) < 0 ? -errno : fd;
+}
+
+static int run_writers(struct writer *w, unsigned n, const struct way_to_write *how, uint64_t bytes, int *fds) {
+        pthread_barrier_t start;
+
+        pthread_barrier_init(&start, NULL, n);
+        for (unsigned i = 0; i < n; i++) {
+                w[i] = (struct writer) { .start = &start, .mapped = how->mapped, .piece = how->piece };
+                w[i].fd = fds[how->one_file ? 0 : i];
+                w[i].first = how->one_file ? i * how->piece : 0;
+                w[i].step = how->one_file ? n * how->piece : how->piece;
+                w[i].end = how->one_file ? bytes : bytes / n;
+                if (pthread_create(&w[i].thread, NULL, write_pieces, &w[i]) != 0)
+                        return -EAGAIN;
+        }
+        for (unsigned i = 0; i < n; i++)
+                pthread_join(w[i].thread, NULL);
+        pthread_barrier_destroy(&start);
+        return 0;
+}
+
+/* One turn, into new files, or again into files that are full already. */
+static int write_once(const struct way_to_write *how, unsigned n, uint64_t bytes, const char *directory,
+                      struct write_cost *ret) {
+        unsigned n_files = how->one_file ? 1 : n;
+        struct writer w[WRITERS_MAX];
+        double wall = 0, all = 0;
+        int fds[WRITERS_MAX], r = 0;
+
+        for (unsigned i = 0; i < n_files; i++) {
+                fds[i] = new_file(directory, bytes / n_files);
+                if (fds[i] < 0)
+                        return fds[i];
+        }
+        for (unsigned pass = how->reused ? 0 : 1; pass < 2 && r == 0; pass++)
+                r = run_writers(w, n, how, bytes, fds);
+        *ret = (struct write_cost) { 0 };
+        for (unsigned i = 0; i < n && r == 0; i++) {
+                r = w[i].error;
+                wall = MAX_OF(wall, w[i].wall);
+                all += w[i].wall;
+                ret->cpu += w[i].cpu;
+                ret->switches += (double) w[i].switches;
+        }
+        for (unsigned i = 0; i < n_files; i++)
+                close(fds[i]);
+        ret->gb_per_s = (double) bytes / 1e9 / wall;
+        ret->waited = 1 - ret->cpu / all;
+        ret->cpu *= 1e9 / (double) bytes;
+        ret->switches *= 1000 * (double) how->piece / (double) bytes;
+        return r;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+        return (*(const double *) a > *(const double *) b) - (*(const double *) a < *(const double *) b);
+}
+
+static double median_of(double values[static WRITES_TURNS]) {
+        qsort(values, WRITES_TURNS, sizeof *values, compare_doubles);
+        return values[WRITES_TURNS / 2];
+}
+
+static void show_writes(const struct way_to_write *how, unsigned n, const struct write_cost *turns) {
+        double rate[WRITES_TURNS], cpu[WRITES_TURNS], waited[WRITES_TURNS], switches[WRITES_TURNS];
+
+        for (unsigned i = 0; i < WRITES_TURNS; i++) {
+                rate[i] = turns[i].gb_per_s;
+                cpu[i] = turns[i].cpu;
+                waited[i] = turns[i].waited;
+                switches[i] = turns[i].switches;
+        }
+        printf("%-38s %2u %9.2f %9.3f %7.0f%% %9.1f\n", how->name, n, median_of(rate), median_of(cpu),
+               100 * median_of(waited), median_of(switches));
+}
+
+/* Medians of seven turns. All ways take turns, with one thread and with `n`. */
+static int writes(uint64_t bytes, const char *directory, unsigned n) {
+        static const struct way_to_write ways[] = {
+                { "write 128 KiB, one file", CHUNK, true, false, false },
+                { "write 128 KiB, a file each", CHUNK, false, false, false },
+                { "write 128 KiB again, one file", CHUNK, true, false, true },
+                { "write 128 KiB again, a file each", CHUNK, false, false, true },
+                { "write 2 MiB, one file", 16 * CHUNK, true, false, false },
+                { "populate and copy 2 MiB, one file", 16 * CHUNK, true, true, false },
+                { "populate and copy 2 MiB, a file each", 16 * CHUNK, false, true, false },
+        };
+        static struct write_cost costs[ELEMENTS(ways)][2][WRITES_TURNS];
+        uint64_t unit = (uint64_t) n * 16 * CHUNK;
+        int r;
+
+        bytes -= bytes % unit;
+        if (n == 0 || n > WRITERS_MAX || bytes == 0)
+                return -EINVAL;
+        for (unsigned turn = 0; turn < WRITES_TURNS; turn++)
+                for (size_t i = 0; i < ELEMENTS(ways); i++)
+                        for (unsigned many = 0; many < 2; many++) {
+                                r = write_once(&ways[i], many ? n : 1, bytes, directory, &costs[i][many][turn]);
+                                if (r < 0)
+                                        return r;
+                        }
+        printf("%-38s %2s %9s %9s %8s %9s\n", "", "threads", "GB/s", "CPU s/GB", "waits", "switches");
+        for (size_t i = 0; i < ELEMENTS(ways); i++)
+                for (unsigned many = 0; many < 2; many++)
+                        show_writes(&ways[i], many ? n : 1, costs[i][many]);
         return 0;
 }
 
@@ -337,7 +531,11 @@ int main(int argc, char *argv[]) {
                 bytes *= KEYS;
         } else if (streq(what, "engines"))
                 return engines(bytes) < 0;
-        else if (streq(what, "hold"))
+        else if (streq(what, "writes") && argc > 3) {
+                r = writes(bytes, argv[3], argc > 4 ? (unsigned) strtoul(argv[4], NULL, 10) : 2);
+                if (r == 0)
+                        return 0;
+        } else if (streq(what, "hold"))
                 return hold(bytes) < 0;
         else if (streq(what, "make") && argc > 3)
                 return make(argv[2], strtoull(argv[3], NULL, 10)) < 0;

@@ -71,8 +71,9 @@ def program() -> str:
     return found
 
 
-def write_certificates(state: str):
-    authority, server = pki.server(int(time.time()))
+def write_certificates(state: str, *more: str):
+    """For 127.0.0.1, localhost, and these addresses."""
+    authority, server = pki.server(int(time.time()), ("127.0.0.1", *more))
     for name, data in (("ca.pem", authority.pem), ("server.pem", server.pem + authority.pem),
                        ("server.key", pki.private_pem(server))):
         with open(os.path.join(state, name), "wb") as f:
@@ -106,10 +107,11 @@ def start(state: str, directory: str, workers: int) -> tuple[subprocess.Popen, i
 
 
 @contextlib.contextmanager
-def serve(directory: str | os.PathLike, workers: int = 1):
+def serve(directory: str | os.PathLike, workers: int = 1, addresses: tuple = ()):
+    """addresses: further ones that clients may reach it by."""
     with tempfile.TemporaryDirectory(prefix="sealboot-nginx-") as state:
         os.chmod(state, 0o755)
-        write_certificates(state)
+        write_certificates(state, *addresses)
         process, http, https = start(state, os.path.realpath(directory), workers)
         try:
             yield Server(f"http://127.0.0.1:{http}", f"https://127.0.0.1:{https}", os.path.join(state, "ca.pem"),
