@@ -7,6 +7,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -18,6 +19,14 @@ PORT = 8080
 # The model is the agent's file, which this user can only read.
 INSIDE = (f'mount --make-rprivate / && ip link set lo up && exec setpriv --reuid {NOBODY} --regid {NOBODY} '
           '--clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"')
+
+
+def anonymous_kib(pid: int) -> int:
+    """Memory of the process's own; 0 where it is gone."""
+    with contextlib.suppress(OSError, StopIteration):
+        rows = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(row.split()[1]) for row in rows if row.startswith("Anonymous:"))
+    return 0
 
 
 class Tree(Server):
@@ -33,12 +42,7 @@ class Tree(Server):
         return found
 
     def private_mib(self) -> int:
-        total = 0
-        for pid in self.processes():
-            with contextlib.suppress(OSError):
-                rows = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-                total += next(int(row.split()[1]) for row in rows if row.startswith("Anonymous:"))
-        return total // 1024
+        return sum(map(anonymous_kib, self.processes())) // 1024
 
     def maps(self, file: pathlib.Path) -> bool:
         inode = str(file.stat().st_ino)
@@ -47,6 +51,9 @@ class Tree(Server):
                 if any(line.split()[4] == inode and line.rstrip().endswith(file.name) for line in maps):
                     return True
         return False
+
+    def kill(self):
+        end_all(self.processes())
 
     def ports(self) -> list[int]:
         """The TCP ports on which something listens in the server's namespace."""
@@ -63,17 +70,23 @@ def stop(process):
         process.wait()
 
 
+def end_all(processes: list[int]):
+    """What of these still runs, as systemd ends a control group."""
+    for pid in processes:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
 @contextlib.contextmanager
 def proxied(pid: int, path: pathlib.Path):
     """Carries what connects to the socket `path` to PORT in the network namespace of the process."""
-    with socket.socket(socket.AF_UNIX) as bound:
+    with socket.socket(socket.AF_UNIX) as bound, open(path.with_suffix(".proxy.log"), "wb") as log:
         bound.bind(str(path))
         bound.listen(128)
         process = subprocess.Popen(
             ["nsenter", f"--net=/proc/{pid}/ns/net", "bash", "-c",
              f"LISTEN_PID=$$ exec {PROXY} 127.0.0.1:{PORT} 3<&{bound.fileno()}"],
-            pass_fds=[bound.fileno()], env={**os.environ, "LISTEN_FDS": "1"}, stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL)
+            pass_fds=[bound.fileno()], env={**os.environ, "LISTEN_FDS": "1"}, stdin=subprocess.DEVNULL, stderr=log)
     try:
         yield
     finally:
@@ -104,4 +117,6 @@ def serve(command: list, variables: dict[str, str], directory: pathlib.Path, hea
                 time.sleep(0.05)
             yield Tree(process, path)
     finally:
+        left = Tree(process, path).processes()[1:] if process.poll() is None else []
         stop(process)
+        end_all(left)

@@ -145,7 +145,16 @@ CONFINED = (f"mount -o remount,bind,ro,nosuid,nodev,noexec {PUBLISHED} && exec s
 
 class Server:
     def __init__(self, process, socket_path):
-        self.pid, self.socket = process.pid, socket_path
+        self.pid, self.socket, self.process = process.pid, socket_path, process
+
+    def kill(self):
+        self.process.kill()
+
+    def ended(self, limit: float) -> bool:
+        """Whether the server ends by itself in so many seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(limit)
+        return self.process.poll() is not None
 
     def proc(self, name: str) -> list[str]:
         return pathlib.Path(f"/proc/{self.pid}/{name}").read_text(encoding="utf-8").splitlines()
