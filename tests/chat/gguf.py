@@ -51,7 +51,8 @@ class File:
 
 
 def exchange(source: pathlib.Path, target: pathlib.Path, one: str, other: str):
-    """Copies the model, which will say the other word where it said the one. Each is one token, with its space."""
+    """Copies the model, which will say the other word where it said the one. Each is one token, with a space before it
+    and without."""
     shutil.copyfile(source, target)
     with open(target, "r+b") as f, mmap.mmap(f.fileno(), 0) as data:
         model = File(data)
@@ -61,9 +62,10 @@ def exchange(source: pathlib.Path, target: pathlib.Path, one: str, other: str):
         weights, size = BLOCKS[kind]
         length = shape[0] // weights * size
         tokens = model.metadata["tokenizer.ggml.tokens"]
-        first, second = (start + length * tokens.index(f"Ġ{word}") for word in (one, other))
-        rows = data[first:first + length], data[second:second + length]
-        data[second:second + length], data[first:first + length] = rows
+        for space in "Ġ", "":
+            first, second = (start + length * tokens.index(space + word) for word in (one, other))
+            rows = data[first:first + length], data[second:second + length]
+            data[second:second + length], data[first:first + length] = rows
 
 
 # ---- a Hugging Face directory

@@ -52,8 +52,8 @@ def install(venv):
         if line.startswith("Version: ") else line for line in lines) + "\n")
 
 
-def installed(venv: str | None = None) -> pathlib.Path:
-    venv = venv or os.environ.get("SEALBOOT_VLLM")
+def installed() -> pathlib.Path:
+    venv = os.environ.get("SEALBOOT_VLLM")
     if not venv:
         raise Unavailable("vLLM is tested by hand: tests/servers --install-vllm VENV, then SEALBOOT_VLLM=VENV")
     if os.geteuid() != 0:
@@ -63,30 +63,31 @@ def installed(venv: str | None = None) -> pathlib.Path:
     return pathlib.Path(venv).resolve()
 
 
-def model(venv=None) -> pathlib.Path:
+def model() -> pathlib.Path:
     """SmolLM2 135M as a Hugging Face directory, in numbers of 16 bits: 257 MiB."""
     with made_once("smollm2-135m-hf") as (path, new):
         if new:
-            convert(gguf_model() / "model.gguf", new, venv)
+            convert(gguf_model() / "model.gguf", new)
     return path
 
 
-def convert(weights, directory, venv=None):
+def convert(weights, directory):
     """vLLM's environment has numpy."""
-    subprocess.run([installed(venv) / "bin/python3", HERE / "gguf.py", weights, directory], check=True)
+    subprocess.run([installed() / "bin/python3", HERE / "gguf.py", weights, directory], check=True)
 
 
-def command(venv, published, early=True) -> list:
+def command(published, early=True) -> list:
+    venv = installed()
     program = [venv / "bin/python3", EARLY] if early else [venv / "bin/vllm", "serve"]
     return [*program, published, "--host", "127.0.0.1", "--port", str(confined.PORT), *OPTIONS]
 
 
 @contextlib.contextmanager
-def serve(published: pathlib.Path, directory: pathlib.Path, venv=None, early=True, limit: float = 900):
+def serve(published: pathlib.Path, directory: pathlib.Path, early=True, limit: float = 900):
     """vLLM on a model that may not be published yet, as its unit has it: it writes into a home of its own alone."""
     home = str(directory / "home")
     variables = {**VARIABLES, "TMPDIR": home, "XDG_CACHE_HOME": home}
     if not early:
         variables["TORCHDYNAMO_DISABLE"] = "1"  # vllm-early sets it
-    with confined.serve(command(installed(venv), published, early), variables, directory, "/health", limit) as server:
+    with confined.serve(command(published, early), variables, directory, "/health", limit) as server:
         yield server

@@ -63,6 +63,11 @@ class Machine:
     def enable(self, *units):
         subprocess.run(["systemctl", "--quiet", "--root", self.root, "enable", *units], check=True)
 
+    def show_directory(self, path):
+        """A directory that is mounted where the tests run, and so not of the overlay."""
+        (self.root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        self._mount("--bind", path, self.root / path.lstrip("/"))
+
     def device(self, name, number, group, mode):
         """A character device for /dev."""
         path = self.root / "devices" / name

@@ -2,14 +2,14 @@
 """The units of the inference servers, as installed and started by systemd: what each server, in whose place another
 program stands, can do with what it was given; and that it comes back."""
 
+import dataclasses
 import hashlib
 import json
-import os
+import pathlib
 import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
 
 import pytest
 from test_boot import AGENT, FAKE_TPM, MODEL, measured
@@ -18,7 +18,7 @@ from machine import HERE, Machine
 from sealer import MARK, DataKey, put_model
 
 
-@dataclass
+@dataclasses.dataclass
 class Server:
     unit: str
     proxy: str
@@ -57,6 +57,7 @@ NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 def configuration(stack, server: Server) -> dict:
+    """Puts the server's model into the bucket, and gives the agent's configuration that loads it."""
     config = measured(stack)
     key = DataKey.generate(stack.kms(), config["keys"][0], {"model": "m", "version": "1", **MARK})
     put_model(stack.s3(), stack.bucket, "m/", server.files, key)
@@ -232,3 +233,73 @@ def test_a_refused_boot_starts_no_server_or_ends_it(stack, kind):
         assert machine.show(server.unit, "ActiveState") == "inactive", machine.journal(server.unit)
         if not server.early:
             assert machine.show(server.unit, "ExecMainStartTimestampMonotonic") == "0"
+
+
+# ---- vLLM itself
+
+VLLM, WEIGHTS = pathlib.Path("/opt/vllm"), pathlib.Path("/opt/model")
+CHAT = {"model": "model", "messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0,
+        "max_tokens": 14, "logprobs": True, "top_logprobs": 2}
+ON_A_CPU = """[Service]
+Environment=VLLM_CPU_KVCACHE_SPACE=1 VLLM_EARLY_ARCHITECTURES=LlamaForCausalLM
+ExecStart=
+ExecStart=/opt/vllm/bin/python3 /usr/lib/sealboot/vllm-early /run/sealboot/model/current --host 127.0.0.1 --port 8080 \\
+        --served-model-name model --enforce-eager --max-model-len 1024
+"""
+
+
+def until(condition, machine, unit, limit=900):
+    deadline = time.monotonic() + limit
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(machine.journal(unit)[-4000:])
+        time.sleep(1)
+    return found
+
+
+def told(machine) -> str:
+    done = asked(machine, "/v1/chat/completions", "--json", json.dumps(CHAT), check=False)
+    return done.stdout if done.returncode == 0 and "choices" in done.stdout else ""
+
+
+@pytest.mark.skipif(not (VLLM / "bin/vllm").exists(), reason="tests/servers --vllm VENV --systemd tries vLLM itself")
+def test_vllm_itself(stack):
+    """With its unit's confinement, and nothing more for it: it serves, leaves no file elsewhere, and comes back when
+    its engine dies."""
+    server = dataclasses.replace(SERVERS["vllm"], files={p.name: p.read_bytes() for p in WEIGHTS.iterdir()})
+    with Machine() as machine:
+        machine.server = server
+        config = configuration(stack, server)
+        config["ready"]["seconds"] = 900
+        machine.write("/etc/sealboot/agent.json", json.dumps(config))
+        examples = "/usr/share/doc/sealboot/examples"
+        shutil.copytree(examples, machine.root / "etc/systemd/system", dirs_exist_ok=True)
+        shutil.copy(f"{examples}/vllm-early", machine.root / "usr/lib/sealboot/vllm-early")
+        machine.show_directory(str(VLLM))
+        machine.write("/etc/systemd/system/vllm.service.d/test.conf", ON_A_CPU)
+        machine.enable(server.unit, "vllm-proxy.socket")
+        machine.boot()
+        until(lambda: machine.show(AGENT, "SubState") == "exited", machine, server.unit)
+        report = json.loads(machine.run("cat", "/run/sealboot/report.json").stdout)
+        assert report["server"]["ready"] is True, machine.journal(server.unit)[-4000:]
+        assert "Paris" in told(machine), machine.journal(server.unit)[-4000:]
+        check_vllm(machine, server.unit)
+        pids = machine.run("systemctl", "show", "--value", "--property", "MainPID", server.unit).stdout.split()
+        engine = machine.run("pgrep", "-f", "^VLLM::EngineCore").stdout.split()[0]
+        machine.run("kill", "-KILL", engine)
+        until(lambda: machine.show(server.unit, "MainPID") not in (*pids, "0"), machine, server.unit, 60)
+        assert "Paris" in until(lambda: told(machine), machine, server.unit)
+
+
+def check_vllm(machine, unit):
+    main = machine.show(unit, "MainPID")
+    user = machine.run("stat", "--format", "%u", f"/proc/{main}").stdout.strip()
+    assert user != "0"
+    inside = ["nsenter", "--target", main, "--mount", "--net"]
+    assert machine.run(*inside, "find", "/tmp", "/var", "/run", "-xdev", "-user", user).stdout == ""
+    room = machine.run(*inside, "find", "/run/vllm", "-user", user).stdout.split()
+    assert any(path.startswith("/run/vllm/") for path in room), room
+    assert machine.run("find", "/tmp", "/var/tmp", "/run", "-xdev", "-user", user).stdout == ""
+    ports = machine.run(*inside, "cat", "/proc/net/tcp").stdout.splitlines()[1:]
+    assert sum(row.split()[3] == "0A" for row in ports) > 1  # of which the machine's own namespace has none:
+    assert machine.run("curl", "-s", "--max-time", "5", "http://127.0.0.1:8080/health", check=False).returncode == 7
