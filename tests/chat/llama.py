@@ -108,16 +108,20 @@ def kept() -> bool:
     return os.geteuid() == 0 and all((directory / name).exists() for name in needed)
 
 
-def client() -> pathlib.Path:
-    """The Python of a virtual environment that has OpenAI's client. It is made in its place: it cannot be moved."""
-    directory = cache() / CLIENT_PACKAGE.replace("==", "-")
+def environment(package: str, what: str) -> pathlib.Path:
+    """The Python of a virtual environment that has the package. It is made in its place: it cannot be moved."""
+    directory = cache() / package.replace("==", "-")
     if not (directory / ".complete").exists():
         shutil.rmtree(directory, ignore_errors=True)
         fetched("a virtual environment of Python", "this machine", ["/usr/bin/python3", "-m", "venv", directory])
-        fetched("OpenAI's client", "PyPI", [directory / "bin/pip", "install", "-q", "--disable-pip-version-check",
-                                            "--only-binary", ":all:", CLIENT_PACKAGE])
+        fetched(what, "PyPI", [directory / "bin/pip", "install", "-q", "--disable-pip-version-check",
+                               "--only-binary", ":all:", package])
         (directory / ".complete").touch()
     return directory / "bin/python"
+
+
+def client() -> pathlib.Path:
+    return environment(CLIENT_PACKAGE, "OpenAI's client")
 
 
 class UnixConnection(http.client.HTTPConnection):
