@@ -592,6 +592,29 @@ def a_release_tarball_needs_no_git():
     assert alone.returncode != 0 and 'nix build "path:$PWD?dir=nix#raw-image"' in alone.stderr, alone.stderr
 
 
+def what_lies_beside_the_sources_changes_nothing():
+    """The same sources in another directory, with a build in it and another README, are the same package."""
+    sources = dict.fromkeys(("meson.build", "meson_options.txt", "agent/main.c", "policy/main.c", "units/unit",
+                             "tests/meson.build"), "1")
+    others = dict.fromkeys(("README.md", "build/release/agent", "agent-notes", "tests/check", "kiwi/config"), "1")
+
+    def source(name, files):
+        with tempfile.TemporaryDirectory() as directory:
+            tree = pathlib.Path(directory, name)
+            for file, text in files.items():
+                (tree / file).parent.mkdir(parents=True, exist_ok=True)
+                (tree / file).write_text(text)
+            shutil.copytree(HERE, tree / "nix", symlinks=True)
+            done = nix("eval", "--impure", "--raw", "--expr", f"import {tree}/nix/tree.nix")
+        assert done.returncode == 0, done.stderr
+        return pathlib.Path(done.stdout)
+    plain = source("sealboot", sources)
+    assert {str(f.relative_to(plain)) for f in plain.rglob("*") if f.is_file()} == set(sources)
+    assert source("other", sources | others) == plain
+    for file in sources:
+        assert source("sealboot", sources | {file: "2"}) != plain, file
+
+
 def a_whole_nixpkgs_is_evaluated():
     """$NIXPKGS, with the stub laid out as nixpkgs is."""
     with tempfile.TemporaryDirectory() as directory:
@@ -732,7 +755,8 @@ def main():
         the_driver_of_a_gpu_is_loaded_before_the_door_shuts, the_image_decides_what_a_failure_means,
         older_kernels_know_no_noswap, a_machine_without_a_clock_waits_for_one, every_key_can_be_said,
         the_agent_reads_it_before_anything_holds_it, the_module_needs_no_overlay, a_release_tarball_needs_no_git,
-        a_whole_nixpkgs_is_evaluated, the_initrd_is_audited, the_stub_says_where_it_was_read
+        what_lies_beside_the_sources_changes_nothing, a_whole_nixpkgs_is_evaluated, the_initrd_is_audited,
+        the_stub_says_where_it_was_read
     ]
     checks += [
         functools.partial(refused, f"let force = nixpkgs.lib.mkForce; in {module}", reason)
