@@ -258,7 +258,7 @@ def until(condition, machine, unit, limit=900):
 
 
 def told(machine) -> str:
-    done = asked(machine, "/v1/chat/completions", "--json", json.dumps(CHAT), check=False)
+    done = asked(machine, "/v1/chat/completions", "--max-time", "100", "--json", json.dumps(CHAT), check=False)
     return done.stdout if done.returncode == 0 and "choices" in done.stdout else ""
 
 
