@@ -168,7 +168,8 @@ let
       after = requires;
       unitConfig.JoinsNamespaceOf = "${name}.service";
       serviceConfig = words (serviceOf ../units/examples/llama-proxy.service) // {
-        ExecStart = "${config.systemd.package}/lib/systemd/systemd-socket-proxyd 127.0.0.1:${toString port}";
+        ExecStart = "${config.systemd.package}/lib/systemd/systemd-socket-proxyd --connections-max=8192 "
+          + "127.0.0.1:${toString port}";
       };
     };
   };

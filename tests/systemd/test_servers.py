@@ -56,6 +56,19 @@ signal.pause()
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
+CROWD = """
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+crowd = [socket.socket(socket.AF_UNIX) for _ in range(int(sys.argv[2]))]
+for s in crowd:
+    s.settimeout(20)
+    s.connect(sys.argv[1])
+for s in crowd:
+    s.sendall(b"GET /health HTTP/1.0\\r\\n\\r\\n")
+print(sum(b" 200 " in s.recv(100) for s in crowd))
+"""
+
+
 def configuration(stack, server: Server) -> dict:
     """Puts the server's model into the bucket, and gives the agent's configuration that loads it."""
     config = measured(stack)
@@ -178,6 +191,13 @@ def test_only_nginx_and_the_agent_reach_it(booted):
     assert booted.run("curl", "-s", "--max-time", "5", "http://127.0.0.1:8080/health", check=False).returncode == 7
     for user in "sealboot-nginx", "sealboot":
         assert booted.run("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *command).stdout
+
+
+def test_a_crowd_is_carried(booted):
+    """Almost as many at a time as the gate lets an address have, and as the stand-in can have."""
+    path = f"/run/sealboot-upstream/{booted.server.socket}"
+    done = booted.run("python3", "-c", CROWD, path, "900", check=False)
+    assert done.stdout == "900\n", done
 
 
 @pytest.mark.parametrize("signal", ["KILL", "SEGV", "TERM"])
