@@ -310,10 +310,11 @@ static void test_a_gpu_test_is_in_the_report(void **state) {
 }
 
 static void test_no_gpu_test_of_any_size_is_in_the_report(void **state) {
+        static const char line[] = "gpu-test: PASS a: b\n";
         static char large[10000];
         struct place *p = *state;
         _cleanup_json_ json_object *o = NULL;
-        char path[64], many[20 * 24 + 1] = "";
+        char path[64], many[20 * (sizeof line - 1) + 1] = "";
         struct error e = {};
 
         snprintf(path, sizeof path, "%s/test", p->root);
@@ -326,7 +327,7 @@ static void test_no_gpu_test_of_any_size_is_in_the_report(void **state) {
         assert_null(find(o, "gpu_test"));
         json_object_put(o);
         for (size_t i = 0; i < 20; i++)
-                strcat(many, "gpu-test: PASS a: b\n");
+                memcpy(many + i * (sizeof line - 1), line, sizeof line);
         tree_write(p->root, "test", many);
         report_gpu_test(p->report, path);
         assert_ok(report_write(p->report, &e), &e);
