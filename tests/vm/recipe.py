@@ -265,7 +265,7 @@ def of_gpus(root):
         if b"\0" in text:
             continue  # a program
         found |= {f"{name}: {line}" for line in text.decode(errors="replace").splitlines()
-                  if GPU_WORDS.search(line) and not line.startswith(("#", "DeviceAllow=char-"))}
+                  if GPU_WORDS.search(line) and not line.lstrip().startswith(("#", "DeviceAllow=char-"))}
     return found
 
 
