@@ -69,6 +69,15 @@ print(sum(b" 200 " in s.recv(100) for s in crowd))
 """
 
 
+def until(condition, machine, unit, limit=900):
+    deadline = time.monotonic() + limit
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(machine.journal(unit)[-4000:])
+        time.sleep(1)
+    return found
+
+
 def configuration(stack, server: Server) -> dict:
     """Puts the server's model into the bucket, and gives the agent's configuration that loads it."""
     config = measured(stack)
@@ -126,11 +135,9 @@ def test_the_agent_waited_for_the_server(booted):
     assert booted.run("systemctl", "--failed", "--no-legend").stdout == "", booted.journal(AGENT)
     assert booted.show(server.unit, "ActiveState") == "active", booted.journal(server.unit)
     # A proxy that did not end its start would be ended, with all it carries, after systemd's limit for that.
-    for unit, state, wanted in ((f"{server.proxy}.service", "ActiveState", "active"), (AGENT, "SubState", "exited")):
-        deadline = time.monotonic() + 60
-        while (found := booted.show(unit, state)) != wanted and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert found == wanted, booted.journal(unit)
+    proxy = f"{server.proxy}.service"
+    until(lambda: booted.show(proxy, "ActiveState") == "active", booted, proxy, 60)
+    until(lambda: booted.show(AGENT, "SubState") == "exited", booted, AGENT, 60)
     report = json.loads(booted.run("cat", "/run/sealboot/report.json").stdout)
     assert report["server"]["ready"] is True, report
     assert {"server", *(["warm-up"] if "warm_up" in server.ready else [])} <= {s["name"] for s in report["stages"]}
@@ -234,10 +241,8 @@ def test_units_verify(booted):
 def test_no_model_no_server(booted):
     """Last on this machine: the second start is refused, and takes the server down."""
     assert booted.run("systemctl", "restart", AGENT, check=False).returncode != 0
-    deadline = time.monotonic() + 20
-    while booted.show(booted.server.unit, "ActiveState") != "inactive" and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert booted.show(booted.server.unit, "ActiveState") == "inactive"
+    unit = booted.server.unit
+    until(lambda: booted.show(unit, "ActiveState") == "inactive", booted, unit, 20)
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -267,15 +272,6 @@ ExecStart=
 ExecStart=/opt/vllm/bin/python3 /usr/lib/sealboot/vllm-early /run/sealboot/model/current --host 127.0.0.1 --port 8080 \\
         --served-model-name model --enforce-eager --max-model-len 1024
 """
-
-
-def until(condition, machine, unit, limit=900):
-    deadline = time.monotonic() + limit
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(machine.journal(unit)[-4000:])
-        time.sleep(1)
-    return found
 
 
 def told(machine) -> str:
