@@ -5,6 +5,7 @@ With $NIXPKGS, a whole tree of nixpkgs, the example is evaluated against that in
 
 import concurrent.futures
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -55,6 +57,12 @@ def image_of(module):
     return json.loads(build(f"(image ({module})).config.system.build.finalImage"))
 
 
+def described(module, system="x86_64-linux"):
+    """What an image is made of, without building anything of it."""
+    return json.loads(evaluate(f'(self.lib.mkImage "{system}" [ {HERE}/example.nix ({module}) ])'
+                               ".config.system.build.finalImage.description"))
+
+
 def refused(module, reason):
     done = nix("eval", "--impure", "--raw", "--expr",
                f"{PRELUDE} (image ({module})).config.system.build.finalImage.drvPath")
@@ -94,11 +102,15 @@ NEGATIVES = [
     ("{ systemd.services.sealboot-agent.requires = force [ ]; }", "the agent would get a key before"),
     ('{ systemd.services.sealboot-agent.after = force [ "nftables.service" ]; }', "the agent would get a key before"),
     ("{ services.sealboot.gpu.enable = true; systemd.services.sealboot-gpu.enable = force false; }",
-     "modules would be closed before the GPU's driver is loaded"),
+     "modules would be closed before the drivers are loaded"),
     ('{ services.sealboot.gpu.enable = true; systemd.services.sealboot-lockdown.after = force [ ]; }',
-     "modules would be closed before the GPU's driver is loaded|the agent would get a key before"),
+     "modules would be closed before the drivers are loaded|the agent would get a key before"),
+    ("{ services.sealboot.gpu.neuron.enable = true; systemd.services.sealboot-gpu.enable = force false; }",
+     "modules would be closed before the drivers are loaded"),
     ('{ services.sealboot.gpu.enable = true; boot.kernelModules = [ "nvidia" ]; }',
-     "sealboot-gpu alone loads the GPU's driver"),
+     "sealboot-gpu alone loads the drivers: nvidia among"),
+    ('{ services.sealboot.gpu.neuron.enable = true; boot.initrd.kernelModules = [ "neuron" ]; }',
+     "sealboot-gpu alone loads the drivers: neuron among"),
     ('{ services.sealboot.gpu = { enable = true; fabricManager = "/bin/x"; }; }', "not of type"),
     ("{ boot.kernelPatches = force [ ]; }", "no lockdown"),
     ('{ boot.kernelPatches = force [ { name = "sealboot-lockdown"; } ]; }',
@@ -453,6 +465,9 @@ def any_port_is_reachable():
         image_of("{ services.sealboot.inferenceServices = nixpkgs.lib.mkForce { }; }")["firewall"]["ruleset"], "")
 
 
+MODPROBE = HERE / "../kiwi/root-gpu/usr/lib/modprobe.d/sealboot-gpu.conf"
+
+
 def the_driver_of_a_gpu_is_loaded_before_the_door_shuts():
     """And nothing of it is in an image that does not ask for it."""
     plain = image_of("{ }")
@@ -473,7 +488,10 @@ def the_driver_of_a_gpu_is_loaded_before_the_door_shuts():
                                               and words[1].endswith("-nvidia-fabricmanager/bin/nv-fabricmanager"))
         assert any("-kmod" in directory for directory in gpu["path"]), gpu
         assert [path.rsplit("-nvidia", 1)[1] for path in image["driver"]] == ["-open", "-firmware", ""]
-        assert "nvidia" in image["modprobe"]["blacklistedKernelModules"]
+        assert image["modprobe"] == {
+            "blacklistedKernelModules": ["nouveau", "nova_core"], "extraModprobeConfig": MODPROBE.read_text()
+        }
+        assert "char-neuron rw" not in services["llama-cpp"]["serviceConfig"]["DeviceAllow"]
         wanted = dict(re.findall(r"^(\w+)=(.*)$", (HERE / "../kiwi/root-gpu/usr/lib/systemd/system" /
                       "nvidia-persistenced.service").read_text().partition("[Service]")[2].partition("[Install]")[0],
                                  re.M))
@@ -483,6 +501,50 @@ def the_driver_of_a_gpu_is_loaded_before_the_door_shuts():
         assert held["serviceConfig"] == wanted, held
         assert ("nvidia-fabricmanager" in services) == bool(more)
         assert {"lockdown=confidentiality", "efi=noruntime"} <= set(image["parameters"])
+
+
+def neuron_devices_need_nothing_of_nvidia():
+    image = described("{ services.sealboot.gpu.neuron.enable = true; }")
+    services = image["services"]
+    assert [path.partition("-")[2] for path in image["driver"]] == ["aws-neuron-driver-2.24.7.0-6.12.58"]
+    assert image["modprobe"] == {"blacklistedKernelModules": [], "extraModprobeConfig": MODPROBE.read_text()}
+    assert "blacklist neuron" in MODPROBE.read_text().splitlines()
+    assert not [name for name in services if "nvidia" in name] and "sealboot-gpu" in services
+    assert "sealboot-gpu.service" in services["sealboot-lockdown"]["requires"]
+    assert "char-neuron rw" in services["llama-cpp"]["serviceConfig"]["DeviceAllow"]
+    both = described("{ services.sealboot.gpu = { enable = true; neuron.enable = true; }; }")
+    assert both["driver"][0].endswith("-nvidia-open") and both["driver"][1:2] == image["driver"]
+    assert "nvidia-persistenced" in both["services"]
+
+
+def neuron_is_compiled_as_kiwi_compiles_it():
+    """The source that kiwi's lock names; and for a source made up here, what make and strip are told."""
+    lock = (HERE / "../kiwi/gpu/neuron.lock").read_text()
+    source = evaluate("""let source = (image { services.sealboot.gpu.neuron.enable = true; })
+        .config.services.sealboot.gpu.neuron.package.src; in [ source.outputHash source.url ]""")
+    assert source == lock.splitlines()[-1].split(), source
+    with tempfile.TemporaryDirectory() as directory:
+        archive = pathlib.Path(directory, "source.tar")
+        with tarfile.open(archive, "w") as tar:
+            tar.add(HERE / "neuron.nix", "aws-neuron-driver-commit/neuron.c")
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        subprocess.run(["gzip", archive], check=True)
+        made_up = pathlib.Path(directory, "lock")
+        made_up.write_text(f"{lock.splitlines()[0]}\n{digest} file://{archive}.gz\n")
+        package = (f"((image {{ }}).config.boot.kernelPackages.callPackage {HERE}/neuron.nix "
+                   f"{{ neuronLock = {made_up}; }})")
+        done = nix("build", "--impure", "--no-link", "--print-out-paths", "--expr", PRELUDE + package)
+    assert done.returncode == 0, done.stderr
+    (module,) = (path for path in pathlib.Path(done.stdout.strip()).rglob("*") if path.is_file())
+    assert str(module).endswith("/lib/modules/6.12.58/updates/neuron.ko"), module
+    stripped, made = module.read_text().splitlines()
+    compiled = (HERE / "../kiwi/gpu/compile").read_text().partition("cd $top/neuron\n")[2]
+    wanted = re.search(r'make (-s) .* (-C) "\$headers/build" (M=)"\$PWD" (.*)', compiled)
+    flags = re.fullmatch(r"make (-s) -j2 ARCH=of-the-kernel (-C) /kernel-dev/lib/modules/6.12.58/build "
+                         r"(M=)/\S*/aws-neuron-driver-commit (.*)", made)
+    assert wanted and flags and flags.groups() == wanted.groups(), made
+    wanted = re.search(r"strip (\S*) -o \S* neuron.ko", compiled)
+    assert wanted and re.fullmatch(rf"strip {wanted[1]} -o \S* neuron.ko", stripped), stripped
 
 
 def the_image_decides_what_a_failure_means():
@@ -502,8 +564,7 @@ def older_kernels_know_no_noswap():
 
 
 def a_machine_without_a_clock_waits_for_one():
-    image = json.loads(evaluate(
-        f'(self.lib.mkImage "aarch64-linux" [ {HERE}/example.nix ]).config.system.build.finalImage.description'))
+    image = described("{ }", "aarch64-linux")
     assert "time-sync.target" in image["services"]["sealboot-agent"]["after"]
     assert image["additionalUpstreamSystemUnits"] == ["systemd-time-wait-sync.service"]
     assert "-kernel.unknown_nmi_panic" in image["sysctl"] and "kernel.unknown_nmi_panic" not in image["sysctl"]  # x86's
@@ -711,8 +772,8 @@ def every_option_is_documented():
         let walk = path: o: if o._type or "" == "option" then (if o ? description then [ ] else [ path ])
               else builtins.concatLists (builtins.attrValues (builtins.mapAttrs (n: walk (path + "." + n)) o));
             pkgs = nixpkgs.legacyPackages.x86_64-linux;
-            module = import {HERE}/module.nix {{ config = {{ }}; inherit (nixpkgs) lib; inherit pkgs; }};
-        in walk "" module.options""")
+            options = file: (import file {{ config = {{ }}; inherit (nixpkgs) lib; inherit pkgs; }}).options;
+        in builtins.concatMap (file: walk "" (options file)) [ {HERE}/module.nix {HERE}/gpu.nix ]""")
     assert undocumented == [], undocumented
 
 
@@ -753,7 +814,8 @@ def main():
     checks = [
         outputs, built_image, apps_bring_their_shell, built_measurements_come_from_the_image,
         every_option_is_documented, any_port_is_reachable,
-        the_driver_of_a_gpu_is_loaded_before_the_door_shuts, the_image_decides_what_a_failure_means,
+        the_driver_of_a_gpu_is_loaded_before_the_door_shuts, neuron_devices_need_nothing_of_nvidia,
+        neuron_is_compiled_as_kiwi_compiles_it, the_image_decides_what_a_failure_means,
         older_kernels_know_no_noswap, a_machine_without_a_clock_waits_for_one, every_key_can_be_said,
         the_agent_reads_it_before_anything_holds_it, the_module_needs_no_overlay, a_release_tarball_needs_no_git,
         what_lies_beside_the_sources_changes_nothing, a_whole_nixpkgs_is_evaluated, the_initrd_is_audited,

@@ -8,9 +8,9 @@
  *                         checks on a running machine what only an instance with a GPU can show (gpu-test.c); the
  *                         agent's report has what is in /run/sealboot-gpu/test
  *
- * The images with this program boot without lockdown= on the command line: the kernel would refuse the drivers'
- * modules, which nobody whom it trusts has signed. Until lockdown is raised there is no network, no key and no model,
- * and modules come from the verity root alone. Lockdown cannot be lowered again.
+ * The images of kiwi/ with this program boot without lockdown= on the command line: the kernel would refuse the
+ * drivers' modules, which nobody whom it trusts has signed. Until lockdown is raised there is no network, no key and no
+ * model, and modules come from the verity root alone. Lockdown cannot be lowered again.
  *
  * It makes the nodes itself: NVIDIA's program for that (nvidia-modprobe) is setuid. */
 
