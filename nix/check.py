@@ -618,6 +618,16 @@ def every_key_can_be_said():
     assert documented == known == {*WHOLE, "discovery", "inputs", "key_store"}, documented ^ known
 
 
+def several_inputs_take_the_place_of_the_one_model():
+    inputs = [{"name": "base", "owner": "Acme", "keys": [KEY]},
+              {"name": "adapter", "owner": "St. Mary Hospital", "keys": [KEY], "required": False}]
+    one = "keys = nixpkgs.lib.mkForce null; encryptionContext = nixpkgs.lib.mkForce null;"
+    settings = f"settings.inputs = builtins.fromJSON ''{json.dumps(inputs)}'';"
+    assert configuration_of(image_of(f"{{ services.sealboot = {{ {one} {settings} }}; }}")) == {
+        "inputs": inputs, "measure": "model"
+    }
+
+
 def the_agent_reads_it_before_anything_holds_it():
     """The stub's agent refuses the word; the image cannot be built then, whatever else it needs."""
     for attribute in ('environment.etc."sealboot/agent.json".source', "system.build.finalImage"):
@@ -817,6 +827,7 @@ def main():
         the_driver_of_a_gpu_is_loaded_before_the_door_shuts, neuron_devices_need_nothing_of_nvidia,
         neuron_is_compiled_as_kiwi_compiles_it, the_image_decides_what_a_failure_means,
         older_kernels_know_no_noswap, a_machine_without_a_clock_waits_for_one, every_key_can_be_said,
+        several_inputs_take_the_place_of_the_one_model,
         the_agent_reads_it_before_anything_holds_it, the_module_needs_no_overlay, a_release_tarball_needs_no_git,
         what_lies_beside_the_sources_changes_nothing, a_whole_nixpkgs_is_evaluated, the_initrd_is_audited,
         the_stub_says_where_it_was_read

@@ -271,8 +271,8 @@ in
   config = mkIf cfg.enable {
     assertions = [
       {
-        assertion = configuration ? keys || configuration ? discovery;
-        message = "services.sealboot.keys pins no KMS key; name one, or say discovery = true";
+        assertion = configuration ? keys || configuration ? discovery || configuration ? inputs;
+        message = "services.sealboot.keys pins no KMS key; name one, or say discovery = true, or settings.inputs";
       }
       {
         assertion = !(configuration ? keys && configuration ? discovery);
