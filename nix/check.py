@@ -140,8 +140,6 @@ NEGATIVES = [
     ('{ systemd.generators = force { }; }', "systemd.generators.systemd-fstab-generator"),
     ('{ fileSystems."/scratch".fsType = "tmpfs"; }', "the image reads no fstab (say systemd.mounts): /scratch"),
     ('{ systemd.services.systemd-confext.enable = force true; }', 'systemd.services."systemd-confext"'),
-    ("{ services.sealboot.inferenceServices.other = 8080; }",
-     "only one of them can have: llama-cpp = 8080, other = 8080"),
     ('{ services.sealboot.inferenceServices.other = 8443; }', "names none of the inferenceServices"),
     ('{ services.sealboot.gate.upstream = "127.0.0.1:8080"; }', "names none of the inferenceServices"),
     ('{ services.sealboot.gate.port = 8443; }', "sealboot-nginx.socket and the firewall have 443"),
@@ -453,8 +451,13 @@ def any_port_is_reachable():
     assert image["sockets"] == {"llama-cpp-proxy": ["/run/sealboot-upstream/llama-cpp.sock"]}
     assert image["services"]["llama-cpp-proxy"]["serviceConfig"]["ExecStart"].endswith(" 127.0.0.1:9000")
     the_firewall_lets_in(image["firewall"]["ruleset"], "443")
-    image = image_of("{ services.sealboot.inferenceServices.other = 8443; "
+    image = image_of("{ services.sealboot.inferenceServices.other = 8080; "
                      'services.sealboot.gate.upstream = "unix:/run/sealboot-upstream/other.sock"; }')
+    for name in ("llama-cpp", "other"):
+        assert image["services"][name]["serviceConfig"]["PrivateNetwork"] == "yes"
+        proxy = image["services"][f"{name}-proxy"]
+        assert proxy["serviceConfig"]["ExecStart"].endswith(" 127.0.0.1:8080")
+        assert proxy["unitConfig"]["JoinsNamespaceOf"] == f"{name}.service"
     assert image["sockets"] == {
         f"{name}-proxy": [f"/run/sealboot-upstream/{name}.sock"] for name in ("llama-cpp", "other")
     }

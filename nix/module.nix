@@ -183,8 +183,6 @@ let
       socketConfig = { SocketUser = "sealboot-nginx"; SocketGroup = "sealboot"; SocketMode = "0660"; };
     };
   };
-  ports = lib.attrValues cfg.inferenceServices;
-  taken = lib.filterAttrs (_: port: lib.length (lib.filter (p: p == port) ports) > 1) cfg.inferenceServices;
 
   # Starts when the agent, or a unit that the agent requires, has failed. The console shows the reason before the
   # machine stops.
@@ -246,8 +244,8 @@ in
       example = { llama-cpp = 8080; };
       description = ''
         Services that start only after the model is published, and may read it, each with the TCP port it serves on
-        127.0.0.1. They have no other network, device or writable path. `NAME-proxy.socket`, which only nginx can
-        connect to, carries requests to the port in. No two services can have the same port.
+        127.0.0.1 in a network namespace of its own. They have no other network, no writable path, and no devices but
+        those of GPUs. `NAME-proxy.socket`, which only nginx and the agent can connect to, carries requests in.
       '';
     };
     gate = mkOption {
@@ -277,11 +275,6 @@ in
       {
         assertion = !(configuration ? keys && configuration ? discovery);
         message = "services.sealboot: discovery contradicts the pinned keys";
-      }
-      {
-        assertion = taken == { };
-        message = "services.sealboot.inferenceServices: these have one port, which only one of them can have: ${
-          lib.concatStringsSep ", " (lib.attrValues (lib.mapAttrs (name: port: "${name} = ${toString port}") taken))}";
       }
       {
         assertion = !served || lib.elem (gate.upstream or null) upstreams;
