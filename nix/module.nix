@@ -24,10 +24,13 @@ let
       "What PCR15 is extended with: `model`, the model digest, or `sha384`, "
       + "the SHA-384 of a model that is a single file."
     );
-    key_store = key types.attrs "An owner's service that releases the data key: KEY STORES in sealboot-agent(8).";
+    key_store = key types.attrs ''
+      An owner's service that releases the data key in the place of KMS, `url` and `ca_bundle`: see KEY STORES in
+      sealboot-agent(8).
+    '';
     inputs = key (types.listOf types.attrs) ''
-      Models of several owners, in the place of `keys`, `encryption_context`, `model_digests` and `model`: see SEVERAL
-      INPUTS in sealboot-agent(8). The build checks each with the agent.
+      Models of several owners, in the place of `keys`, `encryption_context`, `model_digests`, `key_store` and `model`:
+      see SEVERAL INPUTS in sealboot-agent(8). The build checks each with the agent.
     '';
     region = key (types.strMatching "[a-z0-9-]+") "AWS Region; by default the instance's.";
     endpoints = mkOption {
@@ -42,7 +45,10 @@ let
       default = { };
       description = "Endpoints to use instead of AWS's own.";
     };
-    ca_bundle = key types.path "Certificates to trust for KMS, S3 and Auto Scaling instead of the system's.";
+    ca_bundle = key types.path ''
+      The authorities to trust for KMS, S3 and Auto Scaling, instead of the system's. Amazon's roots alone are in
+      `''${config.services.sealboot.package}/share/sealboot/amazon-roots.pem`.
+    '';
     tcti = key types.str "The TPM, as in tpm2-tools; by default the machine's.";
     model_directory = key file "The memory file system of the model.";
     report_to = key types.str
@@ -54,7 +60,7 @@ let
         options = lib.mapAttrs
           (_: what: mkOption { type = types.strMatching ".{1,255}"; description = "Name of the ${what}."; })
           { group = "Auto Scaling group"; name = "lifecycle hook"; };
-      }) "The Auto Scaling lifecycle hook that the boot completes: CONTINUE with a model, ABANDON without.";
+      }) "The Auto Scaling lifecycle hook that the boot completes: CONTINUE with a model, ABANDON when it failed.";
     ready = key
       (types.submodule {
         options = {
@@ -71,22 +77,25 @@ let
           warm_up = mkOption {
             type = types.nullOr (pkgs.formats.json { }).type;
             default = null;
-            description = "A request that the server must have answered, too: `path` and `body`.";
+            description = "A request that the server must have answered, too: `path`, and `body` as JSON.";
           };
           seconds = mkOption {
             type = types.ints.between 1 7200;
             default = 900;
-            description = "How long to wait.";
+            description = "How many seconds to wait.";
           };
         };
       }) "The inference server to wait for before Auto Scaling hears CONTINUE.";
     keep = key (types.enum [ "always" "until-ready" ])
-      "Whether the published files are removed as soon as the server is `ready`.";
-    workers = key (types.ints.between 1 1024) "Threads that decrypt; by default one for each CPU.";
+      "`until-ready` removes the published files as soon as the server is `ready`: it cannot start again afterwards.";
+    workers = key (types.ints.between 1 1024) "Threads that decrypt and hash; by default one for each CPU.";
     connections = key (types.ints.between 1 1024) "Connections to S3; by default chosen by the number of CPUs.";
-    kms_deadline_seconds = key (types.ints.between 1 3600) "How long to try to get the data key.";
-    heartbeat_seconds = key (types.ints.between 1 3600)
-      "How often to start the timeout of the lifecycle hook anew while the model is loaded.";
+    kms_deadline_seconds = key (types.ints.between 1 3600)
+      "How many seconds to try to get the data key; by default 60.";
+    heartbeat_seconds = key (types.ints.between 1 3600) ''
+      Seconds between two heartbeats, which start the timeout of the lifecycle hook anew while a model is loaded; by
+      default 30. Choose at most half of that timeout.
+    '';
     use_fips_endpoint = key types.bool "Whether to use AWS's FIPS endpoints for KMS, S3 and Auto Scaling.";
     use_dualstack_endpoint = key types.bool "Whether to use AWS's endpoints that have IPv6 addresses, too.";
     allow_any_iv = key types.bool
