@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from .llama import NOBODY, Server, Unavailable, healthy
+from .llama import LIKE_SYSTEMD, NOBODY, Server, Unavailable, healthy
 
 PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
 PORT = 8080
@@ -86,7 +86,8 @@ def proxied(pid: int, path: pathlib.Path):
         process = subprocess.Popen(
             ["nsenter", f"--net=/proc/{pid}/ns/net", "bash", "-c",
              f"LISTEN_PID=$$ exec {PROXY} 127.0.0.1:{PORT} 3<&{bound.fileno()}"],
-            pass_fds=[bound.fileno()], env={**os.environ, "LISTEN_FDS": "1"}, stdin=subprocess.DEVNULL, stderr=log)
+            pass_fds=[bound.fileno()], env={**os.environ, "LISTEN_FDS": "1"}, stdin=subprocess.DEVNULL, stderr=log,
+            **LIKE_SYSTEMD)
     try:
         yield
     finally:
@@ -105,7 +106,7 @@ def serve(command: list, variables: dict[str, str], directory: pathlib.Path, hea
         process = subprocess.Popen(
             ["unshare", "--net", "--mount", "sh", "-c", INSIDE, "sh", "env", "-i", f"HOME={home}", "PATH=/usr/bin:/bin",
              *(f"{k}={v}" for k, v in variables.items()), *map(str, command)],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, **LIKE_SYSTEMD)
     try:
         while os.readlink(f"/proc/{process.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
             time.sleep(0.01)

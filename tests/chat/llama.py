@@ -134,6 +134,11 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+# Options of Popen: a service of systemd ignores SIGPIPE (IgnoreSIGPIPE=). Without that the proxy ends when a client leaves
+# before it has the whole answer.
+LIKE_SYSTEMD = {"restore_signals": False}
+
+
 def healthy(path: pathlib.Path, at: str = "/health") -> bool:
     nothing = (OSError, http.client.HTTPException)
     with contextlib.closing(UnixConnection(path)) as connection, contextlib.suppress(*nothing):
@@ -199,7 +204,7 @@ def serve(published: pathlib.Path, log: pathlib.Path, limit: float = 120, direct
         os.chown(inside, int(NOBODY), int(NOBODY))
         with open(log, "wb") as output:
             process = subprocess.Popen(command(published, inside, context), stdin=subprocess.DEVNULL, stdout=output,
-                                       stderr=output)
+                                       stderr=output, **LIKE_SYSTEMD)
         try:
             end = time.monotonic() + limit
             while not healthy(inside / "llama.sock"):
