@@ -95,7 +95,7 @@ static void *run(void *userdata) {
         if (r < 0)
                 job_fail(u, r, &e);
         while (r == 0 && wait_for_part(u, &f, &first, &end)) {
-                r = part_begin(&part, f, first, end);
+                r = part_begin(&part, f, first, end, WINDOW_MAX);
                 if (r == 0)
                         r = read_part(&part, buffer);
                 if (r < 0 && !job_stopped(u))

@@ -18,6 +18,11 @@ enum {
         CONNECTIONS_MAX = 128,
         RECEIVE_BUFFER = 256 * 1024, /* curl reads as much at once; with TLS, records of 16 KiB */
         POLL_MS = 1000,
+        /* Up to so many workers, their windows take WINDOWS_BYTES together: the agent needs at most 64 MiB there.
+         * Larger machines have memory, and more workers that wait for the lock of a file: each window has its full
+         * size. */
+        WORKERS_SMALL = 8,
+        WINDOWS_BYTES = 16 * 1024 * 1024,
 };
 
 /* AES-128 costs a quarter less than AES-256, and suffices: the bytes are sealed already. */
@@ -135,6 +140,14 @@ static int slot_ready(struct lane *l, struct slot *s, struct error *e) {
         return r;
 }
 
+static size_t window_now(const struct unseal *u) {
+        size_t n = atomic_load_explicit(&u->connections, memory_order_relaxed), window = WINDOW_MAX;
+
+        while (u->n_lanes <= WORKERS_SMALL && window > CHUNK && n * window > WINDOWS_BYTES)
+                window /= 2;
+        return window;
+}
+
 /* False: there is no part to take now. */
 static bool slot_take(struct lane *l, struct slot *s) {
         struct error e = { 0 };
@@ -149,7 +162,7 @@ static bool slot_take(struct lane *l, struct slot *s) {
         s->part.file = f;
         if (r < 0)
                 slot_fail(s, r, &e);
-        else if ((r = part_begin(&s->part, f, first, end)) < 0)
+        else if ((r = part_begin(&s->part, f, first, end, window_now(l->job))) < 0)
                 slot_fail(s, r, &s->part.error);
         else
                 slot_begin(l, s);

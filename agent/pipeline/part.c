@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline/part.h"
 
+#include <sys/mman.h>
+
 #include "pipeline/follow.h"
 #include "pipeline/room.h"
 
@@ -10,15 +12,12 @@ static int refuse(struct part *p, int r, const char *what) {
 
 int part_init(struct part *p, struct verity_hash *hash, struct error *e) {
         *p = (struct part) { .hash = hash };
-        p->chunk = aligned_alloc(VERITY_BLOCK, CHUNK);
-        if (!p->chunk)
-                return fail_oom(e);
         return frame_cipher_new(false, &p->cipher, e);
 }
 
 void part_done(struct part *p) {
         frame_cipher_free(p->cipher);
-        free(p->chunk);
+        free(p->data);
         free(p->header);
         free(p->raw);
         *p = (struct part) { 0 };
@@ -41,7 +40,7 @@ static bool unit_is_ours(const struct part *p, uint64_t unit) {
 
 static void set_position(struct part *p, uint32_t frame) {
         p->frame = p->checkpoint = frame;
-        p->position = p->flushed = plaintext_offset(p->file, frame);
+        p->position = p->hashed = p->flushed = plaintext_offset(p->file, frame);
 }
 
 static int open_frames(struct part *p, uint32_t first, uint32_t end) {
@@ -62,10 +61,29 @@ static int open_frames(struct part *p, uint32_t first, uint32_t end) {
         return 0;
 }
 
-int part_begin(struct part *p, struct file *file, uint32_t first, uint32_t end) {
+static int set_window(struct part *p, size_t window) {
+        if (p->window == window)
+                return 0;
+        p->window = 0;
+        free(p->data);
+        p->data = aligned_alloc(window, window);
+        if (!p->data)
+                return fail_oom(&p->error);
+        if (window == WINDOW_MAX)
+                (void) madvise(p->data, window, MADV_HUGEPAGE);
+        p->window = window;
+        return 0;
+}
+
+int part_begin(struct part *p, struct file *file, uint32_t first, uint32_t end, size_t window) {
+        int r;
+
         p->file = file;
         p->error.failure = FAILURE_NONE;
         p->n_small = 0;
+        r = set_window(p, window);
+        if (r < 0)
+                return r;
         if (end > 0)
                 return open_frames(p, first, end);
         p->phase = PART_HEADER;
@@ -87,12 +105,12 @@ void part_range(const struct part *p, uint64_t *ret_first, uint64_t *ret_last) {
         *ret_last = (p->end == g->n_frames ? g->object_size : message_frame_offset(g, p->end)) - 1;
 }
 
-/* ---- the chunk */
+/* ---- the window */
 
 /* Writes by the descriptor, not through a mapping: a write needs no page fault and no zeroed page, and a full tmpfs is
  * an error instead of a SIGBUS. It takes six tenths of the CPU time of a mapping, with huge pages and with 4 KiB pages
  * (tests/bench/README.md). */
-static int write_chunk(struct part *p, const uint8_t *data, size_t n, uint64_t offset) {
+static int write_window(struct part *p, const uint8_t *data, size_t n, uint64_t offset) {
         while (n > 0) {
                 ssize_t put = pwrite(p->file->fd, data, n, (off_t) offset);
 
@@ -114,7 +132,7 @@ static int write_chunk(struct part *p, const uint8_t *data, size_t n, uint64_t o
         return 0;
 }
 
-static int read_chunk(struct part *p, uint8_t *data, size_t n, uint64_t offset) {
+static int read_back(struct part *p, uint8_t *data, size_t n, uint64_t offset) {
         while (n > 0) {
                 ssize_t got = pread(p->file->fd, data, n, (off_t) offset);
 
@@ -130,14 +148,18 @@ static int read_chunk(struct part *p, uint8_t *data, size_t n, uint64_t offset) 
         return 0;
 }
 
-/* Hashes the leaves of [base, position), which is in the chunk, if they are of a unit that is in this part alone. A
+static uint8_t *place(const struct part *p, uint64_t offset) {
+        return p->data + offset % p->window;
+}
+
+/* Hashes the leaves of [base, position), which is in the window, if they are of a unit that is in this part alone. A
  * settled unit is left alone: after a failed transfer its bytes may arrive again, and those are not authentic yet. */
-static int hash_chunk(struct part *p, uint64_t base) {
+static int hash_leaves(struct part *p, uint64_t base) {
         uint64_t unit = base / VERITY_UNIT;
 
         if (!unit_is_ours(p, unit) || unit < p->settled)
                 return 0;
-        if (verity_leaves(p->hash, p->chunk, p->position - base,
+        if (verity_leaves(p->hash, place(p, base), p->position - base,
                           p->leaves + base % VERITY_UNIT / VERITY_BLOCK * VERITY_DIGEST) < 0)
                 return refuse(p, -EIO, "SHA-256");
         if (p->position < unit_end(p->file, unit))
@@ -148,28 +170,34 @@ static int hash_chunk(struct part *p, uint64_t base) {
         return 0;
 }
 
-static int flush(struct part *p) {
-        uint64_t base = p->flushed - p->flushed % CHUNK, n = p->position - p->flushed;
+/* Of the chunk that ends at `position`, while it is in the second-level cache. */
+static int hash_chunk(struct part *p) {
+        uint64_t n = p->position - p->hashed;
         int r;
 
-        if (n == 0)
+        if (!p->live || n == 0)
                 return 0;
-        r = write_chunk(p, p->chunk + (p->flushed - base), n, p->flushed);
-        if (r == 0 && p->live)
-                r = hash_chunk(p, base);
+        r = hash_leaves(p, p->hashed - p->hashed % CHUNK);
         if (r < 0)
                 return r;
-        if (p->live)
-                atomic_fetch_add_explicit(&p->file->job->bytes, n, memory_order_relaxed);
-        p->flushed = p->position;
+        atomic_fetch_add_explicit(&p->file->job->bytes, n, memory_order_relaxed);
+        p->hashed = p->position;
         return 0;
+}
+
+static int flush(struct part *p) {
+        int r = write_window(p, place(p, p->flushed), p->position - p->flushed, p->flushed);
+
+        if (r == 0)
+                p->flushed = p->position;
+        return r;
 }
 
 /* Settles the units whose last byte is authentic and hashed. */
 static int settle(struct part *p) {
         uint64_t units = verity_tree_units(p->file->tree);
 
-        for (; p->settled < units && unit_is_ours(p, p->settled) && unit_end(p->file, p->settled) <= p->flushed;
+        for (; p->settled < units && unit_is_ours(p, p->settled) && unit_end(p->file, p->settled) <= p->hashed;
              p->settled++)
                 if (verity_tree_settle(p->file->tree, p->hash, p->settled) < 0)
                         return refuse(p, -EIO, "SHA-256");
@@ -215,8 +243,11 @@ static int end_frame(struct part *p, const uint8_t tag[static MESSAGE_TAG_SIZE])
         if (r < 0)
                 return refuse(p, r, "AES-256-GCM");
         p->frame++;
-        if (p->frame == p->end)
-                r = flush(p);
+        if (p->frame == p->end) {
+                r = hash_chunk(p);
+                if (r == 0)
+                        r = flush(p);
+        }
         if (r == 0)
                 r = settle(p);
         /* The leaves of a unit can be hashed again only from its beginning. */
@@ -225,9 +256,10 @@ static int end_frame(struct part *p, const uint8_t tag[static MESSAGE_TAG_SIZE])
         return r;
 }
 
-/* `data` may be the bytes' own place in the chunk. */
+/* `data` may be the bytes' own place in the window. */
 static int move_bytes(struct part *p, const uint8_t *data, size_t n) {
-        uint8_t *to = p->chunk + p->position % CHUNK;
+        uint8_t *to = place(p, p->position);
+        int r = 0;
 
         if (p->live && frame_update(p->cipher, to, data, n) < 0)
                 return refuse(p, -EIO, "AES-256-GCM");
@@ -235,7 +267,9 @@ static int move_bytes(struct part *p, const uint8_t *data, size_t n) {
                 memcpy(to, data, n);
         p->position += n;
         p->left -= (uint32_t) n;
-        return p->position % CHUNK == 0 ? flush(p) : 0;
+        if (p->position % CHUNK == 0)
+                r = hash_chunk(p);
+        return r == 0 && p->position % p->window == 0 ? flush(p) : r;
 }
 
 static size_t next_move(const struct part *p) {
@@ -256,9 +290,9 @@ static int decrypt_raw(struct part *p) {
                 memcpy(p->iv, p->raw[i].iv, sizeof p->iv);
                 r = begin_frame(p);
                 while (r == 0 && p->left > 0) {
-                        uint8_t *at = p->chunk + p->position % CHUNK;
+                        uint8_t *at = place(p, p->position);
 
-                        r = read_chunk(p, at, next_move(p), p->position);
+                        r = read_back(p, at, next_move(p), p->position);
                         if (r == 0)
                                 r = move_bytes(p, at, next_move(p));
                 }
@@ -388,10 +422,10 @@ static int hash_straddled(struct part *p, uint64_t unit) {
         for (uint64_t at = start; at < end; at += CHUNK) {
                 size_t n = MIN_OF((uint64_t) CHUNK, end - at);
 
-                r = read_chunk(p, p->chunk, n, at);
+                r = read_back(p, p->data, n, at);
                 if (r < 0)
                         return r;
-                if (verity_leaves(p->hash, p->chunk, n, p->leaves + (at - start) / VERITY_BLOCK * VERITY_DIGEST) < 0)
+                if (verity_leaves(p->hash, p->data, n, p->leaves + (at - start) / VERITY_BLOCK * VERITY_DIGEST) < 0)
                         return refuse(p, -EIO, "SHA-256");
         }
         if (verity_tree_set(p->file->tree, p->hash, unit, p->leaves, (end - start + VERITY_BLOCK - 1) / VERITY_BLOCK) <
@@ -439,6 +473,8 @@ int part_finish(struct part *p) {
 }
 
 void part_rewind(struct part *p) {
+        uint64_t flushed;
+
         p->error.failure = FAILURE_NONE;
         p->n_small = 0;
         if (p->phase == PART_HEADER)
@@ -453,9 +489,12 @@ void part_rewind(struct part *p) {
         } else {
                 if (p->live)
                         atomic_fetch_sub_explicit(&p->file->job->bytes,
-                                                  p->flushed - plaintext_offset(p->file, p->checkpoint),
+                                                  p->hashed - plaintext_offset(p->file, p->checkpoint),
                                                   memory_order_relaxed);
+                flushed = p->flushed;
                 set_position(p, p->checkpoint);
+                /* Authentic bytes before the checkpoint are still in the window. */
+                p->flushed = MIN_OF(flushed, p->position);
         }
 }
 

@@ -7,7 +7,10 @@
 #include "pipeline/job.h"
 #include "sealed/frame.h"
 
-enum { CHUNK = 128 * 1024 };
+enum {
+        CHUNK = 128 * 1024,           /* what is hashed at once */
+        WINDOW_MAX = 2 * 1024 * 1024, /* a huge page of the tmpfs: a write of a whole one need not clear it first */
+};
 
 struct raw_frame {
         uint8_t iv[MESSAGE_IV_SIZE];
@@ -37,8 +40,10 @@ struct part {
         struct raw_frame *raw; /* the frames [first, first + n_raw) arrived before the data key */
         uint32_t n_raw, room_raw;
 
-        uint8_t *chunk;               /* CHUNK bytes of the file, from a multiple of CHUNK on */
+        uint8_t *data; /* the window: `window` bytes of the file, from a multiple of it on */
+        size_t window;
         uint64_t position;            /* the place of the next plaintext byte in the file */
+        uint64_t hashed;              /* the bytes before this place are decrypted and hashed */
         uint64_t flushed;             /* the bytes before this place are written */
         uint64_t settled;             /* the units before this one are settled */
         uint8_t leaves[VERITY_BLOCK]; /* leaf digests of the unit at `position` */
@@ -48,8 +53,9 @@ struct part {
 int part_init(struct part *p, struct verity_hash *hash, struct error *e);
 void part_done(struct part *p);
 
-/* Begins the frames [first, end) of an open file. end 0: begins a file that is not open yet. */
-int part_begin(struct part *p, struct file *file, uint32_t first, uint32_t end);
+/* Begins the frames [first, end) of an open file. end 0: begins a file that is not open yet. `window`: the bytes that
+ * are written at once, a power of two from CHUNK to WINDOW_MAX. */
+int part_begin(struct part *p, struct file *file, uint32_t first, uint32_t end, size_t window);
 /* The bytes of the object that the part still needs. part_feed() goes on with the first of them. */
 void part_range(const struct part *p, uint64_t *ret_first, uint64_t *ret_last);
 /* Takes the next bytes. `object_size`, `covered` and `etag` are of the object; they are used for a file's first part.

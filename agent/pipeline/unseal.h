@@ -3,8 +3,8 @@
 
 /* The unseal pipeline: from sealed objects to authenticated, digested files in a private directory on the tmpfs.
  *
- *   object --ranged GETs, many at once--> frame --AES-GCM--> chunk (128 KiB, in cache) --write--> file
- *                                                              \--SHA-256--> fs-verity tree
+ *   object --ranged GETs, many at once--> frame --AES-GCM--> window (up to 2 MiB) --write--> file
+ *                                                              \--a chunk at a time, in cache: SHA-256--> fs-verity tree
  *
  * Work is cut into parts: runs of whole frames, about 8 MiB. A worker thread drives many parts at once, each on a
  * connection of its own. A frame is decrypted as its bytes arrive, hashed while they are in cache, and written once to

@@ -224,13 +224,15 @@ struct hand {
         struct unseal_model model;
         struct verity_hash *hash;
         struct part part;
+        size_t window;
 };
 
 static void hand_begin(struct hand *h, const struct sample *s, int directory) {
         struct error e;
 
         *h = (struct hand) {
-                .u = { .options = { .directory_fd = directory, .room = 1 << 30 }, .n_files = 1, .wake = no_wake }
+                .u = { .options = { .directory_fd = directory, .room = 1 << 30 }, .n_files = 1, .wake = no_wake },
+                .window = CHUNK,
         };
         pthread_mutex_init(&h->u.lock, NULL);
         pthread_cond_init(&h->u.changed, NULL);
@@ -261,7 +263,7 @@ static int hand_feed(struct hand *h, const struct sample *s, size_t piece, size_
         size_t fed = 0;
 
         while (job_take(&h->u, &f, &first, &end)) {
-                int r = part_begin(&h->part, f, first, end);
+                int r = part_begin(&h->part, f, first, end, h->window);
 
                 while (r == 0 && !part_full(&h->part)) {
                         uint64_t at, last;
@@ -314,6 +316,7 @@ static void test_parts_survive_pieces_late_keys_and_breaks(void **state) {
                                 continue;
                         }
                         hand_begin(&h, &s, fd);
+                        h.window = CHUNK << j % 5;
                         assert_ok(hand_feed(&h, &s, pieces[j % 3], keys[j / 3 % 4], breaks[j / 12]), &h.part.error);
                         assert_int_equal(h.f.state, FILE_DONE);
                         assert_memory_equal(h.f.digest, s.digest, VERITY_DIGEST);
@@ -366,7 +369,7 @@ static void test_authentic_bytes_cannot_be_taken_back(void **state) {
                         held_end = end;
                         continue;
                 }
-                assert_int_equal(part_begin(is_late ? &late : &h.part, f, first, end), 0);
+                assert_int_equal(part_begin(is_late ? &late : &h.part, f, first, end, WINDOW_MAX), 0);
                 if (!is_late) {
                         feed_whole(&h.part, &s);
                         continue;
@@ -378,7 +381,7 @@ static void test_authentic_bytes_cannot_be_taken_back(void **state) {
                 s.object[at + MESSAGE_FRAME_HEAD + 1000] ^= 1;
                 feed_bytes(&late, &s, at, at + MESSAGE_FRAME_HEAD + FRAME);
                 s.object[at + MESSAGE_FRAME_HEAD + 1000] ^= 1;
-                assert_int_equal(part_begin(&h.part, f, held_first, held_end), 0);
+                assert_int_equal(part_begin(&h.part, f, held_first, held_end, WINDOW_MAX), 0);
                 feed_whole(&h.part, &s);
                 part_rewind(&late);
                 feed_whole(&late, &s);
