@@ -199,6 +199,15 @@ static void compare(struct verity_hash *engine, struct verity_hash *openssl) {
         }
 }
 
+/* Our own engine is faster there. */
+static bool is_intel(void) {
+#ifdef __x86_64__
+        return __builtin_cpu_is("intel");
+#else
+        return false;
+#endif
+}
+
 /* Each engine of this build that this CPU can run gives OpenSSL's digests. tests/engines has the other ones. */
 static void test_engines_agree(void **state) {
         _cleanup_(verity_hash_freep) struct verity_hash *openssl = NULL;
@@ -218,7 +227,8 @@ static void test_engines_agree(void **state) {
                 }
                 assert_ok(r, &e);
                 assert_string_equal(verity_hash_engine(engine), name);
-                fastest = fastest ?: name;
+                if (!fastest || (streq(fastest, "ipsec-mb") && is_intel()))
+                        fastest = name;
                 compare(engine, openssl);
         }
         assert_string_equal(verity_engine(), fastest ?: "openssl");
