@@ -4,7 +4,7 @@
 /* The unseal pipeline: from sealed objects to authenticated, digested files in a private directory on the tmpfs.
  *
  *   object --ranged GETs, many at once--> frame --AES-GCM--> window (up to 2 MiB) --write--> file
- *                                                              \--a chunk at a time, in cache: SHA-256--> fs-verity tree
+ *                                                              \--SHA-256 of each chunk--> fs-verity tree
  *
  * Work is cut into parts: runs of whole frames, about 8 MiB. A worker thread drives many parts at once, each on a
  * connection of its own. A frame is decrypted as its bytes arrive, hashed while they are in cache, and written once to

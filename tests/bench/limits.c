@@ -30,7 +30,14 @@
 #include "pipeline/unseal.h"
 #include "recipient/recipient.h"
 
-enum { CHUNK = 128 * 1024, RECORD = 16 * 1024, CONNECTIONS = 16, RANGE = 8 * 1024 * 1024, KEYS = 8 };
+enum {
+        CHUNK = 128 * 1024,
+        WINDOW = 16 * CHUNK,
+        RECORD = 16 * 1024,
+        CONNECTIONS = 16,
+        RANGE = 8 * 1024 * 1024,
+        KEYS = 8
+};
 
 static const uint8_t test_key[DATA_KEY_SIZE] = { 0x73, 0x65, 0x61, 0x6c };
 
@@ -95,13 +102,13 @@ static int engines(uint64_t bytes) {
 }
 
 static int limit_pages(uint64_t bytes, const char *directory) {
-        static uint8_t data[CHUNK];
+        static uint8_t data[WINDOW];
         int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
         if (fd < 0 || ftruncate(fd, (off_t) bytes) < 0)
                 return -errno;
-        for (uint64_t i = 0; i < bytes; i += CHUNK)
-                if (pwrite(fd, data, CHUNK, (off_t) i) != CHUNK)
+        for (uint64_t i = 0; i < bytes; i += WINDOW)
+                if (pwrite(fd, data, WINDOW, (off_t) i) != WINDOW)
                         return -errno;
         close(fd);
         return 0;
@@ -336,12 +343,12 @@ static int writes(uint64_t bytes, const char *directory, unsigned n) {
                 { "write 128 KiB, a file each", CHUNK, false, false, false },
                 { "write 128 KiB again, one file", CHUNK, true, false, true },
                 { "write 128 KiB again, a file each", CHUNK, false, false, true },
-                { "write 2 MiB, one file", 16 * CHUNK, true, false, false },
-                { "populate and copy 2 MiB, one file", 16 * CHUNK, true, true, false },
-                { "populate and copy 2 MiB, a file each", 16 * CHUNK, false, true, false },
+                { "write 2 MiB, one file", WINDOW, true, false, false },
+                { "populate and copy 2 MiB, one file", WINDOW, true, true, false },
+                { "populate and copy 2 MiB, a file each", WINDOW, false, true, false },
         };
         static struct write_cost costs[ELEMENTS(ways)][2][WRITES_TURNS];
-        uint64_t unit = (uint64_t) n * 16 * CHUNK;
+        uint64_t unit = (uint64_t) n * WINDOW;
         int r;
 
         bytes -= bytes % unit;

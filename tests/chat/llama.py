@@ -134,8 +134,8 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-# Options of Popen: a service of systemd ignores SIGPIPE (IgnoreSIGPIPE=). Without that the proxy ends when a client leaves
-# before it has the whole answer.
+# Options of Popen: a service of systemd ignores SIGPIPE (IgnoreSIGPIPE=). Without that the proxy ends when a client
+# leaves before it has the whole answer.
 LIKE_SYSTEMD = {"restore_signals": False}
 
 
