@@ -26,6 +26,7 @@ from stack import pki
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2] / "policy"
 ARN = "arn:aws:kms:us-east-1:000000000000:key/records"
+BOUND = (2, 4, 7, 12)
 RECORDS = {"records.parquet": data(3_000_000, 7), "schema/v1.json": b"{}"}
 
 
@@ -50,14 +51,14 @@ def free_ports(n: int) -> list[int]:
 class KeyStore:
     """The example, running: with a TLS authority of the owner's own, which nothing else trusts."""
 
-    def __init__(self, build, stack, directory):
+    def __init__(self, build, stack, directory, bound=BOUND, **reference):
         port, sealing = free_ports(2)
         self.directory, self.url, self.sealing = directory, f"https://localhost:{port}", f"http://127.0.0.1:{sealing}"
         authority, server = pki.server(int(time.time()))
         files = {
             "ca.pem": authority.pem, "tls.pem": server.pem + authority.pem, "tls.key": pki.private_pem(server),
             "secret": os.urandom(32), "revoked": b"# nothing yet\n", "image.json": json.dumps(
-                {"Measurements": {f"PCR{n}": stack.pcr(n) for n in (2, 4, 7, 12)}}).encode()
+                {"Measurements": {f"PCR{n}": stack.pcr(n) for n in bound}, **reference}).encode()
         }
         for name, content in files.items():
             (directory / name).write_bytes(content)
@@ -215,6 +216,28 @@ def test_what_it_refuses(stack, store):
                                  (whole, "Decrypt", store.sealing)):
         assert store.ask(body, operation, url)[0] == denied
     assert (store.directory / "released").read_text() == ""
+
+
+@pytest.mark.parametrize("bound, reference", [(BOUND, {}), ((4, 7), {"SecureBoot": True}), ((2, 7, 12), {})])
+def test_a_pcr_that_the_document_lacks(build, stack, tmp_path, bound, reference):
+    """It is not equal to the reference's, and a PCR15 that is not there is not zero. Whatever the owner's reference
+    binds, PCR4 is needed for the list of revocations."""
+    store = KeyStore(build, stack, tmp_path, bound, **reference)
+    try:
+        good = Request(store, stack)
+        for n in range(24):
+            needed = "references" if n in bound else "lacks PCR4 or PCR15" if n in (4, 15) else None
+            kind, answer = store.ask(good.with_document(pcrs={n: None}))
+            assert kind == ("AccessDeniedException" if needed else ARN), (n, answer)
+            assert not needed or needed in answer["message"], (n, answer)
+        kind, answer = store.ask(good.with_document(pcrs={n: None for n in range(24) if n not in (*bound, 4, 15)}))
+        assert kind == ARN, answer
+        kind, answer = store.ask(good.with_document(pcrs={n: None for n in range(1, 24)}))
+        assert kind == "AccessDeniedException" and "references" in answer["message"]
+    finally:
+        said = store.end()
+    for n in bound:
+        assert said.count(f"PCR{n} (document has none, reference {stack.pcr(n)}") == 2, said
 
 
 def test_once(stack, store):

@@ -73,8 +73,10 @@ class Control:
     def tpm_extend(self, index: int, **digests: bytes):
         self.call("POST", "/tpm/extend", {"index": index, "digests": {bank: d.hex() for bank, d in digests.items()}})
 
-    def document(self, shape: str | None = None, pcrs: dict[int, bytes] | None = None, **fields: bytes) -> bytes:
-        body = {"shape": shape, "pcrs": {str(n): v.hex() for n, v in (pcrs or {}).items()}}
+    def document(self, shape: str | None = None, pcrs: dict[int, bytes | None] | None = None,
+                 **fields: bytes) -> bytes:
+        """pcrs: other values than the TPM's; None leaves a PCR out."""
+        body = {"shape": shape, "pcrs": {str(n): v and v.hex() for n, v in (pcrs or {}).items()}}
         return self.call("POST", "/tpm/document", body | {name: value.hex() for name, value in fields.items()})
 
     def credentials(self, lifetime: int = 3600) -> dict:

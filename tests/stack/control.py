@@ -9,7 +9,7 @@
     GET    /tpm                 {nv: [...], pcrs: {bank: {index: hex}}, documents: count}
     POST   /tpm/reset           power off and on, and forget wrong auth values
     POST   /tpm/extend          {index, digests: {bank: hex}}
-    POST   /tpm/document        {shape, pcrs: {index: hex}, user_data, nonce, public_key: hex} -> the document's bytes
+    POST   /tpm/document        {shape, pcrs: {index: hex or null}, user_data, nonce, public_key: hex} -> its bytes
     POST   /credentials         {lifetime} -> role credentials as IMDS gives them, for tests of expiry
     GET    /autoscaling         the instance in its Auto Scaling group: {state, target, ended_by, history, ...}
     POST   /autoscaling         {pool, timeout, default}: launch it anew, into service or into the warm pool
@@ -147,7 +147,7 @@ class Control:
 
     def document(self, body):
         fields = {name: bytes.fromhex(body[name]) for name in ("user_data", "nonce", "public_key") if body.get(name)}
-        pcrs = {int(n): bytes.fromhex(v) for n, v in body.get("pcrs", {}).items()}
+        pcrs = {int(n): v and bytes.fromhex(v) for n, v in body.get("pcrs", {}).items()}
         data = self.stack.tpm.document(shape=body.get("shape"), pcrs=pcrs, **fields)
         return Response(200, data, {"Content-Type": "application/octet-stream"})
 

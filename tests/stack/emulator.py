@@ -220,9 +220,10 @@ class NitroTPM:
             self.leaf, self.leaf_from = pki.hierarchy(now, root=self.root), now
         return self.leaf
 
-    def document(self, *, shape: str | None = None, pcrs: dict[int, bytes] | None = None, **fields) -> bytes:
+    def document(self, *, shape: str | None = None, pcrs: dict[int, bytes | None] | None = None, **fields) -> bytes:
+        """pcrs: other values than the real TPM's; None leaves a PCR out."""
         with self.lock:
-            pcrs = {**self.real.pcrs(), **(pcrs or {})}
+            pcrs = {n: value for n, value in {**self.real.pcrs(), **(pcrs or {})}.items() if value is not None}
             if shape:
                 return malformed.make(shape, self.root, pcrs, self.clock.now(), **fields)
             return attestation.document(self.signer(), pcrs, now=self.clock.now(), **fields)
