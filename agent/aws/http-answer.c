@@ -10,6 +10,8 @@
 #include "basic/clock.h"
 
 enum { MAX_HEADER_BYTES = 32 * 1024 };
+_Static_assert(MAX_HEADER_BYTES == 32768, "BAD_HEADERS says so");
+#define BAD_HEADERS "headers that are malformed or larger than 32768 bytes"
 
 static int append(struct buffer *b, const void *data, size_t n, size_t max) {
         if (n > max || b->size > max - n)
@@ -64,6 +66,35 @@ static int keep_header(struct http_call *call, const char *line, size_t n) {
         return 0;
 }
 
+/* How many headers of this name there are; *ret_value is the last one's. */
+static size_t find_header(const struct http_call *call, const char *name, const char **ret_value) {
+        size_t found = 0;
+
+        for (size_t i = 0; i < call->headers.size;) {
+                const char *candidate = call->headers.data + i, *value = candidate + strlen(candidate) + 1;
+
+                if (strcasecmp(candidate, name) == 0) {
+                        *ret_value = value;
+                        found++;
+                }
+                i = (size_t) (value - call->headers.data) + strlen(value) + 1;
+        }
+        return found;
+}
+
+/* NULL: a head that is whole has none. */
+static const char *find_flaw(const struct http_call *call) {
+        size_t lengths, encodings;
+        const char *value;
+
+        if (call->status == 101)
+                return "a change of the protocol, which was not asked for";
+        lengths = find_header(call, "content-length", &value);
+        encodings = find_header(call, "transfer-encoding", &value);
+        /* Programs disagree where the body of such an answer ends (RFC 9112, section 6.3). */
+        return lengths > 1 || (lengths > 0 && encodings > 0) ? "more than one length of its body" : NULL;
+}
+
 size_t http_call_on_header(char *data, size_t one, size_t n, void *userdata) {
         struct http_call *call = userdata;
 
@@ -78,10 +109,11 @@ size_t http_call_on_header(char *data, size_t one, size_t n, void *userdata) {
                 return n;
         if (n <= 2 && n > 0 && (data[0] == '\r' || data[0] == '\n')) {
                 call->complete = call->status >= 200;
-                return n;
+                call->flaw = find_flaw(call);
+                return call->flaw ? 0 : n;
         }
         if (keep_header(call, data, n) < 0) {
-                call->malformed_head = true;
+                call->flaw = BAD_HEADERS;
                 return 0;
         }
         return n;
@@ -132,6 +164,19 @@ static bool is_final(CURLcode code) {
         return false;
 }
 
+/* libcurl shows a line of the head once it is whole. For one of more than 100 KiB it says that memory is short. */
+static bool has_endless_line(const struct http_call *call, CURLcode code) {
+        bool too_large = code == CURLE_OUT_OF_MEMORY;
+        long sent = 0;
+
+#if LIBCURL_VERSION_NUM >= 0x080600
+        too_large = too_large || code == CURLE_TOO_LARGE;
+#endif
+        if (too_large)
+                curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
+        return sent > 0 && !call->complete;
+}
+
 const char *http_call_url(const struct http_call *call) {
         char *url = NULL;
 
@@ -162,11 +207,14 @@ enum http_verdict http_judge(struct http_call *call, CURLcode code, struct error
                 return http_verdict_fail(call, HTTP_FINAL, e, call->malformed,
                                          "the answer is HTTP %ld with a body of more than %zu bytes", call->status,
                                          call->max_body);
-        if (call->malformed_head)
+        if (!call->flaw && has_endless_line(call, code))
+                call->flaw = BAD_HEADERS;
+        if (call->flaw && call->status == 0)
                 return http_verdict_fail(call, HTTP_FINAL, e, call->malformed,
-                                         "the answer is HTTP %ld with headers that are malformed or larger than %d "
-                                         "bytes",
-                                         call->status, MAX_HEADER_BYTES);
+                                         "the answer is not HTTP: its first line has no end");
+        if (call->flaw)
+                return http_verdict_fail(call, HTTP_FINAL, e, call->malformed, "the answer is HTTP %ld with %s",
+                                         call->status, call->flaw);
         if (code == CURLE_OK && call->complete)
                 return HTTP_OK;
         if (code == CURLE_WRITE_ERROR) {
@@ -203,19 +251,9 @@ long http_call_status(const struct http_call *call) {
 }
 
 const char *http_call_header(const struct http_call *call, const char *name) {
-        const char *found = NULL;
+        const char *value;
 
-        for (size_t i = 0; i < call->headers.size;) {
-                const char *candidate = call->headers.data + i, *value = candidate + strlen(candidate) + 1;
-
-                if (strcasecmp(candidate, name) == 0) {
-                        if (found)
-                                return NULL;
-                        found = value;
-                }
-                i = (size_t) (value - call->headers.data) + strlen(value) + 1;
-        }
-        return found;
+        return find_header(call, name, &value) == 1 ? value : NULL;
 }
 
 const char *http_call_request_id(const struct http_call *call) {

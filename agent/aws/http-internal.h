@@ -38,8 +38,8 @@ struct http_call {
         char *subject;
         enum failure malformed;
         long status;
-        bool complete; /* the headers of the final answer are */
-        bool malformed_head;
+        bool complete;    /* the headers of the final answer are */
+        const char *flaw; /* why the head is refused: "headers that are malformed"; NULL: it is not */
         bool too_large;
         struct buffer headers; /* name NUL value NUL, again and again */
         struct buffer body;

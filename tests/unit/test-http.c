@@ -177,6 +177,31 @@ static void test_verdicts(void **state) {
                   FAILURE_S3_ANSWER,
                   "eader" },
                 { "refuses HTTP/0.9", { { .raw = "hello" } }, 1, -EIO, FAILURE_S3_ANSWER, "HTTP/0.9" },
+                { "refuses two lengths",
+                  { { .status = "200 OK", .headers = "content-length: 0\r\n" } },
+                  1,
+                  -EIO,
+                  FAILURE_S3_ANSWER,
+                  "HTTP 200 with more than one length of its body" },
+                { "refuses a length and chunks",
+                  { { .status = "200 OK", .headers = "Transfer-Encoding: chunked\r\n", .body = "0\r\n\r\n" } },
+                  1,
+                  -EIO,
+                  FAILURE_S3_ANSWER,
+                  "HTTP 200 with more than one length of its body" },
+                { "takes chunks",
+                  { { .raw = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+                             "Content-Length: 5\r\n\r\n" } },
+                  1,
+                  0,
+                  0,
+                  NULL },
+                { "refuses another protocol",
+                  { { .status = "101 Switching Protocols", .headers = "Upgrade: x\r\n" } },
+                  1,
+                  -EIO,
+                  FAILURE_S3_ANSWER,
+                  "HTTP 101 with a change of the protocol" },
         };
 
         (void) state;
@@ -195,10 +220,12 @@ static void test_verdicts(void **state) {
 }
 
 static void test_bounds(void **state) {
-        static char long_header[40 * 1024], long_body[2 * 1024];
+        static char long_header[40 * 1024], long_body[2 * 1024], endless[200 * 1024], endless_status[200 * 1024];
         struct canned_reply replies[] = {
                 { .status = "200 OK", .headers = long_header },
                 { .status = "200 OK", .body = long_body },
+                { .raw = endless },
+                { .raw = endless_status },
         };
         struct http_call *call = NULL;
         struct error e = {};
@@ -209,10 +236,17 @@ static void test_bounds(void **state) {
         memcpy(long_header, "name: ", 6);
         memcpy(long_header + sizeof long_header - 3, "\r\n", 3);
         memset(long_body, 'b', sizeof long_body - 1);
+        memset(endless, 'c', sizeof endless - 1);
+        memcpy(endless, "HTTP/1.1 200 OK\r\nname: ", 23);
+        memset(endless_status, 'd', sizeof endless_status - 1);
+        memcpy(endless_status, "HTTP/1.1 200 ", 13);
         assert_refused(exchange(&replies[0], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER,
                        "headers that are malformed or larger");
         assert_refused(exchange(&replies[1], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER,
                        "a body of more than 1024 bytes");
+        assert_refused(exchange(&replies[2], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER,
+                       "headers that are malformed or larger");
+        assert_refused(exchange(&replies[3], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER, "its first line has no end");
 }
 
 static void test_gives_up_at_the_deadline(void **state) {
