@@ -194,6 +194,9 @@ int http_prepare(struct http *http, CURL *easy, const struct http_request *reque
         curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
         set_method(easy, request);
         set_limits(http, easy, request);
+        /* libcurl 7.88, for one, takes bytes that arrived unasked on an open connection for the next answer. */
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->own_connection ? 1L : 0L);
+        curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, request->own_connection ? 1L : 0L);
         if (request->secret_answer && http->is_openssl)
                 curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
         curl_easy_setopt(easy, CURLOPT_USERAGENT, http->user_agent);

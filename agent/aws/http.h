@@ -54,6 +54,7 @@ struct http_request {
         size_t body_size;
         size_t max_answer;      /* bytes of answer body kept; more is an error */
         bool secret_answer;     /* let TLS, too, wipe what it decrypted */
+        bool own_connection;    /* none that another request used, and none that another will use */
         unsigned timeout_ms;    /* for the whole transfer; 0: the low-speed limit alone */
         const char *subject;    /* for errors: "s3://bucket/key" */
         enum failure malformed; /* what an answer that is too large or not HTTP is called */

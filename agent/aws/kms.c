@@ -2,10 +2,11 @@
 #include "aws/kms.h"
 
 #include "aws/key-arn.h"
+#include "basic/clock.h"
 #include "basic/encode.h"
 #include "basic/json.h"
 
-enum { DEADLINE_MS = 30000, ATTEMPT_MS = 15000, MAX_ANSWER = 64 * 1024 };
+enum { DEADLINE_MS = 30000, ATTEMPT_MS = 15000, ATTEMPT_MIN_MS = 1000, MAX_ANSWER = 64 * 1024 };
 
 struct kms {
         struct service service;
@@ -112,10 +113,18 @@ struct operation {
         char *region; /* the key ARN's; NULL: the service's */
         char subject[sizeof((struct error *) NULL)->subject];
         unsigned attempts;
+        int64_t deadline_ns;
 };
 
 static void operation_done(struct operation *op) {
         free(op->region);
+}
+
+/* A server that sends a byte now and then must not hold up the boot for longer than the deadline. */
+static unsigned attempt_ms(const struct operation *op) {
+        int64_t left_ms = (op->deadline_ns - clock_ns()) / NS_PER_MS;
+
+        return (unsigned) MAX_OF(MIN_OF(left_ms, (int64_t) ATTEMPT_MS), (int64_t) ATTEMPT_MIN_MS);
 }
 
 static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **ret, struct error *e) {
@@ -138,8 +147,8 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
                         },
                         .n_headers = 2,
                         .body = body, .body_size = strlen(body),
-                        .max_answer = MAX_ANSWER, .secret_answer = true, .timeout_ms = ATTEMPT_MS,
-                        .subject = op->subject, .malformed = FAILURE_KMS_ANSWER,
+                        .max_answer = MAX_ANSWER, .secret_answer = true, .own_connection = true,
+                        .timeout_ms = attempt_ms(op), .subject = op->subject, .malformed = FAILURE_KMS_ANSWER,
                 },
         }, easy, refresh, ret, e);
         if (r < 0)
@@ -204,6 +213,7 @@ int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_a
         _cleanup_kms_answer_ struct kms_answer answer = {};
         int r;
 
+        op.deadline_ns = clock_deadline_ns(kms->policy.deadline_ms);
         if (kms->is_store)
                 snprintf(op.subject, sizeof op.subject, "key store %s, key %s", kms->service.endpoint.origin,
                          request->key);

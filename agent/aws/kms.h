@@ -12,7 +12,8 @@
 struct kms;
 
 /* The Region of `access` signs requests whose key is not an ARN (an ARN's own Region wins), and may be NULL when all
- * are. `deadline_ms` bounds the attempts of each request; 0: 30 s. */
+ * are. `deadline_ms` bounds the attempts of each request, and how long the last of them takes: at most a second longer.
+ * 0: 30 s. */
 int kms_new(const struct service_access *access, unsigned deadline_ms, struct kms **ret, struct error *e);
 /* A key store at `url`, an https URL of a host and a port. Its requests are not signed: the attestation document is
  * what it judges by. `http` has the authorities that are trusted for it, and must outlive it. */
