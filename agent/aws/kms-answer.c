@@ -184,10 +184,10 @@ int kms_parse_answer(char *text, size_t n, const char *subject, struct kms_answe
         r = json_parse(text, n, FAILURE_KMS_ANSWER, subject, &o, e);
         if (r < 0)
                 return r;
-        if (p == -EBADMSG && answer_text(o, "Plaintext"))
+        if (p < 0 && answer_text(o, "Plaintext")) /* -ENOENT: its name is written with escapes */
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "Plaintext is not base64");
         arn = answer_text(o, "KeyId");
-        if (!arn || strlen(arn) >= KMS_KEY_ARN_SIZE)
+        if (!arn || !arn[0] || strlen(arn) >= KMS_KEY_ARN_SIZE)
                 return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, subject, "the answer names no KeyId");
         algorithm = answer_text(o, "EncryptionAlgorithm");
         if (algorithm && !streq(algorithm, "SYMMETRIC_DEFAULT"))

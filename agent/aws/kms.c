@@ -5,6 +5,7 @@
 #include "basic/clock.h"
 #include "basic/encode.h"
 #include "basic/json.h"
+#include "basic/utf8.h"
 
 enum { DEADLINE_MS = 30000, ATTEMPT_MS = 15000, ATTEMPT_MIN_MS = 1000, MAX_ANSWER = 64 * 1024 };
 
@@ -157,12 +158,11 @@ static int prepare(void *userdata, CURL *easy, bool refresh, struct http_call **
         return 0;
 }
 
-/* What a key store says is its owner's to explain. It is shown no credentials, so it cannot refuse them. */
+/* A key store is shown no credentials and no time of this machine, so it cannot refuse them. */
 static enum http_verdict judge_store(enum http_verdict verdict, struct error *e) {
         if (!e)
                 return verdict == HTTP_REFRESH ? HTTP_FINAL : verdict;
-        fail_advice(e, "The key store named above is the owner's own: ask the owner, whose log says why.");
-        if (e->failure != FAILURE_CREDENTIALS)
+        if (e->failure != FAILURE_CREDENTIALS && e->failure != FAILURE_CLOCK)
                 return verdict;
         e->failure = FAILURE_KMS_ANSWER;
         return HTTP_FINAL;
@@ -176,6 +176,32 @@ static enum http_verdict judge(void *userdata, struct http_call *call, CURLcode 
                 return verdict;
         verdict = service_judge(call, NULL, kms_judge_error, e);
         return op->kms->is_store ? judge_store(verdict, e) : verdict;
+}
+
+static void name_key(const struct kms *kms, const char *key, char *ret, size_t n) {
+        if (kms->is_store)
+                snprintf(ret, n, "key store %s, key %s", kms->service.endpoint.origin, key);
+        else
+                snprintf(ret, n, "kms key %s", key);
+}
+
+/* What a key store says is its owner's to explain. */
+static void advise(const struct kms *kms, struct error *e) {
+        if (e && kms->is_store && e->failure >= FAILURE_KMS_DENIED && e->failure <= FAILURE_KMS_ANSWER)
+                fail_advice(e, "The key store named above is the owner's own: ask the owner, whose log says why.");
+}
+
+void kms_blame(const struct kms *kms, const struct kms_answer *answer, struct error *e) {
+        char key[sizeof e->subject], subject[sizeof e->subject];
+
+        if (!e || e->failure != FAILURE_KMS_ANSWER)
+                return;
+        name_key(kms, answer->key_arn, key, sizeof key);
+        snprintf(subject, sizeof subject, "%.440s%s%.64s", key, e->subject[0] ? ": " : "", e->subject);
+        utf8_make_printable(subject); /* where a character was cut */
+        memcpy(e->subject, subject, sizeof subject);
+        snprintf(e->request_id, sizeof e->request_id, "%s", answer->request_id);
+        advise(kms, e);
 }
 
 /* An ARN must be the same, and an id its end. Only KMS knows the key of an alias. */
@@ -214,11 +240,7 @@ int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_a
         int r;
 
         op.deadline_ns = clock_deadline_ns(kms->policy.deadline_ms);
-        if (kms->is_store)
-                snprintf(op.subject, sizeof op.subject, "key store %s, key %s", kms->service.endpoint.origin,
-                         request->key);
-        else
-                snprintf(op.subject, sizeof op.subject, "kms key %s", request->key);
+        name_key(kms, request->key, op.subject, sizeof op.subject);
         if (strlen(request->key) >= KMS_KEY_ARN_SIZE ||
             (strncmp(request->key, "arn:", 4) == 0 && key_arn_region(request->key, &op.region) < 0))
                 return fail(e, FAILURE_KMS_KEY, -EINVAL, op.subject, "it is not the ARN of a KMS key");
@@ -226,10 +248,13 @@ int kms_perform(struct kms *kms, const struct kms_request *request, struct kms_a
                 return fail(e, FAILURE_CONFIG, -EINVAL, op.subject,
                             "there is no Region: the key is not named by its ARN, and none is configured");
         r = http_perform(kms->service.http, &exchange, &kms->policy, &call, e);
-        if (r < 0)
+        if (r < 0) {
+                advise(kms, e);
                 return r;
+        }
         r = read_answer(&op, call, &answer, e);
         if (r < 0) {
+                advise(kms, e);
                 if (e)
                         snprintf(e->request_id, sizeof e->request_id, "%s", http_call_request_id(call));
                 return r;
@@ -261,15 +286,18 @@ int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_at
         if (r < 0)
                 return r;
         if (answer.plaintext) {
-                fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn,
+                fail(e, FAILURE_KMS_ANSWER, -EBADMSG, "",
                      "the answer has the plaintext data key in it, although the request named a recipient");
+                kms_blame(kms, &answer, e);
                 fail_advice(e, "What answered ignored the Recipient and has seen the data key: treat the key as "
                                "disclosed, check the KMS endpoint, and seal the model again.");
                 return -EBADMSG;
         }
-        if (!answer.envelope)
-                return fail(e, FAILURE_KMS_ANSWER, -EBADMSG, ciphertext->key_arn,
-                            "the answer has no CiphertextForRecipient");
+        if (!answer.envelope) {
+                fail(e, FAILURE_KMS_ANSWER, -EBADMSG, "", "the answer has no CiphertextForRecipient");
+                kms_blame(kms, &answer, e);
+                return -EBADMSG;
+        }
         *ret = TAKE_STRUCT(answer);
         return 0;
 }

@@ -36,6 +36,10 @@ typedef int (*kms_attest)(void *userdata, uint8_t **ret, size_t *ret_n, struct e
 int kms_release(struct kms *kms, const struct kms_ciphertext *ciphertext, kms_attest attest, void *userdata,
                 struct kms_answer *ret, struct error *e);
 
+/* Completes a FAILURE_KMS_ANSWER about a part of this answer, which is its subject: names the key, the request id, and
+ * the key store, whose owner is to be asked. */
+void kms_blame(const struct kms *kms, const struct kms_answer *answer, struct error *e);
+
 /* One operation, for kms_release() and for what policy/owner/kms-write.h adds. */
 struct kms_request {
         const char *operation;      /* "Decrypt" */

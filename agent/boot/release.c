@@ -166,7 +166,10 @@ static int release_key(struct boot *b, struct boot_input *in, struct error *e) {
         release = a.release;
         boot_report_text(b, in, "kms.request_id", release.request_id);
         boot_report_put(b, in, "kms.attempts", json_object_new_int((int) release.attempts));
-        return recipient_open(b->recipient.key, release.envelope, release.envelope_size, &in->opening.data_key, e);
+        r = recipient_open(b->recipient.key, release.envelope, release.envelope_size, &in->opening.data_key, e);
+        if (r < 0)
+                kms_blame(in->releaser, &release, e);
+        return r;
 }
 
 int boot_release(struct boot *b, struct error *e) {

@@ -330,10 +330,17 @@ static void test_store(void **state) {
                 { ERROR("InvalidCiphertextException"), FAILURE_KMS_CIPHERTEXT, "InvalidCiphertextException" },
                 { ERROR("ExpiredTokenException"), FAILURE_KMS_ANSWER, "ExpiredTokenException" },
                 { ERROR("UnrecognizedClientException"), FAILURE_KMS_ANSWER, "UnrecognizedClientException" },
+                { ERROR("RequestExpired"), FAILURE_KMS_ANSWER, "RequestExpired" },
                 { ERROR("AccessDenied\\u001b[2J"), FAILURE_KMS_ANSWER, "without a KMS error" },
                 { { .status = "200 OK",
                     .body = "{\"KeyId\":\"" KEY "\",\"CiphertextForRecipient\":\"MIAG\",\"Plaintext\":\"AAAA\"}" },
                   FAILURE_KMS_ANSWER, "plaintext data key in it" },
+                { { .status = "200 OK",
+                    .body = "{\"KeyId\":\"" KEY
+                            "\",\"CiphertextForRecipient\":\"MIAG\",\"Plaintex\\u0074\":\"AAAA\"}" },
+                  FAILURE_KMS_ANSWER, "Plaintext is not base64" },
+                { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "\"}" }, FAILURE_KMS_ANSWER,
+                  "no CiphertextForRecipient" },
                 { { .status = "200 OK", .body = "{\"KeyId\":\"" KEY "0\",\"CiphertextForRecipient\":\"MIAG\"}" },
                   FAILURE_KMS_ANSWER, "for another key" },
                 { { .status = "200 OK", .body = "{\"CiphertextForRecipient\":\"MIAG\"}" }, FAILURE_KMS_ANSWER,
@@ -361,9 +368,11 @@ static void test_store(void **state) {
                         assert_ok(r, &e);
                 assert_null(strstr(f.canned.requests[0], "authorization"));
                 assert_null(strstr(f.canned.requests[0], "session"));
-                if (table[i].failure == FAILURE_KMS_DENIED) {
-                        assert_non_null(strstr(e.subject, "key store http://127.0.0.1:"));
-                        assert_non_null(strstr(e.advice, "ask the owner"));
+                if (table[i].words) {
+                        assert_memory_equal(e.subject, "key store http://127.0.0.1:", 27);
+                        assert_non_null(strstr(e.subject, ", key " KEY));
+                        assert_non_null(strstr(e.advice, strstr(e.reason, "plaintext") ? "seal the model again"
+                                                                                       : "ask the owner"));
                 }
                 assert_int_equal(stop(&f), 1);
         }
