@@ -136,16 +136,17 @@ def root(now: int, **change) -> Identity:
     return issue(replace(shapes(now)["root"], **change))
 
 
-def server(now: int, addresses=("127.0.0.1", "169.254.169.254"), names=("localhost",)) -> tuple[Identity, Identity]:
-    """A TLS authority and a server certificate for the local endpoints."""
-    authority = issue(Shape("sealboot local stack", now - HOUR, now + 30 * DAY, path_length=0, curve=ec.SECP256R1,
-                            hash=hashes.SHA256, organization="sealboot tests"))
+def server(now: int, addresses=("127.0.0.1", "169.254.169.254"), names=("localhost",), *,
+           authority: Identity | None = None, usage=ExtendedKeyUsageOID.SERVER_AUTH,
+           **change) -> tuple[Identity, Identity]:
+    """A TLS authority and a server certificate for the local endpoints; change: fields of the certificate's shape."""
+    authority = authority or issue(Shape("sealboot local stack", now - HOUR, now + 30 * DAY, path_length=0,
+                                         curve=ec.SECP256R1, hash=hashes.SHA256, organization="sealboot tests"))
     alternatives = [x509.IPAddress(ipaddress.ip_address(a)) for a in addresses] + [x509.DNSName(n) for n in names]
-    extensions = ((x509.SubjectAlternativeName(alternatives), False),
-                  (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False))
-    return authority, issue(
-        Shape(names[0], now - HOUR, now + 30 * DAY, ca=False, curve=ec.SECP256R1, hash=hashes.SHA256,
-              organization="sealboot tests", extensions=extensions), authority)
+    extensions = ((x509.SubjectAlternativeName(alternatives), False), (x509.ExtendedKeyUsage([usage]), False))
+    shape = Shape(names[0], now - HOUR, now + 30 * DAY, ca=False, curve=ec.SECP256R1, hash=hashes.SHA256,
+                  organization="sealboot tests", extensions=extensions)
+    return authority, issue(replace(shape, **change), authority)
 
 
 def private_pem(identity: Identity) -> bytes:
