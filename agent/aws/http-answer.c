@@ -36,10 +36,14 @@ static int append(struct buffer *b, const void *data, size_t n, size_t max) {
         return 0;
 }
 
-/* "Name: value\r\n" becomes "Name\0value\0", the value without spaces around it. */
+static int append_text(struct buffer *b, const char *text, size_t n) {
+        return append(b, text, n, MAX_HEADER_BYTES) < 0 || append(b, "", 1, MAX_HEADER_BYTES) < 0 ? -EFBIG : 0;
+}
+
+/* "Name: value\r\n" becomes "Name\0value\0", the value without spaces around it; or nothing is kept of it. */
 static int keep_header(struct http_call *call, const char *line, size_t n) {
-        const char *colon = memchr(line, ':', n);
-        size_t name;
+        const char *colon = memchr(line, ':', n), *text;
+        size_t before = call->headers.size, name;
 
         while (n > 0 && strchr("\r\n \t", line[n - 1]) && line[n - 1])
                 n--;
@@ -51,18 +55,16 @@ static int keep_header(struct http_call *call, const char *line, size_t n) {
         name = (size_t) (colon - line);
         if (name == 0 || memchr(line, ' ', name) || memchr(line, '\t', name))
                 return -EBADMSG;
-        line += name + 1;
+        text = colon + 1;
         n -= MIN_OF(n, name + 1);
-        if (append(&call->headers, line - name - 1, name, MAX_HEADER_BYTES) < 0 ||
-            append(&call->headers, "", 1, MAX_HEADER_BYTES) < 0)
-                return -EFBIG;
-        while (n > 0 && (*line == ' ' || *line == '\t')) {
-                line++;
+        while (n > 0 && (*text == ' ' || *text == '\t')) {
+                text++;
                 n--;
         }
-        if (append(&call->headers, line, n, MAX_HEADER_BYTES) < 0 ||
-            append(&call->headers, "", 1, MAX_HEADER_BYTES) < 0)
+        if (append_text(&call->headers, line, name) < 0 || append_text(&call->headers, text, n) < 0) {
+                call->headers.size = before;
                 return -EFBIG;
+        }
         return 0;
 }
 

@@ -221,11 +221,13 @@ static void test_verdicts(void **state) {
 
 static void test_bounds(void **state) {
         static char long_header[40 * 1024], long_body[2 * 1024], endless[200 * 1024], endless_status[200 * 1024];
+        static char name_fits[40 * 1024];
         struct canned_reply replies[] = {
                 { .status = "200 OK", .headers = long_header },
                 { .status = "200 OK", .body = long_body },
                 { .raw = endless },
                 { .raw = endless_status },
+                { .raw = name_fits },
         };
         struct http_call *call = NULL;
         struct error e = {};
@@ -247,6 +249,11 @@ static void test_bounds(void **state) {
         assert_refused(exchange(&replies[2], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER,
                        "headers that are malformed or larger");
         assert_refused(exchange(&replies[3], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER, "its first line has no end");
+        /* The limit is where the name of the second header ends: it has no value, not even behind what is kept. */
+        snprintf(name_fits, sizeof name_fits, "HTTP/1.1 200 OK\r\nx: %0*d\r\nname: value\r\n\r\n",
+                 32768 - (int) sizeof "x" - (int) sizeof "" - (int) strlen("name"), 0);
+        assert_refused(exchange(&replies[4], 1, &n, &call, &e), &e, FAILURE_S3_ANSWER,
+                       "headers that are malformed or larger");
 }
 
 static void test_gives_up_at_the_deadline(void **state) {
