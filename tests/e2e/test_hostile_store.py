@@ -204,7 +204,6 @@ HTTP = {
     "HTTP/0.9": (lambda store, request: store.honest(request).split(b"\r\n\r\n")[1], "the answer is not HTTP"),
     "HTTP/7.3": (edited(b"HTTP/1.1", b"HTTP/7.3"), "the answer is not HTTP"),
     "status 20": (edited(b"200", b"20"), "the answer is not HTTP"),
-    "status 2000": (edited(b"200", b"2000"), "the answer is not HTTP"),
     "a status line without end": (endless(b"HTTP/1.1 200 ", b"a" * 65536),
                                   "the answer is not HTTP: its first line has no end"),
     "another protocol from here on": (edited(b"200 OK", b"101 Switching Protocols\r\nUpgrade: x\r\n\r\n"),
@@ -421,17 +420,13 @@ def test_redirect(store, refused, files, authority, status):
         assert (elsewhere.connections, len(store.requests)) == (0, 2)
 
 
-# ---- what may pass: tried again, until the deadline
-
-def cut(store, request):
-    return http(store.members(request), length=100_000)
-
+# ---- what may pass: tried again, until the deadline. Some words are libcurl's, and differ between its releases.
 
 PASSING = {
     "hang-up": (b"", NETWORK, "attempts"),
     "cut in the head": (b"HTTP/1.1 200 OK\r\nContent-Le", NETWORK, "attempts"),
-    "cut in the body": (cut, NETWORK, "bytes remaining to read"),
-    "a bad chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", NETWORK, "chunked-encoding"),
+    "cut in the body": (lambda store, request: http(store.members(request), length=100_000), NETWORK, "attempts"),
+    "a bad chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", NETWORK, "chunk"),
     "status 429": (http("\x1b[2J", "429 \x1b[2J"), UNAVAILABLE, "HTTP 429 without a KMS error"),
     "status 503": (http("<html>\x1b[2J", "503 \x1b[2J"), UNAVAILABLE, "HTTP 503 without a KMS error"),
     "throttling": (refusal("ThrottlingException", "\x1b[2J\nREADY=1"), UNAVAILABLE,
