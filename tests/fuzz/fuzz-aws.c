@@ -4,6 +4,7 @@
  */
 
 #include "aws/denial.h"
+#include "aws/http-internal.h"
 #include "aws/imds.h"
 #include "aws/key-arn.h"
 #include "aws/kms.h"
@@ -88,6 +89,55 @@ static void notice(const char *text, size_t n) {
                 abort();
 }
 
+/* A header in front fills the room for them, up to what the first two bytes say. */
+static void fill_head(struct http_call *call, const uint8_t size[static 2]) {
+        static char line[UINT16_MAX + 3];
+        size_t n = (size_t) size[0] << 8 | size[1];
+
+        memset(line, 'f', n);
+        memcpy(line + n, ":f\n", 3);
+        if (http_call_on_header(line, 1, n + 3, call) > 0 && !call->headers.size)
+                abort();
+}
+
+/* Each name has a value, and both end within what is kept. */
+static void check_pairs(const struct buffer *b) {
+        size_t ends = 0;
+
+        for (size_t i = 0; i < b->size; i++)
+                ends += b->data[i] == '\0';
+        if (ends % 2 != 0 || (b->size > 0 && b->data[b->size - 1]))
+                abort();
+}
+
+/* The lines of an answer's head, as libcurl gives them. */
+static void head(char *text, size_t n) {
+        struct http_call *call = calloc(1, sizeof *call);
+        const char *value;
+
+        if (!call)
+                return;
+        call->status = 200;
+        if (n > 2) {
+                fill_head(call, (const uint8_t *) text);
+                text += 2;
+                n -= 2;
+        }
+        for (size_t line; n > 0 && !call->flaw; text += line, n -= line) {
+                const char *end = memchr(text, '\n', n);
+
+                line = end ? (size_t) (end - text) + 1 : n;
+                if (http_call_on_header(text, 1, line, call) != line && !call->flaw)
+                        abort();
+        }
+        check_pairs(&call->headers);
+        value = http_call_header(call, "etag");
+        if (value && strpbrk(value, "\n"))
+                abort();
+        (void) http_call_request_id(call);
+        http_call_free(call);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_free_ char *text = NULL;
         struct service_answer answer;
@@ -116,6 +166,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 break;
         case 'i':
                 (void) imds_parse_identity(text, n, "identity", &identity, &e);
+                break;
+        case 'h':
+                head(text, n);
                 break;
         case 'n':
                 notice(text, n);
