@@ -170,7 +170,7 @@ static int hash_leaves(struct part *p, uint64_t base) {
         return 0;
 }
 
-/* Of the chunk that ends at `position`, while it is in the second-level cache. */
+/* Hashes the chunk that ends at `position`, while it is in the second-level cache. */
 static int hash_chunk(struct part *p) {
         uint64_t n = p->position - p->hashed;
         int r;
